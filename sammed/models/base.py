@@ -1,0 +1,194 @@
+"""The protocol that every model follows: encode a view once, decode any number of prompts.
+
+Nothing here needs torch: embeddings, prompts and masks cross the room's door as numpy arrays.
+
+Two frames appear. *Slice* pixels are the voxels of one slice, (row, col). *View* pixels are what
+the model sees: the whole slice with its long side at ``view_size``, or a square zoomed on the
+prompt. Positions in a view are continuous *edge* coordinates: pixel ``i`` covers ``[i, i + 1)``,
+its centre is ``i + 0.5``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+STABILITY_OFFSET = 1.0
+"""Half-width, in logits, of the band whose flip measures stability (segment-anything's value)."""
+
+PromptKinds = frozenset[str]
+BOX_ONLY: PromptKinds = frozenset({"box"})
+ALL_PROMPTS: PromptKinds = frozenset({"box", "points", "mask"})
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What the engine needs to know of a model before it feeds it.
+
+    Attributes
+    ----------
+    name
+        The registry name, ``"compact"``, ``"vit_b"``, ...
+    view_size
+        Length in view px of the longer side of a view.
+    mask_size
+        Side ``m`` of the ``(m, m)`` low-res logits; they cover the padded ``view_size`` square.
+    zoom
+        ``None``: a view is the whole slice. A factor: a view is a square, isotropic in mm, whose
+        side is that many times the longer side of the prompt's box.
+    context
+        Number of neighbouring slices on each side that ``encode`` wants beside the slice.
+    eight_bit
+        Views are quantised to 256 levels before resizing, as the model was trained.
+    prompts
+        Which of ``"box"``, ``"points"``, ``"mask"`` the model makes use of.
+    knows_absence
+        ``SliceMask.present`` is learned, so that propagation may stop by it.
+    weights_hash
+        SHA-256 of the weights (hex), empty for models without any; part of cache keys.
+    license
+        Licence of the weights, for the report.
+    """
+
+    name: str
+    view_size: int
+    mask_size: int
+    zoom: float | None = None
+    context: int = 0
+    eight_bit: bool = False
+    prompts: PromptKinds = ALL_PROMPTS
+    knows_absence: bool = False
+    weights_hash: str = ""
+    license: str = ""
+
+
+@dataclass(frozen=True)
+class ViewBatch:
+    """Views of equal size, ready for ``encode``.
+
+    Attributes
+    ----------
+    pixels : (n, c, h, w) float32
+        In [0, 1]; ``c`` is 1 (grey) or 3 (colour). ``max(h, w)`` is the model's ``view_size``; a
+        model that needs a square pads at the bottom and the right.
+    neighbours : (n, 2 * context, h, w) float32 or None
+        The same rectangle of the slices ``-context .. -1, +1 .. +context``, grey, in [0, 1]; at
+        the ends of the stack the nearest slice is repeated. ``None`` if ``context`` is 0.
+    """
+
+    pixels: NDArray[np.float32]
+    neighbours: NDArray[np.float32] | None = None
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """What a model keeps of one view: opaque to the engine, movable to disk.
+
+    Attributes
+    ----------
+    arrays
+        Named numpy arrays, in CPU memory.
+    extent : (int, int)
+        Height and width in view px of the view, before any padding.
+    """
+
+    arrays: Mapping[str, NDArray[np.generic]]
+    extent: tuple[int, int]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that the arrays take."""
+        return sum(a.nbytes for a in self.arrays.values())
+
+
+def _no_points() -> NDArray[np.float32]:
+    return np.empty((0, 2), np.float32)
+
+
+def _no_labels() -> NDArray[np.bool_]:
+    return np.empty(0, bool)
+
+
+@dataclass(frozen=True)
+class ViewPrompt:
+    """What one object's prompt on one slice looks like to the model.
+
+    Attributes
+    ----------
+    box : (4,) float32 or None
+        ``(row0, col0, row1, col1)`` in view edge coordinates, half-open.
+    points : (n, 2) float32
+        ``(row, col)`` in view edge coordinates.
+    positive : (n,) bool
+        True for foreground points.
+    mask : (m, m) float32 or None
+        Logits of a mask that the object is expected to resemble (the neighbouring slice's, or one
+        painted by the user), covering the padded ``view_size`` square; a model resizes it to its
+        own ``mask_size`` if ``m`` differs.
+    """
+
+    box: NDArray[np.float32] | None = None
+    points: NDArray[np.float32] = field(default_factory=_no_points)
+    positive: NDArray[np.bool_] = field(default_factory=_no_labels)
+    mask: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class SliceMask:
+    """What the model answers: candidate masks of one object on one view.
+
+    Attributes
+    ----------
+    low_res_logits : (k, m, m) float32
+        One mask per candidate, covering the padded ``view_size`` square; > 0 is foreground.
+    predicted_iou : (k,) float32
+        The model's own estimate of each candidate's IoU, about [0, 1].
+    present : float
+        Probability in [0, 1] that the object is on this slice at all; 1 if the model cannot tell.
+    """
+
+    low_res_logits: NDArray[np.float32]
+    predicted_iou: NDArray[np.float32]
+    present: float = 1.0
+
+    @property
+    def best(self) -> int:
+        """Index of the candidate with the highest predicted IoU."""
+        return int(np.argmax(self.predicted_iou))
+
+    @cached_property
+    def stability(self) -> NDArray[np.float32]:
+        """Stability score of each candidate, (k,) float32 in [0, 1].
+
+        IoU between the masks thresholded ``STABILITY_OFFSET`` above and below 0
+        (Kirillov et al. 2023, Segment Anything, doi:10.1109/ICCV51070.2023.00371); 0 if empty.
+        """
+        high = np.count_nonzero(self.low_res_logits > STABILITY_OFFSET, axis=(1, 2))
+        low = np.count_nonzero(self.low_res_logits > -STABILITY_OFFSET, axis=(1, 2))
+        return (high / np.maximum(low, 1)).astype(np.float32)
+
+
+@runtime_checkable
+class SliceModel(Protocol):
+    """A promptable model of single slices."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the engine needs to know of this model."""
+        ...
+
+    def encode(self, views: ViewBatch) -> list[Embedding]:
+        """Embed views once; one embedding each, in order."""
+        ...
+
+    def decode(self, embedding: Embedding, prompts: Sequence[ViewPrompt]) -> list[SliceMask]:
+        """Masks of any number of objects on one embedded view; one answer a prompt, in order."""
+        ...
