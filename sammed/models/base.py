@@ -18,6 +18,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from sammed.errors import PromptError
+
 STABILITY_OFFSET = 1.0
 """Half-width, in logits, of the band whose flip measures stability (segment-anything's value)."""
 
@@ -140,6 +142,30 @@ class ViewPrompt:
     positive: NDArray[np.bool_] = field(default_factory=_no_labels)
     mask: NDArray[np.float32] | None = None
 
+    @property
+    def kinds(self) -> PromptKinds:
+        """Which of ``"box"``, ``"points"``, ``"mask"`` it holds."""
+        held = {"box": self.box is not None, "points": len(self.points) > 0}
+        held["mask"] = self.mask is not None
+        return frozenset(kind for kind, there in held.items() if there)
+
+
+def check_prompts(spec: ModelSpec, prompts: Sequence[ViewPrompt]) -> None:
+    """Make sure that every prompt holds something that the model makes use of.
+
+    Raises
+    ------
+    PromptError
+        If one is empty, or of kinds that the model does not know.
+    """
+    for prompt in prompts:
+        if not prompt.kinds & spec.prompts:
+            found = " and ".join(sorted(prompt.kinds)) or "an empty prompt"
+            raise PromptError(
+                f"model {spec.name!r} is prompted by {' or '.join(sorted(spec.prompts))}; "
+                f"found {found}: add a box, or choose another model"
+            )
+
 
 @dataclass(frozen=True)
 class SliceMask:
@@ -153,16 +179,20 @@ class SliceMask:
         The model's own estimate of each candidate's IoU, about [0, 1].
     present : float
         Probability in [0, 1] that the object is on this slice at all; 1 if the model cannot tell.
+    preferred
+        Index of the candidate that the model itself recommends for this kind of prompt; ``None``
+        if it has no rule of its own.
     """
 
     low_res_logits: NDArray[np.float32]
     predicted_iou: NDArray[np.float32]
     present: float = 1.0
+    preferred: int | None = None
 
     @property
     def best(self) -> int:
-        """Index of the candidate with the highest predicted IoU."""
-        return int(np.argmax(self.predicted_iou))
+        """Index of the preferred candidate, else of the highest predicted IoU."""
+        return int(np.argmax(self.predicted_iou)) if self.preferred is None else self.preferred
 
     @cached_property
     def stability(self) -> NDArray[np.float32]:
