@@ -1,0 +1,175 @@
+"""From an object's prompts to its prompted slices, the anchors between which it is propagated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sammed.boxes import Box2D, Box3D
+from sammed.decoding import ClickedPoint, SliceDecoder, SlicePrompt, SliceResult, painted
+from sammed.errors import PromptError
+from sammed.prompts import ObjectPrompts
+from sammed.slices import PLANES
+
+CLICK_MARGIN = 0.05
+"""A corrected slice is looked at in the box of its former mask, widened by this share."""
+
+
+@dataclass(frozen=True)
+class SlicePrompts:
+    """Everything that the user says about one object on one slice.
+
+    Attributes
+    ----------
+    index
+        The slice.
+    boxes
+        In slice px; several are components.
+    points
+        In slice px.
+    painted : (height, width) bool or None
+        The slice as the user painted it.
+    """
+
+    index: int
+    boxes: tuple[Box2D, ...] = ()
+    points: tuple[ClickedPoint, ...] = ()
+    painted: NDArray[np.bool_] | None = field(default=None, compare=False)
+    painted_key: int = 0
+
+    @property
+    def locates(self) -> bool:
+        """Whether it says by itself where the object is on this slice (points do not)."""
+        return bool(self.boxes) or self.painted is not None
+
+
+@dataclass(frozen=True, eq=False)
+class Anchor:
+    """A prompted slice with its accepted masks, one a component."""
+
+    index: int
+    parts: tuple[SliceResult, ...]
+
+
+def object_axis(obj: ObjectPrompts, default: int) -> int:
+    """Canonical axis across which an object is segmented: its boxes' own, else the default.
+
+    Raises
+    ------
+    PromptError
+        If its boxes lie on slices of different planes.
+    """
+    axes = {box.axis for box in obj.boxes}
+    if len(axes) > 1:
+        raise PromptError(
+            f"the boxes of {obj.name!r} lie on slices of different planes; "
+            "expected one plane for each object"
+        )
+    return axes.pop() if axes else default
+
+
+def check_plane(obj: ObjectPrompts, axis: int) -> None:
+    """Make sure that an object's boxes lie on slices across ``axis``.
+
+    Raises
+    ------
+    PromptError
+        If one does not.
+    """
+    names = list(PLANES)
+    for box in obj.boxes:
+        if box.axis != axis:
+            raise PromptError(
+                f"the box of {obj.name!r} lies on a {names[box.axis]} slice, but the plane is "
+                f"{names[axis]}; leave the plane at auto, or draw the box on a {names[axis]} slice"
+            )
+
+
+def slice_prompts(obj: ObjectPrompts, axis: int) -> dict[int, SlicePrompts]:
+    """Prompts of one object by slice across an axis; 3D boxes are not among them."""
+    boxes: dict[int, list[Box2D]] = {}
+    for box in obj.boxes:
+        boxes.setdefault(box.index, []).append(box.box)
+    points: dict[int, list[ClickedPoint]] = {}
+    for point in obj.points:
+        row, col = (p for a, p in enumerate(point.at) if a != axis)
+        clicked = ClickedPoint(row, col, point.positive)
+        points.setdefault(point.at[axis], []).append(clicked)
+    masks: dict[int, NDArray[np.bool_]] = {}
+    if obj.mask is not None:
+        for index in obj.mask.slices(axis):
+            masks[int(index)] = np.take(obj.mask.voxels, index, axis=axis)
+    return {
+        index: SlicePrompts(
+            index,
+            tuple(boxes.get(index, ())),
+            tuple(points.get(index, ())),
+            masks.get(index),
+            hash(masks[index].tobytes()) if index in masks else 0,
+        )
+        for index in sorted({*boxes, *points, *masks})
+    }
+
+
+def decode_anchor(decoder: SliceDecoder, prompts: SlicePrompts) -> Anchor:
+    """Segment a prompted slice from the prompts on it.
+
+    A painted slice is taken as it is; points on it correct it. Each box gives one component: a
+    positive point goes to the box that holds it (else the nearest), a negative one to all.
+    """
+    if prompts.painted is not None:
+        part = painted(prompts.index, prompts.painted)
+        if prompts.points:
+            return correct_anchor(decoder, prompts, part)
+        return Anchor(prompts.index, (part,))
+    if not prompts.boxes:
+        asked = [SlicePrompt(None, prompts.points, name="points")]
+    else:
+        by_box = _points_by_box(prompts.boxes, prompts.points)
+        asked = [
+            SlicePrompt(box, tuple(points), name="box + points" if points else "box")
+            for box, points in zip(prompts.boxes, by_box, strict=True)
+        ]
+    return Anchor(prompts.index, tuple(decoder.decode(prompts.index, asked)))
+
+
+def correct_anchor(decoder: SliceDecoder, prompts: SlicePrompts, former: SliceResult) -> Anchor:
+    """Segment a slice again with clicks on it, starting from its former mask."""
+    rows, cols = former.box.shape
+    box = former.box.expand(max(1, CLICK_MARGIN * rows), max(1, CLICK_MARGIN * cols))
+    for point in prompts.points:
+        if point.positive:
+            pixel = Box2D(point.row, point.col, point.row + 1, point.col + 1)
+            box = box.union(pixel.expand(1))
+    box = box.clip(decoder.stack.shape)
+    asked = SlicePrompt(box, prompts.points, former, name="box + mask + points")
+    return Anchor(prompts.index, tuple(decoder.decode(prompts.index, [asked])))
+
+
+def middle(block: Box3D, axis: int) -> SlicePrompts:
+    """The middle slice of a 3D box, prompted by the box's outline."""
+    low, high = block.range(axis)
+    return SlicePrompts((low + high - 1) // 2, (block.across(axis),))
+
+
+def _points_by_box(
+    boxes: Sequence[Box2D], points: Sequence[ClickedPoint]
+) -> list[list[ClickedPoint]]:
+    by_box: list[list[ClickedPoint]] = [[] for _ in boxes]
+    for point in points:
+        if not point.positive:
+            for own in by_box:
+                own.append(point)
+            continue
+        away = [_distance(point, box) for box in boxes]
+        by_box[int(np.argmin(away))].append(point)
+    return by_box
+
+
+def _distance(point: ClickedPoint, box: Box2D) -> float:
+    dr = max(box.r0 - point.row, 0, point.row - box.r1 + 1)
+    dc = max(box.c0 - point.col, 0, point.col - box.c1 + 1)
+    return float(np.hypot(dr, dc))

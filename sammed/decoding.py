@@ -1,0 +1,379 @@
+"""One slice at a time: a prompt in slice pixels in, a mask in slice pixels out.
+
+Chooses the view, embeds it once, asks the model, picks among its candidates and brings the
+logits back to the slice's own pixels.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from sammed.boxes import Box2D
+from sammed.embeddings import EmbeddingStore, view_key
+from sammed.models.base import Embedding, SliceMask, SliceModel, ViewPrompt
+from sammed.slices import OUTSIDE_LOGIT, SliceStack, View, render_views
+
+Float = NDArray[np.float32]
+
+KEEP_ABOVE_LOGIT = -6.0
+"""Logits below this are not kept: their probability is under 0.3 %."""
+
+SPECK = 0.02
+"""Parts smaller than this share of the largest part do not widen the box of a mask."""
+
+AGREEMENT_WEIGHT = 0.5
+"""How much IoU with the expected mask counts beside predicted IoU when candidates are ranked."""
+
+POINT_VIEW_MM = (24.0, 48.0, 96.0, 192.0, 384.0)
+"""Sides of the views that are tried where points alone say where the object is."""
+
+FIT = (0.2, 0.9)
+"""A mask found from points should span this share of its view to be believed as it is."""
+
+
+@dataclass(frozen=True)
+class ClickedPoint:
+    """A point on a slice, (row, col) pixel indices."""
+
+    row: int
+    col: int
+    positive: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class SliceResult:
+    """The mask of one object on one slice, with what the model thought of it.
+
+    Attributes
+    ----------
+    index
+        The slice.
+    region
+        The pixels that ``logits`` covers; elsewhere the object is absent.
+    logits : (height, width) float32
+        On the region; > 0 is foreground.
+    predicted_iou, stability, present
+        The model's own measures, see `sammed.models.base.SliceMask`.
+    prompt
+        What the model was given, in words: ``"box"``, ``"box + mask"``, ``"points"``, ...
+    retries
+        How many prompts were rejected before this one.
+    """
+
+    index: int
+    region: Box2D
+    logits: Float
+    predicted_iou: float = 1.0
+    stability: float = 1.0
+    present: float = 1.0
+    prompt: str = ""
+    retries: int = 0
+
+    @cached_property
+    def mask(self) -> NDArray[np.bool_]:
+        """(height, width) bool on the region."""
+        return self.logits > 0
+
+    @cached_property
+    def area(self) -> int:
+        """Number of foreground pixels."""
+        return int(np.count_nonzero(self.mask))
+
+    @cached_property
+    def box(self) -> Box2D:
+        """Box of the mask without specks, in slice px; empty if the mask is."""
+        if not self.area:
+            return Box2D(0, 0, 0, 0)
+        parts, n = ndimage.label(self.mask)
+        mask = self.mask
+        if n > 1:
+            sizes = np.bincount(parts.ravel())
+            sizes[0] = 0
+            mask = (sizes >= SPECK * sizes.max())[parts] & mask
+        tight = Box2D.from_mask(mask)
+        r, c = self.region.r0, self.region.c0
+        return Box2D(tight.r0 + r, tight.c0 + c, tight.r1 + r, tight.c1 + c)
+
+    @cached_property
+    def centroid(self) -> tuple[float, float]:
+        """(row, col) of the mask's centre in slice px; of the region if the mask is empty."""
+        if not self.area:
+            return self.region.centre
+        row, col = (float(v.mean()) for v in np.nonzero(self.mask))
+        return row + self.region.r0, col + self.region.c0
+
+    def on(self, region: Box2D) -> Float:
+        """Logits on another region of the same slice, `OUTSIDE_LOGIT` where nothing is known."""
+        logits = np.full(region.shape, OUTSIDE_LOGIT, np.float32)
+        common = self.region.intersection(region)
+        if not common.is_empty:
+            r, c = common.r0 - region.r0, common.c0 - region.c0
+            h, w = common.shape
+            dr, dc = common.r0 - self.region.r0, common.c0 - self.region.c0
+            logits[r : r + h, c : c + w] = self.logits[dr : dr + h, dc : dc + w]
+        return logits
+
+
+@dataclass(frozen=True)
+class SlicePrompt:
+    """One object's prompt on one slice, in slice pixels.
+
+    Attributes
+    ----------
+    box
+        Where the object is; ``None`` if points or the prior say it.
+    points
+        Clicked pixels.
+    prior
+        A mask that the object is expected to resemble: the neighbour's, or an earlier answer.
+    name
+        What the prompt is called in the report.
+    """
+
+    box: Box2D | None = None
+    points: tuple[ClickedPoint, ...] = ()
+    prior: SliceResult | None = field(default=None, compare=False)
+    name: str = "box"
+
+
+def overlap(a: SliceResult, b: SliceResult) -> tuple[float, float]:
+    """IoU of two masks in slice pixels, and the share of the smaller one that they have in common.
+
+    Both are 0 if either mask is empty.
+    """
+    region = a.region.union(b.region)
+    common = int(np.count_nonzero((a.on(region) > 0) & (b.on(region) > 0)))
+    smaller = min(a.area, b.area)
+    if not smaller:
+        return 0.0, 0.0
+    return common / (a.area + b.area - common), common / smaller
+
+
+def unite(results: Sequence[SliceResult]) -> SliceResult:
+    """Union of masks of one object on one slice; its measures are those of the worst part."""
+    if len(results) == 1:
+        return results[0]
+    region = results[0].region
+    for other in results[1:]:
+        region = region.union(other.region)
+    worst = min(results, key=lambda r: r.predicted_iou)
+    logits = np.max([r.on(region) for r in results], axis=0)
+    return replace(worst, region=region, logits=logits, present=max(r.present for r in results))
+
+
+def painted(index: int, mask: NDArray[np.bool_]) -> SliceResult:
+    """A slice that the user painted, (height, width) bool, as a result that needs no model."""
+    region = Box2D.from_mask(mask)
+    logits = np.where(mask[region.slices], -OUTSIDE_LOGIT, OUTSIDE_LOGIT).astype(np.float32)
+    return SliceResult(index, region, logits, prompt="painted")
+
+
+class SliceDecoder:
+    """Answers prompts on the slices of one stack with one model; embeds every view once.
+
+    Parameters
+    ----------
+    stack
+        The slices.
+    model
+        Any model that follows the protocol.
+    store
+        Where embeddings are kept.
+    volume_hash
+        Identity of the voxels, for the store's keys.
+    zoom
+        Overrides the model's own preference: a factor, or ``None`` for the whole slice;
+        ``"auto"`` leaves it to the model.
+    """
+
+    def __init__(
+        self,
+        stack: SliceStack,
+        model: SliceModel,
+        store: EmbeddingStore,
+        volume_hash: str = "",
+        zoom: float | str | None = "auto",
+    ) -> None:
+        self.stack = stack
+        self.model = model
+        self.store = store
+        self.volume_hash = volume_hash
+        self.zoom = model.spec.zoom if isinstance(zoom, str) else zoom
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.counts: Counter[str] = Counter()
+
+    def decode(self, index: int, prompts: Sequence[SlicePrompt]) -> list[SliceResult]:
+        """Answer any number of prompts on one slice, in order.
+
+        Prompts that share a view are decoded in one batch.
+        """
+        answers: dict[int, SliceResult] = {}
+        by_view: dict[View, list[int]] = {}
+        for number, prompt in enumerate(prompts):
+            if self._needs_search(prompt):
+                answers[number] = self._search(index, prompt)
+            else:
+                by_view.setdefault(self.view(index, prompt), []).append(number)
+        for view, numbers in by_view.items():
+            found = self._decode_view(view, [prompts[n] for n in numbers])
+            answers.update(zip(numbers, found, strict=True))
+        return [answers[n] for n in range(len(prompts))]
+
+    def view(self, index: int, prompt: SlicePrompt) -> View:
+        """The view in which a prompt is answered."""
+        if self.zoom is None:
+            return View.whole(index, self.stack.shape, self.model.spec.view_size)
+        box = prompt.box
+        if box is None and prompt.prior is not None:
+            box = prompt.prior.box
+        box = box or Box2D(0, 0, *self.stack.shape)
+        for p in prompt.points:
+            if p.positive:
+                box = box.union(Box2D(p.row, p.col, p.row + 1, p.col + 1))
+        size = self.model.spec.view_size
+        return View.zoomed(index, box, self.zoom, self.stack.pixel_mm, size)
+
+    def _needs_search(self, prompt: SlicePrompt) -> bool:
+        return self.zoom is not None and prompt.box is None and prompt.prior is None
+
+    def _search(self, index: int, prompt: SlicePrompt) -> SliceResult:
+        """Points alone, zoomed model: try views of several sizes, then look again round the best.
+
+        The best is the one with the highest predicted IoU among those whose mask neither fills
+        its view nor is lost in it.
+        """
+        best: SliceResult | None = None
+        best_score = -1.0
+        for view in self._point_views(index, prompt.points):
+            result = self._decode_view(view, [prompt])[0]
+            score = result.predicted_iou * result.present + self._fits(result, view)
+            if score > best_score:
+                best, best_score = result, score
+        if best is None or not best.area:
+            return best or _nothing(index, prompt.name)
+        again = SlicePrompt(None, prompt.points, best, prompt.name)
+        refined = self._decode_view(self.view(index, again), [again])[0]
+        return refined if refined.area else best
+
+    def _point_views(self, index: int, points: Sequence[ClickedPoint]) -> list[View]:
+        clicked = [p for p in points if p.positive]
+        box = Box2D(0, 0, 0, 0)
+        for p in clicked:
+            box = box.union(Box2D(p.row, p.col, p.row + 1, p.col + 1))
+        row_mm, col_mm = self.stack.pixel_mm
+        span = max(box.shape[0] * row_mm, box.shape[1] * col_mm)
+        whole = max(self.stack.shape[0] * row_mm, self.stack.shape[1] * col_mm)
+        smallest = max(1.5 * span, 12 * min(row_mm, col_mm))
+        sides = [s for s in POINT_VIEW_MM if smallest <= s < whole] or [min(2 * smallest, whole)]
+        size = self.model.spec.view_size
+        zooms = [side / max(span, 1e-6) for side in sides]
+        return [View.zoomed(index, box, z, self.stack.pixel_mm, size) for z in zooms]
+
+    def _fits(self, result: SliceResult, view: View) -> float:
+        """1 if the mask spans a believable share of its view, else 0."""
+        (rows, cols), (per_row, per_col) = result.box.shape, view.scale
+        share = max(rows * per_row / view.extent[0], cols * per_col / view.extent[1])
+        return float(FIT[0] <= share <= FIT[1])
+
+    def _decode_view(self, view: View, prompts: Sequence[SlicePrompt]) -> list[SliceResult]:
+        embedding = self.embed(view)
+        asked = [self._view_prompt(view, p) for p in prompts]
+        started = time.perf_counter()
+        masks = self.model.decode(embedding, asked)
+        self.seconds["decode"] += time.perf_counter() - started
+        self.counts["decode"] += len(prompts)
+        started = time.perf_counter()
+        results = [
+            self._result(view, mask, seen, prompt)
+            for mask, seen, prompt in zip(masks, asked, prompts, strict=True)
+        ]
+        self.seconds["resize"] += time.perf_counter() - started
+        return results
+
+    def embed(self, view: View) -> Embedding:
+        """The view's embedding, from the store if it is there."""
+        key = view_key(self.volume_hash, self.stack.plane, self.stack.window, view, self.model.spec)
+        found = self.store.get(key)
+        if found is not None:
+            return found
+        started = time.perf_counter()
+        batch = render_views(self.stack, [view], self.model.spec)
+        rendered = time.perf_counter()
+        embedding = self.model.encode(batch)[0]
+        self.seconds["render"] += rendered - started
+        self.seconds["encode"] += time.perf_counter() - rendered
+        self.counts["encode"] += 1
+        self.store.put(key, embedding)
+        return embedding
+
+    def _view_prompt(self, view: View, prompt: SlicePrompt) -> ViewPrompt:
+        kinds = self.model.spec.prompts
+        box = view.box(prompt.box) if prompt.box is not None and "box" in kinds else None
+        mask = None
+        if prompt.prior is not None and prompt.prior.area and "mask" in kinds:
+            prior = prompt.prior
+            mask = view.mask_prompt(prior.logits, prior.region, self.model.spec.mask_size)
+        if not prompt.points or "points" not in kinds:
+            return ViewPrompt(box=box, mask=mask)
+        centres = np.array([(p.row + 0.5, p.col + 0.5) for p in prompt.points])
+        positive = np.array([p.positive for p in prompt.points], bool)
+        return ViewPrompt(box, view.points(centres), positive, mask)
+
+    def _result(
+        self, view: View, mask: SliceMask, asked: ViewPrompt, prompt: SlicePrompt
+    ) -> SliceResult:
+        chosen = choose_candidate(mask, asked.mask)
+        region = view.slice_region(self.stack.shape)
+        logits = view.to_slice(mask.low_res_logits[chosen], region)
+        np.clip(logits, OUTSIDE_LOGIT, -OUTSIDE_LOGIT, out=logits)
+        keep = Box2D.from_mask(logits > KEEP_ABOVE_LOGIT)
+        return SliceResult(
+            index=view.index,
+            region=Box2D(
+                region.r0 + keep.r0,
+                region.c0 + keep.c0,
+                region.r0 + keep.r1,
+                region.c0 + keep.c1,
+            ),
+            logits=np.ascontiguousarray(logits[keep.slices]),
+            predicted_iou=float(mask.predicted_iou[chosen]),
+            stability=float(mask.stability[chosen]),
+            present=float(mask.present),
+            prompt=prompt.name,
+        )
+
+
+def choose_candidate(mask: SliceMask, expected: Float | None) -> int:
+    """Index of the candidate with the best predicted IoU, helped by the expected mask.
+
+    Parameters
+    ----------
+    mask
+        The model's candidates.
+    expected : (m, m) float32 or None
+        Logits of the mask prompt in the same frame; agreement with it counts
+        `AGREEMENT_WEIGHT` as much as predicted IoU.
+    """
+    if expected is None or len(mask.predicted_iou) == 1:
+        return mask.best
+    if expected.shape != mask.low_res_logits.shape[1:]:
+        return mask.best
+    want = expected > 0
+    have = mask.low_res_logits > 0
+    common = np.count_nonzero(have & want, axis=(1, 2))
+    either = np.count_nonzero(have | want, axis=(1, 2))
+    agreement = common / np.maximum(either, 1)
+    return int(np.argmax(mask.predicted_iou + AGREEMENT_WEIGHT * agreement))
+
+
+def _nothing(index: int, prompt: str) -> SliceResult:
+    empty = np.zeros((0, 0), np.float32)
+    return SliceResult(index, Box2D(0, 0, 0, 0), empty, 0.0, 0.0, 0.0, prompt)
