@@ -1,0 +1,321 @@
+"""What ITK reads and writes: NRRD (`.nrrd`, `.nhdr`), MetaImage (`.mha`, `.mhd`), `.gipl`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+from numpy.typing import NDArray
+
+from sammed.errors import OutputError, UnreadableFileError, UnsupportedFormatError
+from sammed.geometry import Affine
+from sammed.io.output import PathLike, atomic_output
+from sammed.io.voxels import Notes, choose_frame, labels_from_volume, real_values
+from sammed.volume import FileGrid, LabelVolume, Volume, make_grid
+
+READABLE = (".nrrd", ".nhdr", ".mha", ".mhd", ".gipl", ".gipl.gz")
+WRITABLE = (".nrrd", ".nhdr", ".mha", ".mhd")
+
+COMPRESSION_LEVEL = 1
+"""Of zlib; label maps gain little from more."""
+
+MAX_RATIO = 1032
+"""No deflate stream unpacks to more than this many times its size."""
+
+_logger_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class ItkGrid:
+    """What is needed to write the same grid: ITK's own numbers, and its dimensions (2 or 3)."""
+
+    spacing: tuple[float, ...]
+    origin: tuple[float, ...]
+    direction: tuple[float, ...]
+    dimensions: int
+
+
+def read(path: PathLike, *, frame: int | None = None) -> Volume:
+    """Read one 3D image.
+
+    Parameters
+    ----------
+    path
+        A file whose name ends as one of `READABLE`.
+    frame
+        Which volume of a 4D file, or which component of a vector image, from 0.
+
+    Returns
+    -------
+    Volume
+        Integers stay integers, floats are float32, RGB is uint8. The modality is ``""``.
+
+    Raises
+    ------
+    UnreadableFileError
+        If ITK cannot make sense of the file.
+    UnsupportedFormatError
+        If it has more than four dimensions or complex voxels.
+    InputError
+        If a file of several frames needs a choice.
+    OrientationError
+        If its axes are not orthogonal.
+    """
+    path = Path(path)
+    notes = Notes(path)
+    with _itk_speaks_to(notes, path):
+        reader = _opened(path)
+        components, index = _choose(reader, frame, path, notes)
+        image = reader.Execute()
+        array = _array(image, components, index, path, notes)
+    grid = _grid(image, array, path)
+    values = array if array.ndim == 4 else real_values(array, 1.0, 0.0, path, notes)
+    return Volume.from_file_array(values, grid, source=path, notes=tuple(notes.texts))
+
+
+def read_labels(path: PathLike) -> LabelVolume:
+    """Read a label map.
+
+    Raises
+    ------
+    LabelError
+        If a voxel is no whole number in 0..65535. Else as `read`.
+    """
+    return labels_from_volume(read(path))
+
+
+def write_volume(volume: Volume, path: PathLike, *, force: bool = False) -> None:
+    """Write an image on the grid of its file.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    array = np.ascontiguousarray(volume.grid.reorientation.invert(volume.voxels))
+    write_array(array, volume.grid, path, force=force)
+
+
+def write_labels(labels: LabelVolume, path: PathLike, *, force: bool = False) -> None:
+    """Write a label map on the grid of its file; these formats have no place for names.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    write_array(labels.file_array(), labels.grid, path, force=force)
+
+
+def write_array(
+    array: NDArray[np.generic],
+    grid: FileGrid,
+    path: PathLike,
+    *,
+    force: bool = False,
+    metadata: dict[str, str] | None = None,
+) -> None:
+    """Write an array in the file's order.
+
+    Parameters
+    ----------
+    array : (k, j, i) or (k, j, i, 3)
+        Voxels or RGB.
+    grid
+        Where they are.
+    path
+        ``.nrrd``, ``.nhdr``, ``.mha`` or ``.mhd``; the last and ``.nhdr`` come with a data file.
+    force
+        Whether existing files may be replaced.
+    metadata
+        Header fields, for formats that keep them.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    image = _image(array, grid)
+    for key, value in (metadata or {}).items():
+        image.SetMetaData(key, value)
+    with atomic_output(path, force=force) as temporary:
+        try:
+            sitk.WriteImage(
+                image, str(temporary), useCompression=True, compressionLevel=COMPRESSION_LEVEL
+            )
+        except RuntimeError as error:
+            raise OutputError(f"cannot write {path}: {_line(error)}") from error
+        _check_written(image, temporary, Path(path))
+
+
+@contextmanager
+def _itk_speaks_to(notes: Notes, path: Path) -> Iterator[None]:
+    """Turn ITK's warnings into notes and its exceptions into one line of ours."""
+    with _logger_lock:
+        before = sitk.LoggerBase.GetGlobalITKLogger()
+        logger = _make_logger(notes)
+        logger.SetAsGlobalITKLogger()
+        try:
+            yield
+        except RuntimeError as error:
+            raise UnreadableFileError(
+                f"{path} cannot be read: it is damaged, truncated or not what its name says "
+                f"({_line(error)})"
+            ) from error
+        except MemoryError:
+            raise UnreadableFileError(f"{path} needs more memory than there is") from None
+        finally:
+            before.SetAsGlobalITKLogger()
+
+
+def _make_logger(notes: Notes) -> Any:
+    class _ToNotes(sitk.LoggerBase):
+        def DisplayText(self, text: str) -> None:  # noqa: N802
+            pass
+
+        DisplayGenericOutputText = DisplayText
+        DisplayDebugText = DisplayText
+
+        def DisplayWarningText(self, text: str) -> None:  # noqa: N802
+            notes.note(f"ITK: {_line(text)}")
+
+        DisplayErrorText = DisplayWarningText
+
+    return _ToNotes()
+
+
+def _opened(path: Path) -> Any:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    extents = reader.GetSize()
+    if not extents or min(extents) < 1:
+        raise UnreadableFileError(f"{path} holds no voxels: its extents are {extents}")
+    if len(extents) > 4:
+        raise UnsupportedFormatError(
+            f"{path} has {len(extents)} dimensions; expected 2, 3, or 4 with --frame"
+        )
+    _check_size(reader, path)
+    return reader
+
+
+def _check_size(reader: Any, path: Path) -> None:
+    """Refuse before ITK allocates what a short file cannot hold."""
+    promised = int(np.prod(reader.GetSize(), dtype=object)) * reader.GetNumberOfComponents()
+    folder = path.parent if path.suffix.lower() in (".nhdr", ".mhd") else None
+    beside = (
+        sum(file.stat().st_size for file in folder.iterdir() if file.is_file()) if folder else 0
+    )
+    size = max(path.stat().st_size, beside)
+    if promised > size * MAX_RATIO:
+        raise UnreadableFileError(
+            f"{path} is truncated or its header is wrong: the header promises {promised:,} "
+            f"voxels, the file has {size:,} bytes"
+        )
+
+
+def _choose(reader: Any, frame: int | None, path: Path, notes: Notes) -> tuple[int, int]:
+    """Number of components, and the chosen one; a 4D reader is told to read one frame only."""
+    components = int(reader.GetNumberOfComponents())
+    extents = list(reader.GetSize())
+    colour = components in (3, 4) and reader.GetPixelID() == sitk.sitkVectorUInt8
+    if len(extents) == 4:
+        if components > 1:
+            raise UnsupportedFormatError(f"{path} has vectors in four dimensions")
+        index = choose_frame(extents[3], frame, path)
+        reader.SetExtractIndex([0, 0, 0, index])
+        reader.SetExtractSize([*extents[:3], 0])
+        _note_frame(extents[3], index, notes)
+        return 1, 0
+    if components == 1 or colour:
+        choose_frame(1, frame, path)
+        return components, 0
+    index = choose_frame(components, frame, path)
+    _note_frame(components, index, notes)
+    return components, index
+
+
+def _note_frame(count: int, index: int, notes: Notes) -> None:
+    if count > 1:
+        notes.note(f"frame {index} of {count} was read")
+
+
+def _array(
+    image: Any, components: int, index: int, path: Path, notes: Notes
+) -> NDArray[np.generic]:
+    """(k, j, i) or, for 8-bit colour, (k, j, i, 3)."""
+    if "complex" in image.GetPixelIDTypeAsString():
+        raise UnsupportedFormatError(f"{path} has complex voxels; expected integers or floats")
+    array: NDArray[np.generic] = sitk.GetArrayFromImage(image)
+    if image.GetDimension() == 2:
+        array = array[np.newaxis]
+    if components == 1:
+        return array
+    if image.GetPixelID() != sitk.sitkVectorUInt8 or components not in (3, 4):
+        return np.ascontiguousarray(array[..., index])
+    if components == 4:
+        notes.note("the alpha channel was dropped")
+    return array[..., :3]
+
+
+def _grid(image: Any, array: NDArray[np.generic], path: Path) -> FileGrid:
+    native = ItkGrid(
+        image.GetSpacing(), image.GetOrigin(), image.GetDirection(), image.GetDimension()
+    )
+    k, j, i = array.shape[:3]
+    return make_grid(_affine(native), (k, j, i), "itk", native)
+
+
+def _affine(native: ItkGrid) -> Affine:
+    """Map of the stored index (k, j, i) to LPS mm."""
+    n = native.dimensions
+    ijk = np.eye(4)
+    ijk[:n, :n] = np.array(native.direction).reshape(n, n) * np.array(native.spacing)
+    ijk[:n, 3] = native.origin
+    return np.asarray(ijk[:, [2, 1, 0, 3]])
+
+
+def _image(array: NDArray[np.generic], grid: FileGrid) -> Any:
+    native = grid.native if isinstance(grid.native, ItkGrid) else _native(grid.affine)
+    if native.dimensions == 2 and grid.shape[0] == 1:
+        array = array[0]
+    image = sitk.GetImageFromArray(array, isVector=array.ndim == native.dimensions + 1)
+    image.SetSpacing(native.spacing)
+    image.SetOrigin(native.origin)
+    image.SetDirection(native.direction)
+    return image
+
+
+def _native(affine: Affine) -> ItkGrid:
+    """ITK's numbers for an affine from the stored index (k, j, i)."""
+    ijk = affine[:, [2, 1, 0, 3]]
+    spacing = np.sqrt((ijk[:3, :3] ** 2).sum(axis=0))
+    unit = ijk[:3, :3] / spacing
+    return ItkGrid(
+        tuple(spacing.tolist()), tuple(ijk[:3, 3].tolist()), tuple(unit.ravel().tolist()), 3
+    )
+
+
+def _check_written(image: Any, temporary: Path, path: Path) -> None:
+    """ITK does not always notice a full disk: read what was written."""
+    try:
+        if sitk.Hash(sitk.ReadImage(str(temporary))) == sitk.Hash(image):
+            return
+    except RuntimeError:
+        pass
+    raise OutputError(f"cannot write {path}: the file came out incomplete; is the disk full?")
+
+
+def _line(error: object) -> str:
+    """The last sentence of ITK's long message, without its own paths."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    last = lines[-1] if lines else type(error).__name__
+    for mark in ("): ", "sitk::ERROR: "):
+        last = last.rsplit(mark, 1)[-1]
+    return last[:200]

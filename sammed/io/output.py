@@ -1,0 +1,152 @@
+"""Outputs that appear whole or not at all.
+
+Everything is written into a temporary folder beside the target, under its final name, and moved
+into place once it is complete: after an error, a full disk or Ctrl-C nothing is left behind and
+what was there before is untouched.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sammed.errors import OutputError
+
+PathLike = str | os.PathLike[str]
+
+_REASONS = {
+    errno.ENOSPC: "no space is left on the disk; free some or choose another folder",
+    errno.EDQUOT: "the disk quota is used up; free some space or choose another folder",
+    errno.EFBIG: "the file would be larger than the system allows",
+    errno.EACCES: "permission is denied; choose a folder that you may write to",
+    errno.EPERM: "permission is denied; choose a folder that you may write to",
+    errno.EROFS: "the file system is read-only; choose another folder",
+    errno.ENAMETOOLONG: "the name is too long",
+}
+
+
+def check_output(path: PathLike, force: bool = False) -> Path:
+    """Make sure that a file could be written there, before any work is done.
+
+    Parameters
+    ----------
+    path
+        The file to be written.
+    force
+        Whether an existing file may be replaced.
+
+    Returns
+    -------
+    Path
+        The path, unchanged.
+
+    Raises
+    ------
+    OutputError
+        If the file exists (without `force`) or is a folder, or if its folder does not exist or
+        may not be written to.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise OutputError(f"cannot write {path}: it is a folder; give a file name")
+    if path.exists() and not path.is_file():
+        raise OutputError(f"cannot write {path}: it is a device, not a file")
+    if not path.parent.is_dir():
+        raise OutputError(f"cannot write {path}: the folder {path.parent} does not exist")
+    if path.exists() and not force:
+        raise OutputError(f"{path} exists already; choose another name, or --force replaces it")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise OutputError(f"cannot write {path}: {_REASONS[errno.EACCES]}")
+    return path
+
+
+@contextmanager
+def atomic_output(path: PathLike, *, force: bool = False) -> Iterator[Path]:
+    """A path to write to, which becomes ``path`` when the block ends without an exception.
+
+    The temporary path has the final name, in a new folder beside the target. Other files that
+    the block puts into the same folder (the ``.raw`` of an ``.mhd``, the ``.mtl`` of an ``.obj``)
+    are moved too, before the file itself.
+
+    Parameters
+    ----------
+    path
+        The file to be written; a symbolic link is followed.
+    force
+        Whether existing files may be replaced.
+
+    Yields
+    ------
+    Path
+        Where to write.
+
+    Raises
+    ------
+    OutputError
+        If something is in the way, or the system refuses (full disk, permission); one line.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> with atomic_output(folder / "note.txt") as temporary:
+    ...     _ = temporary.write_text("whole")
+    >>> (folder / "note.txt").read_text()
+    'whole'
+    """
+    target = Path(os.path.realpath(check_output(path, force)))
+    folder = _temporary_folder(target)
+    try:
+        yield folder / target.name
+        _move_into_place(folder, target, force)
+    except OSError as error:
+        raise output_error(target, error) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def atomic_text(path: PathLike, text: str, *, force: bool = False) -> None:
+    """Write a UTF-8 text file whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        As `atomic_output`.
+    """
+    with atomic_output(path, force=force) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def output_error(path: PathLike, error: OSError) -> OutputError:
+    """The system's complaint about writing as one line that says what to do."""
+    reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
+    return OutputError(f"cannot write {path}: {reason}")
+
+
+def _temporary_folder(target: Path) -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix=".sammed-", dir=target.parent))
+    except OSError as error:
+        raise output_error(target, error) from error
+
+
+def _move_into_place(folder: Path, target: Path, force: bool) -> None:
+    """Flush all files of the folder to disk, then rename them; the target itself comes last."""
+    written = sorted(folder.iterdir(), key=lambda file: (file.name == target.name, file.name))
+    if not written or written[-1].name != target.name:
+        raise OutputError(f"cannot write {target}: its writer wrote nothing")
+    for file in written:
+        check_output(target.parent / file.name, force)
+        _flush(file)
+    for file in written:
+        os.replace(file, target.parent / file.name)
+
+
+def _flush(file: Path) -> None:
+    with open(file, "rb+") as handle:
+        os.fsync(handle.fileno())

@@ -1,0 +1,199 @@
+"""Voxel values as files have them, made fit for use: small types, finite, whole labels."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sammed.errors import InputError, LabelError, SammedWarning, UnsupportedFormatError
+from sammed.volume import MAX_LABEL, LabelVolume, Volume, label_dtype
+
+CHUNK = 1 << 22
+"""Voxels looked at or converted at a time, so that temporary copies stay small."""
+
+
+class Notes:
+    """What a reader decided or found odd; warnings are also shown at once."""
+
+    def __init__(self, source: object) -> None:
+        self.source = source
+        self.texts: list[str] = []
+
+    def note(self, text: str) -> None:
+        """Keep a sentence for the run report."""
+        self.texts.append(text)
+
+    def warn(self, text: str) -> None:
+        """Keep it, and tell the user now."""
+        self.texts.append(text)
+        warnings.warn(f"{self.source}: {text}", SammedWarning, stacklevel=2)
+
+
+def choose_frame(count: int, frame: int | None, source: object) -> int:
+    """The frame to read of a file that holds `count`.
+
+    Raises
+    ------
+    InputError
+        If there are several and none is chosen, or the chosen one does not exist.
+    """
+    if frame is None and count == 1:
+        return 0
+    last = count - 1
+    if frame is None:
+        raise InputError(f"{source} holds {count} frames; choose one with --frame (0 to {last})")
+    if not 0 <= frame < count:
+        raise InputError(f"{source} has no frame {frame}: it holds {count}, 0 to {last}")
+    return frame
+
+
+def native(array: NDArray[np.generic]) -> NDArray[np.generic]:
+    """The array in the machine's byte order, swapped in place; it must own writable memory."""
+    if array.dtype.isnative:
+        return array
+    return array.byteswap(inplace=True).view(array.dtype.newbyteorder("="))
+
+
+def real_values(
+    array: NDArray[np.generic], slope: float, intercept: float, source: object, notes: Notes
+) -> NDArray[np.generic]:
+    """Stored numbers as real-world values in a small type.
+
+    Parameters
+    ----------
+    array : (k, j, i)
+        Stored integers or floats, native byte order, C-contiguous.
+    slope, intercept
+        Real value = slope * stored + intercept.
+    source
+        Named in messages.
+    notes
+        Receives what was replaced.
+
+    Returns
+    -------
+    (k, j, i)
+        Integers of at most 32 bits as they are when the rescaling changes nothing; else float32,
+        with NaN and infinite voxels replaced by the smallest finite value.
+
+    Raises
+    ------
+    UnsupportedFormatError
+        If the type is complex or otherwise no number.
+    InputError
+        If no voxel is finite.
+    """
+    if array.dtype.kind not in "iufb":
+        raise UnsupportedFormatError(
+            f"{source} has voxels of type {array.dtype}; expected integers, floats or RGB"
+        )
+    if (slope, intercept) == (1.0, 0.0):
+        if array.dtype.kind == "b":
+            return array.view(np.uint8)
+        if array.dtype.kind in "iu":
+            return array if array.dtype.itemsize < 8 else _narrow(array)
+    return _finite(_as_float32(array, slope, intercept), source, notes)
+
+
+def _narrow(array: NDArray[np.generic]) -> NDArray[np.generic]:
+    """64-bit integers as int32 where they fit, else as float32."""
+    low, high = int(array.min()), int(array.max())
+    bounds = np.iinfo(np.int32)
+    return array.astype(np.int32 if bounds.min <= low and high <= bounds.max else np.float32)
+
+
+def _as_float32(array: NDArray[np.generic], slope: float, intercept: float) -> NDArray[np.float32]:
+    if array.dtype == np.float32 and (slope, intercept) == (1.0, 0.0):
+        return array.view(np.float32)
+    out = np.empty(array.shape, np.float32)
+    flat_in, flat_out = array.reshape(-1), out.reshape(-1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, flat_in.size, CHUNK):
+            part = slice(start, start + CHUNK)
+            values = flat_in[part].astype(np.float64)
+            flat_out[part] = values * slope + intercept
+    return out
+
+
+def _finite(array: NDArray[np.float32], source: object, notes: Notes) -> NDArray[np.float32]:
+    flat = array.reshape(-1)
+    parts = [flat[start : start + CHUNK] for start in range(0, flat.size, CHUNK)]
+    odd = [part for part in parts if not np.isfinite(part).all()]
+    if not odd:
+        return array
+    count = sum(int(part.size - np.isfinite(part).sum()) for part in odd)
+    if count == flat.size:
+        raise InputError(f"{source} has no finite voxel: all {count:,} are NaN or infinite")
+    lowest = min(float(part[finite].min()) for part in parts if (finite := np.isfinite(part)).any())
+    for part in odd:
+        part[~np.isfinite(part)] = lowest
+    notes.warn(
+        f"{count:,} voxels are NaN or infinite; they were replaced by the smallest finite "
+        f"value, {lowest:g}"
+    )
+    return array
+
+
+def labels_from_volume(
+    volume: Volume,
+    names: Mapping[int, str] | None = None,
+    colours: Mapping[int, tuple[int, int, int]] | None = None,
+) -> LabelVolume:
+    """A label map from an image that holds one.
+
+    Parameters
+    ----------
+    volume
+        Its voxels must be whole numbers from 0 to 65535.
+    names, colours
+        By label value; values that occur and have no name are called ``label_N``.
+
+    Raises
+    ------
+    LabelError
+        If a voxel is no label.
+    """
+    voxels = _whole(volume)
+    present = _present(voxels)
+    known = {value: name for value, name in (names or {}).items() if value != 0}
+    known.update({v: f"label_{v}" for v in present if v not in known})
+    return LabelVolume(
+        voxels,
+        volume.grid,
+        dict(sorted(known.items())),
+        dict(colours or {}),
+        source=volume.source,
+        notes=volume.notes,
+    )
+
+
+def _present(voxels: NDArray[np.unsignedinteger]) -> list[int]:
+    """Label values that occur, without 0."""
+    counts = np.zeros(MAX_LABEL + 1, np.int64)
+    for plane in voxels:
+        found = np.bincount(plane.reshape(-1))
+        counts[: found.size] += found
+    return [int(value) for value in np.flatnonzero(counts) if value]
+
+
+def _whole(volume: Volume) -> NDArray[np.unsignedinteger]:
+    """Voxels as uint8 or uint16, when each is a whole number in 0..65535."""
+    source, voxels = volume.source, volume.voxels
+    if volume.is_colour:
+        raise LabelError(f"{source} is a colour picture, expected a label map of whole numbers")
+    low, high = voxels.min(), voxels.max()
+    if low < 0 or high > MAX_LABEL:
+        raise LabelError(
+            f"{source} is no label map: values run from {low:g} to {high:g}, expected whole "
+            f"numbers from 0 to {MAX_LABEL}"
+        )
+    if voxels.dtype.kind == "f":
+        for plane in voxels:
+            if (odd := plane != np.rint(plane)).any():
+                raise LabelError(
+                    f"{source} is no label map: it holds {plane[odd][0]:g}, expected whole numbers"
+                )
+    return voxels.astype(label_dtype(int(high)), copy=False)
