@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -209,12 +209,16 @@ class SliceDecoder:
         self.zoom = model.spec.zoom if isinstance(zoom, str) else zoom
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.counts: Counter[str] = Counter()
+        self.before_decode: Callable[[], None] | None = None
 
     def decode(self, index: int, prompts: Sequence[SlicePrompt]) -> list[SliceResult]:
         """Answer any number of prompts on one slice, in order.
 
-        Prompts that share a view are decoded in one batch.
+        Prompts that share a view are decoded in one batch. ``before_decode`` is called first; it
+        may raise to stop the work.
         """
+        if self.before_decode:
+            self.before_decode()
         answers: dict[int, SliceResult] = {}
         by_view: dict[View, list[int]] = {}
         for number, prompt in enumerate(prompts):

@@ -91,3 +91,9 @@ class SegmentationError(SammedError):
 
 class EvaluationError(SammedError):
     """Nothing to evaluate: no matching cases, or labels that no reference contains."""
+
+
+class Cancelled(SammedError):  # noqa: N818 - it is the user's wish, not an error
+    """The user stopped the work; nothing was changed."""
+
+    exit_code = 130

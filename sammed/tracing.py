@@ -47,10 +47,13 @@ class Trace:
         Accepted masks by slice index.
     stops
         Where and why propagation ended; none if it was off.
+    prompted
+        Indices of the slices that the user prompted.
     """
 
     slices: Slices
     stops: tuple[Stop, ...]
+    prompted: frozenset[int]
 
 
 class Tracer:
@@ -181,7 +184,7 @@ class Tracer:
         slices: Slices = {i: unite(a.parts) for i, a in anchors.items()}
         stops: list[Stop] = []
         if propagate == "off":
-            return Trace(slices, ())
+            return Trace(slices, (), frozenset(anchors))
         for limits, _ in ranges:
             own = sorted(i for i in anchors if limits.low <= i < limits.high)
             for first, last in pairwise(own):
@@ -192,7 +195,7 @@ class Tracer:
                 found, ended = self._outward(anchors[end], direction, limits, on_slice)
                 _merge(slices, found)
                 stops.extend(ended)
-        return Trace(slices, tuple(stops))
+        return Trace(slices, tuple(stops), frozenset(anchors))
 
     def _outward(
         self, anchor: Anchor, direction: int, limits: Limits, on_slice: OnSlice | None

@@ -1,0 +1,227 @@
+"""Slices into a volume, planes into one, objects into one label map; and the clean-up between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from sammed.boxes import Box2D, Box3D
+from sammed.decoding import SliceResult
+from sammed.slices import OUTSIDE_LOGIT
+
+Overlap = Literal["keep", "overwrite", "score"]
+OVERLAPS: tuple[str, ...] = get_args(Overlap)
+Components = Literal["prompted", "largest", "all"]
+COMPONENTS: tuple[str, ...] = get_args(Components)
+
+_TOUCHING = np.ones((3, 3, 3), bool)  # voxels that share a corner belong together
+_EMPTY = Box3D(0, 0, 0, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Cleanup:
+    """What is done to an object once its slices are stacked.
+
+    Attributes
+    ----------
+    components
+        ``"prompted"`` keeps the 3D components that reach a prompted slice, ``"largest"`` the
+        largest one, ``"all"`` everything.
+    fill_holes
+        Fill cavities that are closed in 3D.
+    smooth_mm
+        Standard deviation of a Gaussian over the logits, in mm; 0 leaves them.
+    """
+
+    components: Components = "prompted"
+    fill_holes: bool = False
+    smooth_mm: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectVolume:
+    """One object's logits in a block of the canonical grid; elsewhere it is absent.
+
+    Attributes
+    ----------
+    block
+        Where.
+    logits : (z, y, x) float16
+        On the block; > 0 is foreground.
+    """
+
+    block: Box3D
+    logits: NDArray[np.float16]
+
+    @cached_property
+    def mask(self) -> NDArray[np.bool_]:
+        """(z, y, x) bool on the block."""
+        return self.logits > 0
+
+    def across(self, axis: int, index: int) -> SliceResult:
+        """Its cross-section with one slice, as a mask that a prompt can refer to."""
+        low, high = self.block.range(axis)
+        if not low <= index < high:
+            return SliceResult(index, Box2D(0, 0, 0, 0), np.zeros((0, 0), np.float32))
+        logits = np.take(self.logits, index - low, axis=axis).astype(np.float32)
+        return SliceResult(index, self.block.across(axis), logits)
+
+    def on(self, block: Box3D) -> NDArray[np.float32]:
+        """Logits on another block, `OUTSIDE_LOGIT` where nothing is known."""
+        logits = np.full(block.shape, OUTSIDE_LOGIT, np.float32)
+        common = _intersection(self.block, block)
+        if not common.is_empty:
+            logits[_within(common, block)] = self.logits[_within(common, self.block)]
+        return logits
+
+
+NOTHING = ObjectVolume(_EMPTY, np.zeros((0, 0, 0), np.float16))
+
+
+def stack(slices: Mapping[int, SliceResult], axis: int) -> ObjectVolume:
+    """Stack masks of slices across an axis into a block of the canonical grid."""
+    found = {i: r for i, r in slices.items() if r.area}
+    if not found:
+        return NOTHING
+    region = Box2D(0, 0, 0, 0)
+    for result in found.values():
+        region = region.union(result.region)
+    low, high = min(found), max(found) + 1
+    logits = np.full((high - low, *region.shape), OUTSIDE_LOGIT, np.float16)
+    for index, result in found.items():
+        r, c = result.region.r0 - region.r0, result.region.c0 - region.c0
+        h, w = result.region.shape
+        logits[index - low, r : r + h, c : c + w] = result.logits
+    first, last = [region.r0, region.c0], [region.r1, region.c1]
+    first.insert(axis, low)
+    last.insert(axis, high)
+    return ObjectVolume(Box3D(*first, *last), np.moveaxis(logits, 0, axis))
+
+
+def fuse_planes(planes: Sequence[ObjectVolume]) -> ObjectVolume:
+    """Mean of the logits of one object segmented in several planes."""
+    seen = [plane for plane in planes if not plane.block.is_empty]
+    if not seen:
+        return NOTHING
+    block = _EMPTY
+    for plane in seen:
+        block = block.union(plane.block)
+    mean = sum(plane.on(block) for plane in seen) / np.float32(len(seen))
+    return ObjectVolume(block, np.asarray(mean, np.float16))
+
+
+def clean(
+    volume: ObjectVolume,
+    options: Cleanup,
+    spacing: tuple[float, float, float],
+    prompted: NDArray[np.bool_] | None = None,
+) -> ObjectVolume:
+    """Smooth, fill and select components, in this order.
+
+    Parameters
+    ----------
+    volume
+        One object.
+    options
+        What to do.
+    spacing
+        Voxel size (z, y, x) in mm.
+    prompted : (z, y, x) bool or None
+        On the object's block: voxels of prompted slices, for ``components="prompted"``.
+    """
+    if volume.block.is_empty:
+        return volume
+    logits = volume.logits
+    if options.smooth_mm > 0:
+        sigma = [options.smooth_mm / s for s in spacing]
+        smooth = ndimage.gaussian_filter(
+            logits.astype(np.float32), sigma, mode="constant", cval=OUTSIDE_LOGIT
+        )
+        logits = smooth.astype(np.float16)
+    mask = logits > 0
+    kept = ndimage.binary_fill_holes(mask) if options.fill_holes else mask
+    kept = select_components(kept, options.components, prompted)
+    if kept is mask:
+        return ObjectVolume(volume.block, logits)
+    logits = np.where(kept, np.maximum(logits, np.float16(0.5)), logits)
+    logits = np.where(mask & ~kept, np.float16(OUTSIDE_LOGIT), logits)
+    return ObjectVolume(volume.block, logits)
+
+
+def select_components(
+    mask: NDArray[np.bool_], which: str, prompted: NDArray[np.bool_] | None
+) -> NDArray[np.bool_]:
+    """The 3D components of a mask that are wanted; the mask itself if that is all of them."""
+    if which == "all":
+        return mask
+    parts, n = ndimage.label(mask, _TOUCHING)
+    if n <= 1:
+        return mask
+    wanted = np.zeros(n + 1, bool)
+    if which == "prompted" and prompted is not None:
+        wanted[parts[prompted & mask]] = True
+    if not wanted.any():
+        sizes = np.bincount(parts.ravel())
+        sizes[0] = 0
+        wanted[int(np.argmax(sizes))] = True
+    wanted[0] = False
+    return wanted[parts] & mask
+
+
+def paint(
+    labels: NDArray[np.unsignedinteger],
+    region: Box3D,
+    objects: Iterable[tuple[int, ObjectVolume]],
+    policy: str,
+) -> None:
+    """Write objects into a label map, in place, within a region.
+
+    Parameters
+    ----------
+    labels : (z, y, x) unsigned
+        The label map; the region is cleared first.
+    region
+        What to paint again.
+    objects
+        (label value, object) in order of priority.
+    policy
+        Where objects overlap: ``"keep"``: the earlier one keeps its voxels; ``"overwrite"``: the
+        later one takes them; ``"score"``: the one with the higher logit.
+    """
+    if region.is_empty:
+        return
+    target = labels[region.slices]
+    target[...] = 0
+    best = np.zeros(region.shape, np.float16) if policy == "score" else None
+    for value, volume in objects:
+        common = _intersection(volume.block, region)
+        if common.is_empty:
+            continue
+        here = _within(common, region)
+        logits = volume.logits[_within(common, volume.block)]
+        mine = logits > 0
+        if policy == "keep":
+            mine = mine & (target[here] == 0)
+        elif best is not None:
+            mine = mine & (logits > best[here])
+            best[here] = np.where(mine, logits, best[here])
+        target[here][mine] = value
+
+
+def _intersection(a: Box3D, b: Box3D) -> Box3D:
+    low = [max(p, q) for p, q in zip(a.low, b.low, strict=True)]
+    high = [min(p, q) for p, q in zip(a.high, b.high, strict=True)]
+    return Box3D(*low, *high)
+
+
+def _within(part: Box3D, block: Box3D) -> tuple[slice, ...]:
+    """Slices of ``part`` in an array that holds ``block``."""
+    return tuple(
+        slice(p - o, q - o) for p, q, o in zip(part.low, part.high, block.low, strict=True)
+    )

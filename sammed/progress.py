@@ -1,0 +1,72 @@
+"""How far the work is, and whether to go on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sammed.decoding import SliceResult
+from sammed.errors import Cancelled
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the work is.
+
+    Attributes
+    ----------
+    done
+        Slices segmented in this call.
+    total
+        How many there will be, ``None`` while the engine decides that itself.
+    object_name, plane, index
+        What was segmented last.
+    seconds_per_slice, seconds_left
+        Measured so far; ``seconds_left`` is ``None`` if ``total`` is.
+    """
+
+    done: int
+    total: int | None
+    object_name: str
+    plane: str
+    index: int
+    seconds_per_slice: float
+    seconds_left: float | None
+
+
+class Reporter:
+    """Turns finished slices into `Progress` and asks whether to go on."""
+
+    def __init__(
+        self,
+        progress: Callable[[Progress], None] | None,
+        cancel: Callable[[], bool] | None,
+        total: int | None,
+    ) -> None:
+        self._progress = progress
+        self._cancel = cancel
+        self._total = total
+        self._done = 0
+        self._started = time.perf_counter()
+        self._name, self._plane = "", ""
+
+    def begin(self, name: str, plane: str) -> None:
+        """Name the object that comes next."""
+        self._name, self._plane = name, plane
+
+    def check(self) -> None:
+        """Raise `Cancelled` if the user wants to stop."""
+        if self._cancel and self._cancel():
+            raise Cancelled("stopped; nothing was changed")
+
+    def on_slice(self, result: SliceResult) -> None:
+        """Count a finished slice and tell."""
+        self._done += 1
+        if not self._progress:
+            return
+        each = (time.perf_counter() - self._started) / self._done
+        left = None if self._total is None else max(self._total - self._done, 0) * each
+        self._progress(
+            Progress(self._done, self._total, self._name, self._plane, result.index, each, left)
+        )

@@ -1,0 +1,108 @@
+"""What became of each object: its per-slice quality table and why it stopped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sammed.decoding import overlap
+from sammed.fusion import ObjectVolume
+from sammed.prompts import ObjectPrompts
+from sammed.slices import SliceStack
+from sammed.tracing import Trace
+
+
+@dataclass(frozen=True)
+class SliceRecord:
+    """One line of the per-slice quality table.
+
+    Attributes
+    ----------
+    index
+        The slice along the object's plane (canonical index).
+    predicted_iou, stability, present
+        The model's own measures.
+    neighbour_iou
+        IoU with the neighbour towards the nearest prompted slice; 1 on prompted ones.
+    area_mm2
+        Area of the mask.
+    centroid
+        Canonical voxel (z, y, x), continuous.
+    prompt
+        What the model was given.
+    retries
+        Prompts rejected before.
+    """
+
+    index: int
+    predicted_iou: float
+    stability: float
+    present: float
+    neighbour_iou: float
+    area_mm2: float
+    centroid: tuple[float, float, float]
+    prompt: str
+    retries: int
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectRun:
+    """What became of one object.
+
+    Attributes
+    ----------
+    prompts
+        What it was computed from.
+    plane
+        The plane in which it was propagated.
+    slices
+        The per-slice table, in slice order.
+    stops
+        Per direction the last slice, the reason in one word and in words.
+    volume
+        Its logits, cleaned up.
+    error
+        Why nothing was found, or empty.
+    """
+
+    prompts: ObjectPrompts
+    plane: str
+    trace: Trace
+    slices: tuple[SliceRecord, ...]
+    volume: ObjectVolume
+    error: str = ""
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """Where and why propagation ended, one sentence for each direction."""
+        return tuple(f"{self.plane} slice {s.index}: {s.text}" for s in self.trace.stops)
+
+
+def slice_records(trace: Trace, slices: SliceStack) -> list[SliceRecord]:
+    """The per-slice table of a trace, in slice order."""
+    row_mm, col_mm = slices.pixel_mm
+    records = []
+    for index, result in sorted(trace.slices.items()):
+        nearest = min(trace.prompted, key=lambda p: abs(p - index))
+        before = index + int(np.sign(nearest - index))
+        neighbour = trace.slices.get(before)
+        agrees = 1.0 if before == index else 0.0
+        if neighbour is not None and before != index:
+            agrees = overlap(result, neighbour)[0]
+        centroid = list(result.centroid)
+        centroid.insert(slices.axis, float(index))
+        records.append(
+            SliceRecord(
+                index,
+                result.predicted_iou,
+                result.stability,
+                result.present,
+                agrees,
+                result.area * row_mm * col_mm,
+                (centroid[0], centroid[1], centroid[2]),
+                result.prompt,
+                result.retries,
+            )
+        )
+    return records

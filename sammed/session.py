@@ -1,0 +1,474 @@
+"""One volume, one model, many objects: add, edit, undo, segment, result.
+
+The one stateful class. The command line, the worker and the Slicer module are thin shells round
+it. Prompts and masks are values: an edit makes a new state, and undo brings back the old one,
+masks and all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sammed.anchors import check_plane, object_axis
+from sammed.boxes import Box3D
+from sammed.decoding import SliceDecoder, SlicePrompt, SliceResult, overlap
+from sammed.embeddings import EmbeddingStore
+from sammed.errors import InputError, SegmentationError
+from sammed.fusion import (
+    COMPONENTS,
+    NOTHING,
+    OVERLAPS,
+    Cleanup,
+    ObjectVolume,
+    Overlap,
+    clean,
+    fuse_planes,
+    paint,
+    stack,
+)
+from sammed.intensity import Window, resolve_window
+from sammed.models.base import SliceModel
+from sammed.progress import Progress, Reporter
+from sammed.prompts import ObjectPrompts, with_labels
+from sammed.propagation import Rules
+from sammed.runs import ObjectRun, slice_records
+from sammed.slices import PLANES, SliceStack, choose_plane
+from sammed.tracing import Trace, Tracer
+from sammed.volume import LabelVolume, Volume, label_dtype
+
+CONSENSUS_OVERLAP = 0.5
+"""In ``plane="all"`` an answer that has less IoU with the first plane's mask is not used."""
+
+_EMPTY = Box3D(0, 0, 0, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a session segments.
+
+    Attributes
+    ----------
+    plane
+        ``"axial"``, ``"coronal"``, ``"sagittal"``; ``"auto"``: that of the object's box, else
+        that of the thick slices; ``"all"``: as auto, then refined in all three planes and fused.
+    window
+        See `sammed.intensity.resolve_window`.
+    overlap
+        Which object gets voxels that several claim, see `sammed.fusion.paint`.
+    cleanup
+        What is done to each object once stacked.
+    rules
+        Thresholds of propagation.
+    zoom
+        ``"auto"`` (the model's own), a factor, or ``None`` for whole slices.
+    probabilities
+        Keep each object's probabilities in the result.
+    """
+
+    plane: str = "auto"
+    window: str = "auto"
+    overlap: Overlap = "keep"
+    cleanup: Cleanup = field(default_factory=Cleanup)
+    rules: Rules = field(default_factory=Rules)
+    zoom: float | str | None = "auto"
+    probabilities: bool = False
+
+    def __post_init__(self) -> None:
+        if self.plane not in (*PLANES, "auto", "all"):
+            raise InputError(
+                f"unknown plane {self.plane!r}; expected auto, all, {', '.join(PLANES)}"
+            )
+        if self.overlap not in OVERLAPS:
+            raise InputError(f"unknown overlap {self.overlap!r}; expected {', '.join(OVERLAPS)}")
+        if self.cleanup.components not in COMPONENTS:
+            raise InputError(
+                f"unknown components {self.cleanup.components!r}; expected {', '.join(COMPONENTS)}"
+            )
+
+
+@dataclass(frozen=True)
+class _State:
+    objects: tuple[ObjectPrompts, ...] = ()
+    runs: dict[str, ObjectRun] = field(default_factory=dict)
+
+
+class Session:
+    """Segments objects of one volume with one model.
+
+    Parameters
+    ----------
+    volume
+        The image; never changed.
+    model
+        Any model that follows `sammed.models.base.SliceModel`.
+    settings
+        How to segment; fixed for the session.
+    store
+        Where embeddings are kept; a private one in memory by default.
+
+    Attributes
+    ----------
+    runs
+        By object name, what became of it in the last `segment`.
+    timings
+        Seconds spent by stage.
+    """
+
+    def __init__(
+        self,
+        volume: Volume,
+        model: SliceModel,
+        settings: Settings | None = None,
+        store: EmbeddingStore | None = None,
+    ) -> None:
+        self.volume = volume
+        self.model = model
+        self.settings = settings or Settings()
+        self._shared_store = store is not None
+        self._store = store or EmbeddingStore()
+        self._state = _State()
+        self._past: list[_State] = []
+        self._future: list[_State] = []
+        self._tracers: dict[tuple[str, int], Tracer] = {}
+        self._decoders: dict[int, SliceDecoder] = {}
+        self._labels: NDArray[np.unsignedinteger] = np.zeros(volume.shape, np.uint8)
+        self._painted: dict[str, tuple[int, ObjectVolume]] = {}
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._progress: Reporter | None = None
+
+    # -- prompts ---------------------------------------------------------------------------
+
+    @property
+    def objects(self) -> tuple[ObjectPrompts, ...]:
+        """Prompts of all objects, in order, with their label values."""
+        return self._state.objects
+
+    def put(self, prompts: ObjectPrompts) -> None:
+        """Add an object, or replace the one of that name; one step of undo.
+
+        Raises
+        ------
+        PromptError
+            If the prompts make no sense on this volume.
+        LabelError
+            If its label is taken.
+        """
+        prompts.check(self.volume.shape)
+        if self.settings.plane in PLANES:
+            check_plane(prompts, PLANES[self.settings.plane])
+        object_axis(prompts, 0)
+        known = [obj.name for obj in self.objects]
+        if prompts.name in known:
+            former = self.objects[known.index(prompts.name)]
+            prompts = prompts if prompts.label else replace(prompts, label=former.label)
+            changed = tuple(prompts if o.name == prompts.name else o for o in self.objects)
+        else:
+            changed = (*self.objects, prompts)
+        self._advance(replace(self._state, objects=with_labels(changed)))
+
+    def remove(self, name: str) -> None:
+        """Remove an object; one step of undo.
+
+        Raises
+        ------
+        InputError
+            If there is none of that name.
+        """
+        if name not in [obj.name for obj in self.objects]:
+            raise InputError(f"no object is called {name!r}")
+        objects = tuple(obj for obj in self.objects if obj.name != name)
+        runs = {n: run for n, run in self._state.runs.items() if n != name}
+        self._advance(_State(objects, runs))
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is a step to take back."""
+        return bool(self._past)
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether a step was taken back."""
+        return bool(self._future)
+
+    def undo(self) -> Box3D:
+        """Take back the last edit, prompts and masks together; the changed block.
+
+        Raises
+        ------
+        InputError
+            If there is nothing to take back.
+        """
+        if not self._past:
+            raise InputError("nothing to undo")
+        self._future.append(self._state)
+        self._state = self._past.pop()
+        return self._repaint()
+
+    def redo(self) -> Box3D:
+        """Do again what `undo` took back; the changed block.
+
+        Raises
+        ------
+        InputError
+            If nothing was taken back.
+        """
+        if not self._future:
+            raise InputError("nothing to redo")
+        self._past.append(self._state)
+        self._state = self._future.pop()
+        return self._repaint()
+
+    def _advance(self, state: _State) -> None:
+        self._past.append(self._state)
+        self._future.clear()
+        self._state = state
+
+    # -- segmentation ----------------------------------------------------------------------
+
+    def segment(
+        self,
+        progress: Callable[[Progress], None] | None = None,
+        cancel: Callable[[], bool] | None = None,
+    ) -> Box3D:
+        """Compute what edits have made stale.
+
+        Parameters
+        ----------
+        progress
+            Called after each slice.
+        cancel
+            Asked before each slice; ``True`` stops the work.
+
+        Returns
+        -------
+        Box3D
+            The block in which the label map has changed; empty if nothing did. An object in
+            which nothing was found has an ``error`` in its run.
+
+        Raises
+        ------
+        Cancelled
+            If ``cancel`` said so; the former result stays.
+        """
+        runs = {}
+        self._progress = Reporter(progress, cancel, self._total())
+        try:
+            for obj in self.objects:
+                run = self._state.runs.get(obj.name)
+                stale = run is None or not _same_prompts(run.prompts, obj)
+                runs[obj.name] = self._run(obj) if stale or run is None else run
+        finally:
+            self._progress = None
+        self._state = replace(self._state, runs=runs)
+        return self._repaint()
+
+    def _run(self, obj: ObjectPrompts) -> ObjectRun:
+        axis = self._axis(obj)
+        decoder = self._decoder(axis)
+        key = (obj.name, axis)
+        tracer = self._tracers.setdefault(key, Tracer(decoder, self.settings.rules))
+        reporter = self._progress
+        if reporter:
+            reporter.begin(obj.name, decoder.stack.plane)
+            decoder.before_decode = reporter.check
+        started = time.perf_counter()
+        try:
+            trace = tracer.trace(obj, reporter.on_slice if reporter else None)
+        except SegmentationError as error:
+            nothing = Trace({}, (), frozenset())
+            return ObjectRun(obj, decoder.stack.plane, nothing, (), NOTHING, str(error))
+        self._seconds["propagate"] += time.perf_counter() - started
+        volume = stack(trace.slices, axis)
+        if self.settings.plane == "all":
+            others = [a for a in range(3) if a != axis and self.volume.shape[a] > 1]
+            volume = fuse_planes([volume, *(self._refine(volume, a) for a in others)])
+        started = time.perf_counter()
+        volume = clean(
+            volume, self.settings.cleanup, self.volume.spacing, _prompted(trace, volume, axis)
+        )
+        self._seconds["fusion"] += time.perf_counter() - started
+        records = tuple(slice_records(trace, decoder.stack))
+        return ObjectRun(obj, decoder.stack.plane, trace, records, volume)
+
+    def _refine(self, volume: ObjectVolume, axis: int) -> ObjectVolume:
+        """The object in another plane: each cross-section of the first plane's mask as a prompt."""
+        decoder = self._decoder(axis)
+        if self._progress:
+            decoder.before_decode = self._progress.check
+        slices: dict[int, SliceResult] = {}
+        for index in range(*volume.block.range(axis)):
+            prior = volume.across(axis, index)
+            if not prior.area:
+                continue
+            box = prior.box.expand(1).clip(decoder.stack.shape)
+            answer = decoder.decode(index, [SlicePrompt(box, prior=prior, name="box + mask")])[0]
+            agrees = overlap(answer, prior)[0] >= CONSENSUS_OVERLAP
+            slices[index] = answer if agrees else prior
+        return stack(slices, axis)
+
+    def _axis(self, obj: ObjectPrompts) -> int:
+        plane = self.settings.plane
+        if plane in PLANES:
+            return PLANES[plane]
+        return object_axis(obj, PLANES[choose_plane("auto", self.volume)])
+
+    def _decoder(self, axis: int) -> SliceDecoder:
+        if axis not in self._decoders:
+            plane = list(PLANES)[axis]
+            self._decoders[axis] = SliceDecoder(
+                SliceStack(self.volume, plane, self.window),
+                self.model,
+                self._store,
+                self.volume_hash if self._shared_store else "",
+                self.settings.zoom,
+            )
+        return self._decoders[axis]
+
+    @cached_property
+    def window(self) -> Window:
+        """The intensity window, chosen when first needed and then kept."""
+        started = time.perf_counter()
+        inside = [self.volume.voxels[obj.extent().slices].ravel() for obj in self.objects]
+        region = np.concatenate(inside) if inside else None
+        window = resolve_window(self.settings.window, self.volume, region)
+        self._seconds["window"] += time.perf_counter() - started
+        return window
+
+    @cached_property
+    def volume_hash(self) -> str:
+        """SHA-256 (hex) of the canonical voxels with their shape and type."""
+        voxels = self.volume.voxels
+        digest = hashlib.sha256(f"{voxels.shape} {voxels.dtype.str}".encode())
+        for block in voxels:
+            digest.update(np.ascontiguousarray(block).data)
+        return digest.hexdigest()
+
+    def _total(self) -> int | None:
+        """How many slices there will be, if every stale object says so itself."""
+        total = 0
+        for obj in self.objects:
+            run = self._state.runs.get(obj.name)
+            if run is not None and _same_prompts(run.prompts, obj):
+                continue
+            if obj.propagate == "auto" and not obj.blocks:
+                return None
+            low, high = obj.extent().range(self._axis(obj))
+            total += high - low
+        return total
+
+    # -- results ---------------------------------------------------------------------------
+
+    @property
+    def runs(self) -> dict[str, ObjectRun]:
+        """What became of each object in the last `segment`, by name."""
+        return dict(self._state.runs)
+
+    @property
+    def timings(self) -> dict[str, float]:
+        """Seconds spent so far by stage: window, render, encode, decode, resize, propagate, ..."""
+        seconds = defaultdict(float, self._seconds)
+        for decoder in self._decoders.values():
+            for stage, spent in decoder.seconds.items():
+                seconds[stage] += spent
+        return dict(seconds)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many views were encoded and how many prompts decoded so far."""
+        decoders = self._decoders.values()
+        return {what: sum(d.counts[what] for d in decoders) for what in ("encode", "decode")}
+
+    def labels_in(self, block: Box3D) -> NDArray[np.unsignedinteger]:
+        """A copy of the label map inside a block, (z, y, x)."""
+        return np.array(self._labels[block.slices])
+
+    def object_mask(self, name: str) -> NDArray[np.bool_]:
+        """(z, y, x) bool of one object, before overlaps are resolved.
+
+        Raises
+        ------
+        InputError
+            If it has not been segmented.
+        """
+        if name not in self._state.runs:
+            raise InputError(f"no object called {name!r} has been segmented")
+        volume = self._state.runs[name].volume
+        mask = np.zeros(self.volume.shape, bool)
+        if not volume.block.is_empty:
+            mask[volume.block.slices] = volume.mask
+        return mask
+
+    def result(self) -> LabelVolume:
+        """A copy of the label map, on the grid of the volume's file."""
+        probabilities = {}
+        if self.settings.probabilities:
+            for obj in self.objects:
+                run = self._state.runs.get(obj.name)
+                if run is not None and not run.volume.block.is_empty:
+                    dense = np.zeros(self.volume.shape, np.float16)
+                    logits = run.volume.logits.astype(np.float32)
+                    dense[run.volume.block.slices] = 1 / (1 + np.exp(-logits))
+                    probabilities[obj.label] = dense
+        names = {obj.label: obj.name for obj in self.objects}
+        return LabelVolume(
+            self._labels.copy(), self.volume.grid, names, probabilities=probabilities
+        )
+
+    def _repaint(self) -> Box3D:
+        """Bring the label map up to date with the runs; the block in which it changed."""
+        started = time.perf_counter()
+        wanted = {
+            obj.name: (obj.label, self._state.runs[obj.name].volume)
+            for obj in self.objects
+            if obj.name in self._state.runs
+        }
+        region = _EMPTY
+        for name in {*wanted, *self._painted}:
+            new, old = wanted.get(name), self._painted.get(name)
+            if new != old:
+                for _, volume in filter(None, (new, old)):
+                    region = region.union(volume.block)
+        dtype = label_dtype(max((obj.label for obj in self.objects), default=1))
+        self._labels = self._labels.astype(np.promote_types(dtype, self._labels.dtype), copy=False)
+        if not region.is_empty:
+            before = self._labels[region.slices].copy()
+            paint(self._labels, region, wanted.values(), self.settings.overlap)
+            region = _changed(before, self._labels[region.slices], region)
+        self._painted = wanted
+        self._seconds["fusion"] += time.perf_counter() - started
+        return region
+
+
+def _same_prompts(a: ObjectPrompts, b: ObjectPrompts) -> bool:
+    """Whether two objects would be segmented alike (their label values do not matter)."""
+    return replace(a, label=0) == replace(b, label=0)
+
+
+def _prompted(trace: Trace, volume: ObjectVolume, axis: int) -> NDArray[np.bool_] | None:
+    """(z, y, x) bool on the object's block, true on prompted slices."""
+    if volume.block.is_empty:
+        return None
+    low, high = volume.block.range(axis)
+    on_prompted = np.array([i in trace.prompted for i in range(low, high)])
+    shape = [1, 1, 1]
+    shape[axis] = high - low
+    return np.broadcast_to(on_prompted.reshape(shape), volume.logits.shape)
+
+
+def _changed(
+    before: NDArray[np.unsignedinteger], after: NDArray[np.unsignedinteger], region: Box3D
+) -> Box3D:
+    tight = Box3D.from_mask(before != after)
+    if tight.is_empty:
+        return _EMPTY
+    low = [v + o for v, o in zip(tight.low, region.low, strict=True)]
+    high = [v + o for v, o in zip(tight.high, region.low, strict=True)]
+    return Box3D(*low, *high)
