@@ -154,7 +154,7 @@ def walk(
     accepted = [start]
     largest = start.area
     for index in _indices(start.index, direction, limits):
-        box = _next_box(accepted, index, limits, rules, target)
+        box = _next_box(accepted, index, limits, rules, target, decoder)
         expected = accepted[-1]
         result, reason = None, ("", "")
         for retry, prompt in enumerate(_ladder(expected, box, decoder.stack.shape)):
@@ -215,8 +215,13 @@ def _next_box(
     limits: Limits,
     rules: Rules,
     target: SliceResult | None,
+    decoder: SliceDecoder,
 ) -> Box2D:
-    """Box for the next slice: interpolated towards a target, else extrapolated and widened."""
+    """Box for the next slice: interpolated towards a target, else extrapolated; then widened.
+
+    A model without weights is a shape that fills its box: for it the box is not widened, lest
+    the shape grow from slice to slice.
+    """
     last = accepted[-1].box
     sides = last.as_array()
     extent = np.array([*last.shape, *last.shape], np.float64)
@@ -227,6 +232,8 @@ def _next_box(
         slope = sides - accepted[-2].box.as_array()
         sides = sides + np.clip(slope, -rules.max_slope * extent, rules.max_slope * extent)
     margin = np.maximum(rules.margin * extent, rules.min_margin) * np.array([-1, -1, 1, 1])
+    if not decoder.model.spec.weights_hash:
+        margin *= 0
     r0, c0, r1, c1 = (int(v) for v in np.rint(sides + margin))
     box = Box2D(r0, c0, max(r1, r0 + 1), max(c1, c0 + 1)).intersection(limits.frame)
     return last.intersection(limits.frame) if box.is_empty else box

@@ -203,9 +203,7 @@ class View:
         r0, c0, r1, c1 = self.rect
         rows, r_from, r_to = _shrink_weights(r0, r1, self.extent[0], h)
         cols, c_from, c_to = _shrink_weights(c0, c1, self.extent[1], w)
-        seen = np.einsum(
-            "ar,krc,bc->kab", rows, image[:, r_from:r_to, c_from:c_to], cols, optimize=True
-        )
+        seen = rows @ image[:, r_from:r_to, c_from:c_to] @ cols.T
         return np.rint(seen * 255) / np.float32(255) if eight_bit else seen
 
     def slice_region(self, shape: tuple[int, int]) -> Box2D:
