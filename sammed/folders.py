@@ -1,0 +1,37 @@
+"""Where sammed keeps what it can fetch or compute again: weights, embeddings, compiled models."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+HOME_VARIABLE = "SAMMED_HOME"
+"""Environment variable that moves everything sammed keeps to one folder."""
+
+
+def home() -> Path:
+    """The folder of all that sammed keeps: ``SAMMED_HOME``, else the user's cache folder.
+
+    Nothing is created.
+    """
+    chosen = os.environ.get(HOME_VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser()
+    from platformdirs import user_cache_path
+
+    return user_cache_path("sammed", appauthor=False)
+
+
+def weights_folder() -> Path:
+    """Where downloaded and imported weights lie."""
+    return home() / "weights"
+
+
+def embeddings_folder() -> Path:
+    """Where embeddings are kept between runs."""
+    return home() / "embeddings"
+
+
+def compiled_folder() -> Path:
+    """Where engines keep the models that they compiled."""
+    return home() / "compiled"

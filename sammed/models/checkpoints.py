@@ -1,0 +1,220 @@
+"""Weights files: read without running what they contain, compared with what a model expects."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import pickle
+import tempfile
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sammed import folders
+from sammed.errors import WeightsMismatchError, WeightsNotFoundError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+log = logging.getLogger(__name__)
+
+SUFFIXES = (".pth", ".pt", ".safetensors")
+"""What a weights file may be called."""
+
+_WRAPPERS = ("model", "state_dict", "model_state_dict", "model_state")
+_BLOCK = 1 << 22
+
+
+def is_weights_path(name: str) -> bool:
+    """Whether a model's name is meant as the path of a weights file."""
+    return name.lower().endswith(SUFFIXES) or os.sep in name
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a checkpoint by name, mapped from disk where the format allows.
+
+    PyTorch files are unpickled with ``weights_only``, which builds tensors and plain containers
+    and refuses everything else. A dictionary that wraps the tensors as training loops do
+    (``"model"``, ``"state_dict"``) is opened; a ``"module."`` prefix is taken off.
+
+    Raises
+    ------
+    WeightsNotFoundError
+        If there is no such file.
+    WeightsMismatchError
+        If it is empty, truncated, contains code, or is no checkpoint.
+    """
+    check_there(path)
+    loaded = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    tensors = _unwrap(loaded)
+    if not tensors:
+        raise WeightsMismatchError(
+            f"{path} holds no tensors; expected a checkpoint of named tensors (.pth, .safetensors)"
+        )
+    return tensors
+
+
+def check_there(path: Path) -> None:
+    """Make sure that a weights file exists and is not empty.
+
+    Raises
+    ------
+    WeightsNotFoundError
+        If there is no such file.
+    WeightsMismatchError
+        If it is empty.
+    """
+    if not path.is_file():
+        raise WeightsNotFoundError(
+            f"no weights file at {path}; fetch an official one with 'sammed models download NAME' "
+            "or copy it in with 'sammed models import FILE'"
+        )
+    if not path.stat().st_size:
+        raise WeightsMismatchError(f"{path} is empty; expected a checkpoint: fetch it again")
+
+
+def check_tensors(
+    found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]], source: str
+) -> None:
+    """Compare the names and shapes of a checkpoint's tensors with a model's.
+
+    Raises
+    ------
+    WeightsMismatchError
+        Naming the first missing, unexpected or differently shaped tensors.
+    """
+    missing = [name for name in expected if name not in found]
+    unexpected = [name for name in found if name not in expected]
+    shapes = [
+        f"{name} {found[name]} instead of {shape}"
+        for name, shape in expected.items()
+        if name in found and found[name] != shape
+    ]
+    problems = [
+        f"{len(names)} {what} (first: {', '.join(names[:3])})"
+        for what, names in (
+            ("missing", missing),
+            ("unexpected", unexpected),
+            ("of another shape", shapes),
+        )
+        if names
+    ]
+    if problems:
+        raise WeightsMismatchError(
+            f"{source} does not fit the model: of {len(expected)} tensors {'; '.join(problems)}"
+        )
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 (hex) of a file; remembered by size and modification time.
+
+    A file of gigabytes is read once; the digest is kept in ``hashes.json`` in sammed's folder.
+    """
+    path = path.resolve()
+    stat = path.stat()
+    return _remembered_sha256(path, stat.st_size, stat.st_mtime_ns)
+
+
+def digest(path: Path, algorithm: str) -> str:
+    """Hex digest of a whole file, read anew."""
+    hasher = hashlib.new(algorithm, usedforsecurity=False)
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            hasher.update(block)
+    return hasher.hexdigest()
+
+
+@lru_cache(maxsize=32)
+def _remembered_sha256(path: Path, size: int, mtime_ns: int) -> str:
+    record = folders.home() / "hashes.json"
+    known = _read_record(record)
+    entry = known.get(str(path))
+    if isinstance(entry, dict) and (entry.get("size"), entry.get("mtime_ns")) == (size, mtime_ns):
+        return str(entry["sha256"])
+    value = digest(path, "sha256")
+    known[str(path)] = {"size": size, "mtime_ns": mtime_ns, "sha256": value}
+    _write_record(record, known)
+    return value
+
+
+def _read_record(record: Path) -> dict[str, Any]:
+    try:
+        known = json.loads(record.read_text())
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _write_record(record: Path, known: dict[str, Any]) -> None:
+    """Keep the digests for the next run; a folder that cannot be written only costs time."""
+    try:
+        record.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=record.parent, prefix=".hashes-")
+        with os.fdopen(handle, "w") as stream:
+            json.dump(known, stream, indent=1)
+        os.replace(temporary, record)
+    except OSError as error:
+        log.debug("cannot keep digests in %s: %s", record, error)
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return dict(load_file(path))
+    except SafetensorError as error:
+        raise WeightsMismatchError(_broken(path, "safetensors", error)) from None
+
+
+def _read_torch(path: Path) -> object:
+    import torch
+
+    try:
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except RuntimeError as error:
+            if "mmap" not in str(error):
+                raise
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsMismatchError(_refused(path, error)) from None
+    except (RuntimeError, EOFError, ValueError, KeyError, UnicodeDecodeError) as error:
+        raise WeightsMismatchError(_broken(path, "PyTorch", error)) from None
+
+
+def _refused(path: Path, error: Exception) -> str:
+    head = path.open("rb").read(2)
+    if head not in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04"):
+        return _broken(path, "PyTorch", ValueError("it does not start like one"))
+    text = " ".join(str(error).split())
+    what = text[text.find("Unsupported") :] if "Unsupported" in text else text
+    return (
+        f"{path} holds Python objects beside tensors, which could run code, and was not loaded "
+        f"({what[:120]}); expected tensors only: save its state_dict alone"
+    )
+
+
+def _broken(path: Path, kind: str, error: Exception) -> str:
+    text = " ".join(str(error).split())[:120]
+    return (
+        f"{path} is truncated or no {kind} checkpoint ({path.stat().st_size} bytes; {text}); "
+        "fetch it again, e.g. with 'sammed models download NAME'"
+    )
+
+
+def _unwrap(loaded: object) -> dict[str, Tensor]:
+    """The named tensors in what a checkpoint holds."""
+    from torch import Tensor
+
+    if not isinstance(loaded, Mapping):
+        return {}
+    wrapped = [loaded[key] for key in _WRAPPERS if isinstance(loaded.get(key), Mapping)]
+    return {
+        str(name).removeprefix("module."): value
+        for name, value in (wrapped[0] if wrapped else loaded).items()
+        if isinstance(value, Tensor)
+    }

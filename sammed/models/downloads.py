@@ -1,0 +1,283 @@
+"""Official weights: fetched, copied in, verified."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from http import HTTPStatus
+from http.client import HTTPException
+from pathlib import Path
+from typing import IO
+
+from sammed import folders
+from sammed.errors import InputError, OutputError, WeightsMismatchError, WeightsNotFoundError
+from sammed.models.catalogue import KNOWN, KnownModel, WeightsFile
+from sammed.models.checkpoints import check_there, digest, sha256
+
+log = logging.getLogger(__name__)
+
+OFFLINE_VARIABLE = "SAMMED_OFFLINE"
+"""Environment variable that forbids every download."""
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes done and the bytes in all."""
+
+TIMEOUT_S = 60.0
+_BLOCK = 1 << 20
+
+
+def is_offline() -> bool:
+    """Whether ``SAMMED_OFFLINE`` forbids downloads."""
+    return os.environ.get(OFFLINE_VARIABLE, "").lower() not in ("", "0", "false", "no")
+
+
+def kept_path(known: KnownModel) -> Path | None:
+    """Where an official file is kept; ``None`` for models without one."""
+    return folders.weights_folder() / known.weights.file_name if known.weights else None
+
+
+def is_genuine(path: Path, weights: WeightsFile) -> bool:
+    """Whether a file is the official one, by size and digest."""
+    if path.stat().st_size != weights.size:
+        return False
+    if sha256(path) == weights.sha256:
+        return True
+    return bool(weights.md5) and digest(path, "md5") == weights.md5
+
+
+def verify(known: KnownModel) -> Path:
+    """Read a kept official file anew and compare it with its digest.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    InputError
+        If the model has no official file.
+    WeightsNotFoundError
+        If it is not here.
+    WeightsMismatchError
+        If it is truncated or altered.
+    """
+    weights, path = _official(known)
+    if not path.is_file():
+        raise WeightsNotFoundError(_how_to_get(known))
+    check_there(path)
+    if not _matches(path, weights):
+        raise WeightsMismatchError(_altered(path, known))
+    return path
+
+
+def download(
+    known: KnownModel,
+    *,
+    offline: bool = False,
+    on_bytes: Progress | None = None,
+) -> Path:
+    """Fetch an official file into the weights folder, resuming an interrupted download.
+
+    The file appears under its name only when it is whole and its digest is right.
+
+    Parameters
+    ----------
+    known
+        The model.
+    offline
+        Refuse; so does ``SAMMED_OFFLINE``.
+    on_bytes
+        Called with (bytes done, bytes in all) as they arrive.
+
+    Returns
+    -------
+    Path
+        The file; at once if it is here already.
+
+    Raises
+    ------
+    WeightsNotFoundError
+        If downloads are forbidden or the server does not give the file.
+    WeightsMismatchError
+        If what arrived is not the official file.
+    OutputError
+        If the disk has no room or the folder cannot be written.
+    """
+    weights, path = _official(known)
+    if path.is_file() and is_genuine(path, weights):
+        return path
+    if offline or is_offline():
+        raise WeightsNotFoundError(
+            f"offline: the weights of {known.name!r} are not here and downloads are forbidden; "
+            f"fetch {weights.url} elsewhere, then 'sammed models import FILE'"
+        )
+    part = path.with_name(path.name + ".part")
+    try:
+        _make_room(path.parent, weights.size - (part.stat().st_size if part.exists() else 0))
+        _fetch(weights, part, on_bytes)
+    except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
+        raise WeightsNotFoundError(
+            f"cannot download {weights.url}: {getattr(error, 'reason', error)}; what arrived is "
+            "kept: run the command again to go on, or fetch the file elsewhere and use "
+            "'sammed models import FILE'"
+        ) from None
+    except OSError as error:
+        raise OutputError(f"cannot write {part}: {error.strerror or error}") from None
+    if not _matches(part, weights):
+        size = part.stat().st_size
+        part.unlink()
+        raise WeightsMismatchError(
+            f"what {weights.url} gave is not {weights.file_name}: {size} bytes, expected "
+            f"{weights.size} with SHA-256 {weights.sha256}; nothing was kept: try again"
+        )
+    os.replace(part, path)
+    return path
+
+
+def import_file(source: Path) -> tuple[KnownModel, Path]:
+    """Copy an official file from anywhere into the weights folder.
+
+    Returns
+    -------
+    (KnownModel, Path)
+        Which model it is, recognised by its content, and where its weights are now.
+
+    Raises
+    ------
+    WeightsNotFoundError
+        If there is no such file.
+    WeightsMismatchError
+        If it is none of the official files.
+    OutputError
+        If it cannot be copied.
+    """
+    check_there(source)
+    known = _recognise(source)
+    _, path = _official(known)
+    if path.is_file() and is_genuine(path, _official(known)[0]):
+        return known, path
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        _make_room(path.parent, source.stat().st_size)
+        shutil.copyfile(source, part)
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OutputError(f"cannot copy {source} to {path}: {error.strerror or error}") from None
+    return known, path
+
+
+def find(known: KnownModel) -> Path:
+    """The kept official file of a model, checked.
+
+    Raises
+    ------
+    WeightsNotFoundError
+        If it is not here; the message says how to get it.
+    WeightsMismatchError
+        If it is truncated or altered.
+    """
+    weights, path = _official(known)
+    if not path.is_file():
+        raise WeightsNotFoundError(_how_to_get(known))
+    check_there(path)
+    if not is_genuine(path, weights):
+        raise WeightsMismatchError(_altered(path, known))
+    return path
+
+
+def _official(known: KnownModel) -> tuple[WeightsFile, Path]:
+    path = kept_path(known)
+    if known.weights is None or path is None:
+        raise InputError(f"model {known.name!r} needs no weights file: there is nothing to fetch")
+    return known.weights, path
+
+
+def _matches(path: Path, weights: WeightsFile) -> bool:
+    """Like `is_genuine`, but reads the file whatever is remembered of it."""
+    if path.stat().st_size != weights.size:
+        return False
+    if digest(path, "sha256") == weights.sha256:
+        return True
+    return bool(weights.md5) and digest(path, "md5") == weights.md5
+
+
+def _how_to_get(known: KnownModel) -> str:
+    return (
+        f"no weights for {known.name!r} in {folders.weights_folder()}; get them with "
+        f"'sammed models download {known.name}' or 'sammed models import FILE'"
+    )
+
+
+def _altered(path: Path, known: KnownModel) -> str:
+    weights = known.weights
+    expected = f"{weights.size} bytes, SHA-256 {weights.sha256}" if weights else "nothing"
+    return (
+        f"{path} is truncated or altered: {path.stat().st_size} bytes, expected {expected}; "
+        f"remove it and run 'sammed models download {known.name}'"
+    )
+
+
+def _recognise(source: Path) -> KnownModel:
+    found = sha256(source)
+    for known in KNOWN.values():
+        if known.weights and is_genuine(source, known.weights):
+            return known
+    same_name = [k for k in KNOWN.values() if k.weights and k.weights.file_name == source.name]
+    size = source.stat().st_size
+    if same_name and same_name[0].weights and same_name[0].weights.size != size:
+        raise WeightsMismatchError(
+            f"{source} is truncated or altered: {size} bytes, expected "
+            f"{same_name[0].weights.size}; copy or fetch it again"
+        )
+    raise WeightsMismatchError(
+        f"{source} is none of the official files (SHA-256 {found}); weights of your own need no "
+        f"import: name the file, as in '--model {source}'"
+    )
+
+
+def _make_room(folder: Path, needed: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise OutputError(
+            f"{folder} has {free / 1e6:.0f} MB free, expected {needed / 1e6:.0f} MB; make room or "
+            f"point {folders.HOME_VARIABLE} elsewhere"
+        )
+
+
+def _fetch(weights: WeightsFile, part: Path, on_bytes: Progress | None) -> None:
+    """Append to the partial file until it has its full size or the server stops."""
+    if urllib.parse.urlsplit(weights.url).scheme not in ("http", "https"):
+        raise InputError(f"cannot download {weights.url}: expected an http or https address")
+    start = part.stat().st_size if part.exists() else 0
+    if start >= weights.size:
+        part.unlink()
+        start = 0
+    request = urllib.request.Request(weights.url, headers={"User-Agent": "sammed"})
+    if start:
+        request.add_header("Range", f"bytes={start}-")
+    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
+        resumed = start > 0 and response.status == HTTPStatus.PARTIAL_CONTENT
+        with part.open("ab" if resumed else "wb") as stream:
+            done = start if resumed else 0
+            log.info("downloading %s from byte %d", weights.url, done)
+            _copy(response, stream, done, weights.size, on_bytes)
+
+
+def _copy(
+    source: IO[bytes], to: IO[bytes], done: int, total: int, on_bytes: Progress | None
+) -> None:
+    while block := source.read(_BLOCK):
+        to.write(block)
+        done += len(block)
+        if on_bytes:
+            on_bytes(done, total)
+    if done < total:
+        raise ConnectionError(f"the connection ended after {done} of {total} bytes")
