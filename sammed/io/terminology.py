@@ -1,0 +1,150 @@
+"""What a label's name means in codes: category, type, side and region, mostly SNOMED CT.
+
+The table beside this module holds the usual organs, tissues and findings, TotalSegmentator's
+names among them. A name that it does not hold gets the stated generic code, tissue.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import NamedTuple
+
+
+class Code(NamedTuple):
+    """A coded concept; ``scheme`` is DICOM's designator, ``"SCT"`` for SNOMED CT."""
+
+    value: str
+    meaning: str
+    scheme: str = "SCT"
+
+
+@dataclass(frozen=True)
+class SegmentCodes:
+    """The codes of one segment.
+
+    Attributes
+    ----------
+    category
+        What kind of thing it is (CID 7150).
+    type
+        What it is (CID 7151 and wider).
+    side
+        Left or right, of the type or, where there is a region, of the region.
+    region
+        Where a finding sits: ``"liver tumour"`` is a neoplasm of the region liver.
+    known
+        False for the generic code.
+    """
+
+    category: Code
+    type: Code
+    side: Code | None = None
+    region: Code | None = None
+    known: bool = True
+
+
+CATEGORIES = {
+    "anatomical": Code("91723000", "Anatomical Structure"),
+    "abnormal": Code("49755003", "Morphologically Abnormal Structure"),
+    "tissue": Code("85756007", "Tissue"),
+    "substance": Code("91720002", "Body Substance"),
+    "object": Code("260787004", "Physical object"),
+}
+LEFT, RIGHT = Code("7771000", "Left"), Code("24028007", "Right")
+GENERIC = SegmentCodes(CATEGORIES["tissue"], Code("85756007", "Tissue"), known=False)
+"""For names that say nothing known; 3D Slicer and dcmqi use the same one."""
+
+_SIDES = {"left": LEFT, "lt": LEFT, "l": LEFT, "right": RIGHT, "rt": RIGHT, "r": RIGHT}
+_SHORT_SIDES = {"l", "r"}
+_LINK_WORDS = {"of", "the", "in"}
+
+
+class _Entry(NamedTuple):
+    category: str
+    code: Code
+
+
+def codes_for(name: str) -> SegmentCodes:
+    """Codes of a segment, from its name.
+
+    Case, separators, plurals, a trailing number and words for the side do not matter; a finding
+    beside an organ is placed there.
+
+    Parameters
+    ----------
+    name
+        As the user or a model wrote it, e.g. ``"kidney_left"``, ``"Liver tumour 2"``.
+
+    Returns
+    -------
+    SegmentCodes
+        `GENERIC` if the name is not known.
+
+    Examples
+    --------
+    >>> codes_for("kidney_left").type.meaning, codes_for("kidney_left").side.meaning
+    ('Kidney', 'Left')
+    >>> codes = codes_for("Tumour of the right lung")
+    >>> codes.type.meaning, codes.region.meaning, codes.side.meaning
+    ('Neoplasm', 'Lung', 'Right')
+    >>> codes_for("object 3").known
+    False
+    """
+    words = _words(name)
+    whole = _find(words)  # "left ventricle" is one thing: the side belongs to the name
+    if whole:
+        return SegmentCodes(CATEGORIES[whole.category], whole.code)
+    side, words = _take_side(words)
+    for candidate in (words, words[:-1] if words and words[-1].isdigit() else []):
+        found = _find(candidate)
+        if found:
+            return SegmentCodes(CATEGORIES[found.category], found.code, side)
+        placed = _finding_in_region(candidate, side)
+        if placed:
+            return placed
+    return GENERIC
+
+
+def _finding_in_region(words: list[str], side: Code | None) -> SegmentCodes | None:
+    """``liver tumour``, ``tumour of liver``: a finding before or after the name of an organ."""
+    words = [w for w in words if w not in _LINK_WORDS]
+    for cut in range(1, len(words)):
+        for finding_words, region_words in ((words[cut:], words[:cut]), (words[:cut], words[cut:])):
+            finding, region = _find(finding_words), _find(region_words)
+            if finding and region and finding.category == "abnormal" != region.category:
+                return SegmentCodes(CATEGORIES["abnormal"], finding.code, side, region.code)
+    return None
+
+
+def _words(name: str) -> list[str]:
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    return re.findall(r"[a-z]+\d*|\d+", spaced.lower())
+
+
+def _take_side(words: list[str]) -> tuple[Code | None, list[str]]:
+    """The side, and the words without it; a lone ``l`` or ``r`` counts at either end only."""
+    for i, word in enumerate(words):
+        at_end = i in (0, len(words) - 1) and len(words) > 1
+        if word in _SIDES and (word not in _SHORT_SIDES or at_end):
+            return _SIDES[word], words[:i] + words[i + 1 :]
+    return None, words
+
+
+def _find(words: list[str]) -> _Entry | None:
+    table = _table()
+    phrase = " ".join(words)
+    return table.get(phrase) or table.get(phrase.removesuffix("s"))
+
+
+@cache
+def _table() -> dict[str, _Entry]:
+    text = (files("sammed.io") / "terminology.csv").read_text("utf-8")
+    entries = {}
+    for row in csv.DictReader(text.splitlines()):
+        entry = _Entry(row["category"], Code(row["code"], row["meaning"]))
+        entries.update(dict.fromkeys(row["names"].split("|"), entry))
+    return entries
