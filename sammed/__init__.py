@@ -1,3 +1,36 @@
-"""One box on one slice in, a 3D label volume out."""
+"""One box on one slice in, a 3D label volume out.
+
+``sammed.segment("ct.nii.gz", box="120,90,210,170@88")`` does it in one call; `sammed.Session`
+holds a volume for interactive work. Both are imported when first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+__all__ = ["LabelVolume", "Session", "Settings", "Volume", "__version__", "read", "segment"]
+
+_HOMES = {
+    "LabelVolume": "sammed.volume",
+    "Session": "sammed.session",
+    "Settings": "sammed.session",
+    "Volume": "sammed.volume",
+    "read": "sammed.io",
+    "segment": "sammed.api",
+}
+
+if TYPE_CHECKING:
+    from sammed.api import segment
+    from sammed.io import read
+    from sammed.session import Session, Settings
+    from sammed.volume import LabelVolume, Volume
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

@@ -24,8 +24,8 @@ from sammed.volume import Volume
 
 FORMAT = "sammed-prompts/1"
 
-MaskReader = Callable[[Path], NDArray[np.bool_]]
-"""Reads a label map on the volume's grid as (z, y, x) bool."""
+MaskReader = Callable[[Path, int | None], NDArray[np.bool_]]
+"""Reads one label (or any, for ``None``) of a label map on the volume's grid, (z, y, x) bool."""
 
 
 def read_prompts(path: Path, volume: Volume, read_mask: MaskReader) -> tuple[ObjectPrompts, ...]:
@@ -160,8 +160,7 @@ def _object(
     ]
     mask = None
     if entry.get("mask"):
-        source = path.parent / str(entry["mask"])
-        mask = MaskPrompt(read_mask(source), str(source))
+        mask = _mask(str(entry["mask"]), path.parent, read_mask)
     propagate = entry.get("propagate", "auto")
     if propagate not in PROPAGATE:
         raise PromptError(
@@ -176,6 +175,16 @@ def _object(
         mask,
         propagate,
     )
+
+
+def _mask(text: str, folder: Path, read_mask: MaskReader) -> MaskPrompt:
+    """A mask named in a prompt file: ``painted.nii.gz``, or ``painted.nii.gz#3`` for label 3."""
+    file, _, value = text.rpartition("#")
+    if not file or not value.isdigit():
+        file, value = text, ""
+    source = folder / file
+    suffix = f"#{value}" if value else ""
+    return MaskPrompt(read_mask(source, int(value) if value else None), f"{source}{suffix}")
 
 
 def _vector(values: Any, count: int) -> NDArray[np.float64]:

@@ -1,0 +1,323 @@
+"""``sammed segment``: one box in, a 3D label volume out."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sammed.cli.console import progress_bar, put, say, set_verbosity
+from sammed.errors import InputError
+
+if TYPE_CHECKING:
+    from sammed.session import Session, Settings
+    from sammed.volume import LabelVolume
+
+_EXTENSIONS = (".nii.gz", ".seg.nrrd")
+
+
+def segment(
+    image: Annotated[
+        str,
+        typer.Argument(help="NIfTI, NRRD, MHA, PNG, JPEG, TIFF, DICOM folder or dicomweb:// URL."),
+    ],
+    output: Annotated[
+        list[Path] | None,
+        typer.Option("-o", "--output", help="Label map to write; its ending chooses the format."),
+    ] = None,
+    box: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--box",
+            help="[NAME=]i0,j0,i1,j1@k (half-open; @i=N, @j=N for other axes) or "
+            "[NAME=]i0,j0,k0,i1,j1,k1, whose z-range is a hard limit. Repeatable.",
+        ),
+    ] = None,
+    point: Annotated[
+        list[str] | None,
+        typer.Option("--point", help="[NAME=]i,j,k or i,j,k,- (not the object). Repeatable."),
+    ] = None,
+    mask: Annotated[
+        list[str] | None,
+        typer.Option("--mask", help="[NAME=]FILE: label map of painted slices. Repeatable."),
+    ] = None,
+    prompts: Annotated[
+        list[Path] | None,
+        typer.Option("--prompts", help="Prompt file (sammed-prompts/1) or Slicer .mrk.json."),
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option("--label", help="NAME=VALUE in the label map.")
+    ] = None,
+    space: Annotated[
+        str, typer.Option("--space", help="What numbers mean: voxel, or millimetres in ras or lps.")
+    ] = "voxel",
+    propagate: Annotated[
+        str | None,
+        typer.Option(
+            "--propagate",
+            help="auto: outward until the object ends; between: only between prompted slices; "
+            "off: prompted slices alone. Default: auto.",
+        ),
+    ] = None,
+    model: Annotated[
+        str, typer.Option("--model", help="A model of `sammed models list`, or a checkpoint file.")
+    ] = "compact",
+    window: Annotated[
+        str,
+        typer.Option(
+            "--window",
+            help="auto, dicom, W/L such as 400/40, p0.5-99.5, soft-tissue, lung, bone, brain, ...",
+        ),
+    ] = "auto",
+    plane: Annotated[
+        str, typer.Option("--plane", help="auto, axial, coronal, sagittal, or all (fused).")
+    ] = "auto",
+    zoom: Annotated[
+        str,
+        typer.Option("--zoom", help="View: auto (the model's own), off (whole slice) or a factor."),
+    ] = "auto",
+    overlap: Annotated[
+        str,
+        typer.Option("--overlap", help="Who gets shared voxels: keep (first), overwrite or score."),
+    ] = "keep",
+    components: Annotated[
+        str,
+        typer.Option(
+            "--components",
+            help="3D parts to keep: prompted (those that reach a prompted slice), largest, all.",
+        ),
+    ] = "prompted",
+    fill_holes: Annotated[
+        bool, typer.Option("--fill-holes", help="Fill cavities closed in 3D. Default: off.")
+    ] = False,
+    smooth: Annotated[
+        float, typer.Option("--smooth", min=0, help="Gaussian smoothing in mm. Default: none.")
+    ] = 0.0,
+    frame: Annotated[
+        int | None, typer.Option("--frame", help="Which volume of a 4D file, from 0.")
+    ] = None,
+    series: Annotated[
+        str | None, typer.Option("--series", help="DICOM series: number, UID or description.")
+    ] = None,
+    allow_gaps: Annotated[
+        bool, typer.Option("--allow-gaps", help="Resample unevenly spaced DICOM slices.")
+    ] = False,
+    output_type: Annotated[
+        str | None,
+        typer.Option(
+            "--output-type", help="Where the ending leaves a choice: dicom-seg or rtstruct."
+        ),
+    ] = None,
+    store: Annotated[
+        bool, typer.Option("--store", help="Send the DICOM SEG back to the dicomweb:// server.")
+    ] = False,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Run report; default: beside the output.")
+    ] = None,
+    preview: Annotated[
+        Path | None, typer.Option("--preview", help="PNG with the mask in three planes.")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, help="Threads that PyTorch may use.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing outputs.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the run report on stdout.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Errors only.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")] = False,
+) -> None:
+    """Segment objects from boxes, points or painted slices into a label map on the input's grid.
+
+    Numbers are the file's voxel indices, half-open, as NIfTI viewers show them; with --space ras
+    or lps they are millimetres. A run report (with the reasons why it stopped) and a prompt file
+    that replays the run are written beside the output.
+
+    Examples
+    --------
+      sammed segment ct.nii.gz --box 120,90,210,170@88 -o liver.nii.gz
+
+      sammed segment ct.nii.gz --box liver=20,30,40,180,160,90 --box spleen=9,80,60,140@70 -o o.nrrd
+
+      sammed segment scans/ --series 2 --box 120,90,210,170@88 -o liver.dcm --output-type dicom-seg
+
+      sammed segment mr.nrrd --prompts tumour.prompts.json -o tumour.nii.gz --preview tumour.png
+    """
+    set_verbosity(quiet, verbose)
+    if not output and not (as_json or store):
+        raise typer.BadParameter("give -o/--output FILE", param_hint="--output")
+    outputs = list(output or ())
+    from sammed import api, io
+    from sammed.models import registry
+    from sammed.prompt_text import parse_label
+
+    written = _side_outputs(outputs, report, preview)
+    for path in (*outputs, *written.values()):
+        io.check_output(path, force)
+    for path in outputs:
+        io.output_format(path, output_type)
+    settings = _settings(plane, window, overlap, components, fill_holes, smooth, zoom)
+    with _source(image) as source:
+        volume, read_seconds = api.timed_read(
+            source, frame=frame, series=series, allow_gaps=allow_gaps
+        )
+        objects = api.gather_prompts(
+            volume,
+            boxes=box or (),
+            points=point or (),
+            masks=mask or (),
+            files=prompts or (),
+            labels=dict(parse_label(text) for text in label or ()),
+            space=space,
+            propagate=propagate,  # type: ignore[arg-type]  # checked there
+        )
+        session = api.make_session(
+            volume, registry.build(model, device=device, threads=threads), objects, settings
+        )
+        with progress_bar(quiet) as show:
+            session.segment(show)
+        for error in api.check_segmented(session):
+            say(f"warning: {error}")
+        labels = session.result()
+        started = time.perf_counter()
+        for path in outputs:
+            io.write_labels(labels, path, force=force, output_type=output_type)
+        if store:
+            _store(labels, image, session)
+        timings = {"read": read_seconds, "write": time.perf_counter() - started}
+    document = _write_side_outputs(session, labels, written, outputs, timings, force)
+    if as_json:
+        put(document)
+    elif not quiet:
+        _summary(session, labels, [*outputs, *written.values()])
+
+
+def _settings(
+    plane: str,
+    window: str,
+    overlap: str,
+    components: str,
+    fill_holes: bool,
+    smooth: float,
+    zoom: str,
+) -> Settings:
+    from sammed.fusion import Cleanup
+    from sammed.session import Settings
+
+    return Settings(
+        plane=plane,
+        window=window,
+        overlap=overlap,  # type: ignore[arg-type]  # checked there
+        cleanup=Cleanup(components, fill_holes, smooth),  # type: ignore[arg-type]
+        zoom=_zoom(zoom),
+    )
+
+
+def _zoom(text: str) -> float | str | None:
+    if text == "auto":
+        return "auto"
+    if text == "off":
+        return None
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = 0.0
+    if not 1.0 <= factor <= 20.0:
+        raise InputError(f"unknown zoom {text!r}; expected auto, off, or a factor from 1 to 20")
+    return factor
+
+
+def _side_outputs(
+    outputs: list[Path], report: Path | None, preview: Path | None
+) -> dict[str, Path]:
+    """Where the report, the prompt file and the preview go."""
+    side: dict[str, Path] = {}
+    if report is None and outputs:
+        report = outputs[0].with_name(_stem(outputs[0]) + ".report.json")
+    if report is not None:
+        stem = report.name.removesuffix(".json").removesuffix(".report")
+        side["report"] = report
+        side["prompts"] = report.with_name(stem + ".prompts.json")
+    if preview is not None:
+        side["preview"] = preview
+    return side
+
+
+def _stem(path: Path) -> str:
+    for extension in _EXTENSIONS:
+        if path.name.endswith(extension):
+            return path.name.removesuffix(extension)
+    return path.stem
+
+
+def _source(image: str) -> Any:
+    """The image's path, fetched into a temporary folder first if it is a DICOMweb address."""
+    from contextlib import nullcontext
+
+    if not image.startswith(("dicomweb://", "dicomwebs://")):
+        return nullcontext(Path(image))
+    from sammed.io import dicomweb
+
+    return dicomweb.fetch(image)
+
+
+def _store(labels: LabelVolume, image: str, session: Session) -> None:
+    """Send the result as DICOM SEG to the server that the series came from."""
+    if not image.startswith(("dicomweb://", "dicomwebs://")):
+        raise InputError("--store sends to a server; it needs an image given as dicomweb://...")
+    import tempfile
+
+    from sammed import io
+    from sammed.io import dicomweb
+
+    with tempfile.TemporaryDirectory(prefix="sammed-") as folder:
+        path = Path(folder) / "segmentation.dcm"
+        io.write_labels(labels, path, output_type="dicom-seg")
+        dicomweb.store(path, image)
+
+
+def _write_side_outputs(
+    session: Session,
+    labels: LabelVolume,
+    written: dict[str, Path],
+    outputs: list[Path],
+    timings: dict[str, float],
+    force: bool,
+) -> dict[str, Any]:
+    from sammed import io
+    from sammed.preview import draw_preview
+    from sammed.report import prompt_document, run_report
+
+    target = outputs[0] if outputs else None
+    document = run_report(session, labels, output=target, timings=timings)
+    if "report" in written:
+        io.atomic_text(written["report"], json.dumps(document, indent=1) + "\n", force=force)
+        prompts = prompt_document(session, written["prompts"].parent)
+        io.atomic_text(written["prompts"], json.dumps(prompts, indent=1) + "\n", force=force)
+    if "preview" in written:
+        picture = draw_preview(session.volume, labels, session.window, session.objects)
+        with io.atomic_output(written["preview"], force=force) as temporary:
+            picture.save(temporary, format="PNG")
+    return document
+
+
+def _summary(session: Session, labels: LabelVolume, paths: list[Path]) -> None:
+    for obj in session.objects:
+        run = session.runs[obj.name]
+        say(
+            f"{obj.name} (label {obj.label}): {labels.volume_ml(obj.label):.4g} ml on "
+            f"{len(run.slices)} {run.plane} slices"
+        )
+        for stop in run.stops:
+            say(f"  stopped at {stop}")
+    counts, timings = session.counts, session.timings
+    spent = sum(timings.get(stage, 0.0) for stage in ("encode", "decode"))
+    say(
+        f"{session.model.spec.name}, window {session.window}: {counts['encode']} views in "
+        f"{spent:.2f} s"
+    )
+    say("wrote " + ", ".join(str(path) for path in paths))
