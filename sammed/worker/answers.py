@@ -1,0 +1,168 @@
+"""What answers carry: the masks that changed, and how each object's run went."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sammed.boxes import Box3D
+from sammed.slices import PLANES
+from sammed.worker.exchange import Exchange
+from sammed.worker.frames import SentFrame
+
+if TYPE_CHECKING:
+    from sammed.runs import ObjectRun
+    from sammed.session import Session
+
+Held = tuple[Box3D, NDArray[np.bool_]]
+"""A canonical block that contains all of an object, and the object's voxels in it."""
+
+_EMPTY = Box3D(0, 0, 0, 0, 0, 0)
+
+
+def send_masks(
+    session: Session, held: dict[str, Held], kind: str, frame: SentFrame, exchange: Exchange
+) -> tuple[list[int], list[dict[str, Any]]]:
+    """Write the voxels that the client does not have yet.
+
+    Parameters
+    ----------
+    session
+        Holds the masks.
+    held
+        What the client has of each object; brought up to date in place.
+    kind
+        ``"objects"``: as segmented, which may overlap; ``"resolved"``: as in the label map.
+    frame
+        The client's index frame.
+    exchange
+        Takes the arrays.
+
+    Returns
+    -------
+    changed
+        The block, in the client's frame, outside which nothing changed.
+    masks
+        One entry for each object that changed: ``name``, ``block`` (client's frame), ``data`` (a
+        reference to uint8 0 or 1, null if the block is empty), ``replace`` (the object has no
+        voxels outside the block), ``removed``.
+    """
+    entries: list[dict[str, Any]] = []
+    changed = _EMPTY
+    masks = {name: _mask(session, name, kind) for name in session.runs}
+    for name in [n for n in held if n not in masks]:
+        changed = changed.union(held.pop(name)[0])
+        entries.append(_entry(name, removed=True))
+    for name, mask in masks.items():
+        replace = name not in held
+        block = mask[0] if replace else _difference(held[name], mask)
+        held[name] = mask
+        if block.is_empty and not replace:
+            continue
+        changed = changed.union(block)
+        entry = _entry(name, replace=replace)
+        if not block.is_empty:
+            voxels = frame.array_out(_on(block, mask)).astype(np.uint8)
+            entry.update(block=frame.block_out(block), data=exchange.write(voxels))
+        entries.append(entry)
+    return [0] * 6 if changed.is_empty else frame.block_out(changed), entries
+
+
+def describe_run(run: ObjectRun, frame: SentFrame) -> dict[str, Any]:
+    """How an object's segmentation went, slice by slice, in the client's indices."""
+    axis = PLANES[run.plane]
+
+    def index_out(index: int) -> int:
+        voxel = [0, 0, 0]
+        voxel[axis] = index
+        return frame.voxel_out((voxel[0], voxel[1], voxel[2]))[frame.axis_out(axis)]
+
+    described = {
+        "plane": run.plane,
+        "axis": frame.axis_out(axis),
+        "error": run.error,
+        "prompted": sorted(index_out(i) for i in run.trace.prompted),
+        "stops": [
+            {"index": index_out(stop.index), "reason": stop.reason, "text": stop.text}
+            for stop in run.trace.stops
+        ],
+        "slices": [
+            {
+                "index": index_out(record.index),
+                "centroid": frame.point_out(record.centroid),
+                "predicted_iou": record.predicted_iou,
+                "stability": record.stability,
+                "present": record.present,
+                "neighbour_iou": record.neighbour_iou,
+                "area_mm2": record.area_mm2,
+                "prompt": record.prompt,
+                "retries": record.retries,
+            }
+            for record in run.slices
+        ],
+    }
+    return dict(plain(described))
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON knows it: numpy scalars as Python's, NaN and infinity as null."""
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return round(value, 4) if math.isfinite(value) else None
+    return value
+
+
+def _entry(name: str, *, replace: bool = False, removed: bool = False) -> dict[str, Any]:
+    empty: dict[str, Any] = {"name": name, "block": [0] * 6, "data": None}
+    return {**empty, "replace": replace, "removed": removed}
+
+
+def _mask(session: Session, name: str, kind: str) -> Held:
+    volume = session.runs[name].volume
+    if kind == "objects" or volume.block.is_empty:
+        return volume.block, volume.mask
+    label = next(obj.label for obj in session.objects if obj.name == name)
+    return volume.block, session.labels_in(volume.block) == label
+
+
+def _difference(before: Held, after: Held) -> Box3D:
+    """Smallest block in which two masks differ."""
+    if before[1] is after[1]:
+        return _EMPTY
+    union = before[0].union(after[0])
+    if union.is_empty:
+        return _EMPTY
+    inside = Box3D.from_mask(_on(union, before) != _on(union, after))
+    if inside.is_empty:
+        return _EMPTY
+    low = [a + b for a, b in zip(inside.low, union.low, strict=True)]
+    high = [a + b for a, b in zip(inside.high, union.low, strict=True)]
+    return Box3D(*low, *high)
+
+
+def _on(block: Box3D, mask: Held) -> NDArray[np.bool_]:
+    """The mask's voxels on another block, false where it has none."""
+    if block == mask[0]:
+        return mask[1]
+    voxels = np.zeros(block.shape, bool)
+    low = [max(a, b) for a, b in zip(block.low, mask[0].low, strict=True)]
+    high = [min(a, b) for a, b in zip(block.high, mask[0].high, strict=True)]
+    common = Box3D(*low, *high)
+    if not common.is_empty:
+        voxels[_within(common, block)] = mask[1][_within(common, mask[0])]
+    return voxels
+
+
+def _within(part: Box3D, whole: Box3D) -> tuple[slice, slice, slice]:
+    z, y, x = (
+        slice(a - low, b - low) for a, b, low in zip(part.low, part.high, whole.low, strict=True)
+    )
+    return z, y, x

@@ -1,0 +1,141 @@
+"""Prompts of one object between the client's frame and sammed's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sammed.boxes import Box3D
+from sammed.geometry import Shape3
+from sammed.prompts import PROPAGATE, BoxPrompt, MaskPrompt, ObjectPrompts, PointPrompt
+from sammed.worker.exchange import Exchange
+from sammed.worker.frames import SentFrame
+from sammed.worker.messages import Fields, RequestError
+
+
+def read_object(
+    fields: Fields, frame: SentFrame, shape: Shape3, exchange: Exchange
+) -> ObjectPrompts:
+    """The object that a ``put`` describes, in canonical indices.
+
+    Parameters
+    ----------
+    fields
+        The request's ``object``.
+    frame
+        The frame of the array as the client sent it.
+    shape
+        Canonical extents (z, y, x) of the volume.
+    exchange
+        Reads the mask's arrays.
+
+    Raises
+    ------
+    RequestError
+        If a field is missing, of the wrong type, or a block is empty.
+    """
+    name = fields.text("name")
+    if not name:
+        raise RequestError("bad_request", f"{fields.where}: 'name' is empty")
+    propagate = fields.text("propagate", "auto")
+    if propagate not in PROPAGATE:
+        raise RequestError(
+            "bad_request", f"{fields.where}: 'propagate' must be one of {', '.join(PROPAGATE)}"
+        )
+    return ObjectPrompts(
+        name,
+        fields.whole("label", 0),
+        tuple(_read_box(part, frame) for part in fields.parts("boxes")),
+        tuple(_read_block(part, frame) for part in fields.parts("blocks")),
+        tuple(_read_point(part, frame) for part in fields.parts("points")),
+        _read_mask(fields, frame, shape, exchange),
+        propagate,
+    )
+
+
+def write_object(prompts: ObjectPrompts, frame: SentFrame) -> dict[str, Any]:
+    """The same as JSON; of a mask only the block that it fills is told."""
+    return {
+        "name": prompts.name,
+        "label": prompts.label,
+        "boxes": [
+            {"axis": frame.axis_out(box.axis), "block": frame.block_out(box.block)}
+            for box in prompts.boxes
+        ],
+        "blocks": [{"block": frame.block_out(block)} for block in prompts.blocks],
+        "points": [
+            {"at": frame.voxel_out(point.at), "positive": point.positive}
+            for point in prompts.points
+        ],
+        "mask": None if prompts.mask is None else _mask_block(prompts.mask, frame),
+        "propagate": prompts.propagate,
+    }
+
+
+def _read_block(fields: Fields, frame: SentFrame) -> Box3D:
+    block = fields.wholes("block", 6)
+    if any(high <= low for low, high in zip(block[:3], block[3:], strict=True)):
+        raise RequestError(
+            "bad_request",
+            f"{fields.where}: block {block} is empty or inverted; expected "
+            "[k0, j0, i0, k1, j1, i1] with each end greater than its start",
+        )
+    return frame.block_in(block)
+
+
+def _read_box(fields: Fields, frame: SentFrame) -> BoxPrompt:
+    axis = fields.whole("axis")
+    block = _read_block(fields, frame)
+    if axis not in (0, 1, 2):
+        raise RequestError("bad_request", f"{fields.where}: 'axis' must be 0, 1 or 2 (k, j, i)")
+    across = frame.axis_in(axis)
+    low, high = block.range(across)
+    if high - low != 1:
+        raise RequestError(
+            "bad_request",
+            f"{fields.where}: a box must be one voxel thick along its axis {axis}, found "
+            f"{high - low}; a 3D box belongs into 'blocks'",
+        )
+    return BoxPrompt(across, low, block.across(across))
+
+
+def _read_point(fields: Fields, frame: SentFrame) -> PointPrompt:
+    return PointPrompt(frame.voxel_in(fields.wholes("at", 3)), fields.flag("positive", True))
+
+
+def _read_mask(
+    fields: Fields, frame: SentFrame, shape: Shape3, exchange: Exchange
+) -> MaskPrompt | None:
+    parts = fields.parts("mask")
+    if not parts:
+        return None
+    voxels = np.zeros(shape, bool)
+    for part in parts:
+        block = _read_block(part, frame)
+        data = part.part("data")
+        painted = frame.array_in(_three_axes(exchange.read(data), data)) != 0
+        if painted.shape != block.shape or block.clip(shape) != block:
+            raise RequestError(
+                "bad_request",
+                f"{part.where}: the array of shape {data.values['shape']} does not fill its block "
+                f"{part.values['block']} inside the volume",
+            )
+        voxels[block.slices] |= painted
+        del painted
+        exchange.forget(data.text("path"))
+    return MaskPrompt(voxels)
+
+
+def _three_axes(array: NDArray[np.generic], data: Fields) -> NDArray[np.generic]:
+    if array.ndim != 3:
+        raise RequestError(
+            "bad_request", f"{data.where}: expected 3 axes (k, j, i), found {array.ndim}"
+        )
+    return array
+
+
+def _mask_block(mask: MaskPrompt, frame: SentFrame) -> list[int]:
+    block = Box3D.from_mask(mask.voxels)
+    return [0] * 6 if block.is_empty else frame.block_out(block)
