@@ -13,7 +13,7 @@ from sammed.io.output import PathLike
 _READERS: Mapping[str, str] = {
     ".seg.nrrd": "seg.nrrd",
     **dict.fromkeys((".nii", ".nii.gz", ".hdr", ".img"), "nifti"),
-    **dict.fromkeys((".nrrd", ".nhdr", ".mha", ".mhd", ".gipl", ".gipl.gz"), "itk"),
+    **dict.fromkeys((".nrrd", ".nhdr", ".mha", ".mhd"), "itk"),
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"), "image"),
     **dict.fromkeys((".dcm", ".dicom", ".ima", ".zip", ".tar", ".tgz", ".tar.gz"), "dicom"),
     **dict.fromkeys((".tar.bz2", ".tar.xz"), "dicom"),

@@ -16,6 +16,9 @@ from sammed.errors import UnreadableFileError
 MAGIC = b"\x1f\x8b"
 """How a gzip stream begins."""
 
+GZIP_BITS = 31
+"""zlib's window bits that mean a gzip header."""
+
 CHUNK = 1 << 18
 """Compressed bytes unpacked at a time."""
 
@@ -93,7 +96,7 @@ def _fill_plain(path: Path, array: NDArray[np.uint8], offset: int) -> None:
 
 def _fill(path: Path, array: NDArray[np.uint8], offset: int, whole: bool) -> None:
     position = -offset
-    for chunk in _unpacked(path):
+    for chunk in unpacked(path):
         begin, end = max(position, 0), min(position + len(chunk), array.size)
         if end > begin:
             array[begin:end] = np.frombuffer(chunk, np.uint8)[begin - position : end - position]
@@ -104,11 +107,27 @@ def _fill(path: Path, array: NDArray[np.uint8], offset: int, whole: bool) -> Non
         raise _truncated(path)
 
 
-def _unpacked(path: Path) -> Iterator[bytes]:
-    """Pieces of the unpacked content; zlib itself verifies length and checksum of each member."""
-    stream = zlib.decompressobj(wbits=31)
+def unpacked(path: Path, start: int = 0, wbits: int = GZIP_BITS) -> Iterator[bytes]:
+    """Pieces of the unpacked content; zlib itself verifies length and checksum of each member.
+
+    Parameters
+    ----------
+    path
+        The file.
+    start
+        Where the stream begins.
+    wbits
+        Kind of stream, as zlib counts them.
+
+    Raises
+    ------
+    UnreadableFileError
+        If the stream is damaged or ends early.
+    """
+    stream = zlib.decompressobj(wbits)
     try:
         with open(path, "rb") as file:
+            file.seek(start)
             packed = file.read(CHUNK)
             while packed:
                 yield stream.decompress(packed)
@@ -118,7 +137,7 @@ def _unpacked(path: Path) -> Iterator[bytes]:
                 if stream.eof:
                     if not packed.startswith(MAGIC):
                         return  # the end, or padding after it
-                    stream = zlib.decompressobj(wbits=31)
+                    stream = zlib.decompressobj(wbits)
     except zlib.error as error:
         raise UnreadableFileError(
             f"{path} is damaged: its compressed data does not unpack ({error}); "
@@ -134,11 +153,19 @@ def _truncated(path: Path) -> UnreadableFileError:
 
 
 class GzipSink:
-    """Compresses what is written to it into an open file, without a name or time stamp."""
+    """Compresses what is written to it into an open file, fast, without a name or time stamp.
 
-    def __init__(self, file: BinaryIO, level: int) -> None:
+    Parameters
+    ----------
+    file
+        Open for writing bytes.
+    strategy
+        One of zlib's; `zlib.Z_RLE` suits label maps.
+    """
+
+    def __init__(self, file: BinaryIO, strategy: int = zlib.Z_DEFAULT_STRATEGY) -> None:
         self._file = file
-        self._stream = zlib.compressobj(level, zlib.DEFLATED, 31)
+        self._stream = zlib.compressobj(1, zlib.DEFLATED, GZIP_BITS, 9, strategy)
 
     def write(self, data: bytes | memoryview) -> int:
         """Compress and write; returns the number of bytes taken."""

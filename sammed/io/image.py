@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from sammed.errors import OutputError, UnreadableFileError, UnsupportedFormatError
+from sammed.errors import OutputError, SammedError, UnreadableFileError, UnsupportedFormatError
 from sammed.io.output import PathLike, atomic_output
+from sammed.io.stderr import stderr_into
 from sammed.io.voxels import Notes, choose_frame, labels_from_volume, native, real_values
 from sammed.volume import LabelVolume, Volume, make_grid
 
@@ -109,6 +110,8 @@ def write_labels(labels: LabelVolume, path: PathLike, *, force: bool = False) ->
 def _read(path: Path, frame: int | None, as_labels: bool) -> Volume:
     notes = Notes(path)
     with _reported(path), Image.open(path) as picture:
+        if picture.format == "PNG":
+            _verify_checksums(path)
         count = getattr(picture, "n_frames", 1)
         indices = range(count) if frame is None else [choose_frame(count, frame, path)]
         pages = [_page(picture, index, as_labels, notes) for index in indices]
@@ -131,22 +134,33 @@ def _read(path: Path, frame: int | None, as_labels: bool) -> Volume:
 
 @contextmanager
 def _reported(path: Path) -> Iterator[None]:
-    """Pillow's exceptions as one line of ours."""
+    """Pillow's exceptions as one line of ours, and what libtiff prints kept off the screen."""
+    said: list[str] = []
     try:
-        with warnings.catch_warnings():
+        with stderr_into(said), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
+        if any("error" in line.lower() for line in said):
+            raise ValueError  # libtiff told, Pillow did not
+    except SammedError:
+        raise
     except UnidentifiedImageError:
         raise UnreadableFileError(
             f"{path} is not a picture, whatever its name says; expected PNG, JPEG, TIFF or BMP"
         ) from None
     except Image.DecompressionBombError as error:
         raise UnsupportedFormatError(f"{path} is too large a picture: {error}") from error
-    except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:
+    except Exception as error:  # a damaged file makes Pillow's plug-ins raise nearly anything
+        reason = said[0] if said else " ".join(str(error).split())
         raise UnreadableFileError(
-            f"{path} is truncated or damaged ({' '.join(str(error).split())[:200]}); copy or "
-            "download it again"
+            f"{path} is truncated or damaged ({reason[:200]}); copy or download it again"
         ) from error
+
+
+def _verify_checksums(path: Path) -> None:
+    """Pillow skips PNG's checksums of the voxels when it only reads them."""
+    with Image.open(path) as picture:
+        picture.verify()
 
 
 def _page(picture: Any, index: int, as_labels: bool, notes: Notes) -> NDArray[np.generic]:

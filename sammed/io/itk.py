@@ -1,8 +1,7 @@
-"""What ITK reads and writes: NRRD (`.nrrd`, `.nhdr`), MetaImage (`.mha`, `.mhd`), `.gipl`."""
+"""What ITK reads and writes: NRRD (`.nrrd`, `.nhdr`), MetaImage (`.mha`, `.mhd`)."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,20 +14,17 @@ from numpy.typing import NDArray
 
 from sammed.errors import OutputError, UnreadableFileError, UnsupportedFormatError
 from sammed.geometry import Affine
+from sammed.io import gz
+from sammed.io.itk_payload import check_header, check_payload
 from sammed.io.output import PathLike, atomic_output
+from sammed.io.stderr import stderr_into
 from sammed.io.voxels import Notes, choose_frame, labels_from_volume, real_values
 from sammed.volume import FileGrid, LabelVolume, Volume, make_grid
 
-READABLE = (".nrrd", ".nhdr", ".mha", ".mhd", ".gipl", ".gipl.gz")
-WRITABLE = (".nrrd", ".nhdr", ".mha", ".mhd")
+SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
 
-COMPRESSION_LEVEL = 1
-"""Of zlib; label maps gain little from more."""
-
-MAX_RATIO = 1032
-"""No deflate stream unpacks to more than this many times its size."""
-
-_logger_lock = threading.Lock()
+COMPRESSION_LEVEL = 5
+"""Of zlib; higher levels take far longer and gain little on label maps."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,7 @@ def read(path: PathLike, *, frame: int | None = None) -> Volume:
     Parameters
     ----------
     path
-        A file whose name ends as one of `READABLE`.
+        A file whose name ends as one of `SUFFIXES`.
     frame
         Which volume of a 4D file, or which component of a vector image, from 0.
 
@@ -157,24 +153,28 @@ def write_array(
 @contextmanager
 def _itk_speaks_to(notes: Notes, path: Path) -> Iterator[None]:
     """Turn ITK's warnings into notes and its exceptions into one line of ours."""
-    with _logger_lock:
-        before = sitk.LoggerBase.GetGlobalITKLogger()
-        logger = _make_logger(notes)
-        logger.SetAsGlobalITKLogger()
-        try:
-            yield
-        except RuntimeError as error:
-            raise UnreadableFileError(
-                f"{path} cannot be read: it is damaged, truncated or not what its name says "
-                f"({_line(error)})"
-            ) from error
-        except MemoryError:
-            raise UnreadableFileError(f"{path} needs more memory than there is") from None
-        finally:
-            before.SetAsGlobalITKLogger()
+    said: list[str] = []
+    try:
+        with stderr_into(said):
+            before = sitk.LoggerBase.GetGlobalITKLogger()
+            logger = _make_logger(said)
+            logger.SetAsGlobalITKLogger()
+            try:
+                yield
+            finally:
+                before.SetAsGlobalITKLogger()
+    except RuntimeError as error:
+        raise UnreadableFileError(
+            f"{path} cannot be read: it is damaged, truncated or not what its name says "
+            f"({said[0] if said else _line(error)})"
+        ) from error
+    except MemoryError:
+        raise UnreadableFileError(f"{path} needs more memory than there is") from None
+    for text in said:
+        notes.note(f"ITK: {text}")
 
 
-def _make_logger(notes: Notes) -> Any:
+def _make_logger(said: list[str]) -> Any:
     class _ToNotes(sitk.LoggerBase):
         def DisplayText(self, text: str) -> None:  # noqa: N802
             pass
@@ -183,7 +183,7 @@ def _make_logger(notes: Notes) -> Any:
         DisplayDebugText = DisplayText
 
         def DisplayWarningText(self, text: str) -> None:  # noqa: N802
-            notes.note(f"ITK: {_line(text)}")
+            said.append(_line(text))
 
         DisplayErrorText = DisplayWarningText
 
@@ -191,7 +191,9 @@ def _make_logger(notes: Notes) -> Any:
 
 
 def _opened(path: Path) -> Any:
+    check_header(path)
     reader = sitk.ImageFileReader()
+    reader.SetImageIO("NrrdImageIO" if path.suffix.lower() in (".nrrd", ".nhdr") else "MetaImageIO")
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
     extents = reader.GetSize()
@@ -208,16 +210,25 @@ def _opened(path: Path) -> Any:
 def _check_size(reader: Any, path: Path) -> None:
     """Refuse before ITK allocates what a short file cannot hold."""
     promised = int(np.prod(reader.GetSize(), dtype=object)) * reader.GetNumberOfComponents()
+    promised *= _component_bytes(reader)
     folder = path.parent if path.suffix.lower() in (".nhdr", ".mhd") else None
     beside = (
         sum(file.stat().st_size for file in folder.iterdir() if file.is_file()) if folder else 0
     )
     size = max(path.stat().st_size, beside)
-    if promised > size * MAX_RATIO:
+    if promised > size * gz.MAX_DEFLATE_RATIO:
         raise UnreadableFileError(
             f"{path} is truncated or its header is wrong: the header promises {promised:,} "
-            f"voxels, the file has {size:,} bytes"
+            f"bytes, the file has {size:,}"
         )
+    check_payload(path, promised)
+
+
+def _component_bytes(reader: Any) -> int:
+    """Bytes of one number in the file."""
+    kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
+    bits = next((n for n in (64, 32, 16, 8) if str(n) in kind), 8)
+    return bits // 4 if "complex" in kind else bits // 8
 
 
 def _choose(reader: Any, frame: int | None, path: Path, notes: Notes) -> tuple[int, int]:
@@ -305,11 +316,12 @@ def _native(affine: Affine) -> ItkGrid:
 def _check_written(image: Any, temporary: Path, path: Path) -> None:
     """ITK does not always notice a full disk: read what was written."""
     try:
-        if sitk.Hash(sitk.ReadImage(str(temporary))) == sitk.Hash(image):
-            return
+        again = sitk.ReadImage(str(temporary))
+        same = np.array_equal(sitk.GetArrayViewFromImage(again), sitk.GetArrayViewFromImage(image))
     except RuntimeError:
-        pass
-    raise OutputError(f"cannot write {path}: the file came out incomplete; is the disk full?")
+        same = False
+    if not same:
+        raise OutputError(f"cannot write {path}: the file came out incomplete; is the disk full?")
 
 
 def _line(error: object) -> str:

@@ -1,9 +1,4 @@
-"""NIfTI-1 and NIfTI-2: `.nii`, `.nii.gz` and pairs `.hdr`/`.img`.
-
-Index to world: the sform where its code is set, else the qform, else voxel sizes alone. A sform
-that is unusable or sheared gives way to a sound qform. Where both are set and disagree the sform
-is used and the user is warned, for other readers may choose the qform.
-"""
+"""NIfTI-1 and NIfTI-2: `.nii`, `.nii.gz` and pairs `.hdr`/`.img`."""
 
 from __future__ import annotations
 
@@ -22,23 +17,17 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from sammed import geometry
-from sammed.errors import OrientationError, UnreadableFileError, UnsupportedFormatError
-from sammed.geometry import Affine
+from sammed.errors import UnreadableFileError, UnsupportedFormatError
 from sammed.io import gz, nifti_labels
+from sammed.io.nifti_affine import choose_affine
 from sammed.io.output import PathLike, atomic_output
 from sammed.io.voxels import Notes, choose_frame, labels_from_volume, native, real_values
 from sammed.volume import FileGrid, LabelVolume, Volume, make_grid
 
-DISAGREEMENT_MM = 0.1
-"""A qform and a sform whose corners are further apart than this disagree."""
+IMAGE_STRATEGY = zlib.Z_DEFAULT_STRATEGY
+LABEL_STRATEGY = zlib.Z_RLE
+"""Run lengths suit label maps: at level 1's speed they come out nearly as small as at level 9."""
 
-SPACING_DISAGREEMENT = 1e-2
-"""Relative difference between pixdim and the sform's voxel size that is worth a warning."""
-
-GZIP_LEVEL = 1
-"""Measured best for label maps and images alike: see docs/formats.md."""
-
-_UNIT_IN_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 1e-3}
 _LARGEST_NIFTI1_EXTENT = 32767
 
 
@@ -104,7 +93,7 @@ def write_volume(volume: Volume, path: PathLike, *, force: bool = False) -> None
     array = np.ascontiguousarray(volume.grid.reorientation.invert(volume.voxels))
     header = _header_for(volume.grid, array)
     header["descrip"] = b""
-    _write(header, array, path, force)
+    _write(header, array, path, force, IMAGE_STRATEGY)
 
 
 def write_labels(labels: LabelVolume, path: PathLike, *, force: bool = False) -> None:
@@ -123,7 +112,7 @@ def write_labels(labels: LabelVolume, path: PathLike, *, force: bool = False) ->
     header["intent_code"] = 1002  # NIFTI_INTENT_LABEL
     header["descrip"] = b"sammed label map"
     header.extensions.append(nifti_labels.build(labels.names, labels.colours))
-    _write(header, array, path, force)
+    _write(header, array, path, force, LABEL_STRATEGY)
 
 
 def _read(path: Path, frame: int | None) -> tuple[Volume, Any]:
@@ -135,7 +124,7 @@ def _read(path: Path, frame: int | None) -> tuple[Volume, Any]:
     if frames > 1:
         notes.note(f"frame {index} of {frames} was read")
     array = _read_voxels(header, data_path, shape, index, frames, notes)
-    affine = _choose_affine(header, shape, path, notes)
+    affine = choose_affine(header, shape, path, notes)
     dimensions = min(3, int(header["dim"][0]))
     grid = make_grid(affine, array.shape[:3], "nifti", NiftiGrid(header, dimensions))
     return Volume.from_file_array(array, grid, source=path, notes=tuple(notes.texts)), header
@@ -255,102 +244,6 @@ def _colour(array: NDArray[np.generic], path: Path, notes: Notes) -> NDArray[np.
     return channels[..., :3]
 
 
-def _choose_affine(header: Any, shape: tuple[int, int, int], path: Path, notes: Notes) -> Affine:
-    """Map of the stored index (k, j, i) to LPS mm, by the policy at the top of this module."""
-    sform = _checked(header.get_sform(coded=True)[0])
-    qform = _checked(_qform(header))
-    if sform is None and qform is None:
-        affine = _without_forms(header, path, notes)
-    elif sform is None or qform is None:
-        affine = _only_form(header, sform, qform, notes)
-    else:
-        affine = sform
-        _warn_if_apart(sform, qform, shape, notes)
-    _warn_of_pixdim(header, affine, notes)
-    return _in_mm(header, geometry.affine_from_ras(affine), notes)
-
-
-def _qform(header: Any) -> NDArray[np.float64] | None:
-    try:
-        form: NDArray[np.float64] | None = header.get_qform(coded=True)[0]
-    except (HeaderDataError, ValueError):
-        return None
-    return form
-
-
-def _checked(form: NDArray[np.float64] | None) -> NDArray[np.float64] | None:
-    """The form, or nothing if it is absent, singular or sheared."""
-    if form is None:
-        return None
-    try:
-        return geometry.check_affine(form)
-    except OrientationError:
-        return None
-
-
-def _only_form(
-    header: Any,
-    sform: NDArray[np.float64] | None,
-    qform: NDArray[np.float64] | None,
-    notes: Notes,
-) -> NDArray[np.float64]:
-    if sform is not None:
-        if int(header["qform_code"]) > 0:
-            notes.warn("its qform is unusable; the sform is used")
-        return sform
-    if int(header["sform_code"]) > 0:
-        notes.warn("its sform is sheared or unusable; the qform is used")
-    return qform if qform is not None else np.eye(4)
-
-
-def _without_forms(header: Any, path: Path, notes: Notes) -> NDArray[np.float64]:
-    if int(header["sform_code"]) > 0:  # raises with what is wrong
-        geometry.check_affine(header.get_sform(), str(path))
-    if int(header["qform_code"]) > 0:
-        raise OrientationError(f"{path} has a qform that is no rotation; repair its header")
-    notes.warn(
-        "it has neither a sform nor a qform, only voxel sizes: left and right are assumed as "
-        "Analyze stored them (first axis towards the patient's left)"
-    )
-    return np.asarray(header.get_base_affine(), np.float64)
-
-
-def _warn_if_apart(
-    sform: NDArray[np.float64],
-    qform: NDArray[np.float64],
-    shape: tuple[int, int, int],
-    notes: Notes,
-) -> None:
-    corners = np.array([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
-    corners = corners * (np.array(shape) - 1)
-    moved = geometry.apply_affine(sform, corners) - geometry.apply_affine(qform, corners)
-    furthest = float(np.linalg.norm(moved, axis=1).max())
-    if furthest > DISAGREEMENT_MM:
-        notes.warn(
-            f"its sform and qform disagree by up to {furthest:.4g} mm; the sform is used, and "
-            "other programs may use the qform"
-        )
-
-
-def _warn_of_pixdim(header: Any, affine: NDArray[np.float64], notes: Notes) -> None:
-    said = np.array(header.get_zooms()[:3], np.float64)
-    used = np.array(geometry.spacing(affine))[: said.size]
-    if (np.abs(said - used) > SPACING_DISAGREEMENT * used).any():
-        notes.warn(
-            f"its voxel sizes {_mm(said)} contradict its affine, which gives {_mm(used)}; the "
-            "affine is used, and other programs may use the voxel sizes"
-        )
-
-
-def _in_mm(header: Any, affine: Affine, notes: Notes) -> Affine:
-    """The affine in mm, should the header state another unit of length."""
-    factor = _UNIT_IN_MM.get(int(header["xyzt_units"]) % 8, 1.0)
-    if factor == 1.0:
-        return affine
-    notes.warn(f"its unit of length is {factor:g} mm; positions were converted to mm")
-    return np.asarray(np.diag([factor, factor, factor, 1.0]) @ affine)
-
-
 def _header_for(grid: FileGrid, array: NDArray[np.generic]) -> Any:
     """A header for an array (k, j, i) or (k, j, i, 3) on that grid."""
     if isinstance(grid.native, NiftiGrid):
@@ -405,22 +298,20 @@ def _new_header(grid: FileGrid) -> Any:
     return header
 
 
-def _write(header: Any, array: NDArray[np.generic], path: PathLike, force: bool) -> None:
+def _write(
+    header: Any, array: NDArray[np.generic], path: PathLike, force: bool, strategy: int
+) -> None:
     offset = header.single_vox_offset + header.extensions.get_sizeondisk()
     header["vox_offset"] = offset
     start = io.BytesIO()
     header.write_to(start)
     packed = str(path).lower().endswith(".gz")
     with atomic_output(path, force=force) as temporary, open(temporary, "wb") as file:
-        sink = gz.GzipSink(file, GZIP_LEVEL) if packed else file
+        sink = gz.GzipSink(file, strategy) if packed else file
         sink.write(start.getvalue())
         sink.write(np.ascontiguousarray(array).data.cast("B"))
         if isinstance(sink, gz.GzipSink):
             sink.finish()
-
-
-def _mm(values: NDArray[np.float64]) -> str:
-    return "x".join(f"{v:.4g}" for v in values) + " mm"
 
 
 def _line(error: Exception) -> str:
