@@ -21,7 +21,8 @@ def test_the_client_in_the_document_runs():
     assert run.returncode == 0, run.stderr
     block, voxels, ended = re.fullmatch(r"(\[.*\]) (\d+) (\d+)\n", run.stdout).groups()
     _, j0, i0, _, j1, i1 = json.loads(block)
-    assert (13 <= j0 < j1 <= 32) and (7 <= i0 < i1 <= 22)
+    assert 13 <= j0 < j1 <= 32
+    assert 7 <= i0 < i1 <= 22
     assert 900 < int(voxels) < 1300  # the ellipsoid has 1055 voxels
     assert ended == "0"
 
