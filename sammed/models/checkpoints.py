@@ -182,7 +182,7 @@ def _read_torch(path: Path) -> object:
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsMismatchError(_refused(path, error)) from None
-    except (RuntimeError, EOFError, ValueError, KeyError, UnicodeDecodeError) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise WeightsMismatchError(_broken(path, "PyTorch", error)) from None
 
 

@@ -1,0 +1,248 @@
+"""Downloading, importing and verifying, against a web server on this computer."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from sammed.cli.models import app
+from sammed.errors import (
+    InputError,
+    OutputError,
+    WeightsMismatchError,
+    WeightsNotFoundError,
+)
+from sammed.models import catalogue, downloads
+from sammed.models.catalogue import KnownModel, WeightsFile
+
+CONTENT = bytes(range(256)) * 5000
+FILE = "sam_vit_b_01ec64.pth"
+
+
+class Server(ThreadingHTTPServer):
+    content = CONTENT
+    ranges = True
+    stop_after: int | None = None
+    requested: list[str | None]
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        asked = self.headers.get("Range")
+        self.server.requested.append(asked)
+        if self.path != f"/{FILE}":
+            self.send_error(404)
+            return
+        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
+        resumed = bool(asked) and self.server.ranges
+        body = self.server.content[start if resumed else 0 :]
+        self.send_response(206 if resumed else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: self.server.stop_after])
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    running = Server(("127.0.0.1", 0), Handler)
+    running.requested = []
+    thread = threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    yield running
+    running.shutdown()
+    running.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SAMMED_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("SAMMED_OFFLINE", raising=False)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def known(server: Server, home: Path, monkeypatch: pytest.MonkeyPatch) -> KnownModel:
+    """ViT-B as if its official file were the server's small one."""
+    weights = WeightsFile(
+        FILE,
+        len(CONTENT),
+        f"http://127.0.0.1:{server.server_port}/{FILE}",
+        hashlib.sha256(CONTENT).hexdigest(),
+    )
+    model = replace(catalogue.KNOWN["vit_b"], weights=weights)
+    monkeypatch.setitem(catalogue.KNOWN, "vit_b", model)
+    return model
+
+
+@pytest.fixture
+def path(home: Path) -> Path:
+    return home / "weights" / FILE
+
+
+def part_of(path: Path) -> Path:
+    return path.with_name(path.name + ".part")
+
+
+def test_a_download_arrives_whole_and_once(known: KnownModel, server: Server, path: Path) -> None:
+    steps: list[tuple[int, int]] = []
+    assert downloads.download(known, on_bytes=lambda *step: steps.append(step)) == path
+    assert path.read_bytes() == CONTENT
+    assert steps[-1] == (len(CONTENT), len(CONTENT))
+    assert not part_of(path).exists()
+    assert downloads.download(known) == path
+    assert server.requested == [None]
+
+
+def test_an_interrupted_download_goes_on(known: KnownModel, server: Server, path: Path) -> None:
+    server.stop_after = 700_001
+    with pytest.raises(WeightsNotFoundError, match="run the command again to go on"):
+        downloads.download(known)
+    assert not path.exists()
+    kept = part_of(path).stat().st_size
+    assert 0 < kept <= 700_001
+    server.stop_after = None
+    downloads.download(known)
+    assert path.read_bytes() == CONTENT
+    assert server.requested[-1] == f"bytes={kept}-"
+
+
+def test_a_server_that_cannot_resume_starts_over(
+    known: KnownModel, server: Server, path: Path
+) -> None:
+    path.parent.mkdir(parents=True)
+    part_of(path).write_bytes(CONTENT[:1000])
+    server.ranges = False
+    downloads.download(known)
+    assert path.read_bytes() == CONTENT
+
+
+def test_what_is_not_the_official_file_is_not_kept(
+    known: KnownModel, server: Server, path: Path
+) -> None:
+    server.content = CONTENT[:-1] + b"!"
+    with pytest.raises(WeightsMismatchError, match=r"is not sam_vit_b.*nothing was kept"):
+        downloads.download(known)
+    assert not path.exists()
+    assert not part_of(path).exists()
+
+
+def test_a_server_without_the_file_or_none_at_all(known: KnownModel, path: Path) -> None:
+    assert known.weights is not None
+    absent = replace(known, weights=replace(known.weights, url=known.weights.url + "x"))
+    with pytest.raises(WeightsNotFoundError, match=r"cannot download .*: Not Found"):
+        downloads.download(absent)
+    dead = replace(known, weights=replace(known.weights, url="http://127.0.0.1:9/x"))
+    with pytest.raises(WeightsNotFoundError, match=r"cannot download .*refused"):
+        downloads.download(dead)
+    local = replace(known, weights=replace(known.weights, url="file:///etc/hostname"))
+    with pytest.raises(InputError, match="expected an http or https address"):
+        downloads.download(local)
+    assert not path.exists()
+
+
+def test_offline_is_obeyed(
+    known: KnownModel, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(WeightsNotFoundError, match="offline: the weights of 'vit_b'"):
+        downloads.download(known, offline=True)
+    monkeypatch.setenv("SAMMED_OFFLINE", "1")
+    with pytest.raises(WeightsNotFoundError, match="downloads are forbidden"):
+        downloads.download(known)
+    assert server.requested == []
+
+
+def test_a_full_disk(known: KnownModel, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = type("Usage", (), {"free": 1000})
+    monkeypatch.setattr(downloads.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(OutputError, match="has 0 MB free, expected 1 MB; make room or point SAM"):
+        downloads.download(known)
+    assert server.requested == []
+
+
+def test_import_recognises_the_content(known: KnownModel, tmp_path: Path, path: Path) -> None:
+    source = tmp_path / "from-a-colleague.bin"
+    source.write_bytes(CONTENT)
+    assert downloads.import_file(source) == (known, path)
+    assert path.read_bytes() == CONTENT
+    assert [p.name for p in path.parent.iterdir()] == [FILE]
+    assert downloads.import_file(source) == (known, path)
+    assert downloads.verify(known) == path
+    assert downloads.find(known) == path
+
+
+@pytest.mark.usefixtures("known")
+def test_import_refuses_everything_else(tmp_path: Path, path: Path) -> None:
+    (tmp_path / FILE).write_bytes(CONTENT[:-500])
+    with pytest.raises(WeightsMismatchError, match="truncated or altered: 1279500 bytes, expecte"):
+        downloads.import_file(tmp_path / FILE)
+    (tmp_path / "own.pth").write_bytes(b"mine")
+    with pytest.raises(WeightsMismatchError, match=r"own\.pth is none of the official files"):
+        downloads.import_file(tmp_path / "own.pth")
+    with pytest.raises(WeightsNotFoundError, match="no weights file at"):
+        downloads.import_file(tmp_path / "absent.pth")
+    assert not path.exists()
+
+
+def test_verify_reads_the_file_anew(known: KnownModel, path: Path) -> None:
+    with pytest.raises(WeightsNotFoundError, match="no weights for 'vit_b'"):
+        downloads.verify(known)
+    downloads.download(known)
+    stat = path.stat()
+    path.write_bytes(CONTENT[:-1] + b"!")
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    with pytest.raises(WeightsMismatchError, match="remove it and run 'sammed models download"):
+        downloads.verify(known)
+    with pytest.raises(InputError, match="model 'box' needs no weights file"):
+        downloads.verify(catalogue.KNOWN["box"])
+
+
+def test_medsam_is_known_by_either_digest(tmp_path: Path, home: Path) -> None:
+    content = b"zenodo's copy"
+    (tmp_path / "m").write_bytes(content)
+    weights = WeightsFile(
+        "m", len(content), "https://x", "0" * 64, md5=hashlib.md5(content).hexdigest()
+    )
+    assert downloads.is_genuine(tmp_path / "m", weights)
+    assert not downloads.is_genuine(tmp_path / "m", replace(weights, md5="0" * 32))
+    assert not downloads.is_genuine(tmp_path / "m", replace(weights, md5=""))
+
+
+def test_the_commands(known: KnownModel, tmp_path: Path, path: Path) -> None:
+    run = CliRunner().invoke
+    listed = run(app, ["list"])
+    assert listed.exit_code == 0, listed.output
+    assert "vit_b      no weights" in listed.stdout
+    assert "box        ready" in listed.stdout
+    fetched = run(app, ["download", "sam_vit_b"])
+    assert fetched.exit_code == 0, fetched.output
+    assert fetched.stdout.strip() == str(path)
+    verified = run(app, ["verify", "--json"])
+    assert verified.exit_code == 0, verified.output
+    assert '"state": "ok"' in verified.stdout
+    path.write_bytes(b"broken")
+    broken = run(app, ["verify"])
+    assert isinstance(broken.exception, WeightsMismatchError)
+    assert "vit_b      broken" in broken.stdout
+    (tmp_path / "copy").write_bytes(CONTENT)
+    imported = run(app, ["import", str(tmp_path / "copy")])
+    assert imported.exit_code == 0, imported.output
+    assert imported.stdout.split() == ["vit_b", str(path)]
+    as_json = run(app, ["list", "--json"])
+    assert '"name": "compact"' in as_json.stdout
+    for command in ("list", "download", "verify", "import"):
+        shown = run(app, [command, "--help"])
+        assert "Example: sammed models" in shown.output
