@@ -1,0 +1,46 @@
+# make demo: install and run the main job on the sample. make test: install, lint, check, test.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint test-slow fuzz bench coverage clean
+
+help: ## What can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet -e '.[test]'
+	@touch $@
+
+demo: $(STAMP) ## Segment the sample from one box a organ, score it, draw out/phantom.png
+	@mkdir -p out
+	$(BIN)/sammed segment sample_data/phantom_ct.nii.gz --box liver=23,25,97,92@46 \
+	  -o out/liver.nii.gz --preview out/liver.png --force
+	$(BIN)/sammed evaluate out/liver.nii.gz sample_data/phantom_labels.nii.gz \
+	  --labels sample_data/phantom_labels.json
+	@echo "look at out/liver.png"
+
+lint: $(STAMP) ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint ## Lint, type-check, run the fast tests
+	$(BIN)/python -m pytest
+
+test-slow: $(STAMP) ## Also the tests marked slow
+	$(BIN)/python -m pytest -m "slow or not slow"
+
+coverage: $(STAMP) ## Line coverage of the package
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+bench: $(STAMP) ## Benchmarks, into benchmarks/results
+	$(BIN)/python -m benchmarks
+
+clean: ## Remove the environment and what was made
+	rm -rf $(VENV) out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
