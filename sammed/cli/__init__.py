@@ -13,8 +13,11 @@ from typing import Any
 import typer
 
 from sammed import __version__
+from sammed.cli import models
 from sammed.cli.console import report_error, say
+from sammed.cli.doctor import doctor
 from sammed.cli.segment import segment
+from sammed.cli.train import train
 from sammed.errors import SammedError
 
 _UsageError: Any = typer.BadParameter.__bases__[0]  # click's, which newer typer brings itself
@@ -48,6 +51,9 @@ def _root(
 
 
 app.command()(segment)
+app.add_typer(models.app, name="models")
+app.command()(train)
+app.command()(doctor)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
