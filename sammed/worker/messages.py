@@ -67,6 +67,13 @@ class Fields:
             raise self._wrong(name, value, "a whole number")
         return value
 
+    def texts(self, name: str) -> list[str]:
+        """A list of strings; empty if it is absent or null."""
+        values = self._get(name, [], list, "a list of strings")
+        if not all(isinstance(v, str) for v in values):
+            raise self._wrong(name, values, "a list of strings")
+        return list(values)
+
     def wholes(self, name: str, count: int) -> list[int]:
         """A list of exactly that many whole numbers."""
         expected = f"a list of {count} whole numbers"

@@ -283,7 +283,10 @@ class Service:
                 }
             )
 
+        whole = [name for name in fields.texts("whole") if name in case.held]
         session.segment(on_progress, cancel)
+        for name in whole:
+            del case.held[name]
         return {
             **self._masks(case, session),
             "runs": {n: describe_run(run, case.frame) for n, run in session.runs.items()},

@@ -36,6 +36,7 @@ def test_the_id_is_told_when_only_the_rest_is_wrong():
         (lambda f: f.text("x"), 3, "must be a string; found 3"),
         (lambda f: f.flag("x"), 1, "must be true or false"),
         (lambda f: f.whole("x"), True, "must be a whole number"),
+        (lambda f: f.texts("x"), ["a", 1], "a list of strings"),
         (lambda f: f.wholes("x", 3), [1, 2], r"3 whole numbers; found \[1, 2\]"),
         (lambda f: f.wholes("x", 2), [1, 2.5], "2 whole numbers"),
         (lambda f: f.matrix("x", 2, 2), [[1, 2], [3]], "2 lists of 2 numbers"),

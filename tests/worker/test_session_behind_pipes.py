@@ -184,6 +184,16 @@ def test_the_same_prompts_again_are_no_step(ready):
     assert ready.ask("undo")["error"]["code"] == "nothing_to_undo"
 
 
+def test_a_client_that_lost_a_mask_gets_it_in_full(ready, phantom):
+    shown = Shown(phantom[1].shape)
+    ready.ask("put", object=ORGAN)
+    shown.apply(ready.ask("segment"))
+    mask = shown.masks.pop("organ")
+    answer = shown.apply(ready.ask("segment", whole=["organ", "unknown"]))
+    assert answer["masks"][0]["replace"]
+    assert np.array_equal(shown.masks["organ"], mask)
+
+
 def test_a_volume_is_sent_once_and_sessions_are_kept(ready, phantom, affine):
     ready.ask("put", object=ORGAN)
     other = np.ascontiguousarray(phantom[0][:, ::-1])
