@@ -41,7 +41,8 @@ class DicomSource:
     ----------
     slices
         Headers (pydicom Datasets without PixelData, bulky and private elements): one per acquired
-        slice; for an enhanced multi-frame image the one dataset, see ``frames``.
+        slice; if all slices are frames of one multi-frame image its one dataset, see ``frames``.
+        `dataset` and `references` hide the difference.
     frames
         Frame numbers, from 1, one per acquired slice; None for single-frame images.
     affines : (n, 4, 4) float64
@@ -107,7 +108,7 @@ class DicomSource:
 
     def dataset(self, s: int) -> Any:
         """The header of acquired slice ``s`` (for a multi-frame image that of the whole image)."""
-        return self.slices[0] if self.frames is not None else self.slices[s]
+        return self.slices[s] if len(self.slices) > 1 else self.slices[0]
 
     def labels_as_acquired(self, array: NDArray[_Scalar]) -> NDArray[_Scalar]:
         """A map on the file array's grid, brought onto the slices as they were acquired.

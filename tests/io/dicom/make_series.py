@@ -153,9 +153,7 @@ def make_slice(
     ds.ImagePositionPatient = [decimal(v) for v in (affine @ (k, 0, 0, 1))[:3]]
     ds.PixelSpacing = [decimal(spacing[1]), decimal(spacing[2])]
     ds.SliceThickness = decimal(spacing[0])
-    if modality in {"CT", "PT"}:
-        ds.RescaleSlope, ds.RescaleIntercept = decimal(slope), decimal(intercept)
-    elif (slope, intercept) != (1, 0):
+    if modality in {"CT", "PT"} or (slope, intercept) != (1, 0):
         ds.RescaleSlope, ds.RescaleIntercept = decimal(slope), decimal(intercept)
     if modality == "CT":
         ds.RescaleType = "HU"
