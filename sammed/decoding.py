@@ -315,8 +315,7 @@ class SliceDecoder:
         self.seconds["render"] += rendered - started
         self.seconds["encode"] += time.perf_counter() - rendered
         self.counts["encode"] += 1
-        self.store.put(key, embedding)
-        return embedding
+        return self.store.put(key, embedding)
 
     def _view_prompt(self, view: View, prompt: SlicePrompt) -> ViewPrompt:
         kinds = self.model.spec.prompts

@@ -51,6 +51,8 @@ class ModelSpec:
         Which of ``"box"``, ``"points"``, ``"mask"`` the model makes use of.
     knows_absence
         ``SliceMask.present`` is learned, so that propagation may stop by it.
+    costly
+        ``encode`` takes so long that embeddings are worth keeping on disk.
     weights_hash
         SHA-256 of the weights (hex), empty for models without any; part of cache keys.
     license
@@ -65,6 +67,7 @@ class ModelSpec:
     eight_bit: bool = False
     prompts: PromptKinds = ALL_PROMPTS
     knows_absence: bool = False
+    costly: bool = False
     weights_hash: str = ""
     license: str = ""
 

@@ -90,6 +90,7 @@ class SamModel:
             zoom=zoom,
             eight_bit=True,
             prompts=self.prompts,
+            costly=True,
             weights_hash=weights_hash,
             license=license,
         )
