@@ -130,14 +130,14 @@ def unpacked(path: Path, start: int = 0, wbits: int = GZIP_BITS) -> Iterator[byt
             file.seek(start)
             packed = file.read(CHUNK)
             while packed:
-                yield stream.decompress(packed)
-                packed = stream.unused_data if stream.eof else b""
-                if len(packed) < len(MAGIC):
-                    packed += file.read(CHUNK)
-                if stream.eof:
-                    if not packed.startswith(MAGIC):
-                        return  # the end, or padding after it
-                    stream = zlib.decompressobj(wbits)
+                yield stream.decompress(packed, 4 * CHUNK)
+                if not stream.eof:
+                    packed = stream.unconsumed_tail or file.read(CHUNK)
+                    continue
+                packed = stream.unused_data + file.read(CHUNK)
+                if not packed.startswith(MAGIC):
+                    return  # the end, or padding after it
+                stream = zlib.decompressobj(wbits)
     except zlib.error as error:
         raise UnreadableFileError(
             f"{path} is damaged: its compressed data does not unpack ({error}); "

@@ -18,7 +18,7 @@ from sammed.io import gz
 from sammed.io.itk_payload import check_header, check_payload
 from sammed.io.output import PathLike, atomic_output
 from sammed.io.stderr import stderr_into
-from sammed.io.voxels import Notes, choose_frame, labels_from_volume, real_values
+from sammed.io.voxels import Notes, choose_frame, labels_from_volume, real_values, storable
 from sammed.volume import FileGrid, LabelVolume, Volume, make_grid
 
 SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
@@ -94,7 +94,7 @@ def write_volume(volume: Volume, path: PathLike, *, force: bool = False) -> None
     OutputError
         If it cannot be written.
     """
-    array = np.ascontiguousarray(volume.grid.reorientation.invert(volume.voxels))
+    array = storable(volume.grid.reorientation.invert(volume.voxels))
     write_array(array, volume.grid, path, force=force)
 
 
@@ -140,7 +140,7 @@ def write_array(
     image = _image(array, grid)
     for key, value in (metadata or {}).items():
         image.SetMetaData(key, value)
-    with atomic_output(path, force=force) as temporary:
+    with atomic_output(path, force=force) as temporary, stderr_into([]):
         try:
             sitk.WriteImage(
                 image, str(temporary), useCompression=True, compressionLevel=COMPRESSION_LEVEL

@@ -21,7 +21,7 @@ from sammed.errors import UnreadableFileError, UnsupportedFormatError
 from sammed.io import gz, nifti_labels
 from sammed.io.nifti_affine import choose_affine
 from sammed.io.output import PathLike, atomic_output
-from sammed.io.voxels import Notes, choose_frame, labels_from_volume, native, real_values
+from sammed.io.voxels import Notes, choose_frame, labels_from_volume, native, real_values, storable
 from sammed.volume import FileGrid, LabelVolume, Volume, make_grid
 
 IMAGE_STRATEGY = zlib.Z_DEFAULT_STRATEGY
@@ -90,7 +90,7 @@ def write_volume(volume: Volume, path: PathLike, *, force: bool = False) -> None
     OutputError
         If it cannot be written.
     """
-    array = np.ascontiguousarray(volume.grid.reorientation.invert(volume.voxels))
+    array = storable(volume.grid.reorientation.invert(volume.voxels))
     header = _header_for(volume.grid, array)
     header["descrip"] = b""
     _write(header, array, path, force, IMAGE_STRATEGY)

@@ -137,6 +137,13 @@ def _finite(array: NDArray[np.float32], source: object, notes: Notes) -> NDArray
     return array
 
 
+def storable(array: NDArray[np.generic]) -> NDArray[np.generic]:
+    """The array in a number type that every format has, C-contiguous."""
+    kinds = {"bool": np.uint8, "float16": np.float32, "longdouble": np.float64}
+    names = {np.dtype(name): kind for name, kind in kinds.items()}
+    return np.ascontiguousarray(array, dtype=names.get(array.dtype))
+
+
 def labels_from_volume(
     volume: Volume,
     names: Mapping[int, str] | None = None,
