@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from sammed import __version__
-from sammed.cli import models
+from sammed.cli import cache, models
 from sammed.cli.console import report_error, say
 from sammed.cli.doctor import doctor
 from sammed.cli.segment import segment
@@ -52,6 +52,7 @@ def _root(
 
 app.command()(segment)
 app.add_typer(models.app, name="models")
+app.add_typer(cache.app, name="cache")
 app.command()(train)
 app.command()(doctor)
 

@@ -120,6 +120,10 @@ def segment(
     preview: Annotated[
         Path | None, typer.Option("--preview", help="PNG with the mask in three planes.")
     ] = None,
+    cache: Annotated[
+        bool,
+        typer.Option("--cache/--no-cache", help="Keep costly embeddings on disk between runs."),
+    ] = True,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="Threads that PyTorch may use.")
@@ -152,6 +156,7 @@ def segment(
         raise typer.BadParameter("give -o/--output FILE", param_hint="--output")
     outputs = list(output or ())
     from sammed import api, io
+    from sammed.embeddings import store_for
     from sammed.models import registry
     from sammed.prompt_text import parse_label
 
@@ -175,9 +180,9 @@ def segment(
             space=space,
             propagate=propagate,  # type: ignore[arg-type]  # checked there
         )
-        session = api.make_session(
-            volume, registry.build(model, device=device, threads=threads), objects, settings
-        )
+        built = registry.build(model, device=device, threads=threads)
+        embeddings = store_for(built.spec, keep=cache)
+        session = api.make_session(volume, built, objects, settings, embeddings)
         with progress_bar(quiet) as show:
             session.segment(show)
         for error in api.check_segmented(session):

@@ -1,0 +1,56 @@
+"""``sammed train``: train the built-in network on synthetic images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    model: Annotated[str, typer.Argument(help="What to train; only 'compact'.")] = "compact",
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for checkpoint, weights and metrics.")
+    ] = Path("runs/compact"),
+    minutes: Annotated[float, typer.Option(min=0.0, help="How long to train.")] = 5.0,
+    resume: Annotated[
+        Path | None, typer.Option(help="Continue from this checkpoint (last.pt).")
+    ] = None,
+    init: Annotated[
+        str, typer.Option(help="'random', 'shipped', or a .safetensors file to start from.")
+    ] = "random",
+    steps: Annotated[int | None, typer.Option(help="Stop at this step.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of weights and data.")] = 0,
+    threads: Annotated[int | None, typer.Option(help="CPU threads of the trainer.")] = None,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Trainers of one thread each that share a batch.")
+    ] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Views in a batch.")] = 32,
+    rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1.5e-3,
+    cases: Annotated[
+        Path | None, typer.Option(help="cases.json of real volumes, for validation only.")
+    ] = None,
+    validate_every: Annotated[float, typer.Option(help="Minutes between validations.")] = 5.0,
+) -> None:
+    """Train the built-in network on synthetic images.
+
+    Example: sammed train compact --minutes 5 --out runs/mine
+    """
+    from sammed.training.commands import run_training
+
+    run_training(
+        model=model,
+        out=out,
+        minutes=minutes,
+        resume=resume,
+        init=init,
+        steps=steps,
+        seed=seed,
+        threads=threads,
+        processes=processes,
+        batch=batch,
+        rate=rate,
+        cases=cases,
+        validate_every=validate_every,
+    )
