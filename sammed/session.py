@@ -132,7 +132,7 @@ class Session:
         self.volume = volume
         self.model = model
         self.settings = settings or Settings()
-        self._shared_store = store is not None and store.disk is not None
+        self._shared_store = store is not None
         self._store = store or EmbeddingStore()
         self._state = _State()
         self._past: list[_State] = []
