@@ -1,0 +1,206 @@
+"""compact, the built-in network, behind the model protocol."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sammed.errors import BackendUnavailableError, WeightsMismatchError, WeightsNotFoundError
+from sammed.models.base import Embedding, ModelSpec, SliceMask, ViewBatch, ViewPrompt
+from sammed.models.compact_net import Architecture, CompactNet, Prompts, input_planes
+
+WEIGHTS = Path(__file__).parent / "weights" / "compact.safetensors"
+"""The weights that the package ships."""
+
+VIEW_SIZE = 128
+ZOOM = 1.5
+CHUNK = 16
+"""Prompts that go through the network at once."""
+
+
+def load_net(path: Path | None = None) -> tuple[CompactNet, str]:
+    """Read weights and build the network that they fit.
+
+    Parameters
+    ----------
+    path
+        A ``.safetensors`` file; ``None``: the shipped one.
+
+    Returns
+    -------
+    net
+        In evaluation mode, float32.
+    weights_hash
+        SHA-256 of the file, hex.
+
+    Raises
+    ------
+    WeightsNotFoundError
+        If there is no such file.
+    WeightsMismatchError
+        If it is truncated, foreign, or made for another architecture.
+    """
+    path = WEIGHTS if path is None else Path(path)
+    if not path.is_file():
+        raise WeightsNotFoundError(
+            f"no weights at {path}; reinstall sammed or train some: sammed train compact"
+        )
+    try:
+        with safe_open(path, "pt") as file:
+            tag = (file.metadata() or {}).get("architecture", "")
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise WeightsMismatchError(
+            f"{path} is not a readable safetensors file ({error}); expected compact's weights"
+        ) from error
+    try:
+        net = CompactNet(Architecture.from_tag(tag))
+    except ValueError:
+        raise WeightsMismatchError(
+            f"{path} holds weights of {tag or 'another model'!r}; "
+            f"expected {Architecture().tag!r} or alike"
+        ) from None
+    _fill(net, tensors, path)
+    return net.eval(), hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _fill(net: CompactNet, tensors: dict[str, Tensor], path: Path) -> None:
+    wanted = {k: v.shape for k, v in net.state_dict().items() if v.is_floating_point()}
+    found = {k: v.shape for k, v in tensors.items()}
+    if wanted != found:
+        wrong = sorted(k for k in wanted.keys() | found.keys() if wanted.get(k) != found.get(k))
+        raise WeightsMismatchError(
+            f"{path} does not fit compact: {len(wrong)} tensors differ, the first is {wrong[0]!r}"
+        )
+    net.load_state_dict(tensors, strict=False)
+
+
+def fold_norms(net: nn.Module) -> nn.Module:
+    """Fold every batch norm into the convolution before it, in place; for inference."""
+    for module in net.modules():
+        if isinstance(module, nn.Sequential) and len(module) == 2:
+            first, second = module[0], module[1]
+            if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+                module[0] = nn.utils.fusion.fuse_conv_bn_eval(first, second)
+                module[1] = nn.Identity()
+    return net
+
+
+class CompactModel:
+    """The built-in promptable network.
+
+    It fuses image and prompts at its first layer, so ``encode`` keeps the view and ``decode`` runs
+    the network, on all prompts at once.
+
+    Parameters
+    ----------
+    weights
+        A ``.safetensors`` file; ``None``: the shipped one.
+    device
+        ``"cpu"``, ``"cuda"``, ``"mps"``.
+    """
+
+    def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
+        net, digest = load_net(weights)
+        try:
+            self._device = torch.device(device)
+            self._net = fold_norms(net).to(self._device).to(memory_format=torch.channels_last)
+        except (RuntimeError, AssertionError) as error:
+            raise BackendUnavailableError(
+                f"device {device!r} cannot be used ({error}); try --device cpu"
+            ) from error
+        self._spec = ModelSpec(
+            name="compact",
+            view_size=VIEW_SIZE,
+            mask_size=VIEW_SIZE,
+            zoom=ZOOM,
+            context=1,
+            knows_absence=True,
+            weights_hash=digest,
+            license="Apache-2.0",
+        )
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the engine needs to know of this model."""
+        return self._spec
+
+    def encode(self, views: ViewBatch) -> list[Embedding]:
+        """Keep the views, padded to squares: the network runs in `decode`."""
+        h, w = views.pixels.shape[2:]
+        bottom, right = VIEW_SIZE - h, VIEW_SIZE - w
+        if min(bottom, right) < 0:
+            raise ValueError(f"views are {h} x {w} px; expected at most {VIEW_SIZE}")
+        pad = ((0, 0), (0, 0), (0, bottom), (0, right))
+        pixels = np.pad(np.asarray(views.pixels, np.float32), pad)
+        colour = pixels.shape[1] == 3
+        if not colour:
+            around = views.neighbours
+            beside = pixels.repeat(2, 1) if around is None else np.pad(around, pad)
+            pixels = np.stack((beside[:, 0], pixels[:, 0], beside[:, 1]), 1)
+        flag = np.array([colour])
+        return [
+            Embedding({"image": image.astype(np.float32), "colour": flag}, (h, w))
+            for image in pixels
+        ]
+
+    def decode(self, embedding: Embedding, prompts: Sequence[ViewPrompt]) -> list[SliceMask]:
+        """Candidate masks of each prompt on one view."""
+        answers: list[SliceMask] = []
+        for start in range(0, len(prompts), CHUNK):
+            answers += self._decode(embedding, prompts[start : start + CHUNK])
+        return answers
+
+    @torch.inference_mode()
+    def _decode(self, embedding: Embedding, prompts: Sequence[ViewPrompt]) -> list[SliceMask]:
+        batch = _collate(embedding, prompts, self._device)
+        planes = input_planes(batch).contiguous(memory_format=torch.channels_last)
+        logits, iou, present = self._net(planes)
+        masks = logits.float().cpu().numpy()
+        judged = torch.sigmoid(iou).float().cpu().numpy()
+        chance = torch.sigmoid(present).float().cpu().numpy()
+        return [SliceMask(masks[i], judged[i], float(chance[i])) for i in range(len(prompts))]
+
+
+def _collate(embedding: Embedding, prompts: Sequence[ViewPrompt], device: torch.device) -> Prompts:
+    n = len(prompts)
+    most = max(len(p.points) for p in prompts)
+    box = np.full((n, 4), np.nan, np.float32)
+    points = np.full((n, most, 2), np.nan, np.float32)
+    positive = np.zeros((n, most), bool)
+    mask = np.zeros((n, VIEW_SIZE, VIEW_SIZE), np.float32)
+    for i, prompt in enumerate(prompts):
+        if prompt.box is not None:
+            box[i] = prompt.box
+        points[i, : len(prompt.points)] = prompt.points
+        positive[i, : len(prompt.points)] = prompt.positive
+        if prompt.mask is not None:
+            mask[i] = _resized(prompt.mask)
+    image = np.asarray(embedding.arrays["image"], np.float32)
+    colour = bool(np.asarray(embedding.arrays["colour"])[0])
+    return Prompts(
+        image=torch.from_numpy(image).to(device)[None].expand(n, -1, -1, -1),
+        colour=torch.full((n,), colour, device=device),
+        box=torch.from_numpy(box).to(device),
+        points=torch.from_numpy(points).to(device),
+        positive=torch.from_numpy(positive).to(device),
+        mask=torch.from_numpy(mask).to(device),
+        has_mask=torch.tensor([p.mask is not None for p in prompts], device=device),
+    )
+
+
+def _resized(mask: NDArray[np.float32]) -> NDArray[np.float32]:
+    if mask.shape == (VIEW_SIZE, VIEW_SIZE):
+        return mask
+    tensor = torch.from_numpy(np.ascontiguousarray(mask, np.float32))[None, None]
+    size = (VIEW_SIZE, VIEW_SIZE)
+    resized = functional.interpolate(tensor, size, mode="bilinear", align_corners=False)
+    return np.asarray(resized[0, 0].numpy(), np.float32)

@@ -1,0 +1,245 @@
+"""compact's network: a U-Net that sees image and prompts together, and its input planes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+PREPROCESSING = "compact-input/1"
+"""Name of the way `input_planes` encodes a view and its prompt; changes with it."""
+
+POINT_SIGMA = 3.0
+"""Deviation in view px of the spot that marks a point."""
+
+PLANES = 16
+"""Number of input planes."""
+
+MASK_SOFTNESS = 4.0
+"""A mask prompt enters as ``tanh(logit / MASK_SOFTNESS)``."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Everything that decides the shape of the network's weights.
+
+    Attributes
+    ----------
+    widths
+        Channels at a half, a quarter, an eighth and a sixteenth of the view's size.
+    blocks
+        Residual blocks at each of these on the way down.
+    fine
+        Channels at full size.
+    candidates
+        Masks that the network proposes.
+    """
+
+    widths: tuple[int, int, int, int] = (32, 64, 128, 256)
+    blocks: tuple[int, int, int, int] = (1, 2, 2, 2)
+    fine: int = 16
+    candidates: int = 3
+
+    @property
+    def tag(self) -> str:
+        """Text that identifies the architecture in a weights file."""
+        values = "-".join(
+            ",".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in asdict(self).values()
+        )
+        return f"compact-unet/1 {values} {PREPROCESSING}"
+
+    @classmethod
+    def from_tag(cls, tag: str) -> Architecture:
+        """The architecture that a tag describes.
+
+        Raises
+        ------
+        ValueError
+            If the tag is not one of ours, or of another preprocessing.
+        """
+        name, values, preprocessing = tag.split(" ")
+        if name != "compact-unet/1" or preprocessing != PREPROCESSING:
+            raise ValueError(tag)
+        widths, blocks, fine, candidates = values.split("-")
+        w0, w1, w2, w3 = (int(v) for v in widths.split(","))
+        b0, b1, b2, b3 = (int(v) for v in blocks.split(","))
+        return cls((w0, w1, w2, w3), (b0, b1, b2, b3), int(fine), int(candidates))
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Views and their prompts as tensors, one row each.
+
+    Attributes
+    ----------
+    image : (n, 3, s, s)
+        Grey: slices before, this, after. Colour: red, green, blue. In [0, 1].
+    colour : (n,) bool
+        Which of the two.
+    box : (n, 4)
+        ``(row0, col0, row1, col1)`` in view edge coordinates; NaN where there is none.
+    points : (n, p, 2)
+        ``(row, col)`` in view edge coordinates; NaN where there is none.
+    positive : (n, p) bool
+        Foreground or background point.
+    mask : (n, s, s)
+        Logits of the mask prompt; ignored where ``has_mask`` is False.
+    has_mask : (n,) bool
+        Whether there is one.
+    """
+
+    image: Tensor
+    colour: Tensor
+    box: Tensor
+    points: Tensor
+    positive: Tensor
+    mask: Tensor
+    has_mask: Tensor
+
+
+def input_planes(p: Prompts) -> Tensor:
+    """Encode views and prompts as the planes that the network sees.
+
+    Brightness enters as it is and standardised by mean and deviation inside the box (else of the
+    view's middle half), since a window is wide and contrasts are small. The box enters as its
+    inside, as coordinates relative to it, and as its inscribed ellipse.
+
+    Returns
+    -------
+    (n, PLANES, s, s) float32
+    """
+    n, _, size, _ = p.image.shape
+    axis = torch.arange(size, dtype=torch.float32, device=p.image.device) + 0.5
+    luma = torch.where(p.colour[:, None, None], p.image.mean(1), p.image[:, 1])
+    before = torch.where(p.colour[:, None, None], luma, p.image[:, 0])
+    after = torch.where(p.colour[:, None, None], luma, p.image[:, 2])
+    has_box = torch.isfinite(p.box).all(1)
+    middle = p.box.new_tensor([0.25, 0.25, 0.75, 0.75]) * size
+    box = torch.where(has_box[:, None], p.box, middle)
+    rows = torch.clamp(torch.minimum(axis - box[:, :1], box[:, 2:3] - axis) + 0.5, 0, 1)
+    cols = torch.clamp(torch.minimum(axis - box[:, 1:2], box[:, 3:] - axis) + 0.5, 0, 1)
+    inside = rows[:, :, None] * cols[:, None, :]
+    total = inside.sum((1, 2)).clamp_min(1.0)
+    mean = ((luma * inside).sum((1, 2)) / total)[:, None, None]
+    variance = ((luma - mean).square() * inside).sum((1, 2)) / total
+    scale = 0.5 / (variance.sqrt()[:, None, None] + 0.02)
+
+    def standard(plane: Tensor) -> Tensor:
+        return ((plane - mean) * scale).clamp(-2, 2)
+
+    centre = (box[:, :2] + box[:, 2:]) / 2
+    half = ((box[:, 2:] - box[:, :2]) / 2).clamp_min(0.5)
+    v = ((axis - centre[:, :1]) / half[:, :1])[:, :, None].expand(n, size, size)
+    u = ((axis - centre[:, 1:]) / half[:, 1:])[:, None, :].expand(n, size, size)
+    ellipse = (1 - (u.square() + v.square()).sqrt()).clamp(-1, 1)
+    there = has_box.float()[:, None, None]
+    given = p.has_mask.float()[:, None, None]
+    chroma = p.colour.float()[:, None, None] * 2
+    planes = [
+        luma * 2 - 1,
+        standard(luma),
+        standard(before),
+        standard(after),
+        (p.image[:, 0] - luma) * chroma,
+        (p.image[:, 2] - luma) * chroma,
+        (inside * 2 - 1) * there,
+        v.clamp(-1.5, 1.5) * there,
+        u.clamp(-1.5, 1.5) * there,
+        ellipse * there,
+        _spots(p.points, p.positive, axis),
+        _spots(p.points, ~p.positive, axis),
+        torch.tanh(p.mask / MASK_SOFTNESS) * given,
+        given.expand(n, size, size),
+        (torch.minimum(before, after) - luma) * 2,
+        (torch.maximum(before, after) - luma) * 2,
+    ]
+    return torch.stack(planes, 1)
+
+
+def _spots(points: Tensor, wanted: Tensor, axis: Tensor) -> Tensor:
+    n = points.shape[0]
+    if points.shape[1] == 0:
+        return axis.new_zeros((n, len(axis), len(axis)))
+    known = wanted & torch.isfinite(points).all(2)
+    position = torch.where(known[..., None], points, torch.full_like(points, -1e3))
+    falloff = -0.5 / POINT_SIGMA**2
+    rows = torch.exp((axis - position[..., :1]).square() * falloff)
+    cols = torch.exp((axis - position[..., 1:]).square() * falloff)
+    return torch.einsum("npr,npc->nprc", rows, cols).amax(1)
+
+
+class _Conv(nn.Sequential):
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs)
+        )
+
+
+class _Residual(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first, self.second = _Conv(width, width), _Conv(width, width)
+        norm = self.second[1]
+        if isinstance(norm, nn.BatchNorm2d):
+            nn.init.constant_(norm.weight, 0.2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(x + self.second(functional.relu(self.first(x))))
+
+
+class CompactNet(nn.Module):
+    """Planes in; candidate mask logits, predicted IoU (logits) and presence (logit) out."""
+
+    def __init__(self, architecture: Architecture | None = None) -> None:
+        super().__init__()
+        self.architecture = a = architecture or Architecture()
+        w = a.widths
+        self.fine = _Conv(PLANES, a.fine)
+        self.stem = _Conv(PLANES, w[0], 2)
+        self.down = nn.ModuleList([_Conv(w[i], w[i + 1], 2) for i in range(3)])
+        self.encoder = nn.ModuleList(
+            [nn.Sequential(*[_Residual(w[i]) for _ in range(a.blocks[i])]) for i in range(4)]
+        )
+        self.lateral = nn.ModuleList([nn.Conv2d(w[i + 1], w[i], 1) for i in range(3)])
+        self.decoder = nn.ModuleList([_Residual(w[i]) for i in range(3)])
+        self.up = nn.Conv2d(w[0], a.fine, 1)
+        self.merge = _Conv(2 * a.fine, a.fine)
+        self.masks = nn.Conv2d(a.fine, a.candidates, 1)
+        self.judge = nn.Sequential(
+            nn.Linear(2 * w[3] + w[0], 128), nn.ReLU(), nn.Linear(128, a.candidates + 1)
+        )
+
+    def forward(self, planes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Run the network.
+
+        Parameters
+        ----------
+        planes : (n, PLANES, s, s)
+            From `input_planes`; ``s`` a multiple of 16.
+
+        Returns
+        -------
+        logits : (n, k, s, s)
+        iou : (n, k)
+            Logits of the predicted IoU.
+        present : (n,)
+            Logit of the object being on this slice.
+        """
+        fine = functional.relu(self.fine(planes))
+        y = functional.relu(self.stem(planes))
+        skips: list[Tensor] = []
+        for level, stage in enumerate(self.encoder):
+            if level:
+                y = functional.relu(self.down[level - 1](y))
+            y = stage(y)
+            skips.append(y)
+        deep = torch.cat((y.mean((2, 3)), y.amax((2, 3))), 1)
+        for level in (2, 1, 0):
+            y = functional.interpolate(self.lateral[level](y), scale_factor=2.0, mode="nearest")
+            y = self.decoder[level](y + skips[level])
+        verdict = self.judge(torch.cat((deep, y.mean((2, 3))), 1))
+        y = functional.interpolate(self.up(y), scale_factor=2.0, mode="bilinear")
+        y = functional.relu(self.merge(torch.cat((y, fine), 1)))
+        return self.masks(y), verdict[:, :-1], verdict[:, -1]

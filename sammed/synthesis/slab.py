@@ -1,0 +1,85 @@
+"""A synthetic slab: a few slices of an image, and everything in it that could be asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sammed.synthesis.canvas import Target
+from sammed.synthesis.colour import photograph
+from sammed.synthesis.fields import Array
+from sammed.synthesis.rendering import render
+from sammed.synthesis.scenes import compose
+from sammed.synthesis.shapes import Space
+from sammed.synthesis.tissues import Palette
+
+COLOUR_SHARE = 0.09
+"""Share of slabs that are colour photographs of one slice."""
+
+
+@dataclass(frozen=True)
+class Slab:
+    """A synthetic image with its targets.
+
+    Attributes
+    ----------
+    image : (z, y, x) or (1, y, x, 3) float32
+        In [0, 1]; colour has a last axis of length 3 and one slice.
+    targets
+        Everything that could be asked for.
+    pixel : (float, float)
+        Height and width of a pixel, in units of the smaller one.
+    """
+
+    image: Array
+    targets: list[Target]
+    pixel: tuple[float, float] = (1.0, 1.0)
+
+    @property
+    def colour(self) -> bool:
+        """Whether the image is a colour photograph."""
+        return self.image.ndim == 4
+
+
+def make_slab(seed: int | tuple[int, ...]) -> Slab:
+    """Draw a slab; the same seed gives the same slab.
+
+    Parameters
+    ----------
+    seed
+        Anything that ``numpy.random.default_rng`` takes.
+    """
+    rng = np.random.default_rng(seed)
+    if rng.random() < COLOUR_SHARE:
+        return Slab(*photograph(rng))
+    width = int(np.exp(rng.uniform(np.log(56), np.log(184))))
+    depth = int(rng.integers(5, 10))
+    thickness = float(np.exp(rng.uniform(np.log(0.8), np.log(7.0)))) / width
+    warp = float(rng.choice((0.0, 0.01, 0.025, 0.05)))
+    space = Space(rng, (depth, width, width), thickness, warp)
+    palette = Palette(rng)
+    canvas = compose(space, palette)
+    image, targets = render(canvas, palette), canvas.targets()
+    if rng.random() < 0.12 and width >= 90:
+        return _flattened(rng, image, targets)
+    return Slab(image, targets)
+
+
+def _flattened(rng: np.random.Generator, image: Array, targets: list[Target]) -> Slab:
+    """The slab with rows (or columns) joined: slices across the acquisition plane."""
+    factor = int(rng.integers(2, 5))
+    axis = int(rng.integers(1, 3))
+    count = image.shape[axis] // factor * factor
+    keep = [slice(None)] * 3
+    keep[axis] = slice(0, count)
+    shape = list(image.shape)
+    shape[axis : axis + 1] = [count // factor, factor]
+
+    def joined(array: Array) -> Array:
+        return np.asarray(array[tuple(keep)].reshape(shape).mean(axis + 1), np.float32)
+
+    kept = [Target(t.kind, joined(t.mask.astype(np.float32)) > 0.5) for t in targets]
+    kept = [t for t in kept if np.count_nonzero(t.mask) >= 8]
+    pixel = (float(factor), 1.0) if axis == 1 else (1.0, float(factor))
+    return Slab(joined(image), kept, pixel)

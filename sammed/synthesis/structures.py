@@ -1,0 +1,402 @@
+"""Recipes for structures: each paints something on the canvas and names its targets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from sammed.synthesis.canvas import Canvas
+from sammed.synthesis.shapes import Shape, Space, blob, column, random_blob, tube
+from sammed.synthesis.tissues import Palette, Tissue
+
+Place = tuple[float, float, float]
+Recipe = Callable[[Canvas, Palette, Place, float], None]
+
+
+def _rng(canvas: Canvas) -> np.random.Generator:
+    return canvas.space.rng
+
+
+def _below(canvas: Canvas, place: Place) -> Tissue:
+    depth, height, width = canvas.space.shape
+    row = int(np.clip(place[1] * height, 0, height - 1))
+    col = int(np.clip(place[2] * width, 0, width - 1))
+    plane = depth // 2
+    return Tissue(
+        float(np.clip(canvas.mean[plane, row, col], -0.2, 1.2)),
+        float(canvas.fine[plane, row, col]),
+        float(canvas.coarse[plane, row, col]),
+    )
+
+
+def _tissue(canvas: Canvas, palette: Palette, place: Place, kinds: tuple[str, ...]) -> Tissue:
+    rng = _rng(canvas)
+    if rng.random() < 0.45:
+        return palette.draw(str(rng.choice(kinds)))
+    return palette.beside(_below(canvas, place))
+
+
+def _inside(space: Space, outer: Shape, size: float) -> Shape:
+    """A part somewhere inside an outer shape, on the same block."""
+    rng = space.rng
+    if rng.random() < 0.4:
+        wave = space.noise(outer.block, max(2.0, float(rng.uniform(0.5, 1.4)) / size))
+        field = np.float32(0.4 * size) * (wave - np.float32(rng.uniform(0.2, 1.0)))
+        return Shape(outer.block, np.minimum(field, outer.field - np.float32(0.12 * size)))
+    best = int(np.argmax(outer.field + 0.3 * size * space.noise(outer.block, 5)))
+    at = np.unravel_index(best, outer.field.shape)
+    place = (
+        float(space.z[outer.block[0]][at[0]]),
+        float(space.y[outer.block][at]),
+        float(space.x[outer.block][at]),
+    )
+    inner = random_blob(space, place, size * float(rng.uniform(0.25, 0.6)))
+    field = np.full(outer.field.shape, -1.0, np.float32)
+    overlap = tuple(
+        slice(max(a.start, b.start), max(max(a.start, b.start), min(a.stop, b.stop)))
+        for a, b in zip(outer.block, inner.block, strict=True)
+    )
+    there = tuple(
+        slice(o.start - a.start, o.stop - a.start)
+        for o, a in zip(overlap, outer.block, strict=True)
+    )
+    here = tuple(
+        slice(o.start - a.start, o.stop - a.start)
+        for o, a in zip(overlap, inner.block, strict=True)
+    )
+    field[there] = inner.field[here]
+    return Shape(outer.block, np.minimum(field, outer.field - np.float32(0.05 * size)))
+
+
+def organ(canvas: Canvas, palette: Palette, place: Place, size: float) -> None:
+    """A solid organ, perhaps with a capsule and with inner parts that belong to it."""
+    rng, space = _rng(canvas), canvas.space
+    shape = random_blob(space, place, size)
+    if shape.empty:
+        return
+    tissue = _tissue(canvas, palette, place, ("organ", "muscle", "fluid", "organ"))
+    parts = [canvas.paint(shape, tissue)]
+    if rng.random() < 0.25:
+        thickness = float(rng.uniform(0.1, 0.35)) * size
+        inner = palette.beside(tissue, strongest=0.3)
+        parts.append(canvas.paint(shape.moved(-thickness), inner))
+        if rng.random() < 0.3:
+            canvas.want("core", parts[1])
+    for _ in range(int(rng.choice((0, 1, 2, 3), p=(0.4, 0.3, 0.2, 0.1)))):
+        part = _inside(space, shape, size)
+        if part.empty:
+            continue
+        kind = str(rng.choice(("lesion", "vessel", "fluid", "fat")))
+        inner = palette.draw(kind) if rng.random() < 0.4 else palette.beside(tissue)
+        parts.append(canvas.paint(part, inner))
+        if rng.random() < 0.4:
+            canvas.want("part", parts[-1])
+    canvas.want("organ" if len(parts) == 1 else "composite", *parts)
+
+
+def lesion(canvas: Canvas, palette: Palette, place: Place, size: float) -> None:
+    """A small blob of weak contrast."""
+    rng = _rng(canvas)
+    shape = random_blob(canvas.space, place, size * float(rng.uniform(0.3, 0.8)))
+    tissue = palette.beside(_below(canvas, place))
+    if rng.random() < 0.3:
+        tissue = replace(tissue, edge=float(rng.uniform(2.0, 4.0)))
+    canvas.want("lesion", canvas.paint(shape, tissue))
+
+
+def tumour(canvas: Canvas, palette: Palette, place: Place, size: float) -> None:
+    """A ragged, textured mass with oedema, an enhancing rim and a necrotic core, or some of it."""
+    rng, space = _rng(canvas), canvas.space
+    mass = random_blob(space, place, size, bumps=float(rng.uniform(0.1, 0.4)))
+    if mass.empty:
+        return
+    ragged = np.float32(size * rng.uniform(0.05, 0.2))
+    rough = space.noise(mass.block, float(rng.uniform(2.0, 5.0)) / size)
+    base = _below(canvas, place)
+    solid = palette.heterogeneous(palette.beside(base, 0.05))
+    edge = float(np.exp(rng.uniform(0.0, np.log(6.0))))
+    outer = Shape(mass.block, mass.field + ragged * rough)
+    parts = [canvas.paint(outer, replace(solid, edge=edge))]
+    if rng.random() < 0.65:
+        rim = np.float32(size * rng.uniform(0.1, 0.45))
+        ring = Shape(mass.block, mass.field - rim + 2 * ragged * rough)
+        parts.append(canvas.paint(ring, palette.heterogeneous(palette.beside(solid, 0.05))))
+        if rng.random() < 0.8:
+            thickness = np.float32(size * rng.uniform(0.08, 0.3))
+            core = ring.moved(-float(thickness))
+            dark = palette.heterogeneous(palette.beside(solid, 0.08))
+            parts.append(canvas.paint(core, dark))
+            canvas.want("rim", parts[1])
+        if rng.random() < 0.6:
+            canvas.want("core", *parts[1:])
+    canvas.want("tumour", *parts)
+    canvas.want("tumour", *parts)
+
+
+def ring(canvas: Canvas, palette: Palette, place: Place, size: float) -> None:
+    """A shell with a cavity, like the left ventricle or the wall of a vessel or a cyst."""
+    rng, space = _rng(canvas), canvas.space
+    if rng.random() < 0.6:
+        shape = column(
+            space,
+            place[1:],
+            size,
+            lean=(float(rng.normal(0, 0.3)), float(rng.normal(0, 0.3))),
+            bend=0.0,
+            squash=float(np.exp(rng.normal(0, 0.2))),
+            bumps=float(rng.uniform(0, 0.12)),
+            taper=float(rng.normal(0, 0.8)),
+        )
+    else:
+        shape = random_blob(space, place, size, roundness=0.3)
+    if shape.empty:
+        return
+    wall = _tissue(canvas, palette, place, ("muscle", "organ", "muscle"))
+    content = palette.draw(str(rng.choice(("vessel", "fluid", "stool", "fat"))))
+    if rng.random() < 0.5:
+        content = palette.beside(wall, 0.05)
+    thickness = size * float(rng.uniform(0.12, 0.55))
+    cavity = shape.moved(-thickness)
+    uneven = np.float32(0.3 * thickness) * space.noise(shape.block, 1.0 / size)
+    cavity = Shape(cavity.block, cavity.field + uneven)
+    outside = canvas.paint(shape, wall)
+    inside = canvas.paint(cavity, content)
+    blood = [inside]
+    if rng.random() < 0.3:
+        speck = _inside(space, cavity, size * 0.5)
+        blood.append(canvas.paint(speck, wall))
+    canvas.want("shell", outside)
+    canvas.want("cavity", *blood)
+    if rng.random() < 0.5:
+        canvas.want("hollow", outside, *blood)
+
+
+def gland(canvas: Canvas, palette: Palette, place: Place, size: float) -> None:
+    """A gland with a central zone that leaves a crescent, all of weak contrast and textured."""
+    rng, space = _rng(canvas), canvas.space
+    shape = random_blob(space, place, size, roundness=0.3, bumps=float(rng.uniform(0, 0.08)))
+    if shape.empty:
+        return
+    base = _below(canvas, place)
+    outer = palette.heterogeneous(palette.beside(base, strongest=0.25))
+    inner = palette.heterogeneous(palette.beside(outer, strongest=0.3))
+    angle = float(rng.uniform(0, 2 * np.pi))
+    off = size * float(rng.uniform(0.1, 0.5))
+    centre = (place[0], place[1] + off * np.sin(angle), place[2] + off * np.cos(angle))
+    grown = size * float(rng.uniform(0.55, 0.9))
+    middle = blob(
+        space,
+        centre,
+        (grown, grown, grown * float(rng.uniform(0.8, 1.25))),
+        angle=float(rng.uniform(0, np.pi)),
+        bumps=float(rng.uniform(0, 0.12)),
+    )
+    field = np.full(space.shape, -1.0, np.float32)
+    field[middle.block] = middle.field
+    zone = Shape(shape.block, np.minimum(field[shape.block], shape.field - np.float32(0.04 * size)))
+    first = canvas.paint(shape, outer)
+    second = canvas.paint(zone, inner)
+    canvas.want("crescent", first)
+    canvas.want("zone", second)
+    canvas.want("gland", first, second)
+
+
+def vessel(canvas: Canvas, palette: Palette, place: Place, size: float) -> None:
+    """A tube through the slab, perhaps with a wall or split by a membrane."""
+    rng, space = _rng(canvas), canvas.space
+    radius = size * float(rng.uniform(0.2, 0.7))
+    shape = column(
+        space,
+        place[1:],
+        radius,
+        lean=(float(rng.normal(0, 0.6)), float(rng.normal(0, 0.6))),
+        bend=float(rng.uniform(0, 0.3)) * radius,
+        squash=float(np.exp(rng.normal(0, 0.35))),
+        bumps=float(rng.uniform(0, 0.15)),
+        taper=float(rng.normal(0, 1.0)),
+    )
+    if shape.empty:
+        return
+    tissue = _tissue(canvas, palette, place, ("vessel", "fluid", "vessel"))
+    parts = [canvas.paint(shape, tissue)]
+    if rng.random() < 0.25:
+        angle = float(rng.uniform(0, 2 * np.pi))
+        y = space.y[shape.block] - np.float32(place[1])
+        x = space.x[shape.block] - np.float32(place[2])
+        side = y * np.float32(np.sin(angle)) + x * np.float32(np.cos(angle))
+        curve = np.float32(rng.uniform(-0.6, 0.6) / radius) * (y * y + x * x)
+        half = shape.within(side + curve + np.float32(radius * rng.uniform(-0.3, 0.3)))
+        parts.append(canvas.paint(half, palette.beside(tissue, 0.04)))
+        canvas.want("lumen", parts[0])
+        canvas.want("lumen", parts[1])
+    canvas.want("vessel", *parts)
+
+
+def branch(canvas: Canvas, palette: Palette, place: Place, size: float) -> None:
+    """A tube that runs along the slices, perhaps forked: veins, ureters, bowel."""
+    rng, space = _rng(canvas), canvas.space
+    tissue = _tissue(canvas, palette, place, ("vessel", "fluid", "stool"))
+    instances = []
+    heading = float(rng.uniform(0, 2 * np.pi))
+    start = np.array(place, np.float32)
+    length = size * float(rng.uniform(2.0, 4.5))
+    thick = size * float(np.exp(rng.uniform(np.log(0.15), np.log(0.6))))
+    for arm in range(1 if rng.random() < 0.6 else 2):
+        curvature = float(rng.normal(0, 2.0)) / length
+        turn = heading + arm * float(rng.uniform(0.5, 2.0))
+        climb = float(rng.normal(0, 0.25))
+        steps = int(np.clip(length / (0.7 * thick) + 2, 4, 22))
+        along = np.linspace(0, length, steps)
+        angles = turn + curvature * along
+        step = length / steps
+        path = start + np.stack(
+            (climb * along, np.cumsum(np.sin(angles)) * step, np.cumsum(np.cos(angles)) * step), 1
+        )
+        if arm == 0:
+            path -= path.mean(0) - start
+            start = path[len(path) // 2]
+        radii = thick * (1 + float(rng.normal(0, 0.2)) * np.linspace(-1, 1, steps))
+        shape = tube(space, path.astype(np.float32), radii.astype(np.float32))
+        instances.append(canvas.paint(shape, tissue))
+        if rng.random() < 0.3 and not shape.empty:
+            content = palette.beside(tissue, 0.05)
+            instances.append(canvas.paint(shape.moved(-0.35 * thick), content))
+    canvas.want("branch", *instances)
+
+
+def bone(canvas: Canvas, palette: Palette, place: Place, size: float) -> None:
+    """A bone with cortex and marrow; a vertebra has an arch and processes besides its body."""
+    rng, space = _rng(canvas), canvas.space
+    shapes = [random_blob(space, place, size * 0.7, roundness=0.3, bumps=0.08)]
+    if rng.random() < 0.55:
+        heading = float(rng.uniform(0, 2 * np.pi))
+        for turn in (0.0, 0.9, -0.9, 1.6, -1.6)[: int(rng.integers(1, 6))]:
+            angle = heading + turn + float(rng.normal(0, 0.1))
+            reach = size * float(rng.uniform(0.9, 1.7))
+            path = np.linspace(0.4, 1.0, 6)[:, None] * reach * np.array(
+                [[rng.normal(0, 0.1), np.sin(angle), np.cos(angle)]]
+            ) + np.array(place)
+            radii = np.full(6, size * rng.uniform(0.1, 0.28))
+            shapes.append(tube(space, path.astype(np.float32), radii.astype(np.float32)))
+    cortex = palette.draw("cortex")
+    marrow = replace(palette.draw("marrow"), fine=0.03 + float(rng.exponential(0.04)))
+    if rng.random() < 0.3:
+        marrow = palette.heterogeneous(palette.beside(_below(canvas, place)))
+    shell = size * float(rng.uniform(0.04, 0.15))
+    instances = [canvas.paint(s, cortex) for s in shapes]
+    instances += [canvas.paint(s.moved(-shell), marrow) for s in shapes]
+    if len(shapes) > 1 and rng.random() < 0.5:
+        canal = blob(space, place, (1.0, size * 0.25, size * 0.25), bumps=0.05)
+        canvas.paint(canal, palette.draw("fluid"))
+    canvas.want("bone", *instances)
+    canvas.want("bone", *instances)
+
+
+def bowel(canvas: Canvas, palette: Palette, place: Place, size: float) -> None:
+    """A hollow organ: wall, content with a level between gas and fluid."""
+    rng, space = _rng(canvas), canvas.space
+    shape = random_blob(space, place, size, bumps=float(rng.uniform(0.1, 0.3)))
+    if shape.empty:
+        return
+    wall = palette.draw("muscle")
+    content = palette.heterogeneous(palette.draw("stool"))
+    lumen = shape.moved(-size * float(rng.uniform(0.08, 0.25)))
+    level = np.float32(place[1] + size * rng.uniform(-0.6, 0.6)) - space.y[shape.block]
+    instances = [canvas.paint(shape, wall), canvas.paint(lumen, content)]
+    if rng.random() < 0.7:
+        instances.append(canvas.paint(lumen.within(level), palette.draw("air")))
+    canvas.want("bowel", *instances)
+
+
+def lung(canvas: Canvas, palette: Palette, place: Place, size: float) -> None:
+    """A large dark organ with bright vessels in it, which belong to it."""
+    rng, space = _rng(canvas), canvas.space
+    shape = random_blob(space, place, size * 1.3, bumps=float(rng.uniform(0.1, 0.25)))
+    if shape.empty:
+        return
+    instances = [canvas.paint(shape, palette.draw("lung"))]
+    wave = space.noise(shape.block, 6.0 / size)
+    other = space.noise(shape.block, 3.0 / size)
+    thin = np.float32(size * 0.08) * (np.float32(rng.uniform(0.1, 0.3)) - np.abs(wave))
+    vessels = Shape(shape.block, np.minimum(thin, np.minimum(shape.field, 0.1 * other)))
+    instances.append(canvas.paint(vessels, palette.draw("vessel")))
+    canvas.want("lung", *instances)
+
+
+def cluster(canvas: Canvas, palette: Palette, place: Place, size: float) -> None:
+    """Several separate blobs of one tissue, or a shape of several lobes."""
+    rng, space = _rng(canvas), canvas.space
+    tissue = _tissue(canvas, palette, place, ("organ", "lesion", "vessel"))
+    instances = []
+    apart = size * float(rng.uniform(0.4, 1.3))
+    for _ in range(int(rng.integers(2, 5))):
+        offset = rng.normal(0, apart, 3) * (0.5, 1, 1)
+        there = (place[0] + offset[0], place[1] + offset[1], place[2] + offset[2])
+        shape = random_blob(space, there, size * float(rng.uniform(0.25, 0.6)))
+        instances.append(canvas.paint(shape, tissue))
+    canvas.want("cluster", *instances)
+
+
+def cord(canvas: Canvas, palette: Palette, place: Place, size: float) -> None:
+    """A round cord in fluid with a butterfly inside."""
+    rng, space = _rng(canvas), canvas.space
+    lean = (float(rng.normal(0, 0.3)), float(rng.normal(0, 0.3)))
+    squash = float(np.exp(rng.normal(0.15, 0.2)))
+    radius = size * float(rng.uniform(0.35, 0.7))
+    sac = column(
+        space,
+        place[1:],
+        radius * float(rng.uniform(1.2, 2.0)),
+        lean=lean,
+        bend=0.0,
+        squash=squash,
+        bumps=0.05,
+    )
+    shape = column(space, place[1:], radius, lean=lean, bend=0.0, squash=squash, bumps=0.03)
+    if shape.empty:
+        return
+    fluid = palette.draw("fluid")
+    white = palette.beside(fluid, 0.08)
+    canvas.paint(sac, fluid)
+    instances = [canvas.paint(shape, white)]
+    z = space.z[shape.block[0]][:, None, None]
+    y = (space.y[shape.block] - np.float32(place[1]) - np.float32(lean[0]) * z) / radius
+    x = (space.x[shape.block] - np.float32(place[2]) - np.float32(lean[1]) * z) / (radius * squash)
+    turn = float(rng.normal(0, 0.3))
+    y, x = y * np.cos(turn) + x * np.sin(turn), x * np.cos(turn) - y * np.sin(turn)
+    horn = np.abs(np.abs(x) - np.float32(0.32) - np.float32(0.15) * np.abs(y))
+    wings = np.minimum(np.float32(rng.uniform(0.08, 0.2)) - horn, np.float32(0.65) - np.abs(y))
+    bridge = np.minimum(np.float32(0.12) - np.abs(y), np.float32(0.35) - np.abs(x))
+    field = np.float32(radius) * np.maximum(wings, bridge)
+    grey = Shape(shape.block, np.minimum(field.astype(np.float32), shape.field))
+    instances.append(canvas.paint(grey, palette.beside(white, 0.03, 0.3)))
+    canvas.want("butterfly", instances[1])
+    canvas.want("cord", *instances)
+
+
+def ghost(canvas: Canvas, palette: Palette, place: Place, size: float) -> None:
+    """A smooth shape that cannot be seen at all: the expected answer is the prior."""
+    del palette
+    rng = _rng(canvas)
+    bumps = float(rng.uniform(0, 0.1))
+    canvas.want_shape("ghost", random_blob(canvas.space, place, size, bumps=bumps))
+
+
+RECIPES: dict[str, tuple[Recipe, float]] = {
+    "organ": (organ, 5.0),
+    "lesion": (lesion, 2.0),
+    "tumour": (tumour, 2.5),
+    "ring": (ring, 2.0),
+    "gland": (gland, 1.5),
+    "vessel": (vessel, 2.0),
+    "branch": (branch, 1.7),
+    "bone": (bone, 1.5),
+    "bowel": (bowel, 1.0),
+    "lung": (lung, 0.7),
+    "cluster": (cluster, 1.2),
+    "cord": (cord, 0.9),
+    "ghost": (ghost, 0.6),
+}
+"""Each recipe and how often it is drawn."""

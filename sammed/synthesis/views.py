@@ -1,0 +1,250 @@
+"""Training samples: a zoomed view of one slice, what is asked for, and what is known of it.
+
+The geometry is the engine's: a square of `ZOOM` times the longer side of the box, isotropic in mm,
+black outside the image, resampled linearly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from sammed.synthesis.canvas import Target
+from sammed.synthesis.fields import Array, resampling_matrix
+from sammed.synthesis.slab import Slab, make_slab
+
+VIEW_SIZE = 128
+ZOOM = 1.5
+MIN_VIEW_PIXELS = 16.0
+"""A view spans at least this many slice pixels."""
+
+MODES: dict[str, float] = {"own": 0.50, "whole": 0.15, "next": 0.16, "absent": 0.11, "free": 0.08}
+"""How a sample is prompted, and how often.
+
+``own``: the box of the object (or one component) on this slice. ``whole``: the box of the whole
+object on all slices. ``next``: the neighbouring slice's box. ``absent``: the same beyond the
+object's end. ``free``: no box at all, a view of any scale around a point of the object.
+"""
+
+Box = tuple[float, float, float, float]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One view with its target.
+
+    Attributes
+    ----------
+    image : (3, 128, 128) float16
+        Grey: the slices before, this, and after. Colour: red, green, blue.
+    colour
+        Which of the two.
+    target : (128, 128) uint8
+        1 inside; all 0 if the object is not on this slice.
+    previous : (128, 128) uint8
+        The object on a neighbouring slice; all 0 if there is none.
+    box : (4,) float32
+        ``(row0, col0, row1, col1)`` in view edge coordinates; what the engine would give.
+    mode
+        Key of `MODES`.
+    kind
+        What drew the target.
+    """
+
+    image: NDArray[np.float16]
+    colour: bool
+    target: NDArray[np.uint8]
+    previous: NDArray[np.uint8]
+    box: Array
+    mode: str
+    kind: str
+
+
+def draw_samples(seed: int | tuple[int, ...], count: int) -> list[Sample]:
+    """Samples of one slab; the same seed gives the same samples.
+
+    Parameters
+    ----------
+    seed
+        Seed of the slab and of everything drawn from it.
+    count
+        At most so many; fewer (even none) if the slab offers nothing to ask for.
+    """
+    slab = make_slab(seed)
+    key = seed if isinstance(seed, tuple) else (seed,)
+    rng = np.random.default_rng((*key, 1))
+    samples: list[Sample] = []
+    if not slab.targets:
+        return samples
+    if slab.colour:
+        count = max(1, count // 3)
+    for _ in range(count):
+        target = slab.targets[int(rng.integers(len(slab.targets)))]
+        if target.kind == "body" and rng.random() < 0.8:
+            continue
+        sample = _sample(rng, slab, target)
+        if sample is not None:
+            samples.append(sample)
+    return samples
+
+
+def _sample(rng: np.random.Generator, slab: Slab, target: Target) -> Sample | None:
+    mode = str(rng.choice(list(MODES), p=list(MODES.values())))
+    if slab.colour and mode != "free":
+        mode = "own"
+    filled = np.flatnonzero(target.mask.any((1, 2)))
+    if mode in ("next", "absent"):
+        step = int(rng.choice((-1, 1))) * int(rng.choice((1, 2, 3), p=(0.8, 0.15, 0.05)))
+        sources = [k for k in filled if _goes(k + step, filled, len(target.mask), mode)]
+        if not sources:
+            mode = "own"
+        else:
+            source = int(rng.choice(sources))
+            return _following(rng, slab, target, source, source + step, mode)
+    k = int(rng.choice(filled))
+    mask = _drawn(rng, target.mask[k])
+    if mode == "own" and rng.random() < 0.75:
+        mask = _component(rng, mask)
+    if np.count_nonzero(mask) < 4 and rng.random() < 0.8:
+        return None
+    if not mask.any():
+        return None
+    tight = _bounds(np.asarray(target.mask.any(0)) if mode == "whole" else mask)
+    previous = _near(rng, target.mask, k)
+    if mode == "own":
+        previous = _cropped(previous, _grown(tight, 0.15))
+    if mode == "free":
+        return _free(rng, slab, target.kind, k, mask, previous)
+    box = jittered(rng, tight)
+    return _rendered(slab, target.kind, k, mask, previous, box, box, mode)
+
+
+def _goes(k: int, filled: NDArray[np.integer], depth: int, mode: str) -> bool:
+    return 0 <= k < depth and (k in filled) == (mode == "next")
+
+
+def _following(
+    rng: np.random.Generator, slab: Slab, target: Target, source: int, k: int, mode: str
+) -> Sample | None:
+    previous = _drawn(rng, target.mask[source])
+    if not previous.any():
+        return None
+    box = jittered(rng, _bounds(previous))
+    return _rendered(slab, target.kind, k, _drawn(rng, target.mask[k]), previous, box, box, mode)
+
+
+def _free(
+    rng: np.random.Generator, slab: Slab, kind: str, k: int, mask: Mask, previous: Mask
+) -> Sample:
+    rows, cols = np.nonzero(mask)
+    pick = int(rng.integers(len(rows)))
+    tight = _bounds(mask)
+    py, px = slab.pixel
+    extent = max((tight[2] - tight[0]) * py, (tight[3] - tight[1]) * px)
+    side = extent / float(rng.uniform(0.15, 0.8)) / ZOOM
+    half = side / 2 / py, side / 2 / px
+    centre = rows[pick] + 0.5, cols[pick] + 0.5
+    frame = (centre[0] - half[0], centre[1] - half[1], centre[0] + half[0], centre[1] + half[1])
+    return _rendered(slab, kind, k, mask, previous, tight, frame, "free")
+
+
+def _drawn(rng: np.random.Generator, mask: Mask) -> Mask:
+    """The mask as a person might draw it: smoother, a little off the edge."""
+    if rng.random() < 0.6 or not mask.any():
+        return mask
+    soft = ndimage.gaussian_filter(mask.astype(np.float32), rng.uniform(0.5, 1.3), truncate=2.5)
+    drawn = np.asarray(soft > rng.uniform(0.38, 0.58))
+    return drawn if drawn.any() else mask
+
+
+def _component(rng: np.random.Generator, mask: Mask) -> Mask:
+    labels, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    sizes = np.bincount(labels.ravel())[1:].astype(float)
+    weights = sizes**0.5 * (sizes >= 4)
+    if weights.sum() == 0:
+        return mask
+    return np.asarray(labels == 1 + int(rng.choice(count, p=weights / weights.sum())))
+
+
+def _near(rng: np.random.Generator, mask: Mask, k: int) -> Mask:
+    step = int(rng.choice((-1, 1)))
+    for other in (k + step, k - step):
+        if 0 <= other < len(mask) and mask[other].any():
+            return _drawn(rng, mask[other])
+    return np.zeros(mask.shape[1:], bool)
+
+
+def _bounds(mask: Mask) -> Box:
+    rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return float(rows[0]), float(cols[0]), float(rows[-1] + 1), float(cols[-1] + 1)
+
+
+def _grown(box: Box, share: float) -> Box:
+    dy, dx = share * (box[2] - box[0]) + 1, share * (box[3] - box[1]) + 1
+    return box[0] - dy, box[1] - dx, box[2] + dy, box[3] + dx
+
+
+def _cropped(mask: Mask, box: Box) -> Mask:
+    kept = np.zeros_like(mask)
+    r0, c0, r1, c1 = (max(0, int(v)) for v in box)
+    kept[r0:r1, c0:c1] = mask[r0:r1, c0:c1]
+    return kept
+
+
+def jittered(rng: np.random.Generator, box: Box) -> Box:
+    """A box whose sides are off, mostly by less than a tenth, at most by a quarter of its size.
+
+    Parameters
+    ----------
+    rng
+        Source of randomness.
+    box
+        (row0, col0, row1, col1) in px, edge coordinates.
+    """
+    amount = float(rng.choice((0.0, 0.03, 0.06, 0.12, 0.25), p=(0.12, 0.25, 0.33, 0.18, 0.12)))
+    height, width = box[2] - box[0], box[3] - box[1]
+    offset = rng.uniform(-amount, amount, 4) * (height, width, height, width)
+    if rng.random() < 0.12:
+        offset += float(rng.uniform(0, 0.15)) * np.array((-height, -width, height, width))
+    moved = np.array(box) + offset
+    if rng.random() < 0.5:
+        moved = np.round(moved)
+    r0, c0, r1, c1 = (float(v) for v in moved)
+    return r0, c0, max(r1, r0 + 1.0), max(c1, c0 + 1.0)
+
+
+def _rendered(
+    slab: Slab, kind: str, k: int, mask: Mask, previous: Mask, box: Box, frame: Box, mode: str
+) -> Sample:
+    py, px = slab.pixel
+    side = ZOOM * max((frame[2] - frame[0]) * py, (frame[3] - frame[1]) * px)
+    side = max(side, MIN_VIEW_PIXELS)
+    row, col = (frame[0] + frame[2]) / 2, (frame[1] + frame[3]) / 2
+    top, left = row - side / 2 / py, col - side / 2 / px
+    depth, height, width = slab.image.shape[:3]
+    my = resampling_matrix(height, top, top + side / py, VIEW_SIZE)
+    mx = resampling_matrix(width, left, left + side / px, VIEW_SIZE).T
+    if slab.colour:
+        planes = np.moveaxis(slab.image[0], -1, 0)
+    else:
+        planes = slab.image[[max(k - 1, 0), k, min(k + 1, depth - 1)]]
+    both = np.stack((mask, previous)).astype(np.float32)
+    seen = np.matmul(np.matmul(my, np.concatenate((planes, both))), mx)
+    scale = np.array((py, px, py, px)) * VIEW_SIZE / side
+    corner = np.array((top, left, top, left))
+    masks = (seen[3:] > 0.5).astype(np.uint8)
+    return Sample(
+        seen[:3].astype(np.float16),
+        slab.colour,
+        masks[0],
+        masks[1],
+        ((np.array(box) - corner) * scale).astype(np.float32),
+        mode,
+        kind,
+    )

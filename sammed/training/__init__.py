@@ -1,0 +1,1 @@
+"""Training of the built-in network, and its validation."""

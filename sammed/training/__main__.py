@@ -1,0 +1,14 @@
+"""``python -m sammed.training compact --minutes 5``: the command `sammed train`."""
+
+from __future__ import annotations
+
+import logging
+
+import typer
+
+from sammed.cli.train import train
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.getLogger("sammed").setLevel(logging.INFO)
+    typer.run(train)

@@ -1,0 +1,75 @@
+"""Checkpoints of a training run, and weights files made from them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from sammed.errors import UnreadableFileError
+from sammed.models.compact_net import Architecture
+
+
+def _write(path: Path, payload: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(payload)
+    os.replace(part, path)
+
+
+def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a training state so that a crash leaves the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    torch.save(dict(state), part)
+    os.replace(part, path)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a training state; nothing is unpickled that could run code.
+
+    Raises
+    ------
+    UnreadableFileError
+        If the file is missing or not a checkpoint.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise UnreadableFileError(
+            f"{path} is not a training checkpoint ({type(error).__name__}); "
+            "expected the .pt file that 'sammed train' wrote"
+        ) from error
+    if not isinstance(state, dict) or "architecture" not in state:
+        raise UnreadableFileError(f"{path} is not a checkpoint of compact")
+    return state
+
+
+def export_weights(
+    path: Path, weights: Mapping[str, Tensor], architecture: Architecture, note: str = ""
+) -> None:
+    """Write weights as the package ships them: half precision safetensors, tagged.
+
+    Parameters
+    ----------
+    path
+        The ``.safetensors`` file.
+    weights
+        State of the network.
+    architecture
+        What the weights fit.
+    note
+        How they came to be, for the file's metadata.
+    """
+    halves = {
+        name: tensor.detach().half().contiguous()
+        for name, tensor in weights.items()
+        if tensor.is_floating_point()
+    }
+    metadata = {"architecture": architecture.tag, "note": note, "license": "Apache-2.0"}
+    _write(path, save(halves, metadata))

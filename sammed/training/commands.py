@@ -1,0 +1,119 @@
+"""What ``sammed train`` does, without the command line."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+
+from sammed.errors import InputError
+from sammed.models.compact import load_net
+from sammed.models.compact_net import CompactNet
+from sammed.training.parallel import Team, run_team
+from sammed.training.stream import StreamPlan
+from sammed.training.trainer import Recipe, Trainer
+from sammed.training.validation import validate_synthetic
+
+log = logging.getLogger(__name__)
+
+
+def run_training(
+    *,
+    model: str = "compact",
+    out: Path,
+    minutes: float = 5.0,
+    resume: Path | None = None,
+    init: str = "random",
+    steps: int | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    processes: int = 1,
+    batch: int = 32,
+    rate: float = 1.5e-3,
+    cases: Path | None = None,
+    validate_every: float = 5.0,
+) -> Trainer:
+    """Train compact and leave checkpoint, weights, metrics and a plot in a folder.
+
+    Parameters
+    ----------
+    model
+        Only ``"compact"``.
+    out
+        Folder of the run.
+    minutes, steps
+        When to stop.
+    resume
+        Checkpoint to continue from.
+    init
+        ``"random"``, ``"shipped"`` or a weights file.
+    seed, threads, processes, batch, rate
+        As on the command line.
+    cases
+        List of real cases to validate on.
+    validate_every
+        Minutes between validations.
+
+    Returns
+    -------
+    trainer
+        After the run.
+
+    Raises
+    ------
+    InputError
+        If the model is not one that we train.
+    """
+    if model != "compact":
+        raise InputError(f"cannot train {model!r}; expected 'compact'")
+    if threads:
+        torch.set_num_threads(threads)
+    plan = StreamPlan(seed=seed, batch=batch // processes)
+    recipe = Recipe(
+        minutes=minutes,
+        steps=steps,
+        seed=seed,
+        stream=plan,
+        rate=rate,
+        validate_every=validate_every,
+    )
+    arguments = {"recipe": recipe, "out": out, "resume": resume, "init": init, "cases": cases}
+    trainer: Trainer = run_team(processes, _task, arguments)
+    _plot(out)
+    return trainer
+
+
+def _task(
+    team: Team, recipe: Recipe, out: Path, resume: Path | None, init: str, cases: Path | None
+) -> Trainer:
+    trainer = Trainer(recipe, out, team)
+    if resume is not None:
+        trainer.resume(resume)
+    elif init != "random":
+        path = None if init == "shipped" else Path(init)
+        trainer.start_from(load_net(path)[0].state_dict())
+
+    def validate(net: CompactNet) -> dict[str, float]:
+        measured = validate_synthetic(net)
+        if cases is not None:
+            from sammed.training.real_cases import validate_real
+
+            measured |= validate_real(net, cases)
+        return measured
+
+    trainer.run(on_report=_report, validate=validate)
+    return trainer
+
+
+def _report(report: dict[str, float]) -> None:
+    log.info(" ".join(f"{k} {v:.4g}" for k, v in report.items()))
+
+
+def _plot(out: Path) -> None:
+    try:
+        from sammed.training.plots import plot_metrics
+    except ImportError:
+        log.info("no loss plot: matplotlib is not installed (pip install 'sammed[plots]')")
+        return
+    plot_metrics(out / "metrics.csv", out / "metrics.png")

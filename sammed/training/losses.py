@@ -1,0 +1,78 @@
+"""compact's loss: focal + Dice of the best candidate, IoU and presence heads."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+ALL_CANDIDATES = 0.2
+"""Weight of the loss averaged over all candidates, beside the best one's."""
+
+
+def mask_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Focal + Dice loss of every candidate.
+
+    Parameters
+    ----------
+    logits : (n, k, s, s)
+        Candidates.
+    target : (n, s, s)
+        0 or 1; where it is empty only the focal part counts.
+
+    Returns
+    -------
+    (n, k)
+    """
+    wanted = target[:, None].expand_as(logits)
+    entropy = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+    chance = torch.sigmoid(logits)
+    miss = (chance - wanted).abs()
+    focal = ((0.3 + miss) * entropy).mean((2, 3))
+    overlap = (chance * wanted).sum((2, 3))
+    total = chance.sum((2, 3)) + wanted.sum((2, 3))
+    dice = 1 - (2 * overlap + 4) / (total + 4)
+    filled = target.amax((1, 2))[:, None]
+    return 4 * focal + filled * dice
+
+
+def true_iou(logits: Tensor, target: Tensor) -> Tensor:
+    """IoU of each candidate with the target, (n, k); 0 for an empty target."""
+    inside, wanted = logits > 0, target[:, None] > 0
+    both = (inside & wanted).sum((2, 3)).float()
+    either = (inside | wanted).sum((2, 3)).float()
+    return both / either.clamp_min(1)
+
+
+def compact_loss(
+    logits: Tensor, iou: Tensor, present: Tensor, target: Tensor
+) -> tuple[Tensor, dict[str, float]]:
+    """The training loss and its parts.
+
+    Parameters
+    ----------
+    logits, iou, present
+        What the network answered.
+    target : (n, s, s)
+        What was asked for.
+    """
+    candidates = mask_loss(logits, target)
+    masks = candidates.amin(1).mean() + ALL_CANDIDATES * candidates.mean()
+    reached = true_iou(logits.detach(), target)
+    judged = torch.sigmoid(iou)
+    quality = functional.mse_loss(judged, reached)
+    there = target.amax((1, 2))
+    presence = functional.binary_cross_entropy_with_logits(present, there)
+    loss = masks + quality + 0.1 * presence
+    chosen = reached.gather(1, judged.argmax(1, keepdim=True))[:, 0]
+    filled = there > 0
+    count = filled.sum().clamp_min(1)
+    parts = {
+        "loss": float(loss.detach()),
+        "mask": float(masks.detach()),
+        "quality": float(quality.detach()),
+        "presence": float(presence.detach()),
+        "iou_chosen": float((chosen * filled).sum() / count),
+        "iou_best": float((reached.amax(1) * filled).sum() / count),
+    }
+    return loss, parts

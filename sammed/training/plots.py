@@ -1,0 +1,52 @@
+"""The picture of a training run."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+from matplotlib import pyplot
+
+
+def plot_metrics(source: Path, path: Path) -> None:
+    """Draw loss and validation against the number of views.
+
+    Parameters
+    ----------
+    source
+        ``metrics.csv`` of a run.
+    path
+        Picture to write.
+    """
+    with source.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+
+    def column(name: str) -> tuple[list[float], list[float]]:
+        kept = [r for r in rows if r.get(name)]
+        return [float(r["views"]) / 1000 for r in kept], [float(r[name]) for r in kept]
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 3.6))
+    for name in ("loss", "mask"):
+        left.plot(*column(name), label=name)
+    left.set(xlabel="thousand views", ylabel="training loss", yscale="log")
+    names = {
+        "val_dice": "synthetic, all prompts",
+        "val_own": "synthetic, own box",
+        "val_dice_ellipse": "synthetic floor (ellipse, own box)",
+        "val_real_a": "real, protocol A",
+        "val_real_a_floor": "real floor (ellipse)",
+    }
+    for name, label in names.items():
+        if column(name)[0]:
+            right.plot(*column(name), marker=".", label=label)
+    right.set(xlabel="thousand views", ylabel="Dice")
+    for axes in (left, right):
+        axes.legend(fontsize=8)
+        axes.grid(alpha=0.3)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)

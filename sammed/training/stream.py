@@ -1,0 +1,183 @@
+"""The stream of training batches, made ahead of the trainer by a worker process.
+
+The worker keeps a small reservoir of samples and draws batches from it. What it sends depends on
+the seed and the step alone, never on who was faster, so that a run can be repeated and resumed.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import queue
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from multiprocessing.process import BaseProcess
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sammed.models.compact_net import Prompts
+from sammed.synthesis.views import MODES, Sample, draw_samples
+from sammed.training.prompts import first_prompts
+
+PER_SLAB = 12
+"""Samples drawn from one slab."""
+
+
+@dataclass(frozen=True)
+class StreamPlan:
+    """How batches are drawn.
+
+    Attributes
+    ----------
+    seed
+        Seed of everything.
+    batch
+        Samples in a batch.
+    chunk
+        Samples that enter the reservoir at once.
+    window
+        Chunks in the reservoir.
+    replay
+        How often a sample is used, on average.
+    """
+
+    seed: int = 0
+    batch: int = 32
+    chunk: int = 256
+    window: int = 6
+    replay: float = 1.5
+
+    @property
+    def steps_per_chunk(self) -> int:
+        """Batches after which the oldest chunk makes room for a new one."""
+        return max(1, round(self.chunk * self.replay / self.batch))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one training step needs.
+
+    Attributes
+    ----------
+    prompts
+        Views and first prompts.
+    target : (n, s, s) uint8
+        Masks.
+    modes
+        Mode of each sample.
+    """
+
+    prompts: Prompts
+    target: NDArray[np.uint8]
+    modes: tuple[str, ...]
+
+
+def make_chunk(seed: int, index: int, size: int) -> list[Sample]:
+    """The samples of one chunk: a function of its arguments alone."""
+    samples: list[Sample] = []
+    slab = 0
+    while len(samples) < size:
+        samples += draw_samples((seed, index, slab), PER_SLAB)
+        slab += 1
+    return samples[:size]
+
+
+def pack(rng: np.random.Generator, samples: list[Sample]) -> dict[str, NDArray[Any]]:
+    """A batch as plain arrays, small enough to send to another process."""
+    prompts = first_prompts(rng, samples)
+    arrays = {f.name: getattr(prompts, f.name).numpy() for f in fields(Prompts)}
+    arrays["image"] = arrays["image"].astype(np.float16)
+    arrays["mask"] = arrays["mask"].astype(np.float16)
+    arrays["target"] = np.stack([s.target for s in samples])
+    arrays["mode"] = np.array([list(MODES).index(s.mode) for s in samples])
+    return arrays
+
+
+def unpack(arrays: dict[str, NDArray[Any]]) -> Batch:
+    """The batch that `pack` made."""
+    tensors = {f.name: torch.from_numpy(arrays[f.name]) for f in fields(Prompts)}
+    tensors["image"] = tensors["image"].float()
+    tensors["mask"] = tensors["mask"].float()
+    names = list(MODES)
+    return Batch(Prompts(**tensors), arrays["target"], tuple(names[i] for i in arrays["mode"]))
+
+
+def batches(plan: StreamPlan, start: int) -> Iterator[dict[str, NDArray[Any]]]:
+    """Packed batches from step ``start`` on, in this process."""
+    per = plan.steps_per_chunk
+    newest = start // per
+    reservoir = deque(
+        (make_chunk(plan.seed, newest + i, plan.chunk) for i in range(plan.window)),
+        maxlen=plan.window,
+    )
+    step = start
+    while True:
+        if step // per > newest:
+            newest = step // per
+            reservoir.append(make_chunk(plan.seed, newest + plan.window - 1, plan.chunk))
+        rng = np.random.default_rng((plan.seed, 7, step))
+        picks = rng.integers(plan.window * plan.chunk, size=plan.batch)
+        yield pack(rng, [reservoir[p // plan.chunk][p % plan.chunk] for p in picks])
+        step += 1
+
+
+def _work(plan: StreamPlan, start: int, out: Any, parent: int) -> None:
+    torch.set_num_threads(1)
+    for arrays in batches(plan, start):
+        while True:
+            if os.getppid() != parent:
+                return
+            try:
+                out.put(arrays, timeout=2.0)
+                break
+            except queue.Full:
+                continue
+
+
+class Stream:
+    """Batches from a worker process; use as a context manager."""
+
+    def __init__(self, plan: StreamPlan, start: int = 0, ahead: int = 12) -> None:
+        """Prepare the worker; it starts on entering the context."""
+        context = multiprocessing.get_context("spawn")
+        self._queue: Any = context.Queue(maxsize=ahead)
+        self._worker: BaseProcess = context.Process(
+            target=_work, args=(plan, start, self._queue, os.getpid()), daemon=True
+        )
+
+    def __enter__(self) -> Stream:
+        before = os.environ.get("OMP_NUM_THREADS")
+        os.environ["OMP_NUM_THREADS"] = "1"
+        os.environ["OPENBLAS_NUM_THREADS"] = "1"
+        self._worker.start()
+        del os.environ["OPENBLAS_NUM_THREADS"]
+        if before is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = before
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._worker.terminate()
+        self._worker.join()
+        self._queue.cancel_join_thread()
+        self._queue.close()
+
+    def next(self) -> Batch:
+        """The next batch, waiting for the worker if need be."""
+        while True:
+            try:
+                return unpack(self._queue.get(timeout=5.0))
+            except queue.Empty:
+                if not self._worker.is_alive():
+                    raise RuntimeError("the worker that makes training data has died") from None

@@ -1,0 +1,325 @@
+"""The training loop of compact."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sammed.models.compact_net import Architecture, CompactNet, Prompts, input_planes
+from sammed.training.checkpoint import export_weights, load_checkpoint, save_checkpoint
+from sammed.training.losses import compact_loss
+from sammed.training.parallel import Signal, Team
+from sammed.training.prompts import add_clicks
+from sammed.training.schedule import learning_rate
+from sammed.training.stream import Batch, Stream, StreamPlan
+
+log = logging.getLogger(__name__)
+
+State = dict[str, Tensor]
+OnReport = Callable[[dict[str, float]], None]
+Validate = Callable[[CompactNet], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that a run is told.
+
+    Attributes
+    ----------
+    minutes
+        How long to train; the learning rate falls to 0 towards the end.
+    steps
+        Stop after so many steps in all, if given.
+    seed
+        Seed of weights, data and clicks.
+    stream
+        How batches are drawn.
+    architecture
+        Shape of the network; ignored when resuming.
+    rate
+        Peak learning rate.
+    decay
+        Weight decay.
+    average
+        Decay of the moving average of the weights.
+    clicks
+        Share of the batches with one to three rounds of corrective clicks.
+    bfloat16
+        Compute in bfloat16; ``None``: where the processor has instructions for it.
+    validate_every
+        Minutes between validations.
+    """
+
+    minutes: float = 5.0
+    steps: int | None = None
+    seed: int = 0
+    stream: StreamPlan = field(default_factory=StreamPlan)
+    architecture: Architecture = field(default_factory=Architecture)
+    rate: float = 1.5e-3
+    decay: float = 0.02
+    average: float = 0.999
+    clicks: float = 0.2
+    bfloat16: bool | None = None
+    validate_every: float = 5.0
+
+
+def has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 faster than float32."""
+    probe = getattr(torch.backends.mkldnn, "is_available", None)
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(probe and probe() and supported and supported())
+
+
+class Trainer:
+    """A run: network, optimiser, averaged weights, step."""
+
+    def __init__(self, recipe: Recipe, out: Path, team: Team | None = None) -> None:
+        """Start from random weights; ``out`` is the folder of the run."""
+        self.recipe = recipe
+        self.team = team or Team()
+        self.out = out
+        torch.manual_seed(recipe.seed)
+        self.net = CompactNet(recipe.architecture).to(memory_format=torch.channels_last)
+        self.optimiser = self._optimiser()
+        self.average: State = {k: v.clone() for k, v in self.net.state_dict().items()}
+        self.step = 0
+        self.stopped = False
+        self.minutes_before = 0.0
+        self.views = 0
+        self.half = has_bfloat16() if recipe.bfloat16 is None else recipe.bfloat16
+        self.history: list[dict[str, float]] = []
+
+    def _optimiser(self) -> torch.optim.AdamW:
+        plain = [p for p in self.net.parameters() if p.ndim < 2]
+        decayed = [p for p in self.net.parameters() if p.ndim >= 2]
+        return torch.optim.AdamW(
+            [
+                {"params": decayed, "weight_decay": self.recipe.decay},
+                {"params": plain, "weight_decay": 0.0},
+            ],
+            lr=self.recipe.rate,
+            betas=(0.9, 0.98),
+        )
+
+    def start_from(self, weights: State) -> None:
+        """Take over weights, with a fresh optimiser."""
+        self.net.load_state_dict(weights, strict=False)
+        self.average = {k: v.clone() for k, v in self.net.state_dict().items()}
+
+    def resume(self, path: Path) -> None:
+        """Continue from a checkpoint: weights, optimiser, averages, step."""
+        state = load_checkpoint(path)
+        self.net.load_state_dict(state["net"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.average = state["average"]
+        self.step, self.views = int(state["step"]), int(state["views"])
+        self.minutes_before = float(state["minutes"])
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the run's state is kept."""
+        return self.out / "last.pt"
+
+    def save(self, minutes: float) -> None:
+        """Write the state, and the averaged weights in shipping form."""
+        architecture = self.net.architecture
+        save_checkpoint(
+            self.checkpoint,
+            {
+                "architecture": architecture.tag,
+                "net": self.net.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "average": self.average,
+                "step": self.step,
+                "views": self.views,
+                "minutes": self.minutes_before + minutes,
+                "stream": asdict(self.recipe.stream),
+            },
+        )
+        note = f"{self.views} synthetic views, {self.minutes_before + minutes:.0f} minutes"
+        export_weights(self.out / "compact.safetensors", self.average, architecture, note)
+
+    def run(
+        self, on_report: OnReport | None = None, validate: Validate | None = None
+    ) -> list[dict[str, float]]:
+        """Train until the time or the steps are over, or Ctrl-C; always saves.
+
+        Parameters
+        ----------
+        on_report
+            Called with the means of the last reporting period.
+        validate
+            Called with the averaged network; what it returns joins the report.
+
+        Returns
+        -------
+        losses
+            The parts of the loss at every step of this call.
+        """
+        start = time.monotonic()
+        first = self.team.rank == 0
+        if first:
+            self.out.mkdir(parents=True, exist_ok=True)
+        seed = self.recipe.stream.seed + 1_000_003 * self.team.rank
+        try:
+            with Stream(replace(self.recipe.stream, seed=seed), self.step) as stream:
+                if first:
+                    self._loop(stream, start, on_report, validate)
+                else:
+                    while not self.stopped:
+                        self.train_step(stream.next(), Signal(0.0, False))
+        except KeyboardInterrupt:
+            log.warning("interrupted at step %d; saving", self.step)
+        if first:
+            minutes = (time.monotonic() - start) / 60
+            self.save(minutes)
+            if validate and self.history:
+                self._record(self._where(minutes) | self._validated(validate))
+        return self.history
+
+    def _loop(
+        self, stream: Stream, start: float, on_report: OnReport | None, validate: Validate | None
+    ) -> None:
+        reported, validated, since = 0, 0.0, time.monotonic()
+        if self._last(start):
+            return
+        while not self.stopped:
+            progress = (time.monotonic() - start) / 60 / max(self.recipe.minutes, 1e-6)
+            parts = self.train_step(stream.next(), Signal(progress, self._last(start)))
+            self.history.append(parts)
+            minutes = (time.monotonic() - start) / 60
+            if len(self.history) - reported >= 100:
+                recent = self.history[reported:]
+                report = {k: float(np.mean([r[k] for r in recent])) for k in recent[0]}
+                report["views_per_second"] = (
+                    len(recent) * self._views_per_step / (time.monotonic() - since)
+                )
+                report |= self._where(minutes)
+                if validate and minutes - validated >= self.recipe.validate_every:
+                    report |= self._validated(validate)
+                    self.save(minutes)
+                    validated = minutes
+                self._record(report)
+                if on_report:
+                    on_report(report)
+                reported, since = len(self.history), time.monotonic()
+
+    def _where(self, minutes: float) -> dict[str, float]:
+        return {
+            "step": self.step,
+            "views": self.views,
+            "minutes": self.minutes_before + minutes,
+            "rate": self.optimiser.param_groups[0]["lr"],
+        }
+
+    def _validated(self, validate: Validate) -> dict[str, float]:
+        return {f"val_{k}": v for k, v in validate(self.averaged()).items()}
+
+    def _last(self, start: float) -> bool:
+        """Whether the step to come is the last (or there should be none any more)."""
+        if self.recipe.steps is not None and self.step + 1 >= self.recipe.steps:
+            return True
+        return (time.monotonic() - start) / 60 >= self.recipe.minutes
+
+    @property
+    def _views_per_step(self) -> int:
+        return self.recipe.stream.batch * self.team.size
+
+    def train_step(self, batch: Batch, signal: Signal) -> dict[str, float]:
+        """One step of the optimiser, together with the team."""
+        rng = np.random.default_rng((self.recipe.seed, 11, self.step))
+        prompts = batch.prompts
+        if rng.random() < self.recipe.clicks:
+            for _ in range(int(rng.integers(1, 4))):
+                prompts = add_clicks(rng, prompts, batch.target, self._answer(prompts))
+        self.net.train()
+        target = torch.from_numpy(batch.target).float()
+        logits, iou, present = self._forward(prompts)
+        loss, parts = compact_loss(logits.float(), iou.float(), present.float(), target)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        signal = self.team.agree(self.net.parameters(), signal)
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(self.recipe.rate, self.step, signal.progress)
+        self.stopped = signal.stop
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        self.optimiser.step()
+        if self.team.rank == 0:
+            self._update_average()
+        self.step += 1
+        self.views += self._views_per_step
+        return parts
+
+    def _forward(self, prompts: Prompts) -> tuple[Tensor, Tensor, Tensor]:
+        with torch.no_grad():
+            planes = input_planes(prompts).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
+            answer: tuple[Tensor, Tensor, Tensor] = self.net(planes)
+        return answer
+
+    @torch.no_grad()
+    def _answer(self, prompts: Prompts) -> np.ndarray[Any, np.dtype[np.float32]]:
+        self.net.eval()
+        logits, iou, _ = self._forward(prompts)
+        best = iou.argmax(1)
+        return logits[torch.arange(len(best)), best].float().numpy()
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        decay = min(self.recipe.average, (1 + self.step) / (10 + self.step))
+        for name, value in self.net.state_dict().items():
+            mean = self.average[name]
+            if value.is_floating_point():
+                mean.lerp_(value, 1 - decay)
+            else:
+                mean.copy_(value)
+
+    def averaged(self) -> CompactNet:
+        """A network with the averaged weights."""
+        net = CompactNet(self.net.architecture).to(memory_format=torch.channels_last)
+        net.load_state_dict(self.average)
+        return net.eval()
+
+    def _record(self, report: dict[str, float]) -> None:
+        path = self.out / "metrics.csv"
+        with path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS, restval="", extrasaction="ignore")
+            if file.tell() == 0:
+                writer.writeheader()
+            writer.writerow({k: f"{v:.6g}" for k, v in report.items() if k in COLUMNS})
+
+
+COLUMNS = [
+    "step",
+    "views",
+    "minutes",
+    "rate",
+    "views_per_second",
+    "loss",
+    "mask",
+    "quality",
+    "presence",
+    "iou_chosen",
+    "iou_best",
+    "val_dice",
+    "val_dice_single",
+    "val_dice_ellipse",
+    "val_own",
+    "val_whole",
+    "val_next",
+    "val_free",
+    "val_absence_auc",
+    "val_iou_r",
+    "val_real_a",
+    "val_real_a_floor",
+]
+"""Columns of a run's metrics.csv."""
