@@ -195,19 +195,20 @@ def _guess_syntax(header: Any) -> str:
 
 def _strip(header: Any) -> None:
     """Drop what nobody here needs: private elements and bulky ones (overlays, icons, curves)."""
-    for tag in list(header.keys()):
-        element = header.get_item(tag)
+    dropped = []
+    for tag, element in header.items():
         number = int(tag)
-        palette = 0x00281101 <= number <= 0x00281223
         raw = getattr(element, "value", None)
         bulky = (
-            not palette
-            and getattr(element, "VR", None) in _BULKY_VRS
-            and isinstance(raw, (bytes, bytearray))
+            isinstance(raw, bytes)
             and len(raw) > BULKY_BYTES
+            and element.VR in _BULKY_VRS
+            and not 0x00281101 <= number <= 0x00281223  # colour tables
         )
-        if bulky or (number >> 16) % 2 or _is_picture(number):
-            del header[tag]
+        if bulky or number & 0x10000 or _is_picture(number):
+            dropped.append(tag)
+    for tag in dropped:
+        del header[tag]
 
 
 def _is_picture(number: int) -> bool:

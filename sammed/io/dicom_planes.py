@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from sammed.errors import UnreadableFileError, UnsupportedFormatError
 from sammed.io import dicom_tags as tags
 from sammed.io.dicom_file import DicomFile
+from sammed.io.dicom_module import PixelModule, pixel_module
 from sammed.volume import HeaderWindow
 
 MAX_FRAMES = 200_000
@@ -97,10 +99,12 @@ class Plane:
         Real value = slope * stored + intercept.
     windows
         Proposed for display.
-    keys
-        Elements of `split_names` that the image has.
     order
         InstanceNumber, or the frame number: breaks ties only.
+    is_localizer
+        Whether it calls itself a localiser.
+    module
+        How its pixels are stored.
     """
 
     file: DicomFile
@@ -112,9 +116,16 @@ class Plane:
     thickness: float | None
     slope: float
     intercept: float
-    windows: tuple[HeaderWindow, ...] = ()
-    keys: Mapping[str, Key] = field(default_factory=dict)
-    order: int = 0
+    windows: tuple[HeaderWindow, ...]
+    order: int
+    is_localizer: bool
+    module: PixelModule
+    _find: Callable[[str], Any] = field(repr=False)
+
+    @cached_property
+    def keys(self) -> Mapping[str, Key]:
+        """Elements by which it may differ from other images at its position."""
+        return _keys(self.file.header) if self.frame is None else _frame_keys(self._find)
 
     @property
     def name(self) -> str:
@@ -125,11 +136,6 @@ class Plane:
     def has_geometry(self) -> bool:
         """Whether it says anything about where it lies in the patient."""
         return self.position is not None or self.orientation is not None
-
-    @property
-    def is_localizer(self) -> bool:
-        """Whether it calls itself a localiser."""
-        return "LOCALIZER" in str(self.keys.get("ImageType", "")).upper()
 
 
 def split_name(keyword: str) -> str:
@@ -149,30 +155,24 @@ def planes_of(file: DicomFile) -> list[Plane]:
     Raises
     ------
     UnreadableFileError
-        If rows, columns or frames are missing or contradict each other.
+        If it is truncated, or rows, columns or frames are missing or contradict each other.
     UnsupportedFormatError
-        If it is a mosaic, or a multi-frame image without positions of its frames.
+        If it has no pixels of a kind that is handled, is a mosaic, or a multi-frame image
+        without positions of its frames.
     """
     header = file.header
+    module = pixel_module(file)
     rows, columns = (_side(file, keyword) for keyword in ("Rows", "Columns"))
     if "MOSAIC" in (t.upper() for t in tags.texts(header, "ImageType")):
         raise UnsupportedFormatError(
             f"{file.name} is a Siemens mosaic, many slices tiled in one picture; "
             "convert it by dcm2niix and give the NIfTI file"
         )
-    frames = tags.whole(header, "NumberOfFrames")
-    if tags.value(header, "NumberOfFrames") is not None and (frames is None or frames < 1):
-        raise UnreadableFileError(
-            f"{file.name} has NumberOfFrames {tags.text(header, 'NumberOfFrames')!r}; "
-            "expected a whole number from 1"
-        )
     groups = tags.items(header, "PerFrameFunctionalGroupsSequence")
     if groups or tags.items(header, "SharedFunctionalGroupsSequence"):
-        return _enhanced(file, (rows, columns), frames or 1, groups)
-    single = _plane(file, (rows, columns), None, lambda macro: header)
-    if frames is None or frames == 1:
-        return [single]
-    return _cine(single, frames)
+        return _enhanced(file, module, (rows, columns), groups)
+    single = _plane(file, module, (rows, columns), None, lambda macro: header)
+    return [single] if module.frames == 1 else _cine(single, module.frames)
 
 
 def _cine(single: Plane, frames: int) -> list[Plane]:
@@ -182,8 +182,6 @@ def _cine(single: Plane, frames: int) -> list[Plane]:
             f"{single.file.name} has {frames} frames and no position for each of them "
             "(PerFrameFunctionalGroupsSequence); export it as enhanced or single-frame images"
         )
-    from dataclasses import replace
-
     return [replace(single, frame=f, order=f) for f in range(1, frames + 1)]
 
 
@@ -198,12 +196,12 @@ def _side(file: DicomFile, keyword: str) -> int:
 
 
 def _enhanced(
-    file: DicomFile, size: tuple[int, int], frames: int, groups: tuple[Any, ...]
+    file: DicomFile, module: PixelModule, size: tuple[int, int], groups: tuple[Any, ...]
 ) -> list[Plane]:
-    if len(groups) != frames:
+    if len(groups) != module.frames:
         raise UnreadableFileError(
-            f"{file.name} has {frames} frames, but PerFrameFunctionalGroupsSequence describes "
-            f"{len(groups)}; export it again"
+            f"{file.name} has {module.frames} frames, but PerFrameFunctionalGroupsSequence "
+            f"describes {len(groups)}; export it again"
         )
     header = file.header
     shared = next(iter(tags.items(header, "SharedFunctionalGroupsSequence")), None)
@@ -218,11 +216,15 @@ def _enhanced(
 
         return find
 
-    return [_plane(file, size, f, finder(group)) for f, group in enumerate(groups, 1)]
+    return [_plane(file, module, size, f, finder(group)) for f, group in enumerate(groups, 1)]
 
 
 def _plane(
-    file: DicomFile, size: tuple[int, int], frame: int | None, find: Callable[[str], Any]
+    file: DicomFile,
+    module: PixelModule,
+    size: tuple[int, int],
+    frame: int | None,
+    find: Callable[[str], Any],
 ) -> Plane:
     """A plane whose macros are found by ``find``: in functional groups, or in the header."""
     measures = find("PixelMeasuresSequence")
@@ -239,8 +241,10 @@ def _plane(
         1.0 if slope is None else slope,
         0.0 if intercept is None else intercept,
         _windows(find("FrameVOILUTSequence")),
-        _frame_keys(find) if frame is not None else _keys(file.header),
         frame if frame is not None else tags.whole(file.header, "InstanceNumber") or 0,
+        "LOCALIZER" in tags.text(file.header, "ImageType").upper(),
+        module,
+        find,
     )
 
 
@@ -294,8 +298,3 @@ def _key(header: Any, keyword: str) -> Key | None:
     if single is not None and len(single) == 1:
         return single[0]
     return tags.text(header, keyword) or None
-
-
-def is_enhanced(file: DicomFile) -> bool:
-    """Whether the file's frames are described one by one."""
-    return bool(tags.items(file.header, "PerFrameFunctionalGroupsSequence"))

@@ -11,8 +11,8 @@ from sammed.errors import InputError, IrregularSpacingError, SammedError, Unsupp
 from sammed.io import dicom_tags as tags
 from sammed.io.dicom_file import DicomFile, sop_class
 from sammed.io.dicom_geometry import arrange
-from sammed.io.dicom_pixels import pixel_module, syntax_name
-from sammed.io.dicom_planes import Plane, planes_of
+from sammed.io.dicom_module import syntax_name
+from sammed.io.dicom_planes import planes_of
 from sammed.io.dicom_stacks import Sameness, Stack, split
 from sammed.volume import make_grid
 
@@ -91,11 +91,7 @@ class Series:
         """
         if self.other_kind:
             raise UnsupportedFormatError(f"the series is {self.other_kind}, not an image")
-        planes: list[Plane] = []
-        for file in self.files:
-            pixel_module(file)
-            planes.extend(planes_of(file))
-        return split(planes, same_pixels)
+        return split([plane for file in self.files for plane in planes_of(file)], same_pixels)
 
 
 @dataclass(frozen=True)

@@ -285,11 +285,12 @@ def _by_rank(places: Sequence[Sequence[Plane]]) -> list[Stack]:
     if counts == {1}:
         return [Stack(_sorted([place[0] for place in places]))]
     if len(counts) > 1:
-        crowded = next(place for place in places if len(place) > 1)
+        crowded = max(places, key=len)
         raise IrregularSpacingError(
-            f"{len(crowded)} different images lie at one position, {crowded[0].name} and "
-            f"{crowded[1].name}, and nothing in their headers tells them apart; "
-            "export the series again, or leave one of them out"
+            f"the positions of the series hold {min(counts)} to {max(counts)} different images "
+            f"each, and nothing in their headers sorts them into complete stacks (most: "
+            f"{crowded[0].name} and {len(crowded) - 1} more at one position); it is no one volume: "
+            "export it again, or give a folder with one image at each position"
         )
     return [
         Stack(_sorted([place[n] for place in places]), f"image {n + 1} at each position")

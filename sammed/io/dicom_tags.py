@@ -6,10 +6,12 @@ exception there. Everything that reads headers goes through these functions.
 
 from __future__ import annotations
 
+import logging
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableSequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 MAX_TEXT = 200
@@ -19,11 +21,11 @@ MAX_TEXT = 200
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silence pydicom's remarks on odd values: what matters is said in our own notes."""
-    import logging
+    from pydicom.config import disable_value_validation
 
     logger = logging.getLogger("pydicom")
     level = logger.level
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), disable_value_validation():
         warnings.filterwarnings("ignore", module="pydicom")
         logger.setLevel(logging.CRITICAL)
         try:
@@ -35,12 +37,22 @@ def quiet() -> Iterator[None]:
 def value(header: Any, keyword: str) -> Any:
     """The element's value as pydicom gives it; None if absent, empty or malformed."""
     try:
-        found = header.get(keyword)
+        tag = _tag(keyword)
+        if tag not in header:
+            return None
+        found = header[tag].value
         if found is None or (hasattr(found, "__len__") and len(found) == 0):
             return None
         return found
     except Exception:  # a corrupt element: any exception may come out of its conversion
         return None
+
+
+@cache
+def _tag(keyword: str) -> Any:
+    from pydicom.tag import Tag
+
+    return Tag(keyword)
 
 
 def text(header: Any, keyword: str) -> str:
@@ -103,6 +115,4 @@ def items(header: Any, keyword: str) -> tuple[Any, ...]:
 
 
 def _is_multiple(found: Any) -> bool:
-    from pydicom.multival import MultiValue
-
-    return isinstance(found, (list, tuple, MultiValue))
+    return isinstance(found, MutableSequence | tuple)

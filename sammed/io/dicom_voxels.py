@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from sammed.errors import UnreadableFileError, UnsupportedFormatError
 from sammed.io import dicom_tags as tags
-from sammed.io.dicom_pixels import PixelModule, PixelReader, Stored, pixel_module
+from sammed.io.dicom_module import PixelModule
+from sammed.io.dicom_pixels import PixelReader, Stored
 from sammed.io.dicom_planes import Plane
 from sammed.volume import HeaderWindow
 
@@ -88,16 +89,14 @@ def same_pixels(reader: PixelReader, a: Plane, b: Plane) -> bool:
 
 
 def _common_module(planes: Sequence[Plane]) -> PixelModule:
-    first = pixel_module(planes[0].file)
-    for file in {id(p.file): p.file for p in planes}.values():
-        module = pixel_module(file)
-        if (module.is_colour, module.photometric == "MONOCHROME1") != (
-            first.is_colour,
-            first.photometric == "MONOCHROME1",
-        ):
+    first = planes[0].module
+    for plane in planes:
+        module = plane.module
+        kinds = [(m.is_colour, m.photometric == "MONOCHROME1") for m in (first, module)]
+        if kinds[0] != kinds[1]:
             raise UnsupportedFormatError(
                 f"slices differ in kind: {first.photometric or 'grey'} in {planes[0].name}, "
-                f"{module.photometric or 'grey'} in {file.name}; they form no volume"
+                f"{module.photometric or 'grey'} in {plane.name}; they form no volume"
             )
     return first
 
@@ -190,8 +189,10 @@ class _Array:
             target[...] = stored
         elif self.array.dtype == np.float32:
             target[...] = stored.astype(np.float64) * plane.slope + plane.intercept
-        elif plane.slope == 1 and stored.dtype.itemsize <= 2:
-            np.add(stored, np.int32(plane.intercept), out=target, casting="unsafe")
+        elif plane.slope == 1 and stored.dtype.itemsize == target.dtype.itemsize == 2:
+            # the sum is known to fit, so it may wrap round on the way
+            shift = np.uint16(int(plane.intercept) % 65536)
+            np.add(stored.view(np.uint16), shift, out=target.view(np.uint16))
         else:
             target[...] = stored.astype(np.int64) * int(plane.slope) + int(plane.intercept)
 

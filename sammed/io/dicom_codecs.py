@@ -1,0 +1,169 @@
+"""Decoders of compressed frames: which transfer syntaxes are handled, and by whom.
+
+pydicom's decoders come first where one is fast and free to combine with this package: its own RLE,
+Pillow for 8-bit JPEG, CharLS (pyjpegls) for JPEG-LS, OpenJPEG (pylibjpeg-openjpeg) for JPEG 2000
+and HTJ2K. Everything else, and whatever is not installed, goes to SimpleITK, which is always there.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sammed.errors import UnreadableFileError
+from sammed.io.dicom_file import DicomFile
+from sammed.io.dicom_module import JPEG, RLE, PixelModule, syntax_name
+
+ITK = "SimpleITK"
+_LOSSY_12_BIT = tuple(f"{JPEG}{n}" for n in (51, 53, 55))
+_LOSSLESS = tuple(f"{JPEG}{n}" for n in (57, 70))
+_DECODERS: dict[str, tuple[str, ...]] = {
+    RLE: ("pydicom",),
+    f"{JPEG}50": ("pillow", ITK),
+    **dict.fromkeys((*_LOSSY_12_BIT, *_LOSSLESS), (ITK,)),
+    **dict.fromkeys((f"{JPEG}{n}" for n in (80, 81)), ("pyjpegls", ITK)),
+    **dict.fromkeys((f"{JPEG}{n}" for n in (90, 91)), ("pylibjpeg", ITK, "pillow")),
+    **dict.fromkeys((f"{JPEG}{n}" for n in (201, 202, 203)), ("pylibjpeg", ITK)),
+}
+"""First choice first; names of pydicom's plug-ins, and SimpleITK."""
+
+_MODULE = (
+    *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "Rows", "Columns"),
+    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
+)
+_stderr = threading.Lock()
+
+logger = logging.getLogger(__name__)
+
+
+def decode(
+    file: DicomFile, module: PixelModule, frame: bytes, scratch: Path
+) -> NDArray[np.generic]:
+    """Decode one compressed frame.
+
+    Parameters
+    ----------
+    file, module
+        Whose frame it is, and how its pixels are stored.
+    frame
+        Compressed bytes.
+    scratch
+        A folder for temporary files.
+
+    Returns
+    -------
+    (rows, columns) or (rows, columns, samples)
+        Stored values; YBR is converted to RGB.
+
+    Raises
+    ------
+    UnreadableFileError
+        If no decoder can make sense of it.
+    """
+    dataset = _dataset(file, frame)
+    failure: Exception | None = None
+    for name in _DECODERS[file.syntax]:
+        try:
+            raw = _by(name, dataset, file.syntax, module, scratch)
+        except Exception as error:  # decoders raise anything on corrupt data; try the next one
+            failure = failure or error
+            logger.debug("%s failed on %s: %s", name, file.name, error)
+            continue
+        if raw is not None:
+            return raw
+    reason = last_line(failure) if failure else "no decoder for such pixels is installed"
+    raise UnreadableFileError(
+        f"the pixels of {file.name} ({syntax_name(file.syntax)}) cannot be decoded: {reason}; "
+        "copy or export it again"
+    ) from failure
+
+
+def last_line(error: BaseException) -> str:
+    """What a library's message comes down to, on one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[-1] if lines else type(error).__name__)[:160]
+
+
+def _by(
+    name: str, dataset: Any, syntax: str, module: PixelModule, scratch: Path
+) -> NDArray[np.generic] | None:
+    """By one decoder; None if it is not installed or not meant for such pixels."""
+    if name == ITK:
+        colour = module.samples == 3  # it would leave YBR as it is
+        return None if colour and syntax not in _LOSSLESS else _by_itk(dataset, syntax, scratch)
+    from pydicom.pixels.decoders.base import get_decoder
+
+    decoder = get_decoder(syntax)
+    if name not in decoder.available_plugins or (name == "pillow" and module.stored > 8):
+        return None
+    raw, _ = decoder.as_array(dataset, index=0, decoding_plugin=name)
+    return np.asarray(raw)
+
+
+def _by_itk(dataset: Any, syntax: str, scratch: Path) -> NDArray[np.generic]:
+    """By SimpleITK, which reads files only; without rescale it gives the stored values."""
+    import SimpleITK as sitk  # noqa: N813
+
+    path = scratch / f"{threading.get_ident()}.dcm"
+    dataset.save_as(path, enforce_file_format=True)
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.SetImageIO("GDCMImageIO")
+    try:
+        if syntax in _LOSSY_12_BIT:
+            with _silent_stderr():
+                image = reader.Execute()
+        else:
+            image = reader.Execute()
+        return np.asarray(sitk.GetArrayFromImage(image)[0])
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Keep libjpeg from writing a line for each time it tries 8 bits on 12-bit data."""
+    with _stderr:
+        try:
+            kept = os.dup(2)
+        except OSError:  # there is no stderr
+            yield
+            return
+        null = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(null, 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(null)
+            os.close(kept)
+
+
+def _dataset(file: DicomFile, frame: bytes) -> Any:
+    """A dataset with one compressed frame and what describes it, and nothing else."""
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import UID, SecondaryCaptureImageStorage
+
+    dataset = Dataset()
+    for keyword in _MODULE:
+        if keyword in file.header:
+            dataset[keyword] = file.header[keyword]
+    dataset.SOPClassUID = SecondaryCaptureImageStorage
+    dataset.SOPInstanceUID = "1.2.3"
+    dataset.PixelData = encapsulate([frame])
+    dataset["PixelData"].is_undefined_length = True
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = UID(file.syntax)
+    meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    dataset.file_meta = meta
+    return dataset
