@@ -30,7 +30,7 @@ ORTHOGONAL_TOLERANCE = 1e-3
 """Largest |cosine| between two axes that still counts as orthogonal (0.06 degrees)."""
 
 TIE_TOLERANCE = 1e-9
-"""Assignments of axes whose total cosines differ by less are ties, broken by order."""
+"""Assignments of axes whose total cosines differ by less are ties."""
 
 _CODES = (("R", "L"), ("A", "P"), ("I", "S"))  # by LPS axis: (towards minus, towards plus)
 
@@ -127,14 +127,25 @@ def axis_codes(affine: AnyAffine) -> str:
 
 
 def _closest_axes(unit: NDArray[np.float64]) -> tuple[int, ...]:
-    """For each world axis L, P, S the index axis that runs closest along it, all different."""
-    best: tuple[int, ...] = (0, 1, 2)
-    best_score = -1.0
-    for order in permutations(range(3)):
-        score = sum(abs(unit[w, order[w]]) for w in range(3))
-        if score > best_score + TIE_TOLERANCE:
-            best, best_score = order, score
-    return best
+    """For each world axis L, P, S the index axis that runs closest along it, all different.
+
+    A tie (axes half-way between two anatomical ones) is broken by where the axes then point, so
+    that it does not matter in which order the file stores them.
+    """
+    orders = list(permutations(range(3)))
+    scores = [sum(abs(unit[w, order[w]]) for w in range(3)) for order in orders]
+    tied = [
+        o for o, score in zip(orders, scores, strict=True) if score > max(scores) - TIE_TOLERANCE
+    ]
+    return tied[0] if len(tied) == 1 else max(tied, key=lambda order: _pointing(unit, order))
+
+
+def _pointing(unit: NDArray[np.float64], order: tuple[int, ...]) -> list[float]:
+    """Canonical axes of an assignment in LPS, rounded, to compare assignments by."""
+    axes = unit[:, list(order)]
+    signs = np.where(np.diagonal(axes) < 0, -1.0, 1.0)
+    rounded: list[float] = np.rint(axes * signs / TIE_TOLERANCE).ravel().tolist()
+    return rounded
 
 
 @dataclass(frozen=True)
