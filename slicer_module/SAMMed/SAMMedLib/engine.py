@@ -1,0 +1,352 @@
+"""The engine as the module sees it: one worker process, asked step by step, never waited for.
+
+`Engine.poll` is called by a timer. Each task is a generator that yields what it needs (an answer
+of the worker, or something done in a thread) and goes on when that is there. The protocol is
+described in docs/worker.md of sammed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+import typing
+
+from .process import WorkerProcess
+from .work import EngineError, read_result, write_array
+
+PROTOCOL = 1
+
+CANCEL_SECONDS = 0.35
+"""A worker that has not stopped by then is ended; the next task starts another."""
+
+
+@dataclasses.dataclass
+class Ask:
+    """A step that needs the worker's answer."""
+
+    do: str
+    fields: dict
+
+
+@dataclasses.dataclass
+class Aside:
+    """A step that is done in a thread."""
+
+    function: typing.Callable
+
+
+class Engine:
+    """Keeps a worker and gives it one task at a time.
+
+    Parameters
+    ----------
+    launch
+        Gives (command, environment) of the worker; may raise `EngineError`.
+
+    Attributes
+    ----------
+    state
+        ``"off"``, ``"starting"``, ``"ready"``, ``"busy"``, ``"cancelling"`` or ``"failed"``.
+    hello
+        What the worker says about itself, ``None`` until it has.
+    """
+
+    def __init__(self, launch):
+        self._launch = launch
+        self.state = "off"
+        self.hello = None
+        self.progress = None
+        self._process = None
+        self._log = []
+        self._reset_knowledge()
+        self._task = None
+        self._finish = None
+        self._next = None
+        self._pending = None
+        self._aside = None
+        self._count = 0
+        self._deadline = None
+
+    # -- what the module calls ---------------------------------------------------------------
+
+    @property
+    def busy(self):
+        """Whether a task runs."""
+        return self._task is not None
+
+    @property
+    def log(self):
+        """Last lines that the worker wrote to its log."""
+        return list(self._process.log) if self._process else list(self._log)
+
+    def prepare(self, work):
+        """Start the worker and hand the volume over while the user is still drawing."""
+        if not self.busy:
+            self._begin(self._prepare(work), lambda kind, value: None)
+
+    def segment(self, work, finish):
+        """Segment one object; ``finish(kind, value)`` is called from `poll`.
+
+        ``kind`` is ``"done"`` with a `Result`, ``"cancelled"``, or ``"failed"`` with an
+        `EngineError`.
+
+        Raises
+        ------
+        EngineError
+            If another object is being segmented.
+        """
+        if self._next is not None or (self.busy and self._finish_is_users):
+            raise EngineError("busy", "another segmentation is running; cancel it first")
+        if self.busy:
+            self._next = (work, finish)
+        else:
+            self._begin(self._segment(work), finish, users=True)
+
+    def cancel(self):
+        """Ask the running task to end; it does within `CANCEL_SECONDS`."""
+        if not self.busy or self.state == "cancelling":
+            return
+        self.state = "cancelling"
+        self._deadline = time.monotonic() + CANCEL_SECONDS
+        if self._pending is not None and self._process is not None:
+            self._send("cancel", {"request": self._pending})
+
+    def stop(self):
+        """End the worker, and with it whatever runs."""
+        waiting, self._next = self._next, None
+        self._kill()
+        self.state = "off"
+        self._close("cancelled", None)
+        if waiting:
+            waiting[1]("cancelled", None)
+
+    def poll(self):
+        """Take in what has happened; call it some twenty times a second."""
+        if self._process is not None:
+            for message in self._process.poll():
+                self._take(message)
+        aside = self._aside
+        if aside is not None and aside.done.is_set():
+            self._aside = None
+            self._advance(aside.value, aside.error)
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            self._kill()
+            self._cancelled()
+
+    # -- tasks -------------------------------------------------------------------------------
+
+    def _prepare(self, work):
+        yield from self._greet(work.model)
+        yield from self._hand_over(work.volume)
+        yield from self._set(work)
+
+    def _segment(self, work):
+        yield from self._prepare(work)
+        yield from self._put(work)
+        self.progress = None
+        answer = yield Ask("segment", {"whole": [work.name] if work.whole else []})
+        return read_result(answer, work.name)
+
+    def _greet(self, model):
+        if self._process is not None:
+            return
+        self.state = "starting"
+        command, environment = self._launch()
+        try:
+            self._process = WorkerProcess(command, environment)
+        except OSError as error:
+            raise EngineError("start", f"cannot start {command[0]}: {error.strerror}") from error
+        self._reset_knowledge()
+        self.hello = None
+        answer = yield Ask("hello", {"protocol": PROTOCOL, "model": model})
+        self.hello = answer
+        self._process.exchange = answer["exchange"]
+
+    def _hand_over(self, volume):
+        yield Aside(lambda: volume.hash)
+        described = volume.describe()
+        if self._current == described:
+            return
+        self._forget_session()
+        answer = {"known": False}
+        if volume.hash in self._volumes:
+            answer = yield Ask("volume", described)
+        if not answer["known"]:
+            data = yield Aside(lambda: write_array(self.hello["exchange"], volume.array))
+            answer = yield Ask("volume", {**described, "data": data})
+        self._volumes.add(volume.hash)
+        self._current = described
+        self._objects = {name: None for name in answer["objects"]}
+
+    def _set(self, work):
+        wanted = {"model": work.model, "options": work.options}
+        if self._settings == wanted:
+            return
+        for name in list(self._objects):  # what stays would be segmented again as well
+            if name != work.name:
+                yield from self._remove(name)
+        answer = yield Ask("settings", wanted)
+        self._settings = wanted
+        if answer["renewed"]:
+            self._objects = {name: None for name in answer["objects"]}
+
+    def _remove(self, name):
+        if self._settings is not None:
+            yield Ask("remove", {"name": name})
+        self._objects.pop(name, None)
+
+    def _put(self, work):
+        key = (repr(work.prompts), [(tuple(b), v.tobytes()) for b, v in work.masks])
+        if self._objects.get(work.name) == key:
+            return
+        masks = []
+        for block, voxels in work.masks:
+            data = yield Aside(lambda v=voxels: write_array(self.hello["exchange"], v))
+            masks.append({"block": block, "data": data})
+        prompts = {**work.prompts, "name": work.name, "mask": masks}
+        yield Ask("put", {"object": prompts})
+        self._objects[work.name] = key
+
+    # -- running them ------------------------------------------------------------------------
+
+    def _begin(self, task, finish, users=False):
+        self._task, self._finish, self._finish_is_users = task, finish, users
+        self.progress = None
+        self.state = "busy"
+        self._advance(None)
+
+    def _advance(self, value, error=None):
+        """Give the task what it waited for and take its next step."""
+        if self.state == "cancelling":
+            self._cancelled()
+            return
+        try:
+            step = self._task.throw(error) if error is not None else self._task.send(value)
+        except StopIteration as end:
+            self.state = "ready"
+            self._close("done", end.value)
+        except EngineError as failure:
+            self._failed(failure)
+        except Exception as failure:
+            self._failed(EngineError("internal", f"{type(failure).__name__}: {failure}"))
+        else:
+            self._take_step(step)
+
+    def _take_step(self, step):
+        if isinstance(step, Aside):
+            self._aside = _Thread(step.function)
+            return
+        if self.state != "starting" or step.do != "hello":
+            self.state = "busy"
+        self._pending = self._send(step.do, step.fields)
+
+    def _send(self, do, fields):
+        self._count += 1
+        self._process.send({"id": self._count, "do": do, **fields})
+        return self._count  # a worker that is gone is told by its last message
+
+    def _take(self, message):
+        event = message.get("event")
+        if event == "ended":
+            self._ended()
+        elif message.get("id") != self._pending or self._pending is None:
+            return
+        elif event == "progress":
+            self.progress = message
+        else:
+            self._pending = None
+            if event == "cancelled":
+                self._cancelled()
+            elif event == "error":
+                told = message["error"]
+                self._advance(None, EngineError(told["code"], told["message"]))
+            else:
+                self._advance(message)
+
+    def _ended(self):
+        lines = [line for line in self.log if line.strip()]
+        never = self.hello is None
+        cancelling = self.state == "cancelling"
+        self._kill()
+        if cancelling:
+            self._cancelled()
+        elif self.busy:
+            self._failed(_why_ended(lines, never))
+        else:
+            self.state = "off"
+
+    def _failed(self, error):
+        if self._process is not None and self.hello is None:
+            self._kill()
+        self.state = "failed"
+        self._close("failed", error)
+
+    def _cancelled(self):
+        self.state = "ready" if self._process is not None else "off"
+        self._close("cancelled", None)
+
+    def _close(self, kind, value):
+        task, finish = self._task, self._finish
+        waiting, self._next = self._next, None
+        self._task = self._finish = self._pending = self._aside = self._deadline = None
+        if task is not None:
+            task.close()
+        if finish is not None:
+            finish(kind, value)
+        if waiting is None:
+            return
+        if kind == "done":
+            self._begin(self._segment(waiting[0]), waiting[1], users=True)
+        else:
+            waiting[1](kind, value)
+
+    def _kill(self):
+        if self._process is not None:
+            self._log = list(self._process.log)
+            self._process.kill()
+        self._process = None
+        self.hello = None
+        self._reset_knowledge()
+
+    def _reset_knowledge(self):
+        """A new worker knows nothing."""
+        self._volumes = set()
+        self._forget_session()
+
+    def _forget_session(self):
+        self._current = None
+        self._settings = None
+        self._objects = {}
+
+
+class _Thread:
+    """A function's value, once it is there."""
+
+    def __init__(self, function):
+        self.done = threading.Event()
+        self.value = None
+        self.error = None
+        threading.Thread(target=self._run, args=(function,), daemon=True).start()
+
+    def _run(self, function):
+        try:
+            self.value = function()
+        except EngineError as error:
+            self.error = error
+        except Exception as error:
+            self.error = EngineError("internal", f"{type(error).__name__}: {error}")
+        finally:
+            self.done.set()
+
+
+def _why_ended(lines, never):
+    """What to tell the user of a worker that has ended by itself."""
+    last = lines[-1] if lines else "no message"
+    if never and any(
+        "No module named 'sammed'" in line or "No module named sammed" in line for line in lines
+    ):
+        return EngineError("no_sammed", "this Python has no sammed; install it, or choose another")
+    if never:
+        return EngineError("start", f"the engine did not start: {last}")
+    return EngineError("ended", f"the engine ended unexpectedly ({last}); press Segment again")

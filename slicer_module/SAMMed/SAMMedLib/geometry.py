@@ -1,0 +1,197 @@
+"""Between the world (RAS mm), a volume's voxels, and what the worker expects.
+
+Blocks are half-open voxel boxes ``(k0, j0, i0, k1, j1, i1)`` of the volume's own array, as
+``slicer.util.arrayFromVolume`` gives it. Axes are 0 (k), 1 (j), 2 (i). Positions go through the
+parent transforms of both nodes, linear or not.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import slicer
+import vtk
+
+EDGE_TOLERANCE = 1e-3
+"""A corner that is less than this many voxels beyond a voxel's face counts as on it."""
+
+SAME_GRID_MM = 1e-3
+"""Grids whose voxels lie this close together are the same."""
+
+_PLANES = {0: "sagittal", 1: "coronal", 2: "axial"}  # by the world axis R, A, S of the normal
+
+
+def as_array(matrix):
+    """A vtkMatrix4x4 as a (4, 4) array."""
+    return slicer.util.arrayFromVTKMatrix(matrix)
+
+
+def ras_from_ijk(volume):
+    """(4, 4): voxel (i, j, k, 1) to RAS mm of the volume, without its parent transforms."""
+    matrix = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(matrix)
+    return as_array(matrix)
+
+
+def lps_from_kji(volume):
+    """(4, 4): array index (k, j, i, 1) to LPS mm, as the worker wants it."""
+    ras = ras_from_ijk(volume)
+    return (np.diag([-1.0, -1.0, 1.0, 1.0]) @ ras)[:, [2, 1, 0, 3]]
+
+
+def shape_of(volume):
+    """Extents (k, j, i) of a volume."""
+    i, j, k = volume.GetImageData().GetDimensions()
+    return k, j, i
+
+
+def carry(points, source, target):
+    """Points (n, 3) from one transform node's frame to another's; ``None`` is the world."""
+    transform = vtk.vtkGeneralTransform()
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(source, target, transform)
+    return np.array([transform.TransformPoint(p) for p in np.asarray(points, float)]).reshape(-1, 3)
+
+
+def ijk_from_world(volume, points):
+    """Continuous voxel coordinates (n, 3), order i j k, of RAS world points."""
+    local = carry(points, None, volume.GetParentTransformNode())
+    to_ijk = np.linalg.inv(ras_from_ijk(volume))
+    return local @ to_ijk[:3, :3].T + to_ijk[:3, 3]
+
+
+def world_from_ijk(volume, ijk):
+    """RAS world points (n, 3) of continuous voxel coordinates, order i j k."""
+    matrix = ras_from_ijk(volume)
+    local = np.atleast_2d(np.asarray(ijk, float)) @ matrix[:3, :3].T + matrix[:3, 3]
+    return carry(local, volume.GetParentTransformNode(), None)
+
+
+def voxel_at(volume, point):
+    """The voxel [k, j, i] that holds a RAS world point; ``None`` if it is outside."""
+    voxel = np.rint(ijk_from_world(volume, [point])[0]).astype(int)[::-1]
+    if (voxel < 0).any() or (voxel >= shape_of(volume)).any():
+        return None
+    return [int(v) for v in voxel]
+
+
+def roi_corners(roi):
+    """All eight corners of a ROI in RAS world coordinates, (8, 3)."""
+    matrix = as_array(roi.GetObjectToNodeMatrix())
+    half = np.array(roi.GetSize()) / 2
+    corners = np.array(list(itertools.product((-1, 1), repeat=3))) * half
+    local = corners @ matrix[:3, :3].T + matrix[:3, 3]
+    return carry(local, roi.GetParentTransformNode(), None)
+
+
+def roi_block(volume, roi):
+    """The smallest block that holds a ROI, however it is turned, inside the volume; or ``None``."""
+    corners = ijk_from_world(volume, roi_corners(roi))[:, ::-1]
+    low = np.floor(corners.min(axis=0) + 0.5 + EDGE_TOLERANCE).astype(int)
+    high = np.ceil(corners.max(axis=0) + 0.5 - EDGE_TOLERANCE).astype(int)
+    low = np.clip(low, 0, shape_of(volume))
+    high = np.clip(np.maximum(high, low), 0, shape_of(volume))
+    if (high <= low).any():
+        return None
+    return [int(v) for v in (*low, *high)]
+
+
+def slice_block(volume, roi, axis):
+    """The slice through a ROI's middle: its block, one voxel thick along the axis; or ``None``."""
+    block = roi_block(volume, roi)
+    if block is None:
+        return None
+    middle = ijk_from_world(volume, roi_corners(roi)).mean(axis=0)[::-1][axis]
+    index = int(np.clip(round(middle), block[axis], block[axis + 3] - 1))
+    block[axis], block[axis + 3] = index, index + 1
+    return block
+
+
+def fit_roi(volume, roi, block):
+    """Lay a ROI exactly round a block of voxels, along the volume's own axes."""
+    matrix = ras_from_ijk(volume)
+    low, high = np.array(block[:3][::-1]) - 0.5, np.array(block[3:][::-1]) - 0.5
+    spacing = np.linalg.norm(matrix[:3, :3], axis=0)
+    placed = np.eye(4)
+    placed[:3, :3] = matrix[:3, :3] / spacing
+    if np.linalg.det(placed[:3, :3]) < 0:  # a box is its own mirror image; a frame is not
+        placed[:3, 0] *= -1
+    placed[:3, 3] = matrix[:3, :3] @ ((low + high) / 2) + matrix[:3, 3]
+    parent = volume.GetParentTransformNode()
+    roi.SetAndObserveTransformNodeID(parent.GetID() if parent else None)
+    roi.SetAndObserveObjectToNodeMatrix(slicer.util.vtkMatrixFromArray(placed))
+    roi.SetSize(*(float(v) for v in (high - low) * spacing))
+
+
+def axis_across(volume, normal):
+    """The array axis that runs closest along a world direction at the volume's middle."""
+    middle = (np.array(shape_of(volume))[::-1] - 1) / 2
+    ends = world_from_ijk(volume, [middle, *(middle + step for step in np.eye(3))])
+    steps = ends[1:] - ends[0]
+    cosines = np.abs(steps @ np.asarray(normal, float)) / np.linalg.norm(steps, axis=1)
+    return 2 - int(np.argmax(cosines))
+
+
+def plane_of(volume, axis):
+    """Anatomical name of the slices across an array axis, from the volume's own orientation."""
+    step = ras_from_ijk(volume)[:3, 2 - axis]
+    return _PLANES[int(np.argmax(np.abs(step)))]
+
+
+def axis_of(volume, plane):
+    """The array axis whose slices are of that plane."""
+    return next((a for a in range(3) if plane_of(volume, a) == plane), 0)
+
+
+def shown_slice(volume, slice_node):
+    """(axis, index) of the slice that a slice view shows; the index may be outside."""
+    to_ras = as_array(slice_node.GetSliceToRAS())
+    axis = axis_across(volume, to_ras[:3, 2])
+    ijk = ijk_from_world(volume, [to_ras[:3, 3]])[0]
+    return axis, round(float(ijk[2 - axis]))
+
+
+def slice_centre(volume, axis, index, near=None):
+    """RAS world point on a slice; beside ``near`` (continuous k, j, i) if given."""
+    kji = (np.array(shape_of(volume)) - 1) / 2 if near is None else np.array(near, float)
+    kji[axis] = index
+    return world_from_ijk(volume, [kji[::-1]])[0]
+
+
+def inside(part, block):
+    """Slices of ``part`` in an array that holds ``block``; both are blocks."""
+    return tuple(slice(part[a] - block[a], part[a + 3] - block[a]) for a in range(3))
+
+
+def common(a, b):
+    """The block that two blocks share; ``None`` if they share nothing."""
+    low = [max(p, q) for p, q in zip(a[:3], b[:3])]
+    high = [min(p, q) for p, q in zip(a[3:], b[3:])]
+    return [*low, *high] if all(h > n for n, h in zip(low, high)) else None
+
+
+def tight(mask):
+    """The smallest block that holds all true voxels of an array; ``None`` if there are none."""
+    ranges = []
+    for axis in range(3):
+        others = tuple(a for a in range(3) if a != axis)
+        hits = np.flatnonzero(mask.any(axis=others))
+        if not len(hits):
+            return None
+        ranges.append((int(hits[0]), int(hits[-1]) + 1))
+    return [r[0] for r in ranges] + [r[1] for r in ranges]
+
+
+def union(a, b):
+    """The smallest block that holds both; either may be ``None``."""
+    if a is None or b is None:
+        return a or b
+    low = [min(p, q) for p, q in zip(a[:3], b[:3])]
+    return low + [max(p, q) for p, q in zip(a[3:], b[3:])]
+
+
+def range_block(volume, axis, low, high):
+    """The slices ``low`` to ``high - 1`` of a volume across an axis, in full."""
+    block = [0, 0, 0, *shape_of(volume)]
+    block[axis], block[axis + 3] = low, high
+    return block

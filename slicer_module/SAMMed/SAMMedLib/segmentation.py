@@ -1,0 +1,252 @@
+"""Segments: made, named, read, and written only where they change."""
+
+from __future__ import annotations
+
+import numpy as np
+import slicer
+import vtk
+from vtk.util import numpy_support
+
+from . import geometry
+
+_Logic = slicer.vtkSlicerSegmentationsModuleLogic
+
+ALLOW, OTHERS_KEEP = "allow", "keep"
+"""What happens where a segment meets others: it may overlap them, or leaves them their voxels."""
+
+_CONTEXT = "Segmentation category and type - DICOM master list"
+_ANATOMY = "SCT^123037004^Anatomical Structure"
+_ALTERED = "SCT^49755003^Morphologically Altered Structure"
+_TYPES = {
+    "liver": "SCT^10200004^Liver",
+    "spleen": "SCT^78961009^Spleen",
+    "kidney": "SCT^64033007^Kidney",
+    "pancreas": "SCT^15776009^Pancreas",
+    "gallbladder": "SCT^28231008^Gallbladder",
+    "stomach": "SCT^69695003^Stomach",
+    "prostate": "SCT^41216001^Prostate",
+    "aorta": "SCT^15825003^Aorta",
+    "heart": "SCT^80891009^Heart",
+    "lung": "SCT^39607008^Lung",
+    "brain": "SCT^12738006^Brain",
+    "esophagus": "SCT^32849002^Esophagus",
+    "tumor": "SCT^108369006^Neoplasm",
+    "tumour": "SCT^108369006^Neoplasm",
+}
+_SIDES = {"right": "SCT^24028007^Right", "left": "SCT^7771000^Left"}
+
+
+def make(volume):
+    """A new segmentation on a volume's grid, beside it in the subject hierarchy."""
+    name = f"{volume.GetName()} segmentation"
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    node.CreateDefaultDisplayNodes()
+    attach(node, volume)
+    tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    if tree is not None:
+        parent = tree.GetItemParent(tree.GetItemByDataNode(volume))
+        tree.SetItemParent(tree.GetItemByDataNode(node), parent)
+    return node
+
+
+def attach(node, volume):
+    """Give a segmentation that is still empty the volume's grid and parent transform."""
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
+
+
+def problem(node, volume):
+    """Why segments of this volume cannot go into a segmentation; empty if they can."""
+    if node.GetParentTransformNode() is not volume.GetParentTransformNode():
+        return (
+            f"{node.GetName()!r} is not under the same transform as {volume.GetName()!r}; "
+            "move it there, or choose another segmentation"
+        )
+    return ""
+
+
+def add(node, name=""):
+    """Add a segment with a colour of its own and, for known organs, its terminology."""
+    segmentation = node.GetSegmentation()
+    if not name:
+        name = segmentation.GenerateUniqueSegmentID("Segment").replace("_", " ")
+    segment_id = segmentation.AddEmptySegment("", name)
+    rename(node, segment_id, name)
+    return segment_id
+
+
+def rename(node, segment_id, name):
+    """Name a segment; a name that is known brings its terminology."""
+    segment = node.GetSegmentation().GetSegment(segment_id)
+    segment.SetName(name)
+    entry = terminology(name)
+    if entry:
+        segment.SetTag(segment.GetTerminologyEntryTagName(), entry)
+
+
+def terminology(name):
+    """Terminology entry of names such as ``"left kidney"``; empty if it is not known."""
+    words = name.lower().replace("_", " ").replace("-", " ").split()
+    sides = [w for w in words if w in _SIDES]
+    organs = [w for w in words if w not in _SIDES]
+    if len(organs) != 1 or organs[0] not in _TYPES or len(sides) > 1:
+        return ""
+    category = _ALTERED if organs[0].startswith("tumo") else _ANATOMY
+    side = _SIDES[sides[0]] if sides else "^^"
+    region = "Anatomic codes - DICOM master list~^^~^^"
+    return f"{_CONTEXT}~{category}~{_TYPES[organs[0]]}~{side}~{region}"
+
+
+def exists(node, segment_id):
+    """Whether the segmentation is in the scene and has that segment."""
+    if node is None or not slicer.mrmlScene.IsNodePresent(node):
+        return False
+    return bool(segment_id) and node.GetSegmentation().GetSegment(segment_id) is not None
+
+
+# Voxels -------------------------------------------------------------------------------------
+
+
+def read(node, segment_id, volume):
+    """A segment's voxels as (tight block, bool array); (``None``, ``None``) if it is empty.
+
+    The block is one of the volume's array, whatever grid the segment is stored on.
+    """
+    image = slicer.vtkOrientedImageData()
+    if not node.GetBinaryLabelmapRepresentation(segment_id, image):
+        return None, None
+    voxels, first = _voxels(image, volume)
+    if voxels is None:  # on another grid: Slicer resamples it
+        voxels = slicer.util.arrayFromSegmentBinaryLabelmap(node, segment_id, volume)
+        first = [0, 0, 0]
+    block = geometry.tight(voxels != 0)
+    if block is None:
+        return None, None
+    mask = voxels[tuple(slice(block[a], block[a + 3]) for a in range(3))] != 0
+    moved = [int(b + f) for b, f in zip(block, [*first, *first])]
+    return _inside(moved, mask, geometry.shape_of(volume))
+
+
+def on_block(node, segment_id, volume, block):
+    """The segment's voxels on a block of the volume's array, bool."""
+    voxels = np.zeros([block[a + 3] - block[a] for a in range(3)], bool)
+    own, mask = read(node, segment_id, volume)
+    shared = geometry.common(own, block) if own else None
+    if shared:
+        voxels[geometry.inside(shared, block)] = mask[geometry.inside(shared, own)]
+    return voxels
+
+
+def write(node, segment_id, volume, block, voxels, replace=False):
+    """Set a segment's voxels on a block; elsewhere, and in other segments, nothing changes.
+
+    Parameters
+    ----------
+    node, segment_id
+        The segment.
+    volume
+        Whose array the block belongs to.
+    block
+        Where; ``None`` for nowhere.
+    voxels : bool
+        On the block.
+    replace
+        Clear the segment outside the block.
+    """
+    modified = node.StartModify()
+    try:
+        if replace:
+            _Logic.ClearSegment(node, segment_id)
+        if block is not None:
+            extent = _extent(block)
+            if not replace:  # take away what is no longer there, then add: exact in two steps
+                image = _image(volume, block, voxels)
+                _Logic.SetBinaryLabelmapToSegment(
+                    image, node, segment_id, _Logic.MODE_MERGE_MIN, extent
+                )
+            if voxels.any():
+                image = _image(volume, block, voxels)
+                _Logic.SetBinaryLabelmapToSegment(
+                    image, node, segment_id, _Logic.MODE_MERGE_MAX, extent
+                )
+        segment = node.GetSegmentation().GetSegment(segment_id)
+        if _Logic.GetSegmentStatus(segment) == _Logic.NotStarted:
+            _Logic.SetSegmentStatus(segment, _Logic.InProgress)
+    finally:
+        node.EndModify(modified)
+
+
+def others(node, segment_id, volume, block):
+    """Voxels of a block that belong to any other segment, bool."""
+    taken = np.zeros([block[a + 3] - block[a] for a in range(3)], bool)
+    segmentation = node.GetSegmentation()
+    for n in range(segmentation.GetNumberOfSegments()):
+        other = segmentation.GetNthSegmentID(n)
+        if other != segment_id:
+            taken |= on_block(node, other, volume, block)
+    return taken
+
+
+def refresh_surface(node, segment_id):
+    """Make the 3D surface again if the user has it shown."""
+    name = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
+    display = node.GetDisplayNode()
+    shown = display is not None and display.GetVisibility3D()
+    if shown and node.GetSegmentation().ContainsRepresentation(name):
+        node.CreateClosedSurfaceRepresentation()
+
+
+def volume_ml(node, segment_id, volume):
+    """The segment's volume in ml."""
+    _, mask = read(node, segment_id, volume)
+    if mask is None:
+        return 0.0
+    voxel_mm3 = abs(np.linalg.det(geometry.ras_from_ijk(volume)[:3, :3]))
+    return float(np.count_nonzero(mask)) * voxel_mm3 / 1000.0
+
+
+def _extent(block):
+    k0, j0, i0, k1, j1, i1 = block
+    return [i0, i1 - 1, j0, j1 - 1, k0, k1 - 1]
+
+
+def _image(volume, block, voxels):
+    """An oriented image of the block on the volume's grid."""
+    image = slicer.vtkOrientedImageData()
+    image.SetExtent(_extent(block))
+    image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
+    matrix = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(matrix)
+    image.SetGeometryFromImageToWorldMatrix(matrix)
+    scalars = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
+    scalars[:] = np.ascontiguousarray(voxels, np.uint8).ravel()
+    return image
+
+
+def _voxels(image, volume):
+    """An image's array and its first voxel (k, j, i) in the volume; ``None`` if grids differ."""
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    to_ijk = np.linalg.inv(geometry.ras_from_ijk(volume)) @ geometry.as_array(matrix)
+    offset = np.rint(to_ijk[:3, 3])
+    extent = image.GetExtent()
+    low, high = extent[::2], extent[1::2]
+    if any(h < n for n, h in zip(low, high)):
+        return np.zeros((1, 1, 1), np.uint8), [0, 0, 0]
+    corners = np.array([[*low, 1], [*high, 1]], float)
+    moved = np.array([[*(n + o for n, o in zip(end, offset)), 1] for end in (low, high)])
+    spacing = np.linalg.norm(geometry.ras_from_ijk(volume)[:3, :3], axis=0)
+    if (np.abs((corners @ to_ijk.T - moved)[:, :3]) * spacing).max() > geometry.SAME_GRID_MM:
+        return None, None
+    shape = [h - n + 1 for n, h in zip(low, high)][::-1]
+    scalars = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
+    first = (np.array(low) + offset)[::-1].astype(int)
+    return scalars.reshape(shape), first
+
+
+def _inside(block, mask, shape):
+    """What of a block lies in the volume."""
+    part = geometry.common(block, [0, 0, 0, *shape])
+    if part is None:
+        return None, None
+    return part, mask[geometry.inside(part, block)]

@@ -1,0 +1,144 @@
+"""What goes to the worker and what comes back: volumes, prompts, masks."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import hashlib
+import itertools
+import os
+import typing
+
+import numpy as np
+
+_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+
+
+class EngineError(Exception):
+    """Something did not work; the message is for the user, the code for the program."""
+
+    def __init__(self, code, message):
+        super().__init__(message)
+        self.code = code
+
+
+class VolumeData:
+    """A volume's voxels on their way to the worker.
+
+    Parameters
+    ----------
+    array : (k, j, i)
+        The voxels; a view is enough, nothing is copied.
+    affine : (4, 4)
+        Array index (k, j, i, 1) to LPS mm.
+    modality
+        ``"CT"``, ``"MR"``, or empty if unknown.
+    """
+
+    def __init__(self, array, affine, modality=""):
+        self.array = array
+        self.affine = np.asarray(affine, float)
+        self.modality = modality
+        self._hash = None
+
+    @property
+    def hash(self):
+        """SHA-256 (hex) of the voxels; computed once, which takes a moment."""
+        if self._hash is None:
+            self._hash = hashlib.sha256(np.ascontiguousarray(self.array).data).hexdigest()
+        return self._hash
+
+    def describe(self):
+        """The fields of a ``volume`` request, without the voxels."""
+        return {
+            "hash": self.hash,
+            "shape": list(self.array.shape),
+            "dtype": self.array.dtype.str,
+            "affine": self.affine.tolist(),
+            "modality": self.modality,
+        }
+
+
+@dataclasses.dataclass
+class Work:
+    """One object to segment.
+
+    Attributes
+    ----------
+    volume
+        The image.
+    model, options
+        As the worker's ``settings``.
+    name
+        Of the object; its prompts are in ``prompts``, without ``mask``.
+    masks
+        Painted slices: a list of (block, uint8 array).
+    whole
+        The client does not have the object's mask as it was told, and wants all of it.
+    """
+
+    volume: VolumeData
+    model: str
+    options: dict
+    name: str = ""
+    prompts: dict = dataclasses.field(default_factory=dict)
+    masks: list = dataclasses.field(default_factory=list)
+    whole: bool = False
+
+
+@dataclasses.dataclass
+class Result:
+    """What came back: voxels of a block, and how it went."""
+
+    name: str
+    block: typing.Optional[list]
+    voxels: typing.Optional[np.ndarray]
+    replace: bool
+    run: dict
+    window: str
+    timings: dict
+
+
+_numbers = itertools.count(1)
+
+
+def write_array(folder, array):
+    """Write an array for the worker and return the reference to it.
+
+    Raises
+    ------
+    EngineError
+        If it cannot be written; nothing is left of it.
+    """
+    path = os.path.join(folder, f"client-{next(_numbers)}.raw")
+    try:
+        with open(path, "xb") as file:
+            file.write(np.ascontiguousarray(array).data)
+    except OSError as error:
+        if os.path.exists(path):
+            os.remove(path)
+        if error.errno in _FULL:
+            needed = f"{array.nbytes / 1e6:.0f} MB"
+            raise EngineError(
+                "disk_full", f"the disk is full: {folder} has no room for {needed}"
+            ) from error
+        raise EngineError("exchange", f"cannot write to {folder}: {error.strerror}") from error
+    return {"path": path, "dtype": array.dtype.str, "shape": list(array.shape)}
+
+
+def read_result(answer, name):
+    """The result of an object out of the worker's answer to ``segment``."""
+    entry = next((m for m in answer["masks"] if m["name"] == name), None)
+    block = voxels = None
+    if entry is not None and entry["data"]:
+        block, data = entry["block"], entry["data"]
+        voxels = np.fromfile(data["path"], data["dtype"]).reshape(data["shape"])
+    return Result(
+        name,
+        block,
+        voxels,
+        bool(entry and entry["replace"]),
+        answer["runs"].get(name, {}),
+        answer["window"],
+        answer["timings"],
+    )

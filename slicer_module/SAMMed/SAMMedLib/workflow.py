@@ -1,0 +1,435 @@
+"""From prompts in the scene to a segment in the scene: everything the panel's buttons do.
+
+No Qt here: `Workflow.poll` is called by a timer, and `Workflow.on_change` tells the panel to look
+again.
+"""
+
+from __future__ import annotations
+
+import time
+
+import slicer
+
+from . import corrections, geometry, history, placing, prompts, segmentation, wording
+from .engine import Engine
+from .work import EngineError, VolumeData, Work
+
+DEBOUNCE_SECONDS = 0.3
+"""With auto-update on, a change of the prompts is segmented after so long a rest."""
+
+_BOX, _POSITIVE = prompts.BOX, prompts.POSITIVE
+
+
+class Workflow:
+    """What the module does, on the nodes that its parameters name.
+
+    Parameters
+    ----------
+    launch
+        Gives the worker's (command, environment); see `dependencies.launcher`.
+
+    Attributes
+    ----------
+    parameters
+        The module's parameter node: ``volume``, ``segmentation``, ``segmentID``, ``plane``,
+        ``window``, ``model``, ``overlap``, ``autoUpdate``.
+    message, failed
+        What to tell the user, and whether it is bad news.
+    runs
+        By (segmentation ID, segment ID) how the last segmentation went.
+    """
+
+    def __init__(self, launch):
+        self.engine = Engine(launch)
+        self.history = history.History()
+        self.placing = placing.Placing(self._prompt_settled)
+        self.parameters = None
+        self.on_change = lambda: None
+        self.message, self.failed = "", False
+        self.runs = {}
+        self._written = {}
+        self._settled = {}
+        self._volumes = {}
+        self._due = None
+
+    # -- what is chosen ----------------------------------------------------------------------
+
+    @property
+    def volume(self):
+        """The chosen volume, ``None`` if there is none or it is empty."""
+        node = self.parameters.volume if self.parameters else None
+        return node if node is not None and node.GetImageData() is not None else None
+
+    @property
+    def key(self):
+        """(segmentation ID, segment ID) of the chosen segment, ``None`` if there is none."""
+        node, segment_id = self.parameters.segmentation, self.parameters.segmentID
+        return (node.GetID(), segment_id) if segmentation.exists(node, segment_id) else None
+
+    @property
+    def axis(self):
+        """The array axis across which the chosen segment is segmented."""
+        run = self.runs.get(self.key) if self.key else None
+        node, segment_id = self.parameters.segmentation, self.parameters.segmentID
+        for box in prompts.nodes(node, segment_id, _BOX) if self.key else ():
+            if box.GetAttribute(prompts.MEANING) == prompts.SLICE and prompts.is_complete(box):
+                return prompts.box_axis(box, self.volume)
+        return run["axis"] if run else placing.default_axis(self.volume, self.parameters.plane)
+
+    def problem(self):
+        """What is missing before anything can be segmented; empty if nothing is."""
+        if self.volume is None:
+            return "Choose the volume to segment."
+        if self.key is None:
+            return "Add a segment for the organ or lesion."
+        wrong = segmentation.problem(self.parameters.segmentation, self.volume)
+        if wrong:
+            return wrong
+        if not self._has_start():
+            return "Draw a box round it, or click a point inside it."
+        return ""
+
+    def _has_start(self):
+        node, segment_id = self.parameters.segmentation, self.parameters.segmentID
+        boxes, inside, _ = prompts.count(node, segment_id)
+        return bool(boxes or inside or prompts.right_slices(node, segment_id)[1])
+
+    # -- segments ----------------------------------------------------------------------------
+
+    def add_segment(self, name=""):
+        """Add a segment and choose it; makes the segmentation if there is none."""
+        if self.volume is None:
+            return self._say(self.problem(), failed=True)
+        if self.parameters.segmentation is None:
+            self.parameters.segmentation = segmentation.make(self.volume)
+        node = self.parameters.segmentation
+        if node.GetSegmentation().GetNumberOfSegments() == 0:
+            segmentation.attach(node, self.volume)
+        self.parameters.segmentID = segmentation.add(node, name)
+        self._say("")
+
+    def remove_segment(self):
+        """Remove the chosen segment with its prompts."""
+        if self.key is None:
+            return
+        key, node = self.key, self.parameters.segmentation
+        if self.engine.busy:
+            self.engine.cancel()
+        prompts.clear(node, key[1])
+        node.GetSegmentation().RemoveSegment(key[1])
+        self.history.forget(lambda step: (step.segmentation_id, step.segment_id) != key)
+        for kept in (self.runs, self._written, self._settled):
+            kept.pop(key, None)
+        ids = node.GetSegmentation().GetSegmentIDs()
+        self.parameters.segmentID = ids[-1] if ids else ""
+        self._say("")
+
+    # -- prompts -----------------------------------------------------------------------------
+
+    def place(self, role, meaning=prompts.SLICE):
+        """Let the user draw a box or click points in the slice views."""
+        if self.key is None:
+            self.add_segment()
+        if self.key is None:
+            return
+        self.placing.begin(
+            self.volume,
+            self.parameters.segmentation,
+            self.key[1],
+            role,
+            meaning,
+            self.parameters.plane,
+        )
+        if self.engine.state in ("off", "failed"):  # warm up while the user draws
+            self.engine.prepare(self._work())
+        self.on_change()
+
+    def confirm_slice(self):
+        """Take the slice that is shown as right: it is kept, and its neighbours start from it."""
+        axis = self.axis
+        index = placing.shown_index(self.volume, axis)
+        if index is None:
+            plane = geometry.plane_of(self.volume, axis)
+            return self._say(f"Show the {plane} slice in a view of its own first.", failed=True)
+        node, segment_id = self.parameters.segmentation, self.parameters.segmentID
+        block, mask = segmentation.read(node, segment_id, self.volume)
+        filled = block is not None and block[axis] <= index < block[axis + 3]
+        if filled:
+            filled = mask.take(index - block[axis], axis=axis).any()
+        if not filled:
+            return self._say(f"Slice {index} holds nothing of this segment yet.", failed=True)
+        known_axis, indices = prompts.right_slices(node, segment_id)
+        indices = indices if known_axis == axis else []
+        prompts.set_right_slices(node, segment_id, axis, [*indices, index])
+        self._say(f"Slice {index} is kept as it is.")
+        self._prompt_settled()
+
+    def confirm_all(self):
+        """Take the segment as it is for a prompt: every slice of it is right."""
+        axis = self.axis
+        node, segment_id = self.parameters.segmentation, self.parameters.segmentID
+        block, mask = segmentation.read(node, segment_id, self.volume)
+        if block is None:
+            return self._say("The segment is empty: there is nothing to start from.", failed=True)
+        others = tuple(n for n in range(3) if n != axis)
+        indices = [int(i) + block[axis] for i in mask.any(axis=others).nonzero()[0]]
+        prompts.set_right_slices(node, segment_id, axis, indices)
+        self._say(f"{len(indices)} slices of the segment are taken as they are.")
+        self._prompt_settled()
+
+    def clear_prompts(self):
+        """Remove the prompts of the chosen segment; its voxels stay."""
+        if self.key:
+            prompts.clear(self.parameters.segmentation, self.key[1])
+            self._say("")
+
+    def _prompt_settled(self):
+        if self.parameters is not None and self.parameters.autoUpdate and self.key:
+            self._due = time.monotonic() + DEBOUNCE_SECONDS
+        self.on_change()
+
+    # -- segmenting --------------------------------------------------------------------------
+
+    def segment(self):
+        """Segment the chosen segment from its prompts."""
+        self._due = None
+        self.placing.end()
+        problem = self.problem()
+        if problem:
+            return self._say(problem, failed=True)
+        key = self.key
+        node = self.parameters.segmentation
+        kept = self._keep_corrections(key)
+        asked, problems = prompts.read(self.volume, node, key[1])
+        limits = prompts.ends(node, key[1])
+        if limits:
+            asked["blocks"].append({"block": geometry.range_block(self.volume, *limits)})
+        if problems:
+            return self._say("; ".join(problems) + ".", failed=True)
+        if not self.parameters.window:
+            self.copy_window()
+        work = self._work()
+        work.name = "/".join(key)
+        work.prompts = asked
+        work.masks = corrections.masks(node, key[1], self.volume)
+        work.whole = not self._is_as_written(key)
+        state = prompts.snapshot(node, key[1])
+        volume_id = self.volume.GetID()
+        try:
+            self.engine.segment(
+                work, lambda kind, value: self._finish(key, volume_id, state, kind, value)
+            )
+        except EngineError as error:
+            return self._say(str(error), failed=True)
+        self._say(kept)
+
+    def cancel(self):
+        """Stop what runs; the segment stays as it was."""
+        self._due = None
+        self.engine.cancel()
+        self.on_change()
+
+    def poll(self):
+        """Let things go on; called by a timer some twenty times a second."""
+        state = self.engine.state, self.engine.progress
+        self.engine.poll()
+        self.placing.poll()
+        if self._due is not None and time.monotonic() > self._due:
+            if self.engine.busy:
+                self.engine.cancel()  # what was asked before is out of date
+            else:
+                self.segment()
+        if state != (self.engine.state, self.engine.progress):
+            self.on_change()
+
+    def _work(self):
+        options = {"plane": self.parameters.plane or "auto"}
+        options["window"] = self.parameters.window or "auto"
+        return Work(self._volume_data(), self.parameters.model or "compact", options)
+
+    def _volume_data(self):
+        """The volume's voxels; the same object as long as nothing about them has changed."""
+        volume = self.volume
+        image = volume.GetImageData()
+        now = image.GetMTime(), geometry.lps_from_kji(volume).tobytes()
+        known = self._volumes.get(volume.GetID())
+        if known is None or known[0] != now:
+            data = VolumeData(slicer.util.arrayFromVolume(volume), geometry.lps_from_kji(volume))
+            known = self._volumes[volume.GetID()] = (now, data)
+        return known[1]
+
+    def _finish(self, key, volume_id, state, kind, value):
+        if kind == "cancelled":
+            self._say("Cancelled; the segment is as it was.")
+        elif kind == "failed":
+            self._say(wording.sentence(str(value)), failed=True)
+        else:
+            self._take(key, volume_id, state, value)
+
+    def _take(self, key, volume_id, state, result):
+        node, volume = (slicer.mrmlScene.GetNodeByID(i) for i in (key[0], volume_id))
+        if volume is None or not segmentation.exists(node, key[1]):
+            return self._say(
+                "The volume or the segment was removed meanwhile; the result is dropped.", True
+            )
+        if result.run.get("error"):
+            return self._say(wording.sentence(result.run["error"]), failed=True)
+        started = time.perf_counter()
+        self._write(key, node, volume, state, result)
+        self.write_seconds = time.perf_counter() - started
+        self.runs[key] = result.run
+        segmentation.refresh_surface(node, key[1])
+        self._say(wording.summary(result))
+
+    def _write(self, key, node, volume, state, result):
+        """Write what changed, and remember it for undo."""
+        block = result.block
+        if result.replace:
+            own, _ = segmentation.read(node, key[1], volume)
+            block = geometry.union(own, result.block)
+        step = history.Step(*key, volume.GetID(), self._settled.get(key, prompts.EMPTY), state)
+        if block is not None:
+            before = segmentation.on_block(node, key[1], volume, block)
+            after = before.copy()
+            after[...] = False if result.replace else before
+            if result.block is not None:
+                voxels = result.voxels != 0
+                if self.parameters.overlap == segmentation.OTHERS_KEEP:
+                    voxels &= ~segmentation.others(node, key[1], volume, result.block)
+                after[geometry.inside(result.block, block)] = voxels
+            segmentation.write(node, key[1], volume, block, after)
+            step.block, step.before, step.after = block, *map(history.Packed, (before, after))
+        self.history.add(step)
+        self._settled[key] = state
+        self._written[key] = segmentation.read(node, key[1], volume)
+
+    def _keep_corrections(self, key):
+        """Slices that were changed by hand since the last run are right; says so."""
+        written = self._written.get(key)
+        if written is None:
+            return ""
+        node, axis = self.parameters.segmentation, self.axis
+        current = segmentation.read(node, key[1], self.volume)
+        found = corrections.find(written, current, axis)
+        if found.painted:
+            known_axis, indices = prompts.right_slices(node, key[1])
+            indices = indices if known_axis == axis else []
+            prompts.set_right_slices(node, key[1], axis, [*indices, *found.painted])
+        if found.cut:
+            prompts.set_ends(node, key[1], axis, found.first, found.last + 1)
+        return wording.kept(found)
+
+    def _is_as_written(self, key):
+        written = self._written.get(key)
+        if written is None:
+            return False
+        block, mask = segmentation.read(self.parameters.segmentation, key[1], self.volume)
+        return block == written[0] and (block is None or (mask == written[1]).all())
+
+    # -- undo --------------------------------------------------------------------------------
+
+    @property
+    def can_undo(self):
+        """Whether there is something to take back."""
+        return not self.engine.busy and (bool(self.history.past) or self._prompts_changed())
+
+    @property
+    def can_redo(self):
+        """Whether something was taken back."""
+        return not self.engine.busy and bool(self.history.future)
+
+    def _prompts_changed(self):
+        if self.key is None:
+            return False
+        now = prompts.snapshot(self.parameters.segmentation, self.key[1])
+        return not prompts.same(now, self._settled.get(self.key, prompts.EMPTY))
+
+    def undo(self):
+        """Take back prompts not segmented yet, else the last segmentation and its prompts."""
+        if not self.can_undo:
+            return
+        if self._prompts_changed():
+            now = prompts.snapshot(self.parameters.segmentation, self.key[1])
+            before = self._settled.get(self.key, prompts.EMPTY)
+            self.history.past.append(history.Step(*self.key, self.volume.GetID(), before, now))
+        self._go(backwards=True)
+
+    def redo(self):
+        """Do again what `undo` took back."""
+        if self.can_redo:
+            self._go(backwards=False)
+
+    def _go(self, backwards):
+        source, target = self.history.past, self.history.future
+        if not backwards:
+            source, target = target, source
+        step = source.pop()
+        key = step.segmentation_id, step.segment_id
+        node, volume = (slicer.mrmlScene.GetNodeByID(i) for i in (key[0], step.volume_id))
+        if volume is None or not segmentation.exists(node, key[1]):
+            return self._say("That segment is gone; there is nothing to bring back.", failed=True)
+        if history.changed_since(step, node, volume, backwards):
+            source.append(step)
+            return self._say(
+                "The segment was changed by hand since: undo that in the Segment Editor first.",
+                failed=True,
+            )
+        history.apply(step, node, volume, backwards)
+        target.append(step)
+        self._settled[key] = step.prompts_before if backwards else step.prompts_after
+        if step.block is not None:
+            self._written.pop(key, None)
+            self.runs.pop(key, None)
+        self.parameters.segmentID = key[1]
+        self.placing.watch()
+        segmentation.refresh_surface(node, key[1])
+        self._say("Undone." if backwards else "Done again.")
+
+    # -- views and window --------------------------------------------------------------------
+
+    def copy_window(self):
+        """Copy the window from the volume's display: what the model sees is what you see."""
+        display = self.volume.GetDisplayNode() if self.volume is not None else None
+        if display is not None and display.GetWindow() > 0:
+            self.parameters.window = f"{display.GetWindow():.6g}/{display.GetLevel():.6g}"
+        self.on_change()
+
+    def jump(self, record):
+        """Show the slice of a line of the quality table, centred on the object."""
+        run = self.runs.get(self.key)
+        if run is None or self.volume is None:
+            return
+        point = geometry.slice_centre(self.volume, run["axis"], record["index"], record["centroid"])
+        for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+            node.JumpSliceByCentering(*point)
+
+    # -- the scene ---------------------------------------------------------------------------
+
+    def reset(self):
+        """The scene was closed: nothing of it is known any more."""
+        self._due = None
+        if self.engine.busy:
+            self.engine.cancel()
+        self.placing.end()
+        for kept in (self.runs, self._written, self._settled, self._volumes):
+            kept.clear()
+        self.history.clear()
+        self._say("")
+
+    def adopt(self):
+        """The scene was loaded: its prompts are ours, and where undo starts from."""
+        self.placing.watch()
+        for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
+            for segment_id in node.GetSegmentation().GetSegmentIDs():
+                key = node.GetID(), segment_id
+                self._settled.setdefault(key, prompts.snapshot(node, segment_id))
+        self.on_change()
+
+    def close(self):
+        """End the worker and let go of the scene."""
+        self.placing.release()
+        self.engine.stop()
+
+    def _say(self, message, failed=False):
+        self.message, self.failed = message, failed
+        self.on_change()

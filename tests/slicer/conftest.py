@@ -1,0 +1,128 @@
+"""The module on real MRML (slicer-core), driving the real worker.
+
+The worker runs in the Python named by SAMMED_PYTHON, which has sammed; this one has slicer-core.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import time
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MODULE = ROOT / "slicer_module" / "SAMMed"
+SAMMED_PYTHON = os.environ.get("SAMMED_PYTHON", sys.executable)
+HAS_SLICER = importlib.util.find_spec("slicer") is not None
+
+sys.path[:0] = [str(MODULE), str(Path(__file__).parent)]
+
+OBLIQUE_RAS = np.array(
+    [
+        [-0.78, 0.10, 0.15, 21.0],
+        [-0.11, -0.89, 0.20, 35.0],
+        [0.03, -0.05, 2.48, -40.0],
+        [0.0, 0.0, 0.0, 1.0],
+    ]
+)
+
+
+def orthogonal(matrix, spacing):
+    """The nearest matrix with orthogonal columns of that spacing."""
+    u, _, v = np.linalg.svd(matrix[:3, :3])
+    return np.vstack([np.column_stack([(u @ v) * spacing, matrix[:3, 3]]), [0, 0, 0, 1]])
+
+
+def phantom(shape=(24, 72, 84)):
+    """(voxels (k, j, i) int16, organ): an ellipsoid off the centre in every direction, in noise."""
+    k, j, i = np.ogrid[: shape[0], : shape[1], : shape[2]]
+    organ = ((k - 11) / 7.5) ** 2 + ((j - 28) / 15.0) ** 2 + ((i - 52) / 19.0) ** 2 <= 1
+    noise = np.random.default_rng(11).normal(0, 6, shape)
+    return (np.where(organ, 110, 30) + noise).astype(np.int16), organ
+
+
+def dice(a, b):
+    """Overlap of two masks."""
+    return 2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b))
+
+
+@pytest.fixture(scope="session")
+def application():
+    """The stand-in for the running application; one for all tests."""
+    from standin import scene
+
+    return scene.start()
+
+
+@pytest.fixture
+def scene(application):
+    """An empty scene."""
+    import slicer
+    from standin import scene as standin
+
+    slicer.mrmlScene.Clear(1)
+    standin.fill(slicer.mrmlScene)
+    return slicer.mrmlScene
+
+
+@pytest.fixture
+def volume(scene):
+    """The phantom, oblique, under a parent transform that turns and moves it."""
+    import slicer
+    import vtk
+
+    voxels, _ = phantom()
+    node = slicer.util.addVolumeFromArray(voxels, orthogonal(OBLIQUE_RAS, (0.8, 0.9, 2.5)))
+    node.SetName("phantom")
+    node.CreateDefaultDisplayNodes()
+    node.GetDisplayNode().AutoWindowLevelOff()
+    node.GetDisplayNode().SetWindowLevel(160, 70)
+    turn = vtk.vtkTransform()
+    turn.RotateWXYZ(20, 0.3, 0.5, 0.8)
+    turn.Translate(12, -7, 31)
+    parent = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "patient")
+    parent.SetMatrixTransformToParent(turn.GetMatrix())
+    node.SetAndObserveTransformNodeID(parent.GetID())
+    return node
+
+
+@pytest.fixture
+def parameters(volume):
+    """What the module's parameter node holds."""
+    return types.SimpleNamespace(
+        volume=volume,
+        segmentation=None,
+        segmentID="",
+        plane="auto",
+        window="",
+        model="two_class",
+        overlap="allow",
+        autoUpdate=False,
+    )
+
+
+@pytest.fixture
+def workflow(parameters):
+    """The module's workflow with the real worker."""
+    from SAMMedLib.dependencies import launcher
+    from SAMMedLib.workflow import Workflow
+
+    made = Workflow(lambda: launcher(SAMMED_PYTHON))
+    made.parameters = parameters
+    yield made
+    made.close()
+
+
+def run(workflow, seconds=60):
+    """Poll until the engine rests; returns how long it took."""
+    started = time.monotonic()
+    while workflow.engine.busy:
+        workflow.poll()
+        time.sleep(0.005)
+        assert time.monotonic() - started < seconds, "the engine did not finish"
+    return time.monotonic() - started
