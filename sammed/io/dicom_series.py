@@ -14,7 +14,7 @@ from sammed.io.dicom_geometry import arrange
 from sammed.io.dicom_module import syntax_name
 from sammed.io.dicom_planes import planes_of
 from sammed.io.dicom_stacks import Sameness, Stack, split
-from sammed.volume import make_grid
+from sammed.volume import HeaderWindow, make_grid
 
 MAX_LISTED = 12
 
@@ -116,6 +116,8 @@ class SeriesInfo:
         Codes of the same three axes, e.g. ``"LPS"``.
     syntaxes
         Names of the transfer syntaxes.
+    windows
+        That the headers propose for display.
     usable
         Whether `sammed.io.dicom.read` can read it, perhaps with a frame or allowed gaps.
     verdict
@@ -139,6 +141,7 @@ class SeriesInfo:
     size: tuple[int, int, int] | None = None
     spacing: tuple[float, float, float] | None = None
     orientation: str = ""
+    windows: tuple[HeaderWindow, ...] = ()
     notes: tuple[str, ...] = ()
     identifiers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -210,6 +213,7 @@ def _geometry(stacks: tuple[Stack, ...]) -> dict[str, object]:
         "size": (i, j, k),
         "spacing": (si, sj, sk),
         "orientation": geometry.axis_codes(grid.affine)[::-1],
+        "windows": first.planes[len(first.planes) // 2].windows,
         "notes": first.notes + arrangement.notes,
     }
 

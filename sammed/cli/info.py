@@ -1,0 +1,180 @@
+"""``sammed info``: what a file, folder or archive holds, without segmenting anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sammed.cli.console import put, set_verbosity
+
+if TYPE_CHECKING:
+    from sammed.io.dicom import Survey
+    from sammed.io.dicom_series import SeriesInfo
+    from sammed.volume import Volume
+
+MAX_FRAMES_SHOWN = 12
+
+
+def info(
+    image: Annotated[
+        Path, typer.Argument(help="An image, or a DICOM folder, zip, tar or DICOMDIR.")
+    ],
+    frame: Annotated[
+        int | None, typer.Option("--frame", min=0, help="Which volume of a 4D file, from 0.")
+    ] = None,
+    phi: Annotated[
+        bool, typer.Option("--phi", help="Show patient-level identifiers of DICOM files.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+) -> None:
+    """Say what a file or folder holds: series, size, spacing, orientation, and if it is usable.
+
+    Patient-level identifiers (name, ID, birth date, study date, ...) are shown with --phi only.
+
+    Examples
+    --------
+      sammed info ct.nii.gz
+
+      sammed info dicom_folder --json
+
+      sammed info export.zip --phi
+    """
+    set_verbosity(quiet=False, verbose=False)
+    from sammed import io
+
+    if io.input_format(image) == "dicom":
+        from sammed.io.dicom import survey
+
+        found = survey(image)
+        if as_json:
+            put(_survey_document(image, found, phi))
+        else:
+            _print_survey(found, phi)
+        return
+    document = _volume_document(image, io.input_format(image), io.read(image, frame=frame))
+    if as_json:
+        put(document)
+    else:
+        _print_pairs(document)
+
+
+def _survey_document(path: Path, found: Survey, phi: bool) -> dict[str, Any]:
+    return {
+        "path": str(path),
+        "format": "dicom",
+        "series": [_series_document(series, phi) for series in found.series],
+        "other_files": found.stray,
+        "notes": list(found.notes),
+    }
+
+
+def _series_document(series: SeriesInfo, phi: bool) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "number": series.number,
+        "uid": series.uid,
+        "modality": series.modality,
+        "description": series.description,
+        "series_number": series.series_number,
+        "images": series.images,
+        "transfer_syntaxes": list(series.syntaxes),
+        "size": series.size,
+        "spacing_mm": series.spacing,
+        "orientation": series.orientation or None,
+        "frames": list(series.frames),
+        "windows": [{"name": w.name, "level": w.level, "width": w.width} for w in series.windows],
+        "usable": series.usable,
+        "verdict": series.verdict,
+        "notes": list(series.notes),
+    }
+    if phi:
+        document["identifiers"] = dict(series.identifiers)
+    return document
+
+
+def _print_survey(found: Survey, phi: bool) -> None:
+    header = ("series", "modality", "description", "size", "spacing mm", "axes", "files", "verdict")
+    rows = [_row(series) for series in found.series]
+    _print_table([header, *rows])
+    for series in found.series:
+        typer.echo("")
+        typer.echo(f"series {series.number}: {series.uid or 'no UID'}")
+        for line in _details(series, phi):
+            typer.echo(f"  {line}")
+    for note in found.notes:
+        typer.echo(f"note: {note}", err=True)
+    if found.stray:
+        typer.echo(f"{found.stray:,} other files are not DICOM.", err=True)
+
+
+def _row(series: SeriesInfo) -> tuple[str, ...]:
+    return (
+        str(series.number),
+        series.modality or "-",
+        series.description or "-",
+        _times(series.size) if series.size else "-",
+        _times(series.spacing) if series.spacing else "-",
+        series.orientation or "-",
+        str(series.images),
+        "usable" if series.usable else "not usable",
+    )
+
+
+def _details(series: SeriesInfo, phi: bool) -> Iterable[str]:
+    yield f"transfer syntax: {', '.join(series.syntaxes)}"
+    if series.verdict != "usable":
+        yield series.verdict
+    for n, label in enumerate(series.frames[:MAX_FRAMES_SHOWN]):
+        yield f"--frame {n}: {label}"
+    if len(series.frames) > MAX_FRAMES_SHOWN:
+        yield f"... up to --frame {len(series.frames) - 1}: {series.frames[-1]}"
+    for window in series.windows:
+        yield f"window: {window.width:g}/{window.level:g} {window.name}".rstrip()
+    for note in series.notes:
+        yield f"note: {note}"
+    if phi:
+        for keyword, text in series.identifiers.items():
+            yield f"{keyword}: {text}"
+
+
+def _volume_document(path: Path, kind: str, volume: Volume) -> dict[str, Any]:
+    from sammed import geometry
+
+    k, j, i = volume.grid.shape
+    spacing = geometry.spacing(volume.grid.affine)
+    return {
+        "path": str(path),
+        "format": kind,
+        "size": (i, j, k),
+        "spacing_mm": spacing[::-1],
+        "orientation": geometry.axis_codes(volume.grid.affine)[::-1],
+        "modality": volume.modality or None,
+        "colour": volume.is_colour,
+        "voxel_type": str(volume.voxels.dtype),
+        "lowest": volume.voxels.min().item(),
+        "highest": volume.voxels.max().item(),
+        "notes": list(volume.notes),
+    }
+
+
+def _print_pairs(document: dict[str, Any]) -> None:
+    width = max(map(len, document))
+    for name, found in document.items():
+        if found is None or found == []:
+            continue
+        shown = _times(found) if isinstance(found, tuple) else found
+        shown = "; ".join(found) if isinstance(found, list) else shown
+        typer.echo(f"{name:<{width}}  {shown}")
+
+
+def _times(values: Sequence[float]) -> str:
+    return " x ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in values)
+
+
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        typer.echo("  ".join(cells).rstrip())
