@@ -142,7 +142,9 @@ def corrective_click(
         are equal.
     """
     best: tuple[int, bool, NDArray[np.integer], int] | None = None
-    for wrong, positive in ((reference & ~prediction, True), (prediction & ~reference, False)):
+    around = _with_margin(Box3D.from_mask(prediction ^ reference), reference.shape)
+    seen, true = prediction[around.slices], reference[around.slices]
+    for wrong, positive in ((true & ~seen, True), (seen & ~true, False)):
         labelled, count = ndimage.label(wrong, structure=_TOUCHING_3D)
         if not count:
             continue
@@ -153,7 +155,14 @@ def corrective_click(
     if best is None:
         return None
     _, positive, labelled, value = best
-    return PointPrompt(centre(labelled == value, spacing), positive)
+    z, y, x = centre(labelled == value, spacing)
+    return PointPrompt((z + around.z0, y + around.y0, x + around.x0), positive)
+
+
+def _with_margin(box: Box3D, shape: tuple[int, ...]) -> Box3D:
+    """One voxel more on each side, within the volume."""
+    low, high = (v - 1 for v in box.low), (v + 1 for v in box.high)
+    return Box3D(*low, *high).clip((shape[0], shape[1], shape[2]))
 
 
 def centre(mask: Bool3, spacing: tuple[float, float, float]) -> Shape3:

@@ -1,0 +1,198 @@
+"""The protocols: which prompts are simulated, and what is varied.
+
+A  a box on every slice and component, jittered (SAM.MD, Roy et al. 2023, arXiv:2304.05396)
+B  one 3D box (the CVPR 2024 challenge "Segment Anything in Medical Images on Laptop")
+B2 one 2D box on the largest slice, no z-range
+C  as B, then corrective clicks (the CVPR 2025 interactive challenge)
+D  as B, on disturbed images
+P  points only, on every slice (SAM.MD)
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sammed import simulation
+from sammed.errors import InputError
+from sammed.models.base import ModelSpec
+from sammed.prompts import ObjectPrompts
+
+Protocol = Literal["A", "B", "B2", "C", "D", "P"]
+PROTOCOLS: tuple[str, ...] = get_args(Protocol)
+
+JITTERS = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5)
+"""Ladder of protocol A, as fractions of the box's extent."""
+
+CLICKS = 5
+"""Corrective clicks of protocol C."""
+
+POINTS = (1, 3, 10)
+"""Points on each slice of protocol P."""
+
+HEADLINE_JITTER = 0.05
+"""The rung of protocol A that stands for it where there is room for one number."""
+
+DISTORTIONS = (
+    "none",
+    "axes 1",
+    "axes 2",
+    "axes 3",
+    "slices x2",
+    "slices x3",
+    "window +10%",
+    "window -10%",
+    "noise 5%",
+)
+"""What protocol D does to the image; see `sammed.evaluation.distortion`."""
+
+TITLES = {
+    "A": "A box on every slice and component",
+    "B": "One 3D box",
+    "B2": "One 2D box on the largest slice",
+    "C": "One 3D box, then corrective clicks",
+    "D": "One 3D box on disturbed images",
+    "P": "Points on every slice",
+}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One way of prompting all objects.
+
+    Attributes
+    ----------
+    protocol
+        One of `PROTOCOLS`.
+    seed
+        Of everything random in it.
+    jitter
+        Fraction of the box's extent by which its sides move.
+    points
+        On each slice (P).
+    clicks
+        Corrective clicks after the start (C).
+    distortion
+        What is done to the image (D).
+    """
+
+    protocol: str
+    seed: int = 0
+    jitter: float = 0.0
+    points: int = 0
+    clicks: int = 0
+    distortion: str = ""
+
+    @property
+    def variant(self) -> str:
+        """What tells it from others of its protocol, without the seed; ``""`` if nothing does."""
+        if self.protocol == "A":
+            return f"jitter {self.jitter:g}"
+        if self.protocol == "P":
+            return f"points {self.points}"
+        return self.distortion
+
+    def generator(self, *where: str) -> np.random.Generator:
+        """Random numbers that depend on the seed, the variant and the object alone."""
+        words = [zlib.crc32(w.encode()) for w in (self.protocol, self.variant, *where)]
+        return np.random.default_rng([self.seed, *words])
+
+
+def parse_protocols(text: str) -> list[str]:
+    """Protocols of a list such as ``"A,B2"``, in order, each once.
+
+    Raises
+    ------
+    InputError
+        If one is unknown.
+    """
+    wanted = list(dict.fromkeys(p.strip().upper() for p in text.split(",") if p.strip()))
+    unknown = [p for p in wanted if p not in PROTOCOLS]
+    if unknown or not wanted:
+        raise InputError(
+            f"unknown protocol {', '.join(unknown) or text!r}; expected {', '.join(PROTOCOLS)}"
+        )
+    return wanted
+
+
+def conditions(
+    protocol: str,
+    spec: ModelSpec,
+    seeds: tuple[int, ...] = (0,),
+    jitters: tuple[float, ...] = JITTERS,
+) -> list[Condition]:
+    """All conditions of a protocol; what is not random is done with the first seed only.
+
+    Parameters
+    ----------
+    protocol
+        One of `PROTOCOLS`.
+    spec
+        A model that takes no points is started under C, and not clicked on.
+    seeds
+        For jitter, points and noise.
+    jitters
+        Ladder of protocol A.
+    """
+    if protocol == "A":
+        return [Condition("A", s, jitter=j) for j in jitters for s in (seeds if j else seeds[:1])]
+    if protocol == "P":
+        return [Condition("P", s, points=n) for n in POINTS for s in seeds]
+    if protocol == "C":
+        return [Condition("C", seeds[0], clicks=CLICKS if "points" in spec.prompts else 0)]
+    if protocol == "D":
+        return [
+            Condition("D", s, distortion=d)
+            for d in DISTORTIONS
+            for s in (seeds if d.startswith("noise") else seeds[:1])
+        ]
+    return [Condition(protocol, seeds[0])]
+
+
+def headline(protocol: str, all_conditions: list[Condition]) -> Condition:
+    """The condition that stands for its protocol in pictures and in the table by area."""
+    if protocol == "A":
+        return min(all_conditions, key=lambda c: (abs(c.jitter - HEADLINE_JITTER), c.seed))
+    if protocol == "P":
+        return max(all_conditions, key=lambda c: (c.points, -c.seed))
+    return all_conditions[0]
+
+
+def start_prompts(
+    condition: Condition, name: str, mask: NDArray[np.bool_], axis: int, rng: np.random.Generator
+) -> ObjectPrompts:
+    """Prompts with which an object is started.
+
+    Parameters
+    ----------
+    condition
+        The protocol and its variant.
+    name
+        Of the object.
+    mask : (z, y, x) bool
+        The label from which the prompts are simulated, not empty.
+    axis
+        Canonical axis across which slices lie.
+    rng
+        See `Condition.generator`.
+    """
+    if condition.protocol == "A":
+        boxes = simulation.slice_boxes(mask, axis, condition.jitter, rng)
+        return ObjectPrompts(name, boxes=boxes, propagate="off")
+    if condition.protocol == "B2":
+        return ObjectPrompts(name, boxes=(simulation.largest_slice_box(mask, axis),))
+    if condition.protocol == "P":
+        points = simulation.slice_points(mask, axis, condition.points, rng)
+        return ObjectPrompts(name, points=points, propagate="off")
+    return ObjectPrompts(name, blocks=(simulation.block(mask),))
+
+
+def unsuited(protocol: str, spec: ModelSpec) -> str:
+    """Why a model cannot take part in a protocol, or ``""``."""
+    if protocol == "P" and "points" not in spec.prompts:
+        return f"{spec.name} takes boxes only, so it has no part in points-only prompting"
+    return ""
