@@ -93,11 +93,12 @@ def resolve_window(spec: str, volume: Volume, region: NDArray[np.generic] | None
     Raises
     ------
     WindowError
-        If the text cannot be read, or the window would be empty.
+        If the text cannot be read, the window would be empty, or a voxel is no finite number.
     """
     spec = spec.strip().lower()
     if volume.is_colour:
         return COLOUR_WINDOW
+    _check_finite(volume)
     if spec == "auto":
         return _auto(volume, region)
     if spec in PRESETS:
@@ -147,6 +148,14 @@ def foreground(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return above if repeated >= 0.01 and len(above) else values
 
 
+def _check_finite(volume: Volume) -> None:
+    if volume.voxels.dtype.kind == "f" and not all(np.isfinite(p).all() for p in volume.voxels):
+        raise WindowError(
+            "the volume holds voxels that are NaN or infinite; replace them by a number "
+            "(sammed.read does so for files)"
+        )
+
+
 def _auto(volume: Volume, region: NDArray[np.generic] | None) -> Window:
     if not looks_like_ct(volume):
         return _percentiles(volume, *FOREGROUND_PERCENTILES)
@@ -172,7 +181,7 @@ def _percentiles(volume: Volume, low: float, high: float) -> Window:
     values = foreground(sample(volume.voxels))
     bottom, top = (float(v) for v in np.percentile(values, (low, high)))
     if top <= bottom:  # one value nearly everywhere: whatever differs must still show
-        bottom, top = float(values.min()), float(values.max())
+        bottom, top = float(volume.voxels.min()), float(volume.voxels.max())
     if top <= bottom:
         raise WindowError(
             f"the image is constant: every voxel is {bottom:g}, so there is nothing to see"
