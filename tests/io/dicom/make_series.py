@@ -81,7 +81,14 @@ def write(ds: Dataset, path: Path, syntax: UID = ExplicitVRLittleEndian) -> Path
     meta.MediaStorageSOPInstanceUID = ds.get("SOPInstanceUID", generate_uid())
     meta.TransferSyntaxUID = syntax
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = FileDataset(str(path), ds, file_meta=meta, preamble=b"\0" * 128)
+    file = FileDataset(
+        str(path),
+        ds,
+        preamble=b"\0" * 128,
+        file_meta=meta,
+        is_implicit_VR=syntax.is_implicit_VR,
+        is_little_endian=syntax.is_little_endian,
+    )
     file.save_as(path, enforce_file_format=True)
     return path
 
