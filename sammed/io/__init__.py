@@ -19,6 +19,7 @@ __all__ = [
     "atomic_output",
     "atomic_text",
     "check_output",
+    "holds_labels",
     "input_format",
     "output_format",
     "read",
@@ -87,7 +88,7 @@ def read(
         return volume
     if series is not None:
         raise InputError(f"{path} is no DICOM, so it has no series {series!r}; leave out --series")
-    module = "itk" if kind == "seg.nrrd" else kind
+    module = "seg_nrrd" if kind == "seg.nrrd" else kind
     volume = import_module(f"sammed.io.{module}").read(path, frame=frame)
     return volume
 
@@ -122,12 +123,32 @@ def read_labels(
     kind = input_format(path)
     if kind == "dicom":
         labels = _read_dicom_labels(Path(path), like)
+    elif kind == "seg.nrrd":
+        labels = import_module("sammed.io.seg_nrrd").read_labels(path, like)
     else:
-        module = "seg_nrrd" if kind == "seg.nrrd" else kind
-        labels = import_module(f"sammed.io.{module}").read_labels(path)
+        labels = import_module(f"sammed.io.{kind}").read_labels(path)
     if like is not None:
         labels = labels.on_grid_of(like, str(path))
     return _named(labels, names)
+
+
+def holds_labels(path: PathLike) -> bool:
+    """Whether a file says by itself that it is a label map, not an image.
+
+    True for ``.seg.nrrd``, DICOM SEG, RTSTRUCT, and NIfTI with the intent of labels.
+
+    Raises
+    ------
+    InputError
+        As `read`, for files that are missing, empty or of an unknown kind.
+    """
+    kind = input_format(path)
+    if kind == "dicom":
+        return _dicom_modality(Path(path)) in ("SEG", "RTSTRUCT")
+    if kind == "nifti":
+        says_labels: bool = import_module("sammed.io.nifti").says_labels(path)
+        return says_labels
+    return kind == "seg.nrrd"
 
 
 def write_labels(

@@ -70,9 +70,42 @@ def read(path: PathLike, *, frame: int | None = None) -> Volume:
         components, index = _choose(reader, frame, path, notes)
         image = reader.Execute()
         array = _array(image, components, index, path, notes)
-    grid = _grid(image, array, path)
+    grid = _grid(image, array)
     values = array if array.ndim == 4 else real_values(array, 1.0, 0.0, path, notes)
     return Volume.from_file_array(values, grid, source=path, notes=tuple(notes.texts))
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An image as a file has it: (k, j, i, component) voxels, their grid and header fields."""
+
+    array: NDArray[np.generic]
+    grid: FileGrid
+    fields: dict[str, str]
+
+
+def read_stored(path: Path, notes: Notes) -> Stored:
+    """Read a 3D image with all its components and header fields.
+
+    Raises
+    ------
+    UnreadableFileError, UnsupportedFormatError, OrientationError
+        As `read`.
+    """
+    with _itk_speaks_to(notes, path):
+        reader = _opened(path)
+        if len(reader.GetSize()) > 3:
+            raise UnsupportedFormatError(
+                f"{path} has {len(reader.GetSize())} dimensions; expected 3"
+            )
+        image = reader.Execute()
+        array = sitk.GetArrayFromImage(image)
+        fields = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
+    if image.GetDimension() == 2:
+        array = array[np.newaxis]
+    if image.GetNumberOfComponentsPerPixel() == 1:
+        array = array[..., np.newaxis]
+    return Stored(array, _grid(image, array), fields)
 
 
 def read_labels(path: PathLike) -> LabelVolume:
@@ -116,6 +149,7 @@ def write_array(
     *,
     force: bool = False,
     metadata: dict[str, str] | None = None,
+    dimensions: int | None = None,
 ) -> None:
     """Write an array in the file's order.
 
@@ -131,13 +165,15 @@ def write_array(
         Whether existing files may be replaced.
     metadata
         Header fields, for formats that keep them.
+    dimensions
+        2 or 3; by default as the file that the grid came from.
 
     Raises
     ------
     OutputError
         If it cannot be written.
     """
-    image = _image(array, grid)
+    image = _image(array, grid, dimensions)
     for key, value in (metadata or {}).items():
         image.SetMetaData(key, value)
     with atomic_output(path, force=force) as temporary, stderr_into([]):
@@ -275,7 +311,7 @@ def _array(
     return array[..., :3]
 
 
-def _grid(image: Any, array: NDArray[np.generic], path: Path) -> FileGrid:
+def _grid(image: Any, array: NDArray[np.generic]) -> FileGrid:
     native = ItkGrid(
         image.GetSpacing(), image.GetOrigin(), image.GetDirection(), image.GetDimension()
     )
@@ -292,8 +328,10 @@ def _affine(native: ItkGrid) -> Affine:
     return np.asarray(ijk[:, [2, 1, 0, 3]])
 
 
-def _image(array: NDArray[np.generic], grid: FileGrid) -> Any:
-    native = grid.native if isinstance(grid.native, ItkGrid) else _native(grid.affine)
+def _image(array: NDArray[np.generic], grid: FileGrid, dimensions: int | None) -> Any:
+    native = grid.native
+    if not isinstance(native, ItkGrid) or native.dimensions != (dimensions or native.dimensions):
+        native = _native(grid.affine)
     if native.dimensions == 2 and grid.shape[0] == 1:
         array = array[0]
     image = sitk.GetImageFromArray(array, isVector=array.ndim == native.dimensions + 1)

@@ -28,6 +28,9 @@ IMAGE_STRATEGY = zlib.Z_DEFAULT_STRATEGY
 LABEL_STRATEGY = zlib.Z_RLE
 """Run lengths suit label maps: at level 1's speed they come out nearly as small as at level 9."""
 
+INTENT_LABEL = 1002
+"""NIfTI's code for a label map."""
+
 _LARGEST_NIFTI1_EXTENT = 32767
 
 
@@ -82,6 +85,18 @@ def read_labels(path: PathLike) -> LabelVolume:
     return labels_from_volume(volume, names, colours)
 
 
+def says_labels(path: PathLike) -> bool:
+    """Whether the header's intent is that of a label map.
+
+    Raises
+    ------
+    UnreadableFileError, UnsupportedFormatError
+        As `read`.
+    """
+    header, _ = _read_header(Path(path), Notes(path))
+    return int(header["intent_code"]) == INTENT_LABEL
+
+
 def write_volume(volume: Volume, path: PathLike, *, force: bool = False) -> None:
     """Write an image on the grid of its file.
 
@@ -109,7 +124,7 @@ def write_labels(labels: LabelVolume, path: PathLike, *, force: bool = False) ->
     """
     array = labels.file_array()
     header = _header_for(labels.grid, array)
-    header["intent_code"] = 1002  # NIFTI_INTENT_LABEL
+    header["intent_code"] = INTENT_LABEL
     header["descrip"] = b"sammed label map"
     header.extensions.append(nifti_labels.build(labels.names, labels.colours))
     _write(header, array, path, force, LABEL_STRATEGY)

@@ -11,7 +11,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -99,13 +99,38 @@ def atomic_output(path: PathLike, *, force: bool = False) -> Iterator[Path]:
     >>> (folder / "note.txt").read_text()
     'whole'
     """
-    target = Path(os.path.realpath(check_output(path, force)))
-    folder = _temporary_folder(target)
+    with atomic_outputs([path], force=force) as (temporary,):
+        yield temporary
+
+
+@contextmanager
+def atomic_outputs(paths: Sequence[PathLike], *, force: bool = False) -> Iterator[list[Path]]:
+    """Paths to write to, all of one folder, which appear together; see `atomic_output`.
+
+    Parameters
+    ----------
+    paths
+        The files to be written, at least one.
+    force
+        Whether existing files may be replaced.
+
+    Yields
+    ------
+    list of Path
+        Where to write each.
+
+    Raises
+    ------
+    OutputError
+        As `atomic_output`.
+    """
+    targets = [Path(os.path.realpath(check_output(path, force))) for path in paths]
+    folder = _temporary_folder(targets[0])
     try:
-        yield folder / target.name
-        _move_into_place(folder, target, force)
+        yield [folder / target.name for target in targets]
+        _move_into_place(folder, targets, force)
     except OSError as error:
-        raise output_error(target, error) from error
+        raise output_error(targets[0], error) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -135,16 +160,18 @@ def _temporary_folder(target: Path) -> Path:
         raise output_error(target, error) from error
 
 
-def _move_into_place(folder: Path, target: Path, force: bool) -> None:
-    """Flush all files of the folder to disk, then rename them; the target itself comes last."""
-    written = sorted(folder.iterdir(), key=lambda file: (file.name == target.name, file.name))
-    if not written or written[-1].name != target.name:
-        raise OutputError(f"cannot write {target}: its writer wrote nothing")
-    for file in written:
-        check_output(target.parent / file.name, force)
-        _flush(file)
-    for file in written:
-        os.replace(file, target.parent / file.name)
+def _move_into_place(folder: Path, targets: Sequence[Path], force: bool) -> None:
+    """Flush all files of the folder to disk, then rename them; the targets come last."""
+    names = [target.name for target in targets]
+    written = sorted(file.name for file in folder.iterdir())
+    if missing := next((target for target in targets if target.name not in written), None):
+        raise OutputError(f"cannot write {missing}: its writer wrote nothing")
+    written.sort(key=lambda name: name in names)
+    for name in written:
+        check_output(targets[0].parent / name, force)
+        _flush(folder / name)
+    for name in written:
+        os.replace(folder / name, targets[0].parent / name)
 
 
 def _flush(file: Path) -> None:

@@ -1,0 +1,108 @@
+"""``sammed convert``: any readable volume or label map to any writable format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sammed.cli.console import put, say, set_verbosity
+
+if TYPE_CHECKING:
+    from sammed.volume import LabelVolume, Volume
+
+
+def convert(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="IN", help="Image or label map: file, or DICOM file, folder or archive."
+        ),
+    ],
+    output: Annotated[
+        list[Path],
+        typer.Option("-o", "--output", help="File to write; its ending chooses the format."),
+    ],
+    labels: Annotated[
+        bool, typer.Option("--labels", help="IN is a label map, though its format does not say so.")
+    ] = False,
+    like: Annotated[
+        Path | None,
+        typer.Option("--like", help="The image that the label map belongs to (RTSTRUCT, DICOM)."),
+    ] = None,
+    output_type: Annotated[
+        str | None,
+        typer.Option(
+            "--output-type", help="Where the ending leaves a choice: dicom-seg or rtstruct."
+        ),
+    ] = None,
+    frame: Annotated[
+        int | None, typer.Option("--frame", help="Which volume of a 4D file, from 0.")
+    ] = None,
+    series: Annotated[
+        str | None, typer.Option("--series", help="DICOM series: number, UID or description.")
+    ] = None,
+    allow_gaps: Annotated[
+        bool, typer.Option("--allow-gaps", help="Resample unevenly spaced DICOM slices.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing outputs.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what was converted on stdout.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Errors only.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")] = False,
+) -> None:
+    """Convert an image or a label map, on its own grid.
+
+    Formats: .nii .nii.gz .nrrd .nhdr .mha .mhd .png .tif for both; .seg.nrrd .dcm .stl .obj .ply
+    for label maps. -o may be repeated.
+
+    Examples
+    --------
+      sammed convert scans/ --series 2 -o ct.nii.gz
+
+      sammed convert organs.nii.gz -o organs.seg.nrrd -o organs.obj
+
+      sammed convert organs.nii.gz --like scans/ -o organs.dcm --output-type rtstruct
+    """
+    set_verbosity(quiet, verbose)
+    from sammed.io.conversion import convert as convert_file
+
+    read = convert_file(
+        source,
+        output,
+        as_labels=labels,
+        like=like,
+        output_type=output_type,
+        frame=frame,
+        series=series,
+        allow_gaps=allow_gaps,
+        force=force,
+    )
+    if as_json:
+        put(_described(read, source, output))
+    elif not quiet:
+        for note in read.notes:
+            say(f"note: {note}")
+        found = _described(read, source, output)
+        sizes = "x".join(str(n) for n in found["shape_ijk"])
+        written = ", ".join(found["outputs"])
+        say(f"{found['kind']} of {sizes} voxels ({found['dtype']}) written to {written}")
+
+
+def _described(read: Volume | LabelVolume, source: Path, output: list[Path]) -> dict[str, Any]:
+    from sammed import geometry
+    from sammed.volume import LabelVolume
+
+    names = read.names if isinstance(read, LabelVolume) else None
+    return {
+        "input": str(source),
+        "kind": "image" if names is None else "label map",
+        "shape_ijk": list(read.grid.shape[::-1]),
+        "spacing_ijk_mm": list(geometry.spacing(read.grid.affine))[::-1],
+        "dtype": str(read.voxels.dtype),
+        "labels": names,
+        "notes": list(read.notes),
+        "outputs": [str(path) for path in output],
+    }

@@ -1,0 +1,89 @@
+"""Any readable image or label map to any writable format, on its own grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sammed import io
+from sammed.errors import InputError
+from sammed.io.formats import VOLUME_TYPES
+from sammed.io.output import PathLike
+from sammed.volume import LabelVolume, Volume
+
+
+def convert(
+    path: PathLike,
+    outputs: Sequence[PathLike],
+    *,
+    as_labels: bool = False,
+    like: PathLike | None = None,
+    output_type: str | None = None,
+    frame: int | None = None,
+    series: str | None = None,
+    allow_gaps: bool = False,
+    force: bool = False,
+) -> Volume | LabelVolume:
+    """Read one file or series and write it in other formats.
+
+    Parameters
+    ----------
+    path
+        As `sammed.io.read` and `sammed.io.read_labels`.
+    outputs
+        Files to write; each ending chooses its format. All are checked before anything is read.
+    as_labels
+        Take the input for a label map: voxels must be whole numbers, names and colours are kept
+        where formats have them. Without it, so is what can be nothing else (``.seg.nrrd``, DICOM
+        SEG, RTSTRUCT, a NIfTI label map), and what goes to a format for labels alone.
+    like
+        The image that a label map belongs to: RTSTRUCT needs it to be read, DICOM SEG and
+        RTSTRUCT to be written.
+    output_type, force
+        As `sammed.io.write_labels`.
+    frame, series, allow_gaps
+        As `sammed.io.read`.
+
+    Returns
+    -------
+    Volume or LabelVolume
+        What was read.
+
+    Raises
+    ------
+    SammedError
+        As `sammed.io.read`, `sammed.io.read_labels` and `sammed.io.write_labels`.
+    """
+    kinds = {io.output_format(output, output_type) for output in outputs}
+    for output in outputs:
+        io.check_output(output, force)
+    if as_labels or kinds - set(VOLUME_TYPES) or io.holds_labels(path):
+        labels = _labels(path, like, frame, series, allow_gaps)
+        for output in outputs:
+            io.write_labels(labels, output, force=force, output_type=output_type)
+        return labels
+    if like is not None:
+        raise InputError(f"{path} is converted as an image; --like is for label maps: add --labels")
+    volume = io.read(path, frame=frame, series=series, allow_gaps=allow_gaps)
+    for output in outputs:
+        io.write_volume(volume, output, force=force)
+    return volume
+
+
+def _labels(
+    path: PathLike,
+    like: PathLike | None,
+    frame: int | None,
+    series: str | None,
+    allow_gaps: bool,
+) -> LabelVolume:
+    """The label map, on the grid of the image that it belongs to if that is given."""
+    if like is not None:
+        image = io.read(like, frame=frame, series=series, allow_gaps=allow_gaps)
+        return io.read_labels(path, like=image)
+    if frame is None and series is None:
+        return io.read_labels(path)
+    from sammed.io.voxels import labels_from_volume
+
+    volume = io.read(Path(path), frame=frame, series=series, allow_gaps=allow_gaps)
+    return labels_from_volume(volume)
