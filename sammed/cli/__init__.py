@@ -15,7 +15,9 @@ import typer
 from sammed import __version__
 from sammed.cli import cache, models
 from sammed.cli.console import report_error, say
+from sammed.cli.convert import convert
 from sammed.cli.doctor import doctor
+from sammed.cli.info import info
 from sammed.cli.segment import segment
 from sammed.cli.train import train
 from sammed.errors import SammedError
@@ -51,6 +53,8 @@ def _root(
 
 
 app.command()(segment)
+app.command()(info)
+app.command()(convert)
 app.add_typer(models.app, name="models")
 app.add_typer(cache.app, name="cache")
 app.command()(train)
