@@ -1,17 +1,14 @@
 """Reading DICOM Segmentation objects: binary, fractional and label maps, from any writer.
 
-Frames may be few, in any order and overlapping. Where binary segments overlap, the one with the
-higher number wins (writers list a lesion after its organ); of fractional ones the most probable.
-Both are counted in the notes.
+Frames may be few, in any order and overlapping. Where binary segments overlap the smaller one
+wins (a lesion lies in its organ), of fractional ones the more probable; the notes count the voxels.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,14 +20,15 @@ from sammed.errors import (
     GridMismatchError,
     IrregularSpacingError,
     OrientationError,
-    SammedError,
     UnreadableFileError,
     UnsupportedFormatError,
 )
 from sammed.geometry import Affine, Shape3, index_from_world
+from sammed.io.dicom_objects import chosen, label_values, open_object
 from sammed.io.dicom_source import DicomSource
+from sammed.io.overlaps import Structures
 from sammed.io.placement import VOXEL_TOLERANCE, place
-from sammed.volume import FileGrid, LabelVolume, Volume, label_dtype, make_grid
+from sammed.volume import MAX_LABEL, FileGrid, LabelVolume, Volume, label_dtype, make_grid
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -42,11 +40,6 @@ SEG_CLASSES = {"1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"}
 MAX_SLICES = 10_000
 SLICE_TOLERANCE = 0.05
 """How far, in slice distances, a frame may lie from the nearest slice of an even stack."""
-
-_ODD_FILE = (
-    *(AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError),
-    *(EOFError, NotImplementedError, RuntimeError, struct.error),
-)
 
 
 @dataclass(frozen=True)
@@ -68,7 +61,12 @@ class _Stack:
     source: DicomSource | None = None
 
 
-def read(path: str | os.PathLike[str], like: Volume | None = None) -> LabelVolume:
+def read(
+    path: str | os.PathLike[str],
+    like: Volume | None = None,
+    *,
+    only: Collection[str] | None = None,
+) -> LabelVolume:
     """Read a DICOM SEG as a label map.
 
     Parameters
@@ -78,6 +76,8 @@ def read(path: str | os.PathLike[str], like: Volume | None = None) -> LabelVolum
     like
         The image that was segmented. The labels come back on its whole grid; without it on the
         smallest grid that holds all frames.
+    only
+        Names of the segments to read; all by default.
 
     Returns
     -------
@@ -91,51 +91,21 @@ def read(path: str | os.PathLike[str], like: Volume | None = None) -> LabelVolum
         If the file is missing, truncated, or no DICOM.
     UnsupportedFormatError
         If it is no segmentation, or one of a microscopic slide.
+    LabelError
+        If a name in ``only`` does not occur.
     GeometryError
         If the frames do not lie on a regular stack, or not on the grid of ``like``.
     """
     path = Path(path)
-    with _odd_file(path):
-        dataset = _open(path)
+    with open_object(path, SEG_CLASSES, "DICOM SEG") as dataset:
+        if "PixelData" not in dataset:
+            raise UnreadableFileError(f"{path} holds no pixels; is it truncated? Copy it again")
         frames = _frames(dataset)
         stack = _stack(dataset, frames, like)
-        labels = _labels(dataset, frames, stack, path)
+        labels = _labels(dataset, frames, stack, path, only)
     if like is None or stack.source is not None:
         return labels
     return place(labels, like, f"the segmentation {path.name}")
-
-
-def _open(path: Path) -> Dataset:
-    from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
-
-    if not path.is_file():
-        raise UnreadableFileError(f"{path} does not exist or is no file; expected a DICOM SEG")
-    try:
-        dataset = dcmread(path)
-    except InvalidDicomError as error:
-        raise UnreadableFileError(f"{path} is not a DICOM file; expected a DICOM SEG") from error
-    if str(dataset.get("SOPClassUID", "")) not in SEG_CLASSES:
-        kind = getattr(dataset.get("SOPClassUID"), "name", "of an unknown class")
-        raise UnsupportedFormatError(f"{path} is {kind}, expected a DICOM SEG")
-    if "PixelData" not in dataset:
-        raise UnreadableFileError(f"{path} holds no pixels; it may be truncated: copy it again")
-    return dataset
-
-
-@contextmanager
-def _odd_file(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except SammedError:
-        raise
-    except OSError as error:
-        raise UnreadableFileError(f"cannot read {path}: {error.strerror or error}") from error
-    except _ODD_FILE as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise UnreadableFileError(
-            f"{path} is damaged or no valid DICOM SEG ({reason}); export it again"
-        ) from error
 
 
 def _frames(dataset: Dataset) -> list[_Frame]:
@@ -271,37 +241,39 @@ def _stack_as_acquired(
     return _Stack(grid, shape, slices, source)
 
 
-def _labels(dataset: Dataset, frames: list[_Frame], stack: _Stack, path: Path) -> LabelVolume:
-    segments = {int(s.SegmentNumber): s for s in dataset.SegmentSequence}
-    values = _label_values(segments)
+def _labels(
+    dataset: Dataset,
+    frames: list[_Frame],
+    stack: _Stack,
+    path: Path,
+    only: Collection[str] | None,
+) -> LabelVolume:
+    segments = {int(s.SegmentNumber): s for s in dataset.SegmentSequence if int(s.SegmentNumber)}
+    used = {frame.segment for frame in frames} - {0}
+    if not used <= set(segments):
+        raise ValueError(f"segments {sorted(used - set(segments))} are used but not described")
+    names = {number: _name(segment, number) for number, segment in segments.items()}
+    wanted = chosen(names, only, path)
+    values = {n: value for n, value in _label_values(segments).items() if n in wanted}
     if dataset.SegmentationType == "FRACTIONAL":
-        fractions = _fractions(dataset, frames, stack)
+        fractions = _fractions(dataset, frames, stack, wanted)
         numbers, overlap = _most_probable(fractions, stack.shape)
     else:
         fractions = {}
-        numbers, overlap = _highest_number(dataset, frames, stack)
-    unknown = set(np.unique(numbers).tolist()) - set(values) - {0}
-    if unknown:
-        raise ValueError(f"segments {sorted(unknown)} are used but not described")
+        numbers, overlap = _smallest(dataset, frames, stack, wanted)
     table = np.zeros(max([*values, 0]) + 1, label_dtype(max([*values.values(), 0])))
     for number, value in values.items():
         table[number] = value
-    notes = []
-    if overlap:
-        rule = "most probable" if fractions else "higher-numbered"
-        notes.append(f"{path.name}: {overlap} voxels lie in several segments; the {rule} one wins")
+    rule = "more probable" if fractions else "smaller"
+    note = f"{path.name}: {overlap} voxels lie in several segments; the {rule} one wins"
     return LabelVolume(
         _on_grid(table[numbers], stack),
         stack.grid,
-        {value: _name(segments[number], value) for number, value in values.items()},
-        {
-            value: colour
-            for number, value in values.items()
-            if (colour := _colour(segments[number]))
-        },
+        {value: names[number] for number, value in values.items()},
+        {value: c for number, value in values.items() if (c := _colour(segments[number]))},
         {values[number]: _on_grid(fraction, stack) for number, fraction in fractions.items()},
         path,
-        tuple(notes),
+        (note,) if overlap else (),
     )
 
 
@@ -312,14 +284,13 @@ def _on_grid(stored: NDArray[Any], stack: _Stack) -> NDArray[Any]:
 
 
 def _label_values(segments: dict[int, Dataset]) -> dict[int, int]:
-    """Segment number to label value; a label map's background (0) is left out."""
+    """Segment number to label value: as sammed noted it in the description, else the number."""
     pattern = re.compile(re.escape(LABEL_VALUE).replace(r"\{\}", r"([1-9]\d{0,4})"))
-    numbers = [number for number in segments if number > 0]
-    found = [pattern.fullmatch(str(segments[n].get("SegmentDescription", ""))) for n in numbers]
+    found = [pattern.fullmatch(str(s.get("SegmentDescription", ""))) for s in segments.values()]
     values = [int(match.group(1)) for match in found if match]
-    if len(set(values)) == len(numbers) and max([*values, 0]) <= 65535:
-        return dict(zip(numbers, values, strict=True))
-    return {number: number for number in numbers}
+    if len(set(values)) == len(segments) and max([*values, 0]) <= MAX_LABEL:
+        return dict(zip(segments, values, strict=True))
+    return label_values(segments)
 
 
 def _name(segment: Dataset, value: int) -> str:
@@ -362,27 +333,28 @@ def _packed_bits(dataset: Dataset) -> Iterator[NDArray[np.uint8]]:
         yield bits[first % 8 : first % 8 + area].reshape(size)
 
 
-def _highest_number(
-    dataset: Dataset, frames: list[_Frame], stack: _Stack
+def _smallest(
+    dataset: Dataset, frames: list[_Frame], stack: _Stack, wanted: list[int]
 ) -> tuple[NDArray[np.uint16], int]:
-    numbers = np.zeros(stack.shape, np.uint16)
-    overlap = np.zeros(stack.shape, bool)
+    structures = Structures(stack.shape)
     for frame, pixels in zip(frames, _pixels(dataset), strict=True):
         k = stack.slices[frame.index]
-        shown = pixels if frame.segment == 0 else (pixels != 0) * np.uint16(frame.segment)
-        overlap[k] |= (numbers[k] > 0) & (shown > 0) & (numbers[k] != shown)
-        np.maximum(numbers[k], shown, out=numbers[k], casting="unsafe")
-    return numbers, int(np.count_nonzero(overlap))
+        if frame.segment == 0:
+            for number in (n for n in np.unique(pixels).tolist() if n in wanted):
+                structures.add(number, k, pixels == number)
+        elif frame.segment in wanted:
+            structures.add(frame.segment, k, pixels != 0)
+    return structures.paint()
 
 
 def _fractions(
-    dataset: Dataset, frames: list[_Frame], stack: _Stack
+    dataset: Dataset, frames: list[_Frame], stack: _Stack, wanted: list[int]
 ) -> dict[int, NDArray[np.float16]]:
     steps = float(dataset.MaximumFractionalValue)
-    numbers = sorted(int(s.SegmentNumber) for s in dataset.SegmentSequence)
-    fractions = {number: np.zeros(stack.shape, np.float16) for number in numbers}
+    fractions = {number: np.zeros(stack.shape, np.float16) for number in wanted}
     for frame, pixels in zip(frames, _pixels(dataset), strict=True):
-        fractions[frame.segment][stack.slices[frame.index]] = np.minimum(pixels / steps, 1)
+        if frame.segment in fractions:
+            fractions[frame.segment][stack.slices[frame.index]] = np.minimum(pixels / steps, 1)
     return fractions
 
 

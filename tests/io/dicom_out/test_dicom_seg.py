@@ -309,7 +309,7 @@ def test_unreadable(tmp_path):
     (tmp_path / "text.dcm").write_text("hello")
     with pytest.raises(UnreadableFileError, match="not a DICOM file"):
         dicom_seg.read(tmp_path / "text.dcm")
-    with pytest.raises(UnsupportedFormatError, match="CT Image Storage, expected a DICOM SEG"):
+    with pytest.raises(UnsupportedFormatError, match="CT Image Storage, expected DICOM SEG"):
         dicom_seg.read(next(series.glob("*.dcm")))
 
 
@@ -392,7 +392,7 @@ def test_dcmqi_sparse_label_map_and_overlap_notes():
     assert sparse.names == {1: "Liver"}
     assert [int((s == 1).sum()) for s in sparse.voxels] == [315, 0, 315]
     overlap = dicom_seg.read(folder / "partial_overlaps.dcm")
-    assert "3106 voxels lie in several segments; the higher-numbered one wins" in overlap.notes[0]
+    assert "3106 voxels lie in several segments; the smaller one wins" in overlap.notes[0]
 
 
 @needs_data
