@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammed.boxes import Box3D
-from sammed.errors import PromptError, UnreadableFileError
+from sammed.errors import LabelError, PromptError, SammedError, UnreadableFileError
 from sammed.geometry import index_from_world, world_to_lps
 from sammed.prompt_text import SPACES, block_from_corners, block_from_world, box_on_slice, point_at
 from sammed.prompts import PROPAGATE, BoxPrompt, MaskPrompt, ObjectPrompts, PointPrompt
@@ -127,9 +127,9 @@ def _from_document(
     for number, entry in enumerate(entries):
         try:
             objects.append(_object(entry, path, volume, space, read_mask))
+        except SammedError:
+            raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            if isinstance(error, PromptError):
-                raise
             raise PromptError(
                 f"{path}: cannot read object {number}: {type(error).__name__} {error}; "
                 f"see the description of {FORMAT}"
@@ -155,7 +155,7 @@ def _object(
             index = float(said["index"])
             boxes.append(box_on_slice(sides, axis, index, volume, space, what))
     points = [
-        point_at(_vector(said["at"], 3), bool(said.get("positive", True)), volume, space)
+        point_at(_vector(said["at"], 3), _flag(said, "positive"), volume, space)
         for said in entry.get("points", ())
     ]
     mask = None
@@ -168,13 +168,27 @@ def _object(
         )
     return ObjectPrompts(
         str(entry.get("name", "object")),
-        int(entry.get("label", 0)),
+        _label(entry),
         tuple(boxes),
         tuple(blocks),
         tuple(points),
         mask,
         propagate,
     )
+
+
+def _label(entry: dict[str, Any]) -> int:
+    value = entry.get("label", 0)
+    if type(value) is not int:
+        raise LabelError(f"label {value!r} of {entry.get('name')!r} is not a whole number")
+    return value
+
+
+def _flag(said: dict[str, Any], name: str) -> bool:
+    value = said.get(name, True)
+    if not isinstance(value, bool):
+        raise PromptError(f"{name!r} is {value!r}; expected true or false")
+    return value
 
 
 def _mask(text: str, folder: Path, read_mask: MaskReader) -> MaskPrompt:
@@ -205,15 +219,19 @@ def _from_markups(
     blocks: list[Box3D] = []
     points: list[PointPrompt] = []
     for markup in markups:
-        space = str(markup.get("coordinateSystem", "LPS")).lower()
         try:
+            space = str(markup.get("coordinateSystem", "LPS")).lower()
             if markup.get("type") == "ROI":
                 corners = index_from_world(volume.affine, world_to_lps(_roi(markup), space))
                 blocks.append(block_from_world(corners, volume, f"ROI of {path.name}"))
             else:
                 points += _control_points(markup, volume, space)
-        except (KeyError, TypeError) as error:
-            raise PromptError(f"{path}: cannot read a markup: no {error}") from error
+        except SammedError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise PromptError(
+                f"{path}: cannot read a markup: {type(error).__name__} {error}"
+            ) from error
     if not blocks and not points:
         raise PromptError(f"{path} holds neither a ROI nor a placed control point")
     name = path.name.removesuffix(".json").removesuffix(".mrk")

@@ -17,16 +17,13 @@ from sammed.boxes import Box3D
 from sammed.errors import LabelError, PromptError
 from sammed.geometry import index_from_world, world_to_lps
 from sammed.prompts import BoxPrompt, ObjectPrompts, PointPrompt
-from sammed.volume import Volume
+from sammed.volume import MAX_LABEL, Volume
 
 SPACES = ("voxel", "ras", "lps")
 DEFAULT_NAME = "object"
 
 IN_PLANE = {"i": (1, 2), "j": (0, 2), "k": (0, 1)}
 """For a slice across a file axis, which of (i, j, k) its box gives, in order."""
-
-ON_SLICE_TOLERANCE = 0.5
-"""A rectangle in millimetres lies on the slice nearest to it; beyond this many slices it misses."""
 
 BOX_GRAMMAR = (
     "expected i0,j0,i1,j1@k (a box on slice k), @i=N or @j=N for the other axes, "
@@ -153,10 +150,9 @@ def box_on_slice(
     else:
         low[across] = high[across] = index
         corners = _world_corners(low, high, volume, space)
-        spread = np.ptp(corners, axis=0)
-        canonical_axis = int(np.argmin(spread * volume.spacing))
+        canonical_axis = 2 - across  # the canonical axis that runs closest along the world's
         middle = float(corners[:, canonical_axis].mean())
-        nearest = round(middle)
+        nearest = int(np.floor(middle + 0.5))
         if not 0 <= nearest < volume.shape[canonical_axis]:
             raise PromptError(
                 f"the box {what!r} is on a slice that does not exist: {nearest} of "
@@ -218,10 +214,12 @@ def apply_labels(
     Raises
     ------
     LabelError
-        If a name belongs to no object.
+        If a name belongs to no object, or a value is not in 1..65535.
     """
     known = {obj.name for obj in objects}
-    for name in labels:
+    for name, value in labels.items():
+        if not 1 <= value <= MAX_LABEL:
+            raise LabelError(f"label {value} of {name!r} is not in 1..{MAX_LABEL}")
         if name not in known:
             raise LabelError(
                 f"--label names {name!r}, but the objects are {', '.join(sorted(known)) or 'none'}"

@@ -1,0 +1,353 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from sammed import geometry
+from sammed.boxes import Box2D, Box3D
+from sammed.errors import GeometryError, LabelError, PromptError, UnreadableFileError
+from sammed.prompt_files import document, read_prompts
+from sammed.prompts import BoxPrompt, MaskPrompt, ObjectPrompts, PointPrompt
+from sammed.volume import Volume
+from tests.phantoms import OBLIQUE, SHAPE, STRAIGHT, in_all_orders
+
+VOXELS = np.zeros(SHAPE, np.int16)
+VOLUME = Volume.from_array(VOXELS, STRAIGHT)
+TURNED = Volume.from_array(VOXELS, OBLIQUE)
+
+OBJECTS = (
+    ObjectPrompts(
+        "liver",
+        3,
+        boxes=(BoxPrompt(0, 2, Box2D(1, 3, 5, 9)), BoxPrompt(0, 4, Box2D(0, 0, 7, 11))),
+        points=(PointPrompt((4, 6, 10)), PointPrompt((0, 1, 2), positive=False)),
+    ),
+    ObjectPrompts("spleen", 1, boxes=(BoxPrompt(1, 6, Box2D(0, 3, 5, 9)),), propagate="off"),
+    ObjectPrompts("cord", 7, boxes=(BoxPrompt(2, 10, Box2D(1, 2, 4, 5)),), propagate="between"),
+    ObjectPrompts("kidney", 2, blocks=(Box3D(1, 2, 3, 4, 6, 9), Box3D(0, 0, 0, 1, 1, 1))),
+)
+
+
+def no_mask(path: Path, value: int | None) -> np.ndarray:
+    raise AssertionError(f"no mask was named, but {path} {value} was read")
+
+
+def save(folder: Path, data: object, name: str = "p.json") -> Path:
+    path = folder / name
+    path.write_text(data if isinstance(data, str) else json.dumps(data), encoding="utf-8")
+    return path
+
+
+def objects_file(folder: Path, *objects: object, **about: object) -> Path:
+    return save(folder, {"format": "sammed-prompts/1", "objects": list(objects), **about})
+
+
+# -- sammed-prompts/1 ------------------------------------------------------------------------
+
+
+def test_written_prompts_are_read_as_they_were_for_all_48_files(tmp_path):
+    for number, volume in enumerate(in_all_orders(VOXELS)):
+        path = save(tmp_path, document(OBJECTS, volume), f"{number}.json")
+        assert read_prompts(path, volume, no_mask) == OBJECTS
+
+
+def test_the_document_is_in_the_files_own_indices():
+    stored = VOXELS[:, ::-1].transpose(2, 0, 1)  # (k, j, i) of the file is (x, z, -y)
+    affine = STRAIGHT[:, [2, 0, 1, 3]] @ np.diag([1, 1, -1, 1])
+    affine[:3, 3] = STRAIGHT[:3, 3] + STRAIGHT[:3, 1] * 6
+    volume = Volume.from_array(stored, affine)
+    np.testing.assert_allclose(volume.affine, STRAIGHT, atol=1e-9)
+    data = document(OBJECTS, volume, window="auto")
+    assert (data["format"], data["space"], data["window"]) == ("sammed-prompts/1", "voxel", "auto")
+    liver, spleen, cord, kidney = data["objects"]
+    # rows 1..5 of y are i = 2..6 of the file; z is j; columns 3..9 are k
+    assert liver["boxes"][0] == {"axis": "j", "index": 2, "box": [2, 3, 6, 9]}
+    assert liver["points"][0] == {"at": [0, 4, 10], "positive": True}
+    assert spleen["boxes"] == [{"axis": "i", "index": 0, "box": [0, 3, 5, 9]}]
+    assert cord["boxes"] == [{"axis": "k", "index": 10, "box": [2, 1, 5, 4]}]
+    assert kidney["boxes"][0] == {"box3d": [1, 1, 3, 5, 4, 9]}
+    assert [o["propagate"] for o in data["objects"]] == ["auto", "off", "between", "auto"]
+    assert json.loads(json.dumps(data)) == data
+
+
+def test_the_example_of_the_format(tmp_path):
+    path = objects_file(
+        tmp_path,
+        {
+            "name": "liver",
+            "label": 1,
+            "boxes": [
+                {"axis": "k", "index": 3, "box": [2, 1, 9, 6]},
+                {"box3d": [3, 2, 1, 9, 6, 5]},
+            ],
+            "points": [{"at": [9, 5, 3], "positive": False}, {"at": [1, 2, 3]}],
+            "mask": "painted.nii.gz",
+            "propagate": "between",
+        },
+        space="voxel",
+    )
+    mask = np.zeros(SHAPE, bool)
+    mask[2, 3, 4] = True
+    asked = []
+
+    def reader(file: Path, value: int | None) -> np.ndarray:
+        asked.append((file, value))
+        return mask
+
+    (liver,) = read_prompts(path, VOLUME, reader)
+    assert liver == ObjectPrompts(
+        "liver",
+        1,
+        (BoxPrompt(0, 3, Box2D(1, 2, 6, 9)),),
+        (Box3D(1, 2, 3, 5, 6, 9),),
+        (PointPrompt((3, 5, 9), False), PointPrompt((3, 2, 1), True)),
+        MaskPrompt(mask),
+        "between",
+    )
+    assert asked == [(tmp_path / "painted.nii.gz", None)]
+    assert liver.mask is not None
+    assert liver.mask.source == str(tmp_path / "painted.nii.gz")
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "value"),
+    [("m.nii.gz#3", "m.nii.gz", 3), ("a#b.nii", "a#b.nii", None), ("sub/m.nii", "sub/m.nii", None)],
+)
+def test_a_mask_may_be_one_label_of_a_file(tmp_path, text, name, value):
+    asked = []
+
+    def reader(file: Path, value: int | None) -> np.ndarray:
+        asked.append((file, value))
+        return np.ones(SHAPE, bool)
+
+    (obj,) = read_prompts(objects_file(tmp_path, {"mask": text}), VOLUME, reader)
+    assert asked == [(tmp_path / name, value)]
+    assert obj.mask is not None
+    assert obj.mask.source == str(tmp_path / text)
+    assert document([obj], VOLUME)["objects"][0]["mask"] == str(tmp_path / text)
+
+
+def test_defaults(tmp_path):
+    box = {"index": 3, "box": [2, 1, 9, 6]}
+    (obj,) = read_prompts(objects_file(tmp_path, {"boxes": [box]}), VOLUME, no_mask)
+    assert obj == ObjectPrompts("object", 0, (BoxPrompt(0, 3, Box2D(1, 2, 6, 9)),))
+
+
+@pytest.mark.parametrize("space", ["ras", "lps"])
+def test_millimetres_mean_the_same_for_all_48_files(tmp_path, space):
+    sign = np.array([-1, -1, 1]) if space == "ras" else np.ones(3)
+    centre = geometry.apply_affine(OBLIQUE, np.array([2, 3, 5])) * sign
+    low, high = (
+        (centre - np.array([1.2, 1.1, 2.6])).tolist(),
+        (centre + np.array([1.3, 1, 2.4])).tolist(),
+    )
+    entry = {
+        "boxes": [
+            {"box3d": low + high},
+            {"axis": "k", "index": float(centre[2]), "box": low[:2] + high[:2]},
+        ],
+        "points": [{"at": centre.tolist()}],
+    }
+    path = objects_file(tmp_path, entry, space=space)
+    found = [read_prompts(path, v, no_mask)[0] for v in in_all_orders(VOXELS)]
+    assert all(obj == found[0] for obj in found)
+    assert found[0].points == (PointPrompt((2, 3, 5)),)
+    assert (found[0].boxes[0].axis, found[0].boxes[0].index) == (0, 2)
+
+
+BOX = {"axis": "k", "index": 3, "box": [2, 1, 9, 6]}
+
+
+@pytest.mark.parametrize(
+    ("entry", "error", "message"),
+    [
+        ({"boxes": [{"axis": "z", "index": 3, "box": [2, 1, 9, 6]}]}, PromptError, "unknown axis"),
+        ({"boxes": [{"axis": "k", "box": [2, 1, 9, 6]}]}, PromptError, "object 0: KeyError 'ind"),
+        ({"boxes": [{"index": 3}]}, PromptError, "object 0: KeyError 'box'"),
+        ({"boxes": [{"index": 3, "box": [2, 1, 9]}]}, PromptError, r"expected 4 numbers, found \["),
+        ({"boxes": [{"index": 3, "box": [2, 1, "x", 6]}]}, PromptError, "object 0: ValueError"),
+        ({"boxes": [{"index": 3, "box": [2, 1, None, 6]}]}, PromptError, "expected 4 numbers"),
+        ({"boxes": [{"index": 5, "box": [2, 1, 9, 6]}]}, PromptError, "reaches outside the volume"),
+        ({"boxes": [{"index": 3, "box": [9, 1, 2, 6]}]}, PromptError, "empty or inverted"),
+        ({"boxes": [{"index": 3.5, "box": [2, 1, 9, 6]}]}, PromptError, "has fractions"),
+        ({"boxes": [{"box3d": [0, 0, 0, 1, 1, 9]}]}, PromptError, "reaches outside"),
+        ({"boxes": [7]}, PromptError, "object 0: TypeError"),
+        ({"boxes": None}, PromptError, "object 0: TypeError"),
+        ({"points": [{"at": [1, 2]}]}, PromptError, "expected 3 numbers"),
+        ({"points": [{"at": [1, 2, 5]}]}, PromptError, "lies outside the volume"),
+        ({"points": [{"at": [1, 2, 3], "positive": "no"}]}, PromptError, "expected true or false"),
+        ({"boxes": [BOX], "propagate": "both"}, PromptError, "unknown propagate 'both'; expected"),
+        ({"boxes": [BOX], "label": "x"}, LabelError, "label 'x' of None is not a whole number"),
+        ({"boxes": [BOX], "label": 2.5}, LabelError, "label 2.5 of None"),
+        (7, PromptError, "cannot read object 0: AttributeError"),
+    ],
+)
+def test_objects_that_make_no_sense(tmp_path, entry, error, message):
+    with pytest.raises(error, match=message) as raised:
+        read_prompts(objects_file(tmp_path, entry), VOLUME, no_mask)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "message"),
+    [
+        ("{", UnreadableFileError, "p.json is not JSON"),
+        ("", UnreadableFileError, "p.json is not JSON"),
+        ([], PromptError, "p.json holds no prompts: expected \"format\""),
+        ({"format": "sammed-prompts/2", "objects": []}, PromptError, "holds no prompts"),
+        ({"format": "sammed-prompts/1", "objects": []}, PromptError, "p.json has no objects"),
+        ({"format": "sammed-prompts/1"}, PromptError, "p.json has no objects"),
+        (
+            {"format": "sammed-prompts/1", "space": "mm", "objects": [{"boxes": [BOX]}]},
+            PromptError,
+            "unknown space 'mm'; expected voxel, ras, lps",
+        ),
+        ({"markups": []}, PromptError, "neither a ROI nor a placed control point"),
+        ({"markups": [7]}, PromptError, "cannot read a markup: AttributeError"),
+        ({"markups": [{"type": "ROI"}]}, PromptError, "cannot read a markup: KeyError 'center'"),
+        (
+            {"markups": [{"type": "ROI", "center": [0, 0, 0], "size": [1, 1, 1],
+                          "orientation": [1, 0]}]},
+            PromptError,
+            "cannot read a markup: ValueError",
+        ),
+        (
+            {"markups": [{"type": "ROI", "center": [0, 0], "size": [1, 1, 1]}]},
+            PromptError,
+            "expected 3 numbers",
+        ),
+        (
+            {"markups": [{"type": "ROI", "center": [0, 0, 0], "size": [1, 1, 1],
+                          "coordinateSystem": "scanner"}]},
+            GeometryError,
+            "unknown space 'scanner'",
+        ),
+        (
+            {"markups": [{"type": "ROI", "center": [900, 0, 0], "size": [1, 1, 1]}]},
+            PromptError,
+            r"'ROI of p\.json' lies outside the volume",
+        ),
+    ],
+)  # fmt: skip
+def test_files_that_hold_no_prompts(tmp_path, data, error, message):
+    with pytest.raises(error, match=message) as raised:
+        read_prompts(save(tmp_path, data), VOLUME, no_mask)
+    assert "\n" not in str(raised.value)
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(UnreadableFileError, match=r"cannot read .*none\.json: No such file"):
+        read_prompts(tmp_path / "none.json", VOLUME, no_mask)
+    with pytest.raises(UnreadableFileError, match="Is a directory"):
+        read_prompts(tmp_path, VOLUME, no_mask)
+    (tmp_path / "b.json").write_bytes(b"\xff\xfe\x00{")
+    with pytest.raises(UnreadableFileError, match="is not JSON"):
+        read_prompts(tmp_path / "b.json", VOLUME, no_mask)
+
+
+def test_errors_of_the_mask_keep_their_kind(tmp_path):
+    def reader(file: Path, value: int | None) -> np.ndarray:
+        raise UnreadableFileError(f"{file} does not exist")
+
+    with pytest.raises(UnreadableFileError, match=r"m\.nii does not exist"):
+        read_prompts(objects_file(tmp_path, {"mask": "m.nii"}), VOLUME, reader)
+
+
+# -- Slicer markups --------------------------------------------------------------------------
+
+
+def roi(centre: np.ndarray, size: np.ndarray, axes: np.ndarray, system: str) -> dict[str, object]:
+    sign = np.diag([-1.0, -1, 1]) if system == "RAS" else np.eye(3)
+    return {
+        "type": "ROI",
+        "coordinateSystem": system,
+        "roiType": "Box",
+        "center": (sign @ centre).tolist(),
+        "orientation": (sign @ axes).ravel().tolist(),
+        "size": size.tolist(),
+    }
+
+
+@pytest.mark.parametrize("system", ["LPS", "RAS"])
+def test_a_roi_along_the_volumes_own_oblique_axes_is_its_block(tmp_path, system):
+    """Carried by its eight corners with its orientation; by its axis-aligned hull it would grow."""
+    block = Box3D(1, 2, 3, 4, 6, 9)
+    corners = block.corners(OBLIQUE)
+    axes = geometry.direction(OBLIQUE)[:, [2, 1, 0]]
+    size = np.array([6 * 0.7, 4 * 0.8, 3 * 2.5])
+    data = {"markups": [roi(corners.mean(axis=0), size, axes, system)]}
+    for volume in list(in_all_orders(VOXELS))[::11]:
+        (obj,) = read_prompts(save(tmp_path, data, "tumour.mrk.json"), volume, no_mask)
+        assert obj == ObjectPrompts("tumour", blocks=(block,))
+    hull = geometry.index_from_world(
+        OBLIQUE, np.array(np.meshgrid(*np.sort(corners, axis=0)[[0, -1]].T)).reshape(3, -1).T
+    )
+    assert Box3D.from_index_corners(hull).clip(SHAPE) != block
+
+
+@pytest.mark.parametrize("system", ["LPS", "RAS"])
+def test_a_turned_roi_is_held_by_its_block(tmp_path, system):
+    axes = Rotation.from_euler("xyz", [12, -25, 33], degrees=True).as_matrix()
+    centre = geometry.apply_affine(OBLIQUE, np.array([2.2, 3.1, 4.7]))
+    size = np.array([3.1, 1.9, 4.2])
+    data = {"markups": [roi(centre, size, axes, system)]}
+    (obj,) = read_prompts(save(tmp_path, data), TURNED, no_mask)
+    (block,) = obj.blocks
+    inside = np.random.default_rng(0).uniform(-0.5, 0.5, (4000, 3)) * size
+    index = geometry.index_from_world(OBLIQUE, centre + inside @ axes.T)
+    index = index[((index > -0.5) & (index < np.array(SHAPE) - 0.5)).all(axis=1)]
+    voxels = np.rint(index).astype(int)
+    assert (voxels >= block.low).all()
+    assert (voxels < block.high).all()
+    assert (voxels.min(axis=0) - block.low <= 1).all()
+    assert (np.array(block.high) - 1 - voxels.max(axis=0) <= 1).all()
+
+
+def points_list(name: str, *points: dict[str, object], system: str = "LPS") -> dict[str, object]:
+    return {
+        "type": "Fiducial",
+        "name": name,
+        "coordinateSystem": system,
+        "controlPoints": list(points),
+    }
+
+
+def control(at: tuple[int, int, int], system: str = "LPS", **words: object) -> dict[str, object]:
+    sign = np.array([-1, -1, 1]) if system == "RAS" else np.ones(3)
+    position = geometry.apply_affine(OBLIQUE, np.array(at) + 0.3) * sign
+    return {"position": position.tolist(), "positionStatus": "defined", **words}
+
+
+@pytest.mark.parametrize("system", ["LPS", "RAS"])
+def test_control_points(tmp_path, system):
+    data = {
+        "markups": [
+            points_list(
+                "F",
+                control((1, 2, 3), system, label="F-1"),
+                control((2, 3, 4), system, label="-2"),
+                control((3, 4, 5), system, label="F-3", description="negative"),
+                control((4, 5, 6), system, label="F-4", positionStatus="undefined"),
+                system=system,
+            ),
+            points_list("Negatives", control((0, 1, 1), system, label="N-1"), system=system),
+        ]
+    }
+    (obj,) = read_prompts(save(tmp_path, data, "F.mrk.json"), TURNED, no_mask)
+    assert obj.name == "F"
+    assert obj.points == (
+        PointPrompt((1, 2, 3), True),
+        PointPrompt((2, 3, 4), False),
+        PointPrompt((3, 4, 5), False),
+        PointPrompt((0, 1, 1), False),
+    )
+
+
+def test_points_outside_are_refused(tmp_path):
+    data = {"markups": [points_list("F", control((1, 2, 33)))]}
+    with pytest.raises(PromptError, match="lies outside the volume"):
+        read_prompts(save(tmp_path, data), TURNED, no_mask)
