@@ -28,6 +28,7 @@ def train(
     ] = 1,
     batch: Annotated[int, typer.Option(min=1, help="Views in a batch.")] = 32,
     rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1.5e-3,
+    muon: Annotated[float, typer.Option(help="Peak learning rate of Muon; 0: AdamW alone.")] = 0.02,
     cases: Annotated[
         Path | None, typer.Option(help="cases.json of real volumes, for validation only.")
     ] = None,
@@ -51,6 +52,7 @@ def train(
         processes=processes,
         batch=batch,
         rate=rate,
+        muon=muon,
         cases=cases,
         validate_every=validate_every,
     )

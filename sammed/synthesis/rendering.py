@@ -37,7 +37,7 @@ def render(canvas: Canvas, palette: Palette) -> Array:
         image = _bias(canvas, image)
     image = _noise(canvas, palette, image)
     if palette.mode == "ct":
-        image = np.clip(image, 0, 1)
+        image = np.clip(image, 0, 1).astype(np.float32)
         return _gamma(rng, image) if rng.random() < 0.1 else image
     return _normalised(rng, image)
 
@@ -99,7 +99,7 @@ def _normalised(rng: np.random.Generator, image: Array) -> Array:
     high += float(rng.uniform(0, 3)) * margin
     if rng.random() < 0.3:
         low -= float(rng.uniform(0, 3)) * margin
-    image = np.clip((image - low) / max(float(high - low), 0.05), 0, 1)
+    image = np.clip((image - low) / max(float(high - low), 0.05), 0, 1).astype(np.float32)
     if rng.random() < 0.12:
         image = 1 - image
     return _gamma(rng, image) if rng.random() < 0.3 else image

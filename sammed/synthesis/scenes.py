@@ -57,7 +57,7 @@ def _neighbour(canvas: Canvas, palette: Palette, place: tuple[float, ...], size:
 
 
 def _partition(canvas: Canvas, palette: Palette, inside: Shape | None, kinds: list[str]) -> None:
-    """Cut the canvas, or a shape on it, into smooth patches of a few tissues each."""
+    """Cut the canvas, or a shape on it, into smooth patches, perhaps with thin gaps between."""
     rng, space = canvas.space.rng, canvas.space
     tissues = [palette.draw(str(rng.choice(kinds))) for _ in range(int(rng.integers(3, 7)))]
     count = int(rng.integers(4, 11))
@@ -68,9 +68,10 @@ def _partition(canvas: Canvas, palette: Palette, inside: Shape | None, kinds: li
     order = np.sort(stack, axis=0)
     best = order[-1]
     scale = np.float32(0.35 / frequency)
+    gap = np.float32(rng.choice((0.0, 0.4, 1.2, 2.5), p=(0.55, 0.15, 0.15, 0.15)) * space.px)
     for field in stack:
         rival = np.where(field >= best, order[-2], best)
-        part = whole(space, scale * (field - rival))
+        part = whole(space, scale * (field - rival) - gap)
         if inside is not None:
             part = whole(space, np.minimum(part.field, inside.field))
         tissue = tissues[int(rng.integers(len(tissues)))]

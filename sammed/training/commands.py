@@ -31,6 +31,7 @@ def run_training(
     processes: int = 1,
     batch: int = 32,
     rate: float = 1.5e-3,
+    muon: float = 0.02,
     cases: Path | None = None,
     validate_every: float = 5.0,
 ) -> Trainer:
@@ -48,7 +49,7 @@ def run_training(
         Checkpoint to continue from.
     init
         ``"random"``, ``"shipped"`` or a weights file.
-    seed, threads, processes, batch, rate
+    seed, threads, processes, batch, rate, muon
         As on the command line.
     cases
         List of real cases to validate on.
@@ -76,6 +77,7 @@ def run_training(
         seed=seed,
         stream=plan,
         rate=rate,
+        muon=muon,
         validate_every=validate_every,
     )
     arguments = {"recipe": recipe, "out": out, "resume": resume, "init": init, "cases": cases}

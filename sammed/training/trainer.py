@@ -17,6 +17,7 @@ from torch import Tensor
 from sammed.models.compact_net import Architecture, CompactNet, Prompts, input_planes
 from sammed.training.checkpoint import export_weights, load_checkpoint, save_checkpoint
 from sammed.training.losses import compact_loss
+from sammed.training.muon import Muon
 from sammed.training.parallel import Signal, Team
 from sammed.training.prompts import add_clicks
 from sammed.training.schedule import learning_rate
@@ -46,7 +47,9 @@ class Recipe:
     architecture
         Shape of the network; ignored when resuming.
     rate
-        Peak learning rate.
+        Peak learning rate of AdamW.
+    muon
+        Peak learning rate of Muon; 0: AdamW for everything.
     decay
         Weight decay.
     average
@@ -65,6 +68,7 @@ class Recipe:
     stream: StreamPlan = field(default_factory=StreamPlan)
     architecture: Architecture = field(default_factory=Architecture)
     rate: float = 1.5e-3
+    muon: float = 0.02
     decay: float = 0.02
     average: float = 0.999
     clicks: float = 0.2
@@ -89,7 +93,8 @@ class Trainer:
         self.out = out
         torch.manual_seed(recipe.seed)
         self.net = CompactNet(recipe.architecture).to(memory_format=torch.channels_last)
-        self.optimiser = self._optimiser()
+        self.optimisers = self._optimisers()
+        self.peaks = [o.param_groups[0]["lr"] for o in self.optimisers]
         self.average: State = {k: v.clone() for k, v in self.net.state_dict().items()}
         self.step = 0
         self.stopped = False
@@ -98,17 +103,21 @@ class Trainer:
         self.half = has_bfloat16() if recipe.bfloat16 is None else recipe.bfloat16
         self.history: list[dict[str, float]] = []
 
-    def _optimiser(self) -> torch.optim.AdamW:
-        plain = [p for p in self.net.parameters() if p.ndim < 2]
-        decayed = [p for p in self.net.parameters() if p.ndim >= 2]
-        return torch.optim.AdamW(
-            [
-                {"params": decayed, "weight_decay": self.recipe.decay},
-                {"params": plain, "weight_decay": 0.0},
-            ],
-            lr=self.recipe.rate,
-            betas=(0.9, 0.98),
-        )
+    def _optimisers(self) -> list[torch.optim.Optimizer]:
+        """Muon for the convolutions inside, AdamW for everything else."""
+        inner = [
+            p for name, p in self.net.named_parameters() if p.ndim == 4 and "masks" not in name
+        ]
+        if self.recipe.muon <= 0:
+            inner = []
+        chosen = {id(p) for p in inner}
+        others = [p for p in self.net.parameters() if id(p) not in chosen]
+        groups = [
+            {"params": [p for p in others if p.ndim >= 2], "weight_decay": self.recipe.decay},
+            {"params": [p for p in others if p.ndim < 2], "weight_decay": 0.0},
+        ]
+        adam = torch.optim.AdamW(groups, lr=self.recipe.rate, betas=(0.9, 0.98))
+        return [adam, Muon(inner, self.recipe.muon)] if inner else [adam]
 
     def start_from(self, weights: State) -> None:
         """Take over weights, with a fresh optimiser."""
@@ -119,7 +128,8 @@ class Trainer:
         """Continue from a checkpoint: weights, optimiser, averages, step."""
         state = load_checkpoint(path)
         self.net.load_state_dict(state["net"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        for optimiser, kept in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(kept)
         self.average = state["average"]
         self.step, self.views = int(state["step"]), int(state["views"])
         self.minutes_before = float(state["minutes"])
@@ -137,7 +147,7 @@ class Trainer:
             {
                 "architecture": architecture.tag,
                 "net": self.net.state_dict(),
-                "optimiser": self.optimiser.state_dict(),
+                "optimisers": [o.state_dict() for o in self.optimisers],
                 "average": self.average,
                 "step": self.step,
                 "views": self.views,
@@ -218,7 +228,7 @@ class Trainer:
             "step": self.step,
             "views": self.views,
             "minutes": self.minutes_before + minutes,
-            "rate": self.optimiser.param_groups[0]["lr"],
+            "rate": self.optimisers[0].param_groups[0]["lr"],
         }
 
     def _validated(self, validate: Validate) -> dict[str, float]:
@@ -245,14 +255,16 @@ class Trainer:
         target = torch.from_numpy(batch.target).float()
         logits, iou, present = self._forward(prompts)
         loss, parts = compact_loss(logits.float(), iou.float(), present.float(), target)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.net.zero_grad(set_to_none=True)
         loss.backward()
         signal = self.team.agree(self.net.parameters(), signal)
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.recipe.rate, self.step, signal.progress)
+        for optimiser, peak in zip(self.optimisers, self.peaks, strict=True):
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(peak, self.step, signal.progress)
         self.stopped = signal.stop
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
-        self.optimiser.step()
+        for optimiser in self.optimisers:
+            optimiser.step()
         if self.team.rank == 0:
             self._update_average()
         self.step += 1

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sammed.synthesis import draw_samples, make_slab
+from sammed.synthesis.fields import resampling_matrix, smooth_noise, spline_matrix
+from sammed.synthesis.sheet import draw_sheet
+from sammed.synthesis.views import MODES, VIEW_SIZE, ZOOM, jittered
+
+SEEDS = range(30)
+
+
+@pytest.fixture(scope="module")
+def slabs():
+    return [make_slab(seed) for seed in SEEDS]
+
+
+@pytest.fixture(scope="module")
+def samples():
+    return [s for seed in range(40) for s in draw_samples((3, seed), 8)]
+
+
+def test_the_same_seed_gives_the_same_slab_and_another_does_not():
+    first, again, other = make_slab((5, 1)), make_slab((5, 1)), make_slab((5, 2))
+    assert np.array_equal(first.image, again.image)
+    assert [t.kind for t in first.targets] == [t.kind for t in again.targets]
+    for a, b in zip(first.targets, again.targets, strict=True):
+        assert np.array_equal(a.mask, b.mask)
+    assert first.image.shape != other.image.shape or not np.array_equal(first.image, other.image)
+
+
+def test_images_are_finite_and_in_range(slabs):
+    for slab in slabs:
+        assert slab.image.dtype == np.float32
+        assert np.isfinite(slab.image).all()
+        assert slab.image.min() >= 0
+        assert slab.image.max() <= 1
+        assert slab.image.std() > 0.001
+
+
+def test_targets_lie_on_the_grid_of_the_image_and_are_not_empty(slabs):
+    for slab in slabs:
+        for target in slab.targets:
+            assert target.mask.shape == slab.image.shape[:3]
+            assert target.mask.any()
+
+
+def test_some_objects_end_inside_the_slab_and_some_cross_it(slabs):
+    ends = crosses = 0
+    for slab in slabs:
+        if slab.colour:
+            continue
+        for target in slab.targets:
+            filled = target.mask.any((1, 2))
+            ends += not filled.all()
+            crosses += bool(filled.all())
+    assert ends > 20
+    assert crosses > 20
+
+
+def test_there_are_many_kinds_of_targets_and_both_grey_and_colour(slabs):
+    kinds = {t.kind for slab in slabs for t in slab.targets}
+    assert {"tumour", "shell", "cavity", "crescent", "vessel", "composite", "bone"} <= kinds
+    assert {True, False} == {make_slab(seed).colour for seed in range(60)}
+
+
+def test_samples_are_deterministic():
+    first, again = draw_samples((1, 2, 3), 6), draw_samples((1, 2, 3), 6)
+    assert len(first) == len(again) > 0
+    for a, b in zip(first, again, strict=True):
+        assert a.mode == b.mode
+        assert np.array_equal(a.image, b.image)
+        assert np.array_equal(a.target, b.target)
+        assert np.array_equal(a.box, b.box)
+
+
+def test_samples_have_the_promised_form(samples):
+    assert {s.mode for s in samples} == set(MODES)
+    for s in samples:
+        assert s.image.shape == (3, VIEW_SIZE, VIEW_SIZE)
+        assert s.image.dtype == np.float16
+        assert float(s.image.min()) >= 0
+        assert float(s.image.max()) <= 1.001
+        assert s.target.shape == s.previous.shape == (VIEW_SIZE, VIEW_SIZE)
+        assert set(np.unique(s.target)) <= {0, 1}
+        assert np.isfinite(s.box).all()
+        assert s.box[2] > s.box[0]
+        assert s.box[3] > s.box[1]
+
+
+def test_absent_samples_have_no_target_but_a_neighbour(samples):
+    absent = [s for s in samples if s.mode == "absent"]
+    assert absent
+    for s in absent:
+        assert not s.target.any()
+        assert s.previous.any()
+
+
+def test_the_view_is_centred_on_the_box_and_as_large_as_the_zoom_says(samples):
+    for s in samples:
+        if s.mode == "free":
+            continue
+        centre = (s.box[:2] + s.box[2:]) / 2
+        assert np.allclose(centre, VIEW_SIZE / 2, atol=0.01)
+        assert max(s.box[2:] - s.box[:2]) <= VIEW_SIZE / ZOOM + 0.01
+
+
+def test_the_box_of_an_own_sample_is_round_its_target(samples):
+    for s in samples:
+        if s.mode != "own" or s.target.sum() < 200:
+            continue
+        rows, cols = np.nonzero(s.target)
+        tight = np.array((rows.min(), cols.min(), rows.max() + 1, cols.max() + 1))
+        size = np.tile(tight[2:] - tight[:2], 2)
+        pixel = VIEW_SIZE / 12  # native pixels can be this large in the view
+        assert (np.abs(s.box - tight) <= 0.45 * size + pixel).all()
+
+
+def test_jitter_moves_sides_by_at_most_a_bit_more_than_a_quarter():
+    rng = np.random.default_rng(0)
+    moved = np.array([jittered(rng, (40, 60, 140, 100)) for _ in range(500)])
+    offset = np.abs(moved - (40, 60, 140, 100)) / (100, 40, 100, 40)
+    assert offset.max() <= 0.41
+    assert np.median(offset) < 0.08
+
+
+def test_resampling_keeps_a_constant_and_is_zero_outside():
+    for start, stop in ((2.0, 12.0), (0.0, 20.0), (-7.0, 33.0)):
+        seen = resampling_matrix(20, start, stop, 16) @ np.ones(20, np.float32)
+        centres = start + (np.arange(16) + 0.5) * (stop - start) / 16
+        step = max(1.0, (stop - start) / 16)
+        inside = (centres > step) & (centres < 20 - step)
+        assert np.allclose(seen[inside], 1, atol=1e-5)
+        assert np.all(seen[(centres < -step) | (centres > 20 + step)] == 0)
+
+
+def test_resampling_at_the_same_size_changes_nothing():
+    assert np.allclose(resampling_matrix(9, 0.0, 9.0, 9), np.eye(9), atol=1e-6)
+
+
+def test_noise_is_smooth_and_of_about_unit_deviation():
+    field = smooth_noise(np.random.default_rng(0), (5, 70, 110), (2, 9, 9))
+    assert field.shape == (5, 70, 110)
+    assert 0.5 < field.std() < 1.6
+    assert np.abs(np.diff(field, axis=2)).mean() < 0.25
+    assert np.allclose(spline_matrix(50, 7).sum(1), 1, atol=1e-5)
+
+
+def test_a_sheet_is_drawn(tmp_path):
+    draw_sheet(tmp_path / "sheet.png", rows=1, columns=3)
+    assert (tmp_path / "sheet.png").stat().st_size > 1000

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from sammed.errors import InputError, UnreadableFileError
+from sammed.models.compact_net import Architecture
+from sammed.synthesis import draw_samples
+from sammed.training.checkpoint import load_checkpoint
+from sammed.training.commands import run_training
+from sammed.training.losses import compact_loss, mask_loss, true_iou
+from sammed.training.prompts import add_clicks, first_prompts
+from sammed.training.schedule import learning_rate
+from sammed.training.stream import StreamPlan, batches, make_chunk, pack, unpack
+from sammed.training.trainer import Recipe, Trainer
+from sammed.training.validation import dice, roc_area
+
+TINY = Architecture((8, 8, 16, 16), (1, 1, 1, 1), 4, 3)
+PLAN = StreamPlan(seed=3, batch=4, chunk=16, window=2, replay=1.0)
+RECIPE = Recipe(
+    minutes=60, steps=4, seed=3, stream=PLAN, architecture=TINY, clicks=0.5, bfloat16=False
+)
+
+
+def losses(trainer):
+    return [row["loss"] for row in trainer.history]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    trainer = Trainer(RECIPE, tmp_path_factory.mktemp("run"))
+    trainer.run()
+    return trainer
+
+
+def test_a_run_leaves_checkpoint_and_weights(run):
+    assert run.step == 4
+    assert run.views == 16
+    assert np.isfinite(losses(run)).all()
+    assert run.checkpoint.is_file()
+    assert (run.out / "compact.safetensors").is_file()
+    assert not list(run.out.glob("*.part"))
+
+
+def test_the_same_seed_gives_the_same_losses(run, tmp_path):
+    again = Trainer(RECIPE, tmp_path)
+    again.run()
+    assert losses(again) == losses(run)
+
+
+def test_a_resumed_run_goes_on_as_if_never_stopped(run, tmp_path):
+    first = Trainer(replace(RECIPE, steps=2), tmp_path)
+    first.run()
+    second = Trainer(RECIPE, tmp_path)
+    second.resume(first.checkpoint)
+    assert second.step == 2
+    second.run()
+    assert losses(first) + losses(second) == pytest.approx(losses(run), rel=1e-5)
+
+
+def test_a_checkpoint_that_is_none_is_a_clear_error(tmp_path):
+    (tmp_path / "bad.pt").write_bytes(b"nothing")
+    with pytest.raises(UnreadableFileError, match="not a training checkpoint"):
+        load_checkpoint(tmp_path / "bad.pt")
+
+
+def test_another_model_cannot_be_trained(tmp_path):
+    with pytest.raises(InputError, match="vit_b"):
+        run_training(model="vit_b", out=tmp_path)
+
+
+def test_metrics_are_written_with_one_header(run):
+    run._record({"step": 1, "loss": 2.0})
+    run._record({"step": 2, "loss": 1.0})
+    with (run.out / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [r["loss"] for r in rows] == ["2", "1"]
+
+
+def test_batches_depend_on_seed_and_step_alone():
+    stream = batches(PLAN, 0)
+    ahead = [next(stream) for _ in range(6)]
+    late = next(batches(PLAN, 5))
+    for name, array in ahead[5].items():
+        assert np.array_equal(array, late[name], equal_nan=array.dtype.kind == "f")
+    assert not np.array_equal(ahead[0]["target"], ahead[1]["target"])
+
+
+@pytest.fixture(scope="module")
+def samples():
+    return [s for seed in range(30) for s in draw_samples((9, seed), 6)]
+
+
+def test_first_prompts_stay_inside_the_view_and_always_say_something(samples):
+    rng = np.random.default_rng(0)
+    prompts = first_prompts(rng, samples)
+    points = prompts.points[torch.isfinite(prompts.points)]
+    assert ((points >= 0) & (points <= 128)).all()
+    has_box = torch.isfinite(prompts.box).all(1)
+    has_point = torch.isfinite(prompts.points).all(2).any(1)
+    filled = torch.tensor([bool(s.target.any()) for s in samples])
+    assert (has_box | has_point | prompts.has_mask)[filled].all()
+    assert has_box.any()
+    assert has_point.any()
+    assert prompts.has_mask.any()
+    assert (~has_box).any()
+
+
+def test_points_lie_on_the_side_that_they_claim(samples):
+    prompts = first_prompts(np.random.default_rng(1), samples)
+    for i, sample in enumerate(samples):
+        for at, positive in zip(prompts.points[i], prompts.positive[i], strict=True):
+            if torch.isfinite(at).all():
+                row, col = int(at[0]), int(at[1])
+                assert bool(sample.target[row, col]) == bool(positive)
+
+
+def test_a_click_goes_into_the_largest_error():
+    batch = unpack(pack(np.random.default_rng(0), make_chunk(0, 0, 4)))
+    target = np.zeros((4, 128, 128), np.uint8)
+    target[:, 20:60, 20:60] = 1
+    answer = np.where(target > 0, 5.0, -5.0).astype(np.float32)
+    answer[:, 25:35, 25:35] = -5
+    answer[:, 100:103, 100:103] = 5
+    points = torch.full_like(batch.prompts.points, float("nan"))
+    bare = replace(batch.prompts, points=points)
+    clicked = add_clicks(np.random.default_rng(0), bare, target, answer)
+    assert clicked.has_mask.all()
+    assert ((clicked.points[:, 0] >= 25) & (clicked.points[:, 0] <= 35)).all()
+    assert clicked.positive[:, 0].all()
+
+
+def test_the_loss_is_small_for_the_right_answer_and_for_rightly_nothing():
+    target = torch.zeros(2, 32, 32)
+    target[0, 8:20, 8:20] = 1
+    right = (target * 2 - 1)[:, None] * 20
+    good = mask_loss(right, target)
+    assert good.max() < 0.01
+    assert (mask_loss(-right, target) > 1).all()
+    assert true_iou(right, target)[:, 0].tolist() == [1.0, 0.0]
+    loss, parts = compact_loss(right, torch.zeros(2, 1), torch.zeros(2), target)
+    assert torch.isfinite(loss)
+    assert parts["iou_chosen"] == pytest.approx(1.0)
+
+
+def test_the_rate_rises_stays_and_falls():
+    assert learning_rate(1.0, 0, 0.0) < 0.01
+    assert learning_rate(1.0, 500, 0.5) == 1.0
+    assert learning_rate(1.0, 500, 0.8) < 1.0
+    assert learning_rate(1.0, 500, 1.0) == pytest.approx(0.02)
+
+
+def test_measures():
+    a = np.zeros((4, 4), bool)
+    assert dice(a, a) == 1.0
+    a[0] = True
+    assert dice(a, ~a) == 0.0
+    assert roc_area([0.9, 0.8, 0.1], [True, True, False]) == 1.0
+    assert np.isnan(roc_area([0.9], [True]))
