@@ -106,16 +106,31 @@ def parameters(volume):
     )
 
 
-@pytest.fixture
-def workflow(parameters):
-    """The module's workflow with the real worker."""
+@pytest.fixture(scope="session")
+def engine():
+    """One worker for most tests, as for most of a user's day; those about its end start others."""
     from SAMMedLib.dependencies import launcher
+    from SAMMedLib.engine import Engine
+
+    made = Engine(lambda: launcher(SAMMED_PYTHON))
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def workflow(parameters, engine):
+    """The module's workflow with the real worker."""
     from SAMMedLib.workflow import Workflow
 
-    made = Workflow(lambda: launcher(SAMMED_PYTHON))
+    made = Workflow(engine._launch)
+    made.engine = engine
     made.parameters = parameters
     yield made
-    made.close()
+    made.placing.release()
+    if made.engine is not engine:
+        made.engine.stop()
+    elif engine.busy:
+        engine.stop()
 
 
 def run(workflow, seconds=60):

@@ -1,40 +1,680 @@
 """Box to segment on real MRML nodes: oblique volume, parent transform, real worker."""
 
+import os
+import signal
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-slicer = pytest.importorskip("slicer", reason="slicer-core is not installed; see make test-slicer")
+slicer = pytest.importorskip("slicer", reason="slicer-core is not installed: make test-slicer")
 
+import vtk  # noqa: E402
 from SAMMedLib import geometry, prompts, segmentation  # noqa: E402
+from SAMMedLib.engine import Engine  # noqa: E402
 
-from tests.slicer.conftest import dice, phantom, run  # noqa: E402
+from tests.slicer.conftest import ROOT, SAMMED_PYTHON, dice, phantom, run  # noqa: E402
 
 ORGAN = phantom()[1]
 BOX = [11, 12, 32, 12, 44, 72]
+SLOW = str(ROOT / "tests" / "worker" / "slow_worker.py")
 
 
-def mask(workflow):
-    """The chosen segment on the whole volume."""
-    node, segment_id = workflow.parameters.segmentation, workflow.parameters.segmentID
+def mask_of(workflow, segment_id=None):
+    """A segment on the whole volume, by Slicer's own way."""
+    node = workflow.parameters.segmentation
+    segment_id = segment_id or workflow.parameters.segmentID
     return slicer.util.arrayFromSegmentBinaryLabelmap(node, segment_id, workflow.volume) > 0
 
 
-def with_box(workflow, name="organ"):
+def chosen(workflow):
+    return workflow.parameters.segmentation, workflow.parameters.segmentID
+
+
+def add_box(workflow, name="organ", block=BOX):
     workflow.add_segment(name)
-    prompts.place_box(
-        workflow.parameters.segmentation, workflow.parameters.segmentID, workflow.volume, BOX, 0
-    )
+    return prompts.place_box(*chosen(workflow), workflow.volume, block, 0)
 
 
-def segmented(workflow):
-    with_box(workflow)
+def segment(workflow):
     workflow.segment()
     run(workflow)
     assert not workflow.failed, workflow.message
-    return mask(workflow)
+    return mask_of(workflow)
 
 
-def test_one_box_gives_the_organ(workflow):
-    found = segmented(workflow)
+def paint(workflow, index, voxels):
+    """Change one slice as the Segment Editor does: another tool than ours."""
+    array = mask_of(workflow).astype(np.uint8)
+    array[index] = voxels
+    node, segment_id = chosen(workflow)
+    slicer.util.updateSegmentBinaryLabelmapFromArray(array, node, segment_id, workflow.volume)
+
+
+def show_slice(workflow, axis, index):
+    """Turn the Red view to a slice of the volume, however it lies."""
+    view = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceNodeRed")
+    ends = geometry.world_from_ijk(workflow.volume, np.vstack([[0, 0, 0], np.eye(3)]))
+    steps = [e / np.linalg.norm(e) for e in ends[1:] - ends[0]]
+    normal, across = steps[2 - axis], steps[0 if axis != 2 else 1]
+    point = geometry.slice_centre(workflow.volume, axis, index)
+    view.SetSliceToRASByNTP(*normal, *across, *point, 0)
+    view.UpdateMatrices()
+
+
+# One box ------------------------------------------------------------------------------------
+
+
+def test_one_box_gives_the_organ_where_it_is(workflow):
+    add_box(workflow)
+    found = segment(workflow)
     assert dice(found, ORGAN) > 0.9
     assert "slices segmented" in workflow.message
+    node, segment_id = chosen(workflow)
+    assert node.GetTransformNodeID() == workflow.volume.GetTransformNodeID()
+    assert node.GetNodeReferenceID("referenceImageGeometryRef") == workflow.volume.GetID()
+    status = slicer.vtkSlicerSegmentationsModuleLogic.GetSegmentStatus(
+        node.GetSegmentation().GetSegment(segment_id)
+    )
+    assert status == slicer.vtkSlicerSegmentationsModuleLogic.InProgress
+
+
+def test_the_segment_survives_its_file(workflow, tmp_path):
+    add_box(workflow)
+    segment(workflow)
+    path = str(tmp_path / "organ.seg.nrrd")
+    storage = slicer.vtkMRMLSegmentationStorageNode()
+    storage.SetFileName(path)
+    assert storage.WriteData(workflow.parameters.segmentation)
+    again = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    assert storage.ReadData(again)
+    again.SetAndObserveTransformNodeID(workflow.volume.GetTransformNodeID())
+    segment_id = again.GetSegmentation().GetNthSegmentID(0)
+    assert again.GetSegmentation().GetSegment(segment_id).GetName() == "organ"
+    read = slicer.util.arrayFromSegmentBinaryLabelmap(again, segment_id, workflow.volume) > 0
+    assert dice(read, ORGAN) > 0.9
+    block, voxels = segmentation.read(again, segment_id, workflow.volume)
+    whole = np.zeros(ORGAN.shape, bool)
+    whole[geometry.inside(block, [0, 0, 0, *ORGAN.shape])] = voxels
+    assert np.array_equal(whole, read)
+
+
+def test_the_mask_is_the_engines_own_to_the_voxel(workflow):
+    """The same prompts through the worker by hand, in the array's own frame."""
+    add_box(workflow)
+    found = segment(workflow)
+    result = []
+    work = workflow._work()
+    work.name = "again"
+    work.prompts = {"boxes": [{"axis": 0, "block": BOX}], "blocks": [], "points": []}
+    workflow.engine.segment(work, lambda kind, value: result.append(value))
+    run(workflow)
+    block = result[0].block
+    assert np.array_equal(found[geometry.inside(block, [0] * 6)], result[0].voxels > 0)
+    assert found.sum() == result[0].voxels.sum()
+
+
+def test_a_turned_box_means_all_its_eight_corners(workflow):
+    workflow.add_segment("organ")
+    roi = prompts.make(*chosen(workflow), prompts.BOX, prompts.LIMITS)
+    turn = vtk.vtkTransform()
+    turn.Translate(*geometry.slice_centre(workflow.volume, 0, 11, (11, 28, 52)))
+    turn.RotateWXYZ(37, 0.2, 0.7, 0.4)
+    roi.SetAndObserveObjectToNodeMatrix(turn.GetMatrix())
+    roi.SetSize(30.0, 26.0, 22.0)
+    block = geometry.roi_block(workflow.volume, roi)
+    corners = []
+    for x in (-15, 15):
+        for y in (-13, 13):
+            for z in (-11, 11):
+                world = turn.TransformPoint((x, y, z))
+                corners.append(geometry.ijk_from_world(workflow.volume, [world])[0][::-1])
+    corners = np.array(corners)
+    assert np.all(np.array(block[:3]) - 0.5 <= corners.min(axis=0) + 1e-6)
+    assert np.all(np.array(block[3:]) - 0.5 >= corners.max(axis=0) - 1e-6)
+    assert np.all(np.array(block[3:]) - corners.max(axis=0) < 1.5 + 1e-6)
+    found = segment(workflow)
+    inside = geometry.inside(block, [0] * 6)
+    assert found.any()
+    assert found[inside].sum() == found.sum()
+
+
+def test_points_inside_and_outside_reach_the_engine(workflow):
+    box = add_box(workflow)
+    node, segment_id = chosen(workflow)
+    world = geometry.world_from_ijk(workflow.volume, [[52, 28, 11], [71, 33, 11]])
+    prompts.add_point(node, segment_id, prompts.POSITIVE, world[0])
+    prompts.add_point(node, segment_id, prompts.NEGATIVE, world[1])
+    asked, problems = prompts.read(workflow.volume, node, segment_id)
+    assert problems == []
+    assert asked["boxes"] == [{"axis": 0, "block": BOX}]
+    assert asked["points"] == [
+        {"at": [11, 28, 52], "positive": True},
+        {"at": [11, 33, 71], "positive": False},
+    ]
+    assert segment(workflow).any()
+    assert box.GetName() == "organ box"
+
+
+def test_a_box_beyond_the_volume_is_said_so(workflow):
+    box = add_box(workflow)
+    box.SetAndObserveTransformNodeID(None)
+    far = vtk.vtkMatrix4x4()
+    far.SetElement(0, 3, 4000)
+    box.SetAndObserveObjectToNodeMatrix(far)
+    workflow.segment()
+    assert workflow.failed
+    assert "lies outside the volume" in workflow.message
+    assert not workflow.engine.busy
+
+
+def test_it_says_what_is_missing(workflow, parameters):
+    volume, parameters.volume = parameters.volume, None
+    assert workflow.problem() == "Choose the volume to segment."
+    parameters.volume = volume
+    assert workflow.problem() == "Add a segment for the organ or lesion."
+    workflow.add_segment()
+    assert workflow.problem().startswith("Draw a box")
+    parameters.segmentation.SetAndObserveTransformNodeID(None)
+    assert "not under the same transform" in workflow.problem()
+
+
+# Fix a slice, press again -------------------------------------------------------------------
+
+
+def test_a_slice_painted_by_hand_is_kept_and_others_follow(workflow):
+    add_box(workflow)
+    before = segment(workflow)
+    painted = np.zeros(ORGAN.shape[1:], np.uint8)
+    painted[24:33, 46:60] = 1
+    paint(workflow, 14, painted)
+    after = segment(workflow)
+    assert np.array_equal(after[14], painted.astype(bool))
+    assert prompts.right_slices(*chosen(workflow)) == (0, [14])
+    assert np.array_equal(after[:11], before[:11])  # beyond the box nothing was stale
+    assert not np.array_equal(after[12:14], before[12:14])
+
+
+def test_this_slice_is_right_holds_it_against_the_model(workflow):
+    add_box(workflow)
+    before = segment(workflow)
+    show_slice(workflow, 0, 8)
+    workflow.confirm_slice()
+    assert "Slice 8 is kept" in workflow.message
+    assert prompts.right_slices(*chosen(workflow)) == (0, [8])
+    assert np.array_equal(segment(workflow)[8], before[8])
+    show_slice(workflow, 0, 23)
+    workflow.confirm_slice()
+    assert workflow.failed
+    assert "Slice 23 holds nothing" in workflow.message
+
+
+def test_a_slice_needs_a_view_that_shows_it(workflow):
+    add_box(workflow)
+    segment(workflow)
+    workflow.confirm_slice()  # the volume lies askew in the world, and so in the views
+    assert "press Align views first" in workflow.message
+    geometry.align_views(workflow.volume)
+    for view in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+        view.JumpSliceByCentering(*geometry.slice_centre(workflow.volume, 0, 12, (12, 28, 52)))
+    workflow.confirm_slice()
+    assert "Slice 12 is kept" in workflow.message
+
+
+def test_slices_emptied_at_an_end_end_the_object_there(workflow):
+    add_box(workflow)
+    before = segment(workflow)
+    assert before[17].any()
+    array = before.astype(np.uint8)
+    array[15:] = 0
+    slicer.util.updateSegmentBinaryLabelmapFromArray(array, *chosen(workflow), workflow.volume)
+    after = segment(workflow)
+    assert not after[15:].any()
+    assert after[14].any()
+    low = int(np.flatnonzero(before.any(axis=(1, 2)))[0])
+    assert prompts.ends(*chosen(workflow)) == (0, low, 15)
+
+
+def test_a_segment_from_elsewhere_is_a_prompt(workflow):
+    workflow.add_segment("organ")
+    array = np.zeros(ORGAN.shape, np.uint8)
+    array[9:12] = ORGAN[9:12]
+    slicer.util.updateSegmentBinaryLabelmapFromArray(array, *chosen(workflow), workflow.volume)
+    workflow.confirm_all()
+    assert prompts.right_slices(*chosen(workflow)) == (0, [9, 10, 11])
+    found = segment(workflow)
+    assert np.array_equal(found[9:12], ORGAN[9:12])
+    assert found[13].any()
+    workflow.undo()
+    assert np.array_equal(mask_of(workflow), array > 0)
+
+
+# Undo ---------------------------------------------------------------------------------------
+
+
+def test_undo_takes_prompts_and_masks_back_together(workflow):
+    add_box(workflow)
+    first = segment(workflow)
+    node, segment_id = chosen(workflow)
+    prompts.place_box(node, segment_id, workflow.volume, [14, 15, 40, 15, 40, 60], 0)
+    second = segment(workflow)
+    assert not np.array_equal(first, second)
+
+    workflow.undo()
+    assert np.array_equal(mask_of(workflow), first)
+    assert len(prompts.nodes(node, segment_id, prompts.BOX)) == 1
+    workflow.undo()
+    assert not mask_of(workflow).any()
+    assert prompts.nodes(node, segment_id) == []
+    assert not workflow.can_undo
+    workflow.redo()
+    assert np.array_equal(mask_of(workflow), first)
+    workflow.redo()
+    assert np.array_equal(mask_of(workflow), second)
+    assert len(prompts.nodes(node, segment_id, prompts.BOX)) == 2
+    assert not workflow.can_redo
+
+    workflow.undo()
+    assert np.array_equal(segment(workflow), first)  # the engine is of the same mind
+
+
+def test_undo_takes_back_a_prompt_that_was_not_segmented_yet(workflow):
+    add_box(workflow)
+    first = segment(workflow)
+    node, segment_id = chosen(workflow)
+    prompts.add_point(node, segment_id, prompts.NEGATIVE, (0, 0, 0))
+    workflow.undo()
+    assert prompts.count(node, segment_id) == (1, 0, 0)
+    assert np.array_equal(mask_of(workflow), first)
+    workflow.redo()
+    assert prompts.count(node, segment_id) == (1, 0, 1)
+
+
+def test_undo_does_not_undo_work_by_hand(workflow):
+    add_box(workflow)
+    segment(workflow)
+    paint(workflow, 11, np.zeros(ORGAN.shape[1:], np.uint8))
+    edited = mask_of(workflow)
+    workflow.undo()
+    assert workflow.failed
+    assert "changed by hand" in workflow.message
+    assert np.array_equal(mask_of(workflow), edited)
+
+
+# Several segments and volumes ---------------------------------------------------------------
+
+
+@pytest.fixture
+def neighbours(workflow):
+    """Two segments drawn by hand on one shared layer, and ours, empty, as the third."""
+    node = segmentation.make(workflow.volume)
+    workflow.parameters.segmentation = node
+    drawn = {}
+    for name, corner in (("vessel", (9, 20, 60)), ("bone", (2, 2, 2))):
+        segment_id = segmentation.add(node, name)
+        array = np.zeros(ORGAN.shape, np.uint8)
+        k, j, i = corner
+        array[k : k + 5, j : j + 12, i : i + 12] = 1
+        slicer.util.updateSegmentBinaryLabelmapFromArray(array, node, segment_id, workflow.volume)
+        drawn[segment_id] = array > 0
+    node.GetSegmentation().CollapseBinaryLabelmaps(False)
+    return drawn
+
+
+@pytest.mark.parametrize("overlap", ["allow", "keep"])
+def test_other_segments_are_never_damaged(workflow, neighbours, overlap):
+    workflow.parameters.overlap = overlap
+    add_box(workflow)
+    found = segment(workflow)
+    for segment_id, drawn in neighbours.items():
+        assert np.array_equal(mask_of(workflow, segment_id), drawn)
+    assert dice(found, ORGAN) > 0.75
+    assert (found & next(iter(neighbours.values()))).any() == (overlap == "allow")
+    workflow.undo()
+    for segment_id, drawn in neighbours.items():
+        assert np.array_equal(mask_of(workflow, segment_id), drawn)
+
+
+def test_segments_have_prompts_of_their_own(workflow):
+    add_box(workflow, "organ")
+    first_id = workflow.parameters.segmentID
+    first = segment(workflow)
+    add_box(workflow, "part", [11, 26, 50, 12, 36, 66])
+    second = segment(workflow)
+    assert np.array_equal(mask_of(workflow, first_id), first)
+    assert second.any()
+    assert prompts.count(*chosen(workflow)) == (1, 0, 0)
+    workflow.remove_segment()
+    assert workflow.parameters.segmentID == first_id
+    assert len(slicer.util.getNodesByClass("vtkMRMLMarkupsROINode")) == 1
+    assert np.array_equal(mask_of(workflow), first)
+
+
+def test_changed_settings_do_not_touch_other_segments(workflow):
+    add_box(workflow, "organ")
+    first_id = workflow.parameters.segmentID
+    first = segment(workflow)
+    workflow.parameters.model = "box"
+    add_box(workflow, "part", [11, 26, 50, 12, 36, 66])
+    segment(workflow)
+    assert np.array_equal(mask_of(workflow, first_id), first)
+
+
+def test_volumes_are_kept_apart_and_sent_once(workflow):
+    add_box(workflow)
+    first = segment(workflow)
+    phantom_volume, first_node = workflow.volume, workflow.parameters.segmentation
+    flipped = np.ascontiguousarray(phantom()[0][:, ::-1])
+    workflow.parameters.volume = slicer.util.addVolumeFromArray(
+        flipped, geometry.ras_from_ijk(phantom_volume)
+    )
+    workflow.parameters.segmentation = None
+    workflow.parameters.segmentID = ""
+    j0, j1 = 72 - BOX[4], 72 - BOX[1]
+    add_box(workflow, "organ", [11, j0, 32, 12, j1, 72])
+    assert dice(segment(workflow), ORGAN[:, ::-1]) > 0.9
+
+    workflow.parameters.volume, workflow.parameters.segmentation = phantom_volume, first_node
+    workflow.parameters.segmentID = first_node.GetSegmentation().GetNthSegmentID(0)
+    asked = []
+    send = workflow.engine._send
+    workflow.engine._send = lambda do, fields: (asked.append((do, fields)), send(do, fields))[1]
+    assert np.array_equal(segment(workflow), first)
+    volumes = [fields for do, fields in asked if do == "volume"]
+    assert len(volumes) == 1
+    assert "data" not in volumes[0]
+
+
+# Trouble ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def slow(workflow):
+    """A worker whose model takes its time; see tests/worker/slow_worker.py."""
+    workflow.engine = Engine(lambda: ([SAMMED_PYTHON, SLOW], dict(os.environ)))
+    add_box(workflow)
+    return workflow
+
+
+def start(workflow, model):
+    """Begin to segment and wait until the worker is at it."""
+    workflow.parameters.model = model
+    workflow.segment()
+    end = time.monotonic() + 30
+    while workflow.engine._pending is None or workflow.engine._settings is None:
+        workflow.poll()
+        time.sleep(0.005)
+        assert time.monotonic() < end
+    until = time.monotonic() + 0.3
+    while time.monotonic() < until:
+        workflow.poll()
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("model", ["slow:0.05", "slow:30"])
+def test_cancel_takes_less_than_half_a_second(slow, model):
+    start(slow, model)
+    assert slow.engine.busy
+    slow.cancel()
+    assert run(slow) < 0.5
+    assert "Cancelled" in slow.message
+    assert not mask_of(slow).any()
+    slow.parameters.model = "two_class"
+    assert dice(segment(slow), ORGAN) > 0.9
+
+
+def test_cancel_while_it_starts(workflow):
+    workflow.engine = Engine(workflow.engine._launch)
+    add_box(workflow)
+    workflow.segment()
+    workflow.cancel()
+    assert run(workflow) < 0.5
+    assert segment(workflow).any()
+
+
+def test_a_killed_worker_is_told_and_replaced(slow):
+    start(slow, "slow:0.2")
+    os.kill(slow.engine._process.pid, signal.SIGKILL)
+    run(slow)
+    assert slow.failed
+    assert "ended unexpectedly" in slow.message
+    slow.parameters.model = "two_class"
+    assert dice(segment(slow), ORGAN) > 0.9
+
+
+def test_closing_leaves_no_process_and_no_files(slow):
+    start(slow, "slow:0.2")
+    process, exchange = slow.engine._process, Path(slow.engine.hello["exchange"])
+    assert exchange.exists()
+    slow.close()
+    assert process.wait(5)
+    end = time.monotonic() + 5
+    while exchange.exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not exchange.exists()
+
+
+def test_a_volume_removed_while_it_runs(slow):
+    start(slow, "slow:0.05")
+    slicer.mrmlScene.RemoveNode(slow.parameters.volume)
+    slow.parameters.volume = None
+    run(slow)
+    assert "removed meanwhile" in slow.message
+
+
+def test_a_segment_removed_while_it_runs(slow):
+    start(slow, "slow:0.05")
+    node, segment_id = chosen(slow)
+    node.GetSegmentation().RemoveSegment(segment_id)
+    run(slow)
+    assert "removed meanwhile" in slow.message
+
+
+def test_a_python_without_sammed_is_said_so(workflow, tmp_path):
+    bare = tmp_path / "python"
+    bare.write_text(f'#!/bin/sh\nexec {SAMMED_PYTHON} -I -S "$@"\n')
+    bare.chmod(0o755)
+    workflow.engine = Engine(lambda: ([str(bare), "-m", "sammed.worker"], dict(os.environ)))
+    add_box(workflow)
+    workflow.segment()
+    run(workflow)
+    assert "has no sammed; install it" in workflow.message
+
+
+def test_what_the_engine_refuses_is_shown(workflow):
+    workflow.parameters.model = "vit_h"
+    add_box(workflow)
+    workflow.segment()
+    run(workflow)
+    assert workflow.failed
+    assert "vit_h" in workflow.message
+
+
+def test_a_second_segmentation_waits_for_the_first(slow):
+    start(slow, "slow:0.05")
+    slow.segment()
+    assert "another segmentation is running" in slow.message
+    run(slow)
+    assert mask_of(slow).any()
+
+
+# Prompts that are drawn ---------------------------------------------------------------------
+
+
+def test_a_drawn_box_becomes_one_slice_across_its_view(workflow):
+    workflow.add_segment("organ")
+    show_slice(workflow, 0, 11)
+    workflow.place(prompts.BOX)
+    run(workflow)
+    interaction = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLInteractionNode")
+    assert interaction.GetCurrentInteractionMode() == interaction.Place
+    node, segment_id = chosen(workflow)
+    roi = prompts.nodes(node, segment_id, prompts.BOX)[0]
+    centre = geometry.slice_centre(workflow.volume, 0, 11, (11, 27.5, 51.5))
+    roi.SetCenterWorld(centre)
+    roi.SetSize(33.0, 15.0, 20.0)
+    roi.InvokeEvent(slicer.vtkMRMLMarkupsNode.PointPositionDefinedEvent)
+    interaction.SetCurrentInteractionMode(interaction.ViewTransform)
+    workflow.poll()
+    asked, _ = prompts.read(workflow.volume, node, segment_id)
+    block = asked["boxes"][0]["block"]
+    assert asked["boxes"][0]["axis"] == 0
+    assert (block[0], block[3]) == (11, 12)
+    assert geometry.roi_block(workflow.volume, roi) == block  # what you see is what it means
+
+
+def test_points_are_placed_one_after_the_other(workflow):
+    workflow.add_segment("organ")
+    workflow.place(prompts.POSITIVE)
+    interaction = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLInteractionNode")
+    selection = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSelectionNode")
+    assert interaction.GetPlaceModePersistence() == 1
+    node = prompts.nodes(*chosen(workflow), prompts.POSITIVE)[0]
+    assert selection.GetActivePlaceNodeID() == node.GetID()
+    workflow.place(prompts.NEGATIVE)
+    other = prompts.nodes(*chosen(workflow), prompts.NEGATIVE)[0]
+    assert selection.GetActivePlaceNodeID() == other.GetID()
+    workflow.placing.end()
+    assert interaction.GetPlaceModePersistence() == 0
+    run(workflow)
+
+
+def test_a_box_that_was_not_drawn_is_not_left_behind(workflow):
+    workflow.add_segment("organ")
+    workflow.place(prompts.BOX)
+    workflow.placing.end()
+    assert prompts.nodes(*chosen(workflow)) == []
+    run(workflow)
+
+
+def test_auto_update_segments_once_the_hand_rests(workflow):
+    workflow.parameters.autoUpdate = True
+    box = add_box(workflow)
+    workflow.placing.watch()
+    for _ in range(5):
+        box.InvokeEvent(slicer.vtkMRMLMarkupsNode.PointEndInteractionEvent)
+        workflow.poll()
+        time.sleep(0.05)
+        assert not workflow.engine.busy
+    end = time.monotonic() + 2
+    while not workflow.engine.busy and time.monotonic() < end:
+        workflow.poll()
+        time.sleep(0.01)
+    run(workflow)
+    assert mask_of(workflow).any()
+    assert len(workflow.history.past) == 1
+
+
+def test_a_box_drawn_again_moves_the_segment(workflow):
+    box = add_box(workflow)
+    first = segment(workflow)
+    geometry.fit_roi(workflow.volume, box, [12, 34, 34, 13, 42, 62])
+    second = segment(workflow)
+    assert not np.array_equal(first, second)
+
+
+# Window, slices, scene ----------------------------------------------------------------------
+
+
+def test_the_window_is_copied_from_the_display_once(workflow):
+    add_box(workflow)
+    segment(workflow)
+    assert workflow.parameters.window == "160/70"
+    workflow.volume.GetDisplayNode().SetWindowLevel(10, 5)
+    segment(workflow)
+    assert workflow.parameters.window == "160/70"
+    workflow.copy_window()
+    assert workflow.parameters.window == "10/5"
+    assert np.array_equal(slicer.util.arrayFromVolume(workflow.volume), phantom()[0])
+
+
+def test_a_line_of_the_table_shows_its_slice(workflow):
+    add_box(workflow)
+    segment(workflow)
+    lines = workflow.runs[workflow.key]["slices"]
+    assert [line["index"] for line in lines] == sorted(line["index"] for line in lines)
+    line = next(line for line in lines if line["index"] == 9)
+    show_slice(workflow, 0, 3)
+    workflow.jump(line)
+    red = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceNodeRed")
+    assert geometry.shown_slice(workflow.volume, red) == (0, 9)
+    origin = geometry.as_array(red.GetSliceToRAS())[:3, 3]
+    voxel = geometry.ijk_from_world(workflow.volume, [origin])[0][::-1]
+    np.testing.assert_allclose(voxel, line["centroid"], atol=0.01)
+
+
+def test_prompts_come_back_with_the_scene(workflow, tmp_path):
+    add_box(workflow)
+    found = segment(workflow)
+    node, segment_id = chosen(workflow)
+    prompts.set_right_slices(node, segment_id, 0, [11, 12])
+    prompts.add_point(
+        node, segment_id, prompts.NEGATIVE, geometry.slice_centre(workflow.volume, 0, 4)
+    )
+    asked, _ = prompts.read(workflow.volume, node, segment_id)
+    for number, saved in enumerate(
+        n
+        for n in slicer.util.getNodesByClass("vtkMRMLStorableNode")
+        if n.GetClassName() not in ("vtkMRMLColorTableNode",) and n.GetSaveWithScene()
+    ):
+        if saved.GetStorageNode() is None:
+            saved.AddDefaultStorageNode()
+        storage = saved.GetStorageNode()
+        if storage is None:
+            continue
+        ending = storage.GetDefaultWriteFileExtension()
+        storage.SetFileName(str(tmp_path / f"{number}.{ending}"))
+        assert storage.WriteData(saved), saved.GetName()
+    path = str(tmp_path / "scene.mrml")
+    slicer.mrmlScene.SetURL(path)
+    assert slicer.mrmlScene.Commit(path)
+
+    workflow.reset()
+    slicer.mrmlScene.Clear(0)
+    workflow.parameters.volume = workflow.parameters.segmentation = None
+    assert slicer.util.getNodesByClass("vtkMRMLMarkupsROINode") == []
+    slicer.mrmlScene.SetURL(path)
+    slicer.mrmlScene.Import()
+    workflow.parameters.volume = slicer.mrmlScene.GetFirstNodeByName("phantom")
+    workflow.parameters.segmentation = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")[0]
+    workflow.parameters.segmentID = segment_id
+    workflow.adopt()
+
+    again, problems = prompts.read(workflow.volume, *chosen(workflow))
+    assert problems == []
+    assert again == asked
+    assert prompts.right_slices(*chosen(workflow)) == (0, [11, 12])
+    assert np.array_equal(mask_of(workflow), found)
+    assert not workflow.can_undo
+    segment(workflow)
+
+
+def test_names_bring_terminology_and_places(workflow):
+    workflow.add_segment("left kidney")
+    node, segment_id = chosen(workflow)
+    segment = node.GetSegmentation().GetSegment(segment_id)
+    text = prompts.get_tag(segment, segment.GetTerminologyEntryTagName())
+    entry = slicer.vtkSlicerTerminologyEntry()
+    logic = slicer.modules.terminologies.logic()
+    assert logic.DeserializeTerminologyEntry(text, entry)
+    assert entry.GetTypeObject().GetCodeMeaning() == "Kidney"
+    assert entry.GetTypeModifierObject().GetCodeMeaning() == "Left"
+    assert entry.GetCategoryObject().GetCodeValue() == "123037004"
+    assert segmentation.terminology("something else") == ""
+
+
+def test_a_surface_is_made_again_only_if_it_is_shown(workflow):
+    add_box(workflow)
+    segment(workflow)
+    node, segment_id = chosen(workflow)
+    name = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
+    assert not node.GetSegmentation().ContainsRepresentation(name)
+    node.CreateClosedSurfaceRepresentation()
+    size = node.GetClosedSurfaceInternalRepresentation(segment_id).GetNumberOfPoints()
+    prompts.clear(node, segment_id)
+    prompts.place_box(node, segment_id, workflow.volume, [11, 24, 48, 12, 32, 56], 0)
+    segment(workflow)
+    surface = node.GetClosedSurfaceInternalRepresentation(segment_id)
+    assert surface is not None
+    assert 0 < surface.GetNumberOfPoints() != size

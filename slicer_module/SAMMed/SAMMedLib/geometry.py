@@ -19,6 +19,9 @@ EDGE_TOLERANCE = 1e-3
 SAME_GRID_MM = 1e-3
 """Grids whose voxels lie this close together are the same."""
 
+PARALLEL = 0.9962
+"""A view whose normal is within 5 degrees of an axis shows slices across that axis."""
+
 _PLANES = {0: "sagittal", 1: "coronal", 2: "axial"}  # by the world axis R, A, S of the normal
 
 
@@ -125,11 +128,16 @@ def fit_roi(volume, roi, block):
 
 def axis_across(volume, normal):
     """The array axis that runs closest along a world direction at the volume's middle."""
+    return max(range(3), key=lambda axis: abs(_cosine(volume, axis, normal)))
+
+
+def _cosine(volume, axis, normal):
+    """Cosine between an array axis, in the world, and a direction."""
     middle = (np.array(shape_of(volume))[::-1] - 1) / 2
-    ends = world_from_ijk(volume, [middle, *(middle + step for step in np.eye(3))])
-    steps = ends[1:] - ends[0]
-    cosines = np.abs(steps @ np.asarray(normal, float)) / np.linalg.norm(steps, axis=1)
-    return 2 - int(np.argmax(cosines))
+    step = np.eye(3)[2 - axis]
+    first, last = world_from_ijk(volume, [middle, middle + step])
+    normal = np.asarray(normal, float)
+    return float((last - first) @ normal / np.linalg.norm(last - first) / np.linalg.norm(normal))
 
 
 def plane_of(volume, axis):
@@ -144,11 +152,22 @@ def axis_of(volume, plane):
 
 
 def shown_slice(volume, slice_node):
-    """(axis, index) of the slice that a slice view shows; the index may be outside."""
+    """(axis, index) of the slice that a view shows; ``(None, None)`` if it cuts across slices.
+
+    The index may be outside the volume.
+    """
     to_ras = as_array(slice_node.GetSliceToRAS())
     axis = axis_across(volume, to_ras[:3, 2])
+    if abs(_cosine(volume, axis, to_ras[:3, 2])) < PARALLEL:
+        return None, None
     ijk = ijk_from_world(volume, [to_ras[:3, 3]])[0]
     return axis, round(float(ijk[2 - axis]))
+
+
+def align_views(volume):
+    """Turn all slice views into the volume's own planes."""
+    for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+        node.RotateToVolumePlane(volume)
 
 
 def slice_centre(volume, axis, index, near=None):

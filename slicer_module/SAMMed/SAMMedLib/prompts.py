@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import slicer
+import vtk
 
 from . import geometry
 
@@ -209,7 +210,8 @@ def _set_tag(segmentation, segment_id, name, text):
 
 def get_tag(segment, name):
     """A tag's text; empty if there is none."""
-    return segment.GetTag(name) or "" if segment.HasTag(name) else ""
+    text = vtk.reference("")
+    return str(text) if segment.GetTag(name, text) else ""
 
 
 # Undo ---------------------------------------------------------------------------------------

@@ -44,8 +44,9 @@ def make(volume):
     attach(node, volume)
     tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     if tree is not None:
-        parent = tree.GetItemParent(tree.GetItemByDataNode(volume))
-        tree.SetItemParent(tree.GetItemByDataNode(node), parent)
+        beside, item = tree.GetItemByDataNode(volume), tree.GetItemByDataNode(node)
+        if beside and item:
+            tree.SetItemParent(item, tree.GetItemParent(beside))
     return node
 
 
@@ -153,23 +154,28 @@ def write(node, segment_id, volume, block, voxels, replace=False):
     replace
         Clear the segment outside the block.
     """
+    segments = node.GetSegmentation()
     modified = node.StartModify()
     try:
+        layer = segments.GetLayerIndex(segment_id)
+        if len(segments.GetSegmentIDsForLayer(layer)) > 1:  # merging would touch the others
+            segments.SeparateSegmentLabelmap(segment_id)
         if replace:
             _Logic.ClearSegment(node, segment_id)
         if block is not None:
             extent = _extent(block)
+            value = segments.GetSegment(segment_id).GetLabelValue()
             if not replace:  # take away what is no longer there, then add: exact in two steps
-                image = _image(volume, block, voxels)
+                image = _image(volume, block, voxels, value)
                 _Logic.SetBinaryLabelmapToSegment(
                     image, node, segment_id, _Logic.MODE_MERGE_MIN, extent
                 )
             if voxels.any():
-                image = _image(volume, block, voxels)
+                image = _image(volume, block, voxels, value)
                 _Logic.SetBinaryLabelmapToSegment(
                     image, node, segment_id, _Logic.MODE_MERGE_MAX, extent
                 )
-        segment = node.GetSegmentation().GetSegment(segment_id)
+        segment = segments.GetSegment(segment_id)
         if _Logic.GetSegmentStatus(segment) == _Logic.NotStarted:
             _Logic.SetSegmentStatus(segment, _Logic.InProgress)
     finally:
@@ -210,16 +216,17 @@ def _extent(block):
     return [i0, i1 - 1, j0, j1 - 1, k0, k1 - 1]
 
 
-def _image(volume, block, voxels):
-    """An oriented image of the block on the volume's grid."""
+def _image(volume, block, voxels, value):
+    """An oriented image of the block on the volume's grid, ``value`` where voxels are true."""
     image = slicer.vtkOrientedImageData()
     image.SetExtent(_extent(block))
-    image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
+    kind = vtk.VTK_UNSIGNED_CHAR if value <= 255 else vtk.VTK_SHORT
+    image.AllocateScalars(kind, 1)
     matrix = vtk.vtkMatrix4x4()
     volume.GetIJKToRASMatrix(matrix)
     image.SetGeometryFromImageToWorldMatrix(matrix)
     scalars = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
-    scalars[:] = np.ascontiguousarray(voxels, np.uint8).ravel()
+    scalars[:] = np.ascontiguousarray(voxels).ravel() * scalars.dtype.type(value)
     return image
 
 

@@ -150,7 +150,9 @@ class Workflow:
         index = placing.shown_index(self.volume, axis)
         if index is None:
             plane = geometry.plane_of(self.volume, axis)
-            return self._say(f"Show the {plane} slice in a view of its own first.", failed=True)
+            return self._say(
+                f"No view shows {plane} slices of the volume: press Align views first.", failed=True
+            )
         node, segment_id = self.parameters.segmentation, self.parameters.segmentID
         block, mask = segmentation.read(node, segment_id, self.volume)
         filled = block is not None and block[axis] <= index < block[axis + 3]
