@@ -88,6 +88,27 @@ def check_plane(obj: ObjectPrompts, axis: int) -> None:
             )
 
 
+def check_ranges(obj: ObjectPrompts, axis: int) -> None:
+    """Make sure that no prompt lies on a slice beyond the object's 3D boxes.
+
+    Negative points may: there the object is not, anyway.
+
+    Raises
+    ------
+    PromptError
+        If one does.
+    """
+    ranges = [block.range(axis) for block in obj.blocks]
+    for index, said in slice_prompts(obj, axis).items():
+        within = not ranges or any(low <= index < high for low, high in ranges)
+        if not within and (said.locates or any(p.positive for p in said.points)):
+            raise PromptError(
+                f"{obj.name!r} has a prompt on {list(PLANES)[axis]} slice {index}, which its 3D "
+                f"box excludes (slices {min(r[0] for r in ranges)} to "
+                f"{max(r[1] for r in ranges) - 1}); enlarge the 3D box"
+            )
+
+
 def slice_prompts(obj: ObjectPrompts, axis: int) -> dict[int, SlicePrompts]:
     """Prompts of one object by slice across an axis; 3D boxes are not among them."""
     boxes: dict[int, list[Box2D]] = {}

@@ -17,7 +17,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from sammed.anchors import check_plane, object_axis
+from sammed.anchors import check_plane, check_ranges, object_axis
 from sammed.boxes import Box3D
 from sammed.decoding import SliceDecoder, SlicePrompt, SliceResult, overlap
 from sammed.embeddings import EmbeddingStore
@@ -164,7 +164,7 @@ class Session:
         prompts.check(self.volume.shape)
         if self.settings.plane in PLANES:
             check_plane(prompts, PLANES[self.settings.plane])
-        object_axis(prompts, 0)
+        check_ranges(prompts, self._axis(prompts))
         known = [obj.name for obj in self.objects]
         if prompts.name in known:
             former = self.objects[known.index(prompts.name)]

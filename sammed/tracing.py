@@ -8,7 +8,7 @@ undo brings back is still known.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from sammed.anchors import (
     Anchor,
     SlicePrompts,
+    check_ranges,
     correct_anchor,
     decode_anchor,
     middle,
@@ -34,6 +35,7 @@ FRAME_MARGIN = 0.1
 """Within a 3D box, boxes on slices may exceed its outline by this share of its size."""
 
 Slices = dict[int, SliceResult]
+Range = tuple[Limits, SlicePrompts | None]
 _Value = TypeVar("_Value")
 
 
@@ -87,12 +89,15 @@ class Tracer:
         SegmentationError
             If nothing is found on any prompted slice.
         """
+        check_ranges(obj, self.decoder.stack.axis)
         prompts = slice_prompts(obj, self.decoder.stack.axis)
         ranges = self._ranges(obj)
+        prompts = {i: p for i, p in prompts.items() if _candidates(i, ranges)}
         located = {i: p for i, p in prompts.items() if p.locates}
-        for limits, start in ranges:
-            if start is not None and not any(limits.low <= i < limits.high for i in located):
-                located[start.index] = _with_points(start, prompts)
+        for start in _starts(located, ranges):
+            known = located.get(start.index) or prompts.get(start.index) or start
+            boxes = tuple(dict.fromkeys((*known.boxes, *start.boxes)))
+            located[start.index] = replace(known, boxes=boxes)
         if not located:
             located = {i: p for i, p in prompts.items() if any(q.positive for q in p.points)}
         anchors = {i: self._anchor(p, on_slice) for i, p in located.items()}
@@ -105,13 +110,13 @@ class Tracer:
             anchors[index] = self._correction(said, trace, anchors, on_slice)
         return self._spans(anchors, ranges, obj.propagate, on_slice)
 
-    def _ranges(self, obj: ObjectPrompts) -> list[tuple[Limits, SlicePrompts | None]]:
+    def _ranges(self, obj: ObjectPrompts) -> list[Range]:
         """Where chains may run: each 3D box with its middle slice, else the whole stack."""
         stack = self.decoder.stack
         whole = Box2D(0, 0, *stack.shape)
         if not obj.blocks:
             return [(Limits(0, len(stack), whole), None)]
-        ranges: list[tuple[Limits, SlicePrompts | None]] = []
+        ranges: list[Range] = []
         for block in obj.blocks:
             low, high = block.range(stack.axis)
             outline = block.across(stack.axis)
@@ -140,8 +145,8 @@ class Tracer:
         index = prompts.index
         former = trace.slices.get(index)
         if former is None or not former.area:
-            near = min(trace.slices, key=lambda i: abs(i - index))
-            former = trace.slices[near]
+            found = (i for i, result in trace.slices.items() if result.area)
+            former = trace.slices[min(found, key=lambda i: abs(i - index))]
 
         def compute() -> Anchor:
             anchor = correct_anchor(self.decoder, prompts, replace(former, index=index))
@@ -161,7 +166,7 @@ class Tracer:
     def _spans(
         self,
         anchors: dict[int, Anchor],
-        ranges: list[tuple[Limits, SlicePrompts | None]],
+        ranges: list[Range],
         propagate: str,
         on_slice: OnSlice | None,
     ) -> Trace:
@@ -177,7 +182,7 @@ class Tracer:
     def _join(
         self,
         anchors: dict[int, Anchor],
-        ranges: list[tuple[Limits, SlicePrompts | None]],
+        ranges: list[Range],
         propagate: str,
         on_slice: OnSlice | None,
     ) -> Trace:
@@ -185,14 +190,14 @@ class Tracer:
         stops: list[Stop] = []
         if propagate == "off":
             return Trace(slices, (), frozenset(anchors))
-        for limits, _ in ranges:
-            own = sorted(i for i in anchors if limits.low <= i < limits.high)
+        for number, (limits, _) in enumerate(ranges):
+            own = _own_anchors(number, ranges, anchors)
             for first, last in pairwise(own):
-                _merge(slices, self._between(anchors[first], anchors[last], limits, on_slice))
+                _merge(slices, self._between(first, last, limits, on_slice))
             if propagate == "between" or not own:
                 continue
             for end, direction in ((own[0], -1), (own[-1], 1)):
-                found, ended = self._outward(anchors[end], direction, limits, on_slice)
+                found, ended = self._outward(end, direction, limits, on_slice)
                 _merge(slices, found)
                 stops.extend(ended)
         return Trace(slices, tuple(stops), frozenset(anchors))
@@ -266,10 +271,35 @@ class Tracer:
         return value
 
 
-def _with_points(start: SlicePrompts, prompts: dict[int, SlicePrompts]) -> SlicePrompts:
-    """The middle slice of a 3D box with the points that were clicked on it."""
-    clicked = prompts.get(start.index)
-    return replace(start, points=clicked.points) if clicked else start
+def _candidates(index: int, ranges: Sequence[Range]) -> list[int]:
+    """Numbers of the ranges that hold a slice."""
+    return [n for n, (limits, _) in enumerate(ranges) if limits.low <= index < limits.high]
+
+
+def _owner(index: int, box: Box2D, ranges: Sequence[Range]) -> int:
+    """Of the ranges that hold a slice, the one whose frame holds most of a box on it."""
+    return max(_candidates(index, ranges), key=lambda n: box.intersection(ranges[n][0].frame).area)
+
+
+def _starts(located: dict[int, SlicePrompts], ranges: Sequence[Range]) -> list[SlicePrompts]:
+    """Middle slices of the 3D boxes in which no other prompt says where the object is."""
+    owners = set()
+    for index, said in located.items():
+        painted = () if said.painted is None else (Box2D.from_mask(said.painted),)
+        owners |= {_owner(index, box, ranges) for box in (*said.boxes, *painted)}
+    return [start for n, (_, start) in enumerate(ranges) if start is not None and n not in owners]
+
+
+def _own_anchors(number: int, ranges: Sequence[Range], anchors: dict[int, Anchor]) -> list[Anchor]:
+    """Anchors within a range in slice order, with the components that lie in no other range."""
+    own = []
+    for index in sorted(anchors):
+        if number not in _candidates(index, ranges):
+            continue
+        anchor = anchors[index]
+        parts = tuple(p for p in anchor.parts if _owner(index, p.box, ranges) == number)
+        own.append(anchor if len(parts) == len(anchor.parts) else replace(anchor, parts=parts))
+    return [anchor for anchor in own if anchor.parts]
 
 
 def _merge(slices: Slices, more: Slices) -> None:
