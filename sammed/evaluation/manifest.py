@@ -190,6 +190,7 @@ def _case(entry: Mapping[str, Any], folder: Path, position: int) -> Case:
     texts = {
         key: str(entry.get(key) or "") for key in ("modality", "area", "truth", "note", "subject")
     }
+    texts["subject"] = texts["subject"] or str(entry["image"])
     prompts = entry.get("prompts")
     return Case(
         str(entry.get("id") or _stem(Path(entry["label"]))),

@@ -114,7 +114,7 @@ def parse_protocols(text: str) -> list[str]:
     unknown = [p for p in wanted if p not in PROTOCOLS]
     if unknown or not wanted:
         raise InputError(
-            f"unknown protocol {', '.join(unknown) or text!r}; expected {', '.join(PROTOCOLS)}"
+            f"unknown protocol {', '.join(unknown) or repr(text)}; expected {', '.join(PROTOCOLS)}"
         )
     return wanted
 

@@ -84,6 +84,11 @@ class Row:
         return not math.isnan(self.dice)
 
     @property
+    def jitter(self) -> float:
+        """Of protocol A; 0 for the others."""
+        return float(self.variant.split()[1]) if self.variant.startswith("jitter ") else 0.0
+
+    @property
     def failed(self) -> bool:
         """Whether Dice lies below `sammed.metrics.FAILURE_DICE`."""
         return self.scored and self.dice < FAILURE_DICE

@@ -1,0 +1,357 @@
+"""``sammed evaluate``: score label maps, run protocols over a cohort, compare two runs."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from sammed.cli.console import put, say, set_verbosity
+from sammed.errors import InputError
+
+if TYPE_CHECKING:
+    from sammed.evaluation.cohort import Advance, Plan
+    from sammed.evaluation.manifest import Case
+    from sammed.evaluation.results import Row
+
+FLOOR_MODELS = ("box", "ellipse", "two_class")
+
+
+class _RunByDefault(TyperGroup):
+    """``sammed evaluate ...`` means ``sammed evaluate run ...`` unless a command is named."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        if not args or args[0] not in self.commands:
+            args = ["run", *(args or ["--help"])]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(cls=_RunByDefault, rich_markup_mode=None, help="Score, run protocols, compare.")
+
+
+@app.command()
+def run(
+    maps: Annotated[
+        list[Path] | None, typer.Argument(help="PREDICTION REFERENCE: two label maps to compare.")
+    ] = None,
+    cases: Annotated[
+        Path | None,
+        typer.Option("--cases", help="Manifest of a cohort: .json (sammed-cases/1) or .csv."),
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option("--images", help="Folder of images, with --references.")
+    ] = None,
+    references: Annotated[
+        Path | None,
+        typer.Option("--references", help="Folder of label maps with the images' names."),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option("--labels", help='JSON {"1": "liver", ...}: only these values, so named.'),
+    ] = None,
+    protocol: Annotated[
+        str, typer.Option("--protocol", help="Some of A,B,B2,C,D,P; see docs/evaluation.md.")
+    ] = "A,B,B2",
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", help="A model's name or weights file. Repeatable."),
+    ] = None,
+    floors: Annotated[
+        bool, typer.Option("--floors/--no-floors", help="Run the floors beside the models.")
+    ] = True,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the results; a run resumes in it.")
+    ] = None,
+    seeds: Annotated[str, typer.Option("--seeds", help="Seeds of what is random.")] = "0",
+    jitter: Annotated[
+        str, typer.Option("--jitter", help="Ladder of protocol A, shares of the box's extent.")
+    ] = "0,0.01,0.05,0.1,0.25,0.5",
+    case: Annotated[
+        list[str] | None, typer.Option("--case", help="Only this case. Repeatable.")
+    ] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", min=0, help="At most so many objects of a case; 0: all.")
+    ] = 0,
+    same_subject: Annotated[
+        list[str] | None,
+        typer.Option("--same-subject", help="ID,ID,...: cases of one person. Repeatable."),
+    ] = None,
+    tolerance: Annotated[
+        float, typer.Option("--tolerance", min=0, help="Tolerance of NSD in mm.")
+    ] = 2.0,
+    resample: Annotated[
+        bool, typer.Option("--resample", help="Put the prediction on the reference's grid.")
+    ] = False,
+    window: Annotated[str, typer.Option("--window", help="As in `sammed segment`.")] = "auto",
+    plane: Annotated[str, typer.Option("--plane", help="As in `sammed segment`.")] = "auto",
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, help="Threads that PyTorch may use.")
+    ] = None,
+    title: Annotated[str, typer.Option("--title", help="Head of the report.")] = "Evaluation",
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Errors only.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")] = False,
+) -> None:
+    """Score two label maps, or run models over a cohort with simulated prompts.
+
+    Two label maps: Dice, IoU, NSD, HD95, mean surface distance and volumes of each label. A cohort:
+    results.csv, summary.json and report.html in the folder --out; a stopped run goes on where it
+    was. `sammed evaluate compare A.csv B.csv` compares two runs.
+
+    Examples
+    --------
+      sammed evaluate prediction.nii.gz reference.nii.gz --labels names.json
+
+      sammed evaluate --cases cases.json --protocol A,B,B2 --model compact --out results
+
+      sammed evaluate --images imagesTs --references labelsTs --model compact --out results
+
+      sammed evaluate compare results/results.csv other/results.csv
+    """
+    set_verbosity(quiet, verbose)
+    if maps:
+        _check_maps(maps, cases, images)
+        _score_maps(maps[0], maps[1], labels, tolerance, resample, out, as_json, title)
+        return
+    from sammed.evaluation.cohort import Plan
+    from sammed.evaluation.protocols import parse_protocols
+    from sammed.session import Settings
+
+    plan = Plan(
+        cases=tuple(_cases(cases, images, references, labels, case, same_subject)),
+        models=_models(model or ["compact"], floors, device, threads),
+        protocols=tuple(parse_protocols(protocol)),
+        seeds=tuple(int(s) for s in _numbers(seeds, "--seeds")),
+        jitters=tuple(_numbers(jitter, "--jitter")),
+        tolerance_mm=tolerance,
+        settings=Settings(plane=plane, window=window),
+        limit=limit,
+    )
+    _run_plan(plan, out, quiet, as_json, title)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="results.csv of the first run.")],
+    second: Annotated[Path, typer.Argument(help="results.csv of the second run.")],
+    score: Annotated[
+        str, typer.Option("--score", help="dice, iou, nsd, hd95_mm, msd_mm, ...")
+    ] = "dice",
+    model_a: Annotated[
+        str | None, typer.Option("--model-a", help="Model of the first, if it has several.")
+    ] = None,
+    model_b: Annotated[
+        str | None, typer.Option("--model-b", help="Model of the second, if it has several.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+) -> None:
+    """Paired difference of two runs, second minus first, with its interval and a Wilcoxon test.
+
+    Examples
+    --------
+      sammed evaluate compare before/results.csv after/results.csv
+
+      sammed evaluate compare results.csv results.csv --model-a two_class --model-b compact
+    """
+    set_verbosity(quiet=False, verbose=False)
+    from sammed.evaluation.comparison import compare_runs, comparison_table
+    from sammed.evaluation.results import SCORES, read_csv
+
+    if score not in SCORES:
+        raise InputError(f"unknown score {score!r}; expected one of {', '.join(SCORES)}")
+    pair = [_one_model(read_csv(p), m, p) for p, m in ((first, model_a), (second, model_b))]
+    found = compare_runs(pair[0], pair[1], score)
+    if as_json:
+        put([{**vars(key), **vars(result)} for key, result in found])
+        return
+    names = f"{pair[1][0].model} – {pair[0][0].model}"
+    typer.echo(comparison_table(found, score, names).markdown())
+
+
+def _check_maps(maps: list[Path], cases: Path | None, images: Path | None) -> None:
+    if len(maps) != 2:
+        raise InputError(f"found {len(maps)} label map; expected two: PREDICTION REFERENCE")
+    if cases or images:
+        raise InputError("give two label maps, or a cohort (--cases, --images), not both")
+
+
+def _score_maps(
+    prediction: Path,
+    reference: Path,
+    labels: Path | None,
+    tolerance: float,
+    resample: bool,
+    out: Path | None,
+    as_json: bool,
+    title: str,
+) -> None:
+    from sammed.evaluation.label_maps import score_files
+    from sammed.evaluation.manifest import read_names
+
+    names = read_names(labels) if labels else None
+    found = score_files(prediction, reference, names, tolerance, resample)
+    for note in found.notes:
+        say(note)
+    if out:
+        from sammed.evaluation.report import write_label_report
+
+        write_label_report(found, out, _command(), title)
+        say(f"wrote {out / 'report.html'}")
+    if as_json:
+        put(found.as_json())
+    else:
+        typer.echo(found.table().markdown())
+
+
+def _cases(
+    manifest: Path | None,
+    images: Path | None,
+    references: Path | None,
+    labels: Path | None,
+    only: list[str] | None,
+    same_subject: list[str] | None,
+) -> list[Case]:
+    from sammed.evaluation.manifest import pair_folders, read_manifest, read_names, share_subject
+
+    if manifest and not images and not references:
+        cases = read_manifest(manifest)
+    elif images and references and not manifest:
+        cases = pair_folders(images, references, read_names(labels) if labels else None)
+    else:
+        raise InputError(
+            "expected two label maps, --cases FILE, or --images DIR with --references DIR"
+        )
+    for group in same_subject or ():
+        cases = share_subject(cases, [part.strip() for part in group.split(",")])
+    if only:
+        unknown = set(only) - {case.id for case in cases}
+        if unknown:
+            raise InputError(f"there is no case {', '.join(sorted(unknown))}")
+        cases = [case for case in cases if case.id in only]
+    return cases
+
+
+def _models(wanted: list[str], floors: bool, device: str, threads: int | None) -> dict[str, Any]:
+    from sammed.models import registry
+
+    names = list(dict.fromkeys([*wanted, *(FLOOR_MODELS if floors else ())]))
+    return {
+        Path(name).stem if Path(name).is_file() else name: registry.build(
+            name, device=device, threads=threads
+        )
+        for name in names
+    }
+
+
+def _run_plan(plan: Plan, out: Path | None, quiet: bool, as_json: bool, title: str) -> None:
+    if out is None:
+        raise InputError("say where the results go: --out FOLDER")
+    from sammed.evaluation.cohort import run_cohort
+    from sammed.evaluation.figures import require_matplotlib
+    from sammed.evaluation.parts import PartStore
+    from sammed.evaluation.report import make_folder, write_outputs
+    from sammed.evaluation.tables import as_json as summary
+    from sammed.evaluation.tables import cost_table, overview
+
+    require_matplotlib()
+    make_folder(out)
+    with _progress(quiet) as show:
+        parts = run_cohort(plan, PartStore(out), show)
+    results = write_outputs(plan, parts, out, _command(), title)
+    say(f"wrote {', '.join(str(out / n) for n in ('results.csv', 'summary.json', 'report.html'))}")
+    for part in {(p.case, p.error) for p in parts if p.error}:
+        say(f"case {part[0]} could not be run: {part[1]}")
+    if as_json:
+        put(summary(results))
+    else:
+        typer.echo(overview(results).markdown())
+        typer.echo()
+        typer.echo(cost_table(results).markdown())
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[Advance], None] | None]:
+    """Parts done and time left on stderr: a bar on a terminal, a line a minute elsewhere."""
+    if quiet:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn())
+    with Progress(
+        *columns,
+        TextColumn("{task.fields[left]}"),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task("starting", total=None, left="")
+        lines = _lines(console.is_terminal)
+
+        def show(advance: Advance) -> None:
+            left = ""
+            if advance.seconds_left is not None:
+                left = f"{advance.seconds_left / 60:.1f} min left"
+            bar.update(
+                task,
+                completed=advance.done,
+                total=advance.total,
+                description=advance.text,
+                left=left,
+            )
+            lines(f"{advance.done}/{advance.total} {advance.text} {left}".rstrip())
+
+        yield show
+
+
+def _lines(is_terminal: bool) -> Callable[[str], None]:
+    """Says a line a minute where there is no terminal to draw on."""
+    import time
+
+    last = -60.0
+
+    def line(text: str) -> None:
+        nonlocal last
+        if not is_terminal and time.monotonic() - last >= 60:
+            last = time.monotonic()
+            say(text)
+
+    return line
+
+
+def _one_model(rows: list[Row], wanted: str | None, path: Path) -> list[Row]:
+    names = list(dict.fromkeys(row.model for row in rows))
+    if wanted is None:
+        own = [name for name in names if name not in FLOOR_MODELS] or names
+        if len(own) != 1:
+            raise InputError(
+                f"{path} holds the models {', '.join(own)}; choose with --model-a or --model-b"
+            )
+        wanted = own[0]
+    if wanted not in names:
+        raise InputError(f"{path} holds no model {wanted!r}; it has {', '.join(names)}")
+    return [row for row in rows if row.model == wanted]
+
+
+def _numbers(text: str, option: str) -> list[float]:
+    try:
+        numbers = [float(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 0:
+        raise InputError(f"{option} {text!r} is no list of numbers from 0; expected e.g. 0,0.05")
+    return numbers
+
+
+def _command() -> str:
+    """The command line, for the record, without the program's folder."""
+    return shlex.join(["sammed", *sys.argv[1:]])

@@ -1,0 +1,168 @@
+"""Write what a run has found: ``results.csv``, ``summary.json``, ``report.html``."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections import Counter
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+from sammed import __version__
+from sammed.errors import OutputError
+from sammed.evaluation import figures, html, tables
+from sammed.evaluation.cohort import KEEP_MASKS, Plan
+from sammed.evaluation.html import Background, Gallery
+from sammed.evaluation.label_maps import LabelScores
+from sammed.evaluation.parts import Part, PartStore
+from sammed.evaluation.pictures import choose_rows, draw_rows
+from sammed.evaluation.protocols import unsuited
+from sammed.evaluation.results import to_csv
+from sammed.evaluation.tables import Results
+from sammed.io import atomic_text
+from sammed.models.catalogue import FLOORS
+
+FORMAT = "sammed-evaluation/1"
+LABELS_FORMAT = "sammed-label-scores/1"
+
+PICTURES = 6
+"""Worst and typical objects that are shown of each model and protocol."""
+
+
+def write_outputs(
+    plan: Plan, parts: Sequence[Part], out: Path, command: str = "", title: str = "Evaluation"
+) -> Results:
+    """Write the three files into a folder; those of an earlier run are replaced.
+
+    Parameters
+    ----------
+    plan, parts
+        What was run, and what came of it.
+    out
+        An existing folder.
+    command
+        The command line, for the record.
+    title
+        Head of the report.
+
+    Returns
+    -------
+    Results
+        For what else is to be shown.
+    """
+    results = Results(parts)
+    facts = run_facts(plan, command)
+    atomic_text(out / "results.csv", to_csv(results.rows), force=True)
+    sources = Counter(part.prompts for part in {p.case: p for p in parts}.values())
+    summary = {
+        "format": FORMAT,
+        "facts": facts,
+        "prompts": dict(sources),
+        "prompts_from_scored_label": _from_scored_label(plan),
+        "results": tables.as_json(results),
+        "errors": sorted({(p.case, p.error) for p in parts if p.error}),
+    }
+    atomic_text(out / "summary.json", json.dumps(summary, indent=1, allow_nan=False), force=True)
+    background = Background(
+        facts=facts,
+        prompts=tuple(f"In {n} cases they were {text}." for text, n in sources.items()),
+        from_scored_label=_from_scored_label(plan),
+        left_out=_left_out(plan),
+        tolerance_mm=plan.tolerance_mm,
+        figures=figures.draw(results),
+        galleries=_galleries(results, plan, PartStore(out)),
+    )
+    atomic_text(out / "report.html", html.page(results, background, title), force=True)
+    return results
+
+
+def _galleries(results: Results, plan: Plan, store: PartStore) -> list[Gallery]:
+    """Pictures of every model that is no floor; of the first if all are."""
+    cases = {case.id: case for case in plan.cases}
+    shown = [m for m in results.models if m not in FLOORS] or list(results.models[:1])
+    galleries = []
+    for model in shown:
+        for protocol in (p for p in results.protocols if p in KEEP_MASKS):
+            group = results.headline(protocol, model)
+            if group is None:
+                continue
+            seed = min(row.seed for row in group.rows)
+            worst, typical = choose_rows((r for r in group.rows if r.seed == seed), PICTURES)
+            drawn = [draw_rows(r, cases, store, plan.settings.window) for r in (worst, typical)]
+            galleries.append(Gallery(f"{model}, {results.headline_name(protocol)}", *drawn))
+    return galleries
+
+
+def _from_scored_label(plan: Plan) -> bool:
+    return any(case.prompts is None for case in plan.cases)
+
+
+def _left_out(plan: Plan) -> tuple[str, ...]:
+    reasons = [unsuited(p, m.spec) for p in plan.protocols for m in plan.models.values()]
+    return tuple(r for r in reasons if r)
+
+
+def write_label_report(found: LabelScores, out: Path, command: str, title: str) -> None:
+    """Write ``scores.csv``, ``summary.json`` and ``report.html`` of two label maps."""
+    make_folder(out)
+    facts = {**environment(), "command": command}
+    atomic_text(out / "scores.csv", found.csv(), force=True)
+    summary = {"format": LABELS_FORMAT, "facts": facts, **found.as_json()}
+    atomic_text(out / "summary.json", json.dumps(summary, indent=1, allow_nan=False), force=True)
+    page = html.labels_page(found.table(), facts, found.tolerance_mm, title)
+    atomic_text(out / "report.html", page, force=True)
+
+
+def make_folder(out: Path) -> None:
+    """Make the output folder, if it is not there yet.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {out}: {error.strerror}") from None
+
+
+def run_facts(plan: Plan, command: str) -> dict[str, str]:
+    """Versions, hardware and settings by name, as texts."""
+    weights = {n: m.spec.weights_hash[:16] or "none" for n, m in plan.models.items()}
+    return {
+        **environment(),
+        "command": command,
+        "weights (SHA-256, start)": ", ".join(f"{n} {w}" for n, w in weights.items()),
+        "protocols": ", ".join(plan.protocols),
+        "seeds": ", ".join(map(str, plan.seeds)),
+        "jitter": ", ".join(f"{j:g}" for j in plan.jitters),
+        "NSD tolerance": f"{plan.tolerance_mm:g} mm",
+        "plane, window, zoom": f"{plan.settings.plane}, {plan.settings.window}, "
+        f"{plan.settings.zoom}",
+        "limit": f"{plan.limit} objects of each case" if plan.limit else "none",
+    }
+
+
+def environment() -> dict[str, str]:
+    """Versions and hardware by name, as texts."""
+    facts = {
+        "sammed": __version__,
+        "Python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": f"{_processor()}, {os.cpu_count()} cores seen",
+    }
+    for package in ("torch", "numpy"):
+        facts[package] = metadata.version(package)
+    return facts
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or "unknown"
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or "unknown"
