@@ -7,12 +7,13 @@ import datetime
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from sammed import __version__
-from sammed.errors import InputError, LabelError, OutputError, SammedError
+from sammed.errors import BackendUnavailableError, InputError, LabelError, OutputError, SammedError
 from sammed.io.colours import default_colour
 from sammed.io.dicom_source import DicomSource
 from sammed.io.placement import place
@@ -156,6 +157,22 @@ def long_string(text: str) -> str:
     """
     clean = "".join(c if c.isprintable() else " " for c in text.replace("\\", "/"))
     return " ".join(clean.split())[:LONG_STRING].rstrip()
+
+
+def need(package: str, what: str) -> None:
+    """Make sure that an optional package is there.
+
+    Raises
+    ------
+    BackendUnavailableError
+        If it is not; the message says how to get it.
+    """
+    try:
+        import_module(package)
+    except ImportError as error:
+        raise BackendUnavailableError(
+            f"{what} needs {package}; install it: pip install 'sammed[dicom]'"
+        ) from error
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from sammed.io.dicom_out import (
     add_patient_and_study,
     decimals,
     long_string,
+    need,
     new_uid,
     odd_headers,
     on_source,
@@ -82,7 +83,10 @@ def write(
         If no voxel is labelled, or probabilities are wanted and missing.
     OutputError
         If the file exists or cannot be written, or the source's headers do not allow it.
+    BackendUnavailableError
+        If highdicom is not installed.
     """
+    need("highdicom", "writing DICOM SEG")
     check_output(path, force)
     labels = on_source(labels, source, "DICOM SEG")
     with odd_headers("DICOM SEG"):

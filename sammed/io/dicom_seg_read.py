@@ -298,10 +298,13 @@ def _name(segment: Dataset, value: int) -> str:
 
 
 def _colour(segment: Dataset) -> tuple[int, int, int] | None:
-    from highdicom.color import CIELabColor
-
+    """(r, g, b) in 0..255; None if the file proposes none, or highdicom is not installed."""
     value = segment.get("RecommendedDisplayCIELabValue")
     if value is None or len(value) != 3:
+        return None
+    try:
+        from highdicom.color import CIELabColor
+    except ImportError:
         return None
     r, g, b = CIELabColor.from_dicom_value([int(v) for v in value]).to_rgb(clip=True)
     return r, g, b

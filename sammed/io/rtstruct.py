@@ -21,6 +21,7 @@ from sammed.io.dicom_out import (
     add_patient_and_study,
     date_and_time,
     long_string,
+    need,
     new_uid,
     odd_headers,
     on_source,
@@ -78,7 +79,10 @@ def write(
         If no voxel is labelled.
     OutputError
         If the file exists or cannot be written, or the source's headers do not allow it.
+    BackendUnavailableError
+        If contourpy is not installed.
     """
+    need("contourpy", "writing RTSTRUCT")
     check_output(path, force)
     labels = on_source(labels, source, "RTSTRUCT")
     with odd_headers("RTSTRUCT"):

@@ -7,6 +7,7 @@ import dataclasses
 import itertools
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 
 from sammed import geometry
 from sammed.errors import (
+    BackendUnavailableError,
     GridMismatchError,
     InputError,
     LabelError,
@@ -406,3 +408,16 @@ def test_highdicom_fractional_sample():
     assert ours.shape == theirs.array.shape[:3]
     np.testing.assert_allclose(np.sort(ours.ravel()), np.sort(theirs.array.ravel()), atol=1e-3)
     np.testing.assert_array_equal(fractional.voxels == 1, ours >= 0.5)
+
+
+def test_without_highdicom(tmp_path, monkeypatch):
+    volume = ct_volume(tmp_path / "series")
+    labels = random_labels(volume)
+    dicom_seg.write(labels, tmp_path / "here.dcm")
+    for name in [n for n in sys.modules if n.split(".")[0] == "highdicom"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    again = dicom_seg.read(tmp_path / "here.dcm", volume)
+    np.testing.assert_array_equal(again.voxels, labels.voxels)
+    assert again.colours == {}
+    with pytest.raises(BackendUnavailableError, match=r"needs highdicom; .*sammed\[dicom\]"):
+        dicom_seg.write(random_labels(volume), tmp_path / "seg.dcm")
