@@ -12,6 +12,7 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 
+from sammed import geometry
 from sammed.errors import OutputError, UnreadableFileError, UnsupportedFormatError
 from sammed.geometry import Affine
 from sammed.io import gz
@@ -70,7 +71,7 @@ def read(path: PathLike, *, frame: int | None = None) -> Volume:
         components, index = _choose(reader, frame, path, notes)
         image = reader.Execute()
         array = _array(image, components, index, path, notes)
-    grid = _grid(image, array)
+    grid = _grid(image, array, path)
     values = array if array.ndim == 4 else real_values(array, 1.0, 0.0, path, notes)
     return Volume.from_file_array(values, grid, source=path, notes=tuple(notes.texts))
 
@@ -100,12 +101,13 @@ def read_stored(path: Path, notes: Notes) -> Stored:
             )
         image = reader.Execute()
         array = sitk.GetArrayFromImage(image)
-        fields = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
+        keys = [key for key in reader.GetMetaDataKeys() if key.isascii()]
+        fields = {key: _sound(reader.GetMetaData(key)) for key in keys}
     if image.GetDimension() == 2:
         array = array[np.newaxis]
     if image.GetNumberOfComponentsPerPixel() == 1:
         array = array[..., np.newaxis]
-    return Stored(array, _grid(image, array), fields)
+    return Stored(array, _grid(image, array, path), fields)
 
 
 def read_labels(path: PathLike) -> LabelVolume:
@@ -182,7 +184,7 @@ def write_array(
                 image, str(temporary), useCompression=True, compressionLevel=COMPRESSION_LEVEL
             )
         except RuntimeError as error:
-            raise OutputError(f"cannot write {path}: {_line(error)}") from error
+            raise OutputError(f"cannot write {path}: is the disk full? ({_line(error)})") from error
         _check_written(image, temporary, Path(path))
 
 
@@ -311,12 +313,12 @@ def _array(
     return array[..., :3]
 
 
-def _grid(image: Any, array: NDArray[np.generic]) -> FileGrid:
+def _grid(image: Any, array: NDArray[np.generic], path: Path) -> FileGrid:
     native = ItkGrid(
         image.GetSpacing(), image.GetOrigin(), image.GetDirection(), image.GetDimension()
     )
     k, j, i = array.shape[:3]
-    return make_grid(_affine(native), (k, j, i), "itk", native)
+    return make_grid(geometry.check_affine(_affine(native), str(path)), (k, j, i), "itk", native)
 
 
 def _affine(native: ItkGrid) -> Affine:
@@ -360,6 +362,11 @@ def _check_written(image: Any, temporary: Path, path: Path) -> None:
         same = False
     if not same:
         raise OutputError(f"cannot write {path}: the file came out incomplete; is the disk full?")
+
+
+def _sound(text: str) -> str:
+    """Text of a header, should it not be UTF-8."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _line(error: object) -> str:

@@ -68,7 +68,7 @@ def _labels_of(text: bytes) -> list[ElementTree.Element]:
         return []  # a document type could expand without end
     try:
         return list(ElementTree.fromstring(text).iter("Label"))
-    except ElementTree.ParseError:
+    except (ElementTree.ParseError, LookupError, ValueError):
         return []
 
 

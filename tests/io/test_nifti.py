@@ -138,7 +138,12 @@ def test_label_table_of_other_programs_is_read(tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    [b"\xff\xfe nonsense", b"<LabelTable><Label Key='x'>", b"<!DOCTYPE a><LabelTable/>"],
+    [
+        b"\xff\xfe nonsense",
+        b"<LabelTable><Label Key='x'>",
+        b"<?xml version='1.0' encoding='UTF-T'?><LabelTable/>",
+        b"<!DOCTYPE a><LabelTable/>",
+    ],
 )
 def test_foreign_extensions_do_no_harm(tmp_path, content):
     image = nibabel.Nifti1Image(counting("uint8") % 2, RAS)

@@ -211,6 +211,19 @@ def test_layer_that_does_not_exist(tmp_path):
         io.read_labels(path)
 
 
+def test_name_that_is_no_utf8(tmp_path, labels):
+    io.write_labels(labels, tmp_path / "a.seg.nrrd")
+    data = (tmp_path / "a.seg.nrrd").read_bytes()
+    data = data.replace(b"Name:=spleen", b"Name:=spl\xe9en").replace(
+        b"Segment0_Tags", b"Segment0_T\xe4gs"
+    )
+    (tmp_path / "b.seg.nrrd").write_bytes(data)
+    again = io.read_labels(tmp_path / "b.seg.nrrd")
+    assert again.names == {1: "liver <left>", 3: "spl\ufffden"}
+    io.write_labels(again, tmp_path / "c.nii.gz")
+    assert io.read_labels(tmp_path / "c.nii.gz").names == again.names
+
+
 def test_text_renamed(tmp_path):
     (tmp_path / "a.seg.nrrd").write_text("Dear Sir or Madam")
     with pytest.raises(UnreadableFileError, match="not a NRRD file"):
