@@ -83,8 +83,8 @@ def check_plane(obj: ObjectPrompts, axis: int) -> None:
     for box in obj.boxes:
         if box.axis != axis:
             raise PromptError(
-                f"the box of {obj.name!r} lies on a {names[box.axis]} slice, but the plane is "
-                f"{names[axis]}; leave the plane at auto, or draw the box on a {names[axis]} slice"
+                f"the box of {obj.name!r} lies on {names[box.axis]} slice {box.index}, but the "
+                f"plane is {names[axis]}; leave the plane at auto, or draw the box in that plane"
             )
 
 

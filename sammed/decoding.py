@@ -324,7 +324,8 @@ class SliceDecoder:
         if prompt.prior is not None and prompt.prior.area and "mask" in kinds:
             prior = prompt.prior
             mask = view.mask_prompt(prior.logits, prior.region, self.model.spec.mask_size)
-        if not prompt.points or "points" not in kinds:
+        wanted = "points" in kinds or (box is None and mask is None)  # the model says what it lacks
+        if not prompt.points or not wanted:
             return ViewPrompt(box=box, mask=mask)
         centres = np.array([(p.row + 0.5, p.col + 0.5) for p in prompt.points])
         positive = np.array([p.positive for p in prompt.points], bool)

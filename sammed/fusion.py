@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, get_args
@@ -13,7 +13,9 @@ from scipy import ndimage
 
 from sammed.boxes import Box2D, Box3D
 from sammed.decoding import SliceResult
+from sammed.geometry import Shape3
 from sammed.slices import OUTSIDE_LOGIT
+from sammed.volume import label_dtype
 
 Overlap = Literal["keep", "overwrite", "score"]
 OVERLAPS: tuple[str, ...] = get_args(Overlap)
@@ -36,7 +38,8 @@ class Cleanup:
     fill_holes
         Fill cavities that are closed in 3D.
     smooth_mm
-        Standard deviation of a Gaussian over the logits, in mm; 0 leaves them.
+        Standard deviation of a Gaussian over the logits, in mm; 0 leaves them. An object on a
+        single slice is smoothed within it.
     """
 
     components: Components = "prompted"
@@ -116,6 +119,15 @@ def fuse_planes(planes: Sequence[ObjectVolume]) -> ObjectVolume:
     return ObjectVolume(block, np.asarray(mean, np.float16))
 
 
+def keep_slices(volume: ObjectVolume, axis: int, indices: Collection[int]) -> ObjectVolume:
+    """The object on some slices across an axis; on all others it is absent."""
+    low, high = volume.block.range(axis)
+    shape = [1, 1, 1]
+    shape[axis] = high - low
+    kept = np.array([index in indices for index in range(low, high)], bool).reshape(shape)
+    return ObjectVolume(volume.block, np.where(kept, volume.logits, np.float16(OUTSIDE_LOGIT)))
+
+
 def clean(
     volume: ObjectVolume,
     options: Cleanup,
@@ -139,7 +151,8 @@ def clean(
         return volume
     logits = volume.logits
     if options.smooth_mm > 0:
-        sigma = [options.smooth_mm / s for s in spacing]
+        sizes = zip(spacing, logits.shape, strict=True)
+        sigma = [options.smooth_mm / mm if n > 1 else 0.0 for mm, n in sizes]
         smooth = ndimage.gaussian_filter(
             logits.astype(np.float32), sigma, mode="constant", cval=OUTSIDE_LOGIT
         )
@@ -149,7 +162,7 @@ def clean(
     kept = select_components(kept, options.components, prompted)
     if kept is mask:
         return ObjectVolume(volume.block, logits)
-    logits = np.where(kept, np.maximum(logits, np.float16(0.5)), logits)
+    logits = np.where(kept & ~mask, np.float16(0.5), logits)
     logits = np.where(mask & ~kept, np.float16(OUTSIDE_LOGIT), logits)
     return ObjectVolume(volume.block, logits)
 
@@ -212,6 +225,61 @@ def paint(
             mine = mine & (logits > best[here])
             best[here] = np.where(mine, logits, best[here])
         target[here][mine] = value
+
+
+class LabelMap:
+    """Objects in one label map, painted anew only where one of them has changed.
+
+    Parameters
+    ----------
+    shape
+        Extents (z, y, x).
+    policy
+        Who gets voxels that several objects claim, see `paint`.
+
+    Attributes
+    ----------
+    voxels : (z, y, x) uint8 or uint16
+        The label map.
+    """
+
+    def __init__(self, shape: Shape3, policy: str) -> None:
+        self.voxels: NDArray[np.unsignedinteger] = np.zeros(shape, np.uint8)
+        self._policy = policy
+        self._objects: dict[str, tuple[int, ObjectVolume]] = {}
+
+    def update(self, objects: Mapping[str, tuple[int, ObjectVolume]]) -> Box3D:
+        """Show these objects, and no others.
+
+        Parameters
+        ----------
+        objects
+            (label value, object) by name, in order of priority.
+
+        Returns
+        -------
+        Box3D
+            The block in which voxels changed; empty if none did.
+        """
+        region = _EMPTY
+        for name in {*objects, *self._objects}:
+            new, old = objects.get(name), self._objects.get(name)
+            if new != old:
+                for _, volume in filter(None, (new, old)):
+                    region = region.union(volume.block)
+        self._objects = dict(objects)
+        if region.is_empty:
+            return _EMPTY
+        before = self.voxels[region.slices].copy()
+        highest = max((value for value, _ in objects.values()), default=1)
+        self.voxels = self.voxels.astype(label_dtype(highest), copy=False)
+        paint(self.voxels, region, objects.values(), self._policy)
+        changed = Box3D.from_mask(before != self.voxels[region.slices])
+        if changed.is_empty:
+            return _EMPTY
+        low = [v + o for v, o in zip(changed.low, region.low, strict=True)]
+        high = [v + o for v, o in zip(changed.high, region.low, strict=True)]
+        return Box3D(*low, *high)
 
 
 def _intersection(a: Box3D, b: Box3D) -> Box3D:

@@ -23,75 +23,28 @@ from sammed.decoding import SliceDecoder, SlicePrompt, SliceResult, overlap
 from sammed.embeddings import EmbeddingStore
 from sammed.errors import InputError, SegmentationError
 from sammed.fusion import (
-    COMPONENTS,
     NOTHING,
-    OVERLAPS,
-    Cleanup,
+    LabelMap,
     ObjectVolume,
-    Overlap,
     clean,
     fuse_planes,
-    paint,
+    keep_slices,
     stack,
 )
 from sammed.intensity import Window, resolve_window
 from sammed.models.base import SliceModel
 from sammed.progress import Progress, Reporter
 from sammed.prompts import ObjectPrompts, with_labels
-from sammed.propagation import Rules
 from sammed.runs import ObjectRun, slice_records
+from sammed.settings import Settings
 from sammed.slices import PLANES, SliceStack, choose_plane
 from sammed.tracing import Trace, Tracer
-from sammed.volume import LabelVolume, Volume, label_dtype
+from sammed.volume import LabelVolume, Volume
+
+__all__ = ["Session", "Settings"]
 
 CONSENSUS_OVERLAP = 0.5
 """In ``plane="all"`` an answer that has less IoU with the first plane's mask is not used."""
-
-_EMPTY = Box3D(0, 0, 0, 0, 0, 0)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a session segments.
-
-    Attributes
-    ----------
-    plane
-        ``"axial"``, ``"coronal"``, ``"sagittal"``; ``"auto"``: that of the object's box, else
-        that of the thick slices; ``"all"``: as auto, then refined in all three planes and fused.
-    window
-        See `sammed.intensity.resolve_window`.
-    overlap
-        Which object gets voxels that several claim, see `sammed.fusion.paint`.
-    cleanup
-        What is done to each object once stacked.
-    rules
-        Thresholds of propagation.
-    zoom
-        ``"auto"`` (the model's own), a factor, or ``None`` for whole slices.
-    probabilities
-        Keep each object's probabilities in the result.
-    """
-
-    plane: str = "auto"
-    window: str = "auto"
-    overlap: Overlap = "keep"
-    cleanup: Cleanup = field(default_factory=Cleanup)
-    rules: Rules = field(default_factory=Rules)
-    zoom: float | str | None = "auto"
-    probabilities: bool = False
-
-    def __post_init__(self) -> None:
-        if self.plane not in (*PLANES, "auto", "all"):
-            raise InputError(
-                f"unknown plane {self.plane!r}; expected auto, all, {', '.join(PLANES)}"
-            )
-        if self.overlap not in OVERLAPS:
-            raise InputError(f"unknown overlap {self.overlap!r}; expected {', '.join(OVERLAPS)}")
-        if self.cleanup.components not in COMPONENTS:
-            raise InputError(
-                f"unknown components {self.cleanup.components!r}; expected {', '.join(COMPONENTS)}"
-            )
 
 
 @dataclass(frozen=True)
@@ -139,8 +92,7 @@ class Session:
         self._future: list[_State] = []
         self._tracers: dict[tuple[str, int], Tracer] = {}
         self._decoders: dict[int, SliceDecoder] = {}
-        self._labels: NDArray[np.unsignedinteger] = np.zeros(volume.shape, np.uint8)
-        self._painted: dict[str, tuple[int, ObjectVolume]] = {}
+        self._labels = LabelMap(volume.shape, self.settings.overlap)
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._progress: Reporter | None = None
 
@@ -186,6 +138,28 @@ class Session:
             raise InputError(f"no object is called {name!r}")
         objects = tuple(obj for obj in self.objects if obj.name != name)
         runs = {n: run for n, run in self._state.runs.items() if n != name}
+        self._advance(_State(objects, runs))
+
+    def rename(self, name: str, new: str) -> None:
+        """Give an object another name; one step of undo, and nothing is computed again.
+
+        Raises
+        ------
+        InputError
+            If there is none of that name.
+        LabelError
+            If another object has the new one.
+        """
+        if name not in [obj.name for obj in self.objects]:
+            raise InputError(f"no object is called {name!r}")
+        objects = with_labels(replace(o, name=new) if o.name == name else o for o in self.objects)
+        runs = dict(self._state.runs)
+        if name in runs:
+            run = runs.pop(name)
+            runs[new] = replace(run, prompts=replace(run.prompts, name=new))
+        for axis in range(3):
+            if (name, axis) in self._tracers:
+                self._tracers[new, axis] = self._tracers[name, axis]
         self._advance(_State(objects, runs))
 
     @property
@@ -290,6 +264,8 @@ class Session:
         if self.settings.plane == "all":
             others = [a for a in range(3) if a != axis and self.volume.shape[a] > 1]
             volume = fuse_planes([volume, *(self._refine(volume, a) for a in others)])
+            if obj.blocks or obj.propagate != "auto":
+                volume = keep_slices(volume, axis, trace.slices)
         started = time.perf_counter()
         volume = clean(
             volume, self.settings.cleanup, self.volume.spacing, _prompted(trace, volume, axis)
@@ -388,7 +364,7 @@ class Session:
 
     def labels_in(self, block: Box3D) -> NDArray[np.unsignedinteger]:
         """A copy of the label map inside a block, (z, y, x)."""
-        return np.array(self._labels[block.slices])
+        return np.array(self._labels.voxels[block.slices])
 
     def object_mask(self, name: str) -> NDArray[np.bool_]:
         """(z, y, x) bool of one object, before overlaps are resolved.
@@ -418,33 +394,17 @@ class Session:
                     dense[run.volume.block.slices] = 1 / (1 + np.exp(-logits))
                     probabilities[obj.label] = dense
         names = {obj.label: obj.name for obj in self.objects}
-        return LabelVolume(
-            self._labels.copy(), self.volume.grid, names, probabilities=probabilities
-        )
+        voxels = self._labels.voxels.copy()
+        return LabelVolume(voxels, self.volume.grid, names, probabilities=probabilities)
 
     def _repaint(self) -> Box3D:
         """Bring the label map up to date with the runs; the block in which it changed."""
         started = time.perf_counter()
-        wanted = {
-            obj.name: (obj.label, self._state.runs[obj.name].volume)
-            for obj in self.objects
-            if obj.name in self._state.runs
-        }
-        region = _EMPTY
-        for name in {*wanted, *self._painted}:
-            new, old = wanted.get(name), self._painted.get(name)
-            if new != old:
-                for _, volume in filter(None, (new, old)):
-                    region = region.union(volume.block)
-        dtype = label_dtype(max((obj.label for obj in self.objects), default=1))
-        self._labels = self._labels.astype(np.promote_types(dtype, self._labels.dtype), copy=False)
-        if not region.is_empty:
-            before = self._labels[region.slices].copy()
-            paint(self._labels, region, wanted.values(), self.settings.overlap)
-            region = _changed(before, self._labels[region.slices], region)
-        self._painted = wanted
+        runs = self._state.runs
+        wanted = {o.name: (o.label, runs[o.name].volume) for o in self.objects if o.name in runs}
+        changed = self._labels.update(wanted)
         self._seconds["fusion"] += time.perf_counter() - started
-        return region
+        return changed
 
 
 def _same_prompts(a: ObjectPrompts, b: ObjectPrompts) -> bool:
@@ -461,14 +421,3 @@ def _prompted(trace: Trace, volume: ObjectVolume, axis: int) -> NDArray[np.bool_
     shape = [1, 1, 1]
     shape[axis] = high - low
     return np.broadcast_to(on_prompted.reshape(shape), volume.logits.shape)
-
-
-def _changed(
-    before: NDArray[np.unsignedinteger], after: NDArray[np.unsignedinteger], region: Box3D
-) -> Box3D:
-    tight = Box3D.from_mask(before != after)
-    if tight.is_empty:
-        return _EMPTY
-    low = [v + o for v, o in zip(tight.low, region.low, strict=True)]
-    high = [v + o for v, o in zip(tight.high, region.low, strict=True)]
-    return Box3D(*low, *high)

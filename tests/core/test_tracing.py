@@ -436,7 +436,7 @@ def test_the_plane_of_an_object():
     with pytest.raises(PromptError, match="'a' lie on slices of different planes"):
         object_axis(ObjectPrompts("a", boxes=(box, replace(box, axis=0))), 0)
     check_plane(ObjectPrompts(boxes=(box,)), 1)
-    with pytest.raises(PromptError, match="lies on a coronal slice, but the plane is axial"):
+    with pytest.raises(PromptError, match="lies on coronal slice 2, but the plane is axial"):
         check_plane(ObjectPrompts(boxes=(box,)), 0)
 
 

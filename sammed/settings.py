@@ -1,0 +1,54 @@
+"""How a session segments, as one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sammed.errors import InputError
+from sammed.fusion import COMPONENTS, OVERLAPS, Cleanup, Overlap
+from sammed.propagation import Rules
+from sammed.slices import PLANES
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a session segments.
+
+    Attributes
+    ----------
+    plane
+        ``"axial"``, ``"coronal"``, ``"sagittal"``; ``"auto"``: that of the object's box, else
+        that of the thick slices; ``"all"``: as auto, then refined in all three planes and fused.
+    window
+        See `sammed.intensity.resolve_window`.
+    overlap
+        Which object gets voxels that several claim, see `sammed.fusion.paint`.
+    cleanup
+        What is done to each object once stacked.
+    rules
+        Thresholds of propagation.
+    zoom
+        ``"auto"`` (the model's own), a factor, or ``None`` for whole slices.
+    probabilities
+        Keep each object's probabilities in the result.
+    """
+
+    plane: str = "auto"
+    window: str = "auto"
+    overlap: Overlap = "keep"
+    cleanup: Cleanup = field(default_factory=Cleanup)
+    rules: Rules = field(default_factory=Rules)
+    zoom: float | str | None = "auto"
+    probabilities: bool = False
+
+    def __post_init__(self) -> None:
+        if self.plane not in (*PLANES, "auto", "all"):
+            raise InputError(
+                f"unknown plane {self.plane!r}; expected auto, all, {', '.join(PLANES)}"
+            )
+        if self.overlap not in OVERLAPS:
+            raise InputError(f"unknown overlap {self.overlap!r}; expected {', '.join(OVERLAPS)}")
+        if self.cleanup.components not in COMPONENTS:
+            raise InputError(
+                f"unknown components {self.cleanup.components!r}; expected {', '.join(COMPONENTS)}"
+            )
