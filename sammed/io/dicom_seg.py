@@ -97,27 +97,46 @@ def write(
 
 def build(labels: LabelVolume, *, fractional: bool, algorithm: Algorithm) -> Segmentation:
     """The SEG as a dataset; ``labels.grid.native`` must be a complete `DicomSource`."""
-    from highdicom.seg import Segmentation
-
     source = labels.grid.native
     segments = segments_of(labels, "DICOM SEG")
-    pixels = _fractions(labels, segments) if fractional else _numbers(labels, segments)
-    used = np.flatnonzero(pixels.any(axis=tuple(range(1, pixels.ndim))))
-    if fractional:  # four bytes a voxel and segment: slices without any are not carried along
-        pixels = pixels[used]
-    slices = _stand_ins(source)
-    segmentation = Segmentation(
-        source_images=[slices[s] for s in used] if fractional else slices,
+    descriptions = [
+        _description(number, segment, algorithm) for number, segment in enumerate(segments, 1)
+    ]
+    if fractional:
+        fractions = _fractions(labels, segments)
+        where = _used(fractions, len(source))
+        segmentation = _segmentation(source, (1, 1), where, "FRACTIONAL", descriptions, algorithm)
+        _put_fractions(segmentation, fractions, source)
+    else:
+        numbers = _numbers(labels, segments)
+        segmentation = _segmentation(
+            source, source.size, numbers, "BINARY", descriptions, algorithm
+        )
+    segmentation.SeriesDescription = long_string("sammed: " + ", ".join(s.name for s in segments))
+    _refer_to_source(segmentation, source)
+    return segmentation
+
+
+def _segmentation(
+    source: DicomSource,
+    size: tuple[int, int],
+    pixels: NDArray[Any],
+    kind: str,
+    descriptions: list[SegmentDescription],
+    algorithm: Algorithm,
+) -> Segmentation:
+    """What highdicom makes of pixels, (n, rows, columns[, segments]), on the acquired slices."""
+    from highdicom.seg import Segmentation
+
+    return Segmentation(
+        source_images=_stand_ins(source, size),
         pixel_array=pixels,
-        segmentation_type="FRACTIONAL" if fractional else "BINARY",
+        segmentation_type=kind,
         fractional_type="PROBABILITY",
         max_fractional_value=FRACTION_STEPS,
-        segment_descriptions=[
-            _description(number, segment, algorithm) for number, segment in enumerate(segments, 1)
-        ],
+        segment_descriptions=descriptions,
         series_instance_uid=new_uid(),
         series_number=series_number(source.header, SERIES_OFFSET),
-        series_description=long_string("sammed: " + ", ".join(s.name for s in segments)),
         sop_instance_uid=new_uid(),
         instance_number=1,
         manufacturer="sammed",
@@ -128,8 +147,6 @@ def build(labels: LabelVolume, *, fractional: bool, algorithm: Algorithm) -> Seg
         content_description=long_string(f"Segmentation by {algorithm.name}"),
         specific_character_set="ISO_IR 192",
     )
-    _refer_to_source(segmentation, source)
-    return segmentation
 
 
 def _numbers(labels: LabelVolume, segments: list[Segment]) -> NDArray[np.unsignedinteger]:
@@ -143,8 +160,8 @@ def _numbers(labels: LabelVolume, segments: list[Segment]) -> NDArray[np.unsigne
     return table[acquired]
 
 
-def _fractions(labels: LabelVolume, segments: list[Segment]) -> NDArray[np.float32]:
-    """Probabilities on the acquired slices, (n, rows, columns, segments), in [0, 1]."""
+def _fractions(labels: LabelVolume, segments: list[Segment]) -> list[NDArray[np.float16]]:
+    """Each segment's probabilities on the acquired slices, (n, rows, columns)."""
     missing = [s.name for s in segments if s.label not in labels.probabilities]
     if missing:
         raise LabelError(
@@ -152,14 +169,55 @@ def _fractions(labels: LabelVolume, segments: list[Segment]) -> NDArray[np.float
             "segment with probabilities, or write a binary SEG"
         )
     source: DicomSource = labels.grid.native
-    pixels = np.empty((len(source), *source.size, len(segments)), np.float32)
-    for position, segment in enumerate(segments):
-        stored = labels.grid.reorientation.invert(labels.probabilities[segment.label])
-        pixels[..., position] = source.labels_as_acquired(stored)
-    return np.clip(np.nan_to_num(pixels, copy=False), 0, 1, out=pixels)
+    return [
+        source.labels_as_acquired(
+            labels.grid.reorientation.invert(labels.probabilities[segment.label])
+        )
+        for segment in segments
+    ]
 
 
-def _stand_ins(source: DicomSource) -> list[Dataset]:
+def _used(fractions: list[NDArray[np.float16]], n: int) -> NDArray[np.float32]:
+    """Which segment shows on which slice, (n, 1, 1, segments), 0 or 1.
+
+    highdicom gets slices of one pixel, from which it makes everything but the pixels: real
+    fractions would cost it four bytes and more for each voxel and segment, all at once.
+    """
+    used = np.zeros((n, 1, 1, len(fractions)), np.float32)
+    for position, fraction in enumerate(fractions):
+        used[:, 0, 0, position] = [_steps(fraction[s]).any() for s in range(n)]
+    return used
+
+
+def _put_fractions(
+    segmentation: Segmentation, fractions: list[NDArray[np.float16]], source: DicomSource
+) -> None:
+    """Give every frame its pixels, in the order that the frames are described in."""
+    stand_ins = {_stand_in_uid(s): s for s in range(len(source))}
+    frames = []
+    for group in segmentation.PerFrameFunctionalGroupsSequence:
+        image = group.DerivationImageSequence[0].SourceImageSequence[0]
+        number = _segment_number(segmentation, group)
+        fraction = fractions[number - 1][stand_ins[image.ReferencedSOPInstanceUID]]
+        frames.append(_steps(fraction).tobytes())
+    pixels = b"".join(frames)
+    segmentation.Rows, segmentation.Columns = source.size
+    segmentation.PixelData = pixels + b"\0" * (len(pixels) % 2)
+
+
+def _segment_number(segmentation: Segmentation, group: Dataset) -> int:
+    """Which segment a frame shows; a single segment is said once for all frames."""
+    if "SegmentIdentificationSequence" not in group:
+        group = segmentation.SharedFunctionalGroupsSequence[0]
+    return int(group.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+
+
+def _steps(fraction: NDArray[np.float16]) -> NDArray[np.uint8]:
+    whole = np.nan_to_num(fraction.astype(np.float32)) * FRACTION_STEPS
+    return np.asarray(np.clip(np.round(whole), 0, FRACTION_STEPS), np.uint8)
+
+
+def _stand_ins(source: DicomSource, size: tuple[int, int]) -> list[Dataset]:
     """Each acquired slice as highdicom likes it: a single CT image, with geometry to the digit.
 
     Geometry comes from ``source.affines``, so that orientations that differ by rounding, frames
@@ -177,7 +235,7 @@ def _stand_ins(source: DicomSource) -> list[Dataset]:
     common.PositionReferenceIndicator = source.header.get("PositionReferenceIndicator") or ""
     common.SOPClassUID = STAND_IN_CLASS
     common.Modality = str(source.header.get("Modality") or "OT")
-    common.Rows, common.Columns = source.size
+    common.Rows, common.Columns = size
     common.ImageOrientationPatient = decimals([*unit[:, 2], *unit[:, 1]])
     common.PixelSpacing = decimals(spacings[1:])
     common.SliceThickness = source.header.get("SliceThickness") or decimals(spacings[0])[0]

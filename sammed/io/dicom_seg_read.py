@@ -256,22 +256,27 @@ def _labels(
     wanted = chosen(names, only, path)
     values = {n: value for n, value in _label_values(segments).items() if n in wanted}
     if dataset.SegmentationType == "FRACTIONAL":
+        full = int(dataset.MaximumFractionalValue)
         fractions = _fractions(dataset, frames, stack, wanted)
-        numbers, overlap = _most_probable(fractions, stack.shape)
+        numbers, overlap = _most_probable(fractions, full, stack.shape)
+        probabilities = {
+            values[number]: _on_grid(_probabilities(fraction, full), stack)
+            for number, fraction in fractions.items()
+        }
     else:
-        fractions = {}
+        probabilities = {}
         numbers, overlap = _smallest(dataset, frames, stack, wanted)
     table = np.zeros(max([*values, 0]) + 1, label_dtype(max([*values.values(), 0])))
     for number, value in values.items():
         table[number] = value
-    rule = "more probable" if fractions else "smaller"
+    rule = "more probable" if probabilities else "smaller"
     note = f"{path.name}: {overlap} voxels lie in several segments; the {rule} one wins"
     return LabelVolume(
         _on_grid(table[numbers], stack),
         stack.grid,
         {value: names[number] for number, value in values.items()},
         {value: c for number, value in values.items() if (c := _colour(segments[number]))},
-        {values[number]: _on_grid(fraction, stack) for number, fraction in fractions.items()},
+        probabilities,
         path,
         (note,) if overlap else (),
     )
@@ -352,24 +357,30 @@ def _smallest(
 
 def _fractions(
     dataset: Dataset, frames: list[_Frame], stack: _Stack, wanted: list[int]
-) -> dict[int, NDArray[np.float16]]:
-    steps = float(dataset.MaximumFractionalValue)
-    fractions = {number: np.zeros(stack.shape, np.float16) for number in wanted}
+) -> dict[int, NDArray[np.uint8]]:
+    """Each segment's fractions as stored, in steps of 1 / MaximumFractionalValue."""
+    steps = {number: np.zeros(stack.shape, np.uint8) for number in wanted}
     for frame, pixels in zip(frames, _pixels(dataset), strict=True):
-        if frame.segment in fractions:
-            fractions[frame.segment][stack.slices[frame.index]] = np.minimum(pixels / steps, 1)
-    return fractions
+        if frame.segment in steps:
+            steps[frame.segment][stack.slices[frame.index]] = pixels
+    return steps
+
+
+def _probabilities(steps: NDArray[np.uint8], full: int) -> NDArray[np.float16]:
+    return np.minimum(np.arange(256) / full, 1).astype(np.float16)[steps]
 
 
 def _most_probable(
-    fractions: dict[int, NDArray[np.float16]], shape: Shape3
+    steps: dict[int, NDArray[np.uint8]], full: int, shape: Shape3
 ) -> tuple[NDArray[np.uint16], int]:
+    """The segment with the highest fraction of at least a half; the later of equal ones."""
     numbers = np.zeros(shape, np.uint16)
-    best = np.full(shape, 0.5, np.float16)
-    claims = np.zeros(shape, np.uint8)
-    for number, fraction in fractions.items():
-        claims += (fraction >= 0.5) & (claims < 2)
+    best = np.full(shape, max((full + 1) // 2, 1), np.uint8)
+    contested = np.zeros(shape, bool)
+    half = best.flat[0]
+    for number, fraction in steps.items():
+        contested |= (fraction >= half) & (numbers > 0)
         wins = fraction >= best
         numbers[wins] = number
         best[wins] = fraction[wins]
-    return numbers, int(np.count_nonzero(claims > 1))
+    return numbers, int(np.count_nonzero(contested))

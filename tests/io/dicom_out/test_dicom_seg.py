@@ -100,6 +100,20 @@ def test_same_voxels_names_and_colours(written):
         np.testing.assert_allclose(again.probabilities[value], expected, atol=0.5 / 255 + 1e-3)
 
 
+def test_one_fractional_segment_of_odd_size(tmp_path):
+    """One segment is said once for all frames; 5 x 77 bytes of pixels are padded to even."""
+    volume = ct_volume(tmp_path / "series")
+    labels = random_labels(volume, (3,))
+    labels.voxels[labels.voxels > 0] = 3
+    probability = np.random.default_rng(1).uniform(0.01, 1, labels.shape).astype(np.float16)
+    labels.probabilities[3] = probability
+    dicom_seg.write(labels, tmp_path / "seg.dcm", fractional=True)
+    again = dicom_seg.read(tmp_path / "seg.dcm", volume)
+    np.testing.assert_allclose(again.probabilities[3], probability, atol=0.5 / 255 + 1e-3)
+    seg = pydicom.dcmread(tmp_path / "seg.dcm")
+    assert (len(seg.PixelData), seg.NumberOfFrames, seg.Rows, seg.Columns) == (386, 5, 7, 11)
+
+
 def test_own_grid_holds_the_labelled_slices(written):
     volume, labels, path = written
     alone = dicom_seg.read(path)
