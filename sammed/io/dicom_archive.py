@@ -194,6 +194,8 @@ def _tar_members(path: Path, budget: _Budget) -> Iterator[tuple[str, BinaryIO]]:
             budget.members -= 1
             if info.isfile() and (member := archive.extractfile(info)) is not None:
                 yield info.name, member  # type: ignore[misc]
+        if stream_budget.bytes < archive.offset + tarfile.BLOCKSIZE:  # no end-of-archive block
+            raise UnreadableFileError(f"{path} is truncated; copy or download it again")
 
 
 class _Reader(io.BufferedReader):

@@ -1,8 +1,9 @@
 """Decoders of compressed frames: which transfer syntaxes are handled, and by whom.
 
-pydicom's decoders come first where one is fast and free to combine with this package: its own RLE,
-Pillow for 8-bit JPEG, CharLS (pyjpegls) for JPEG-LS, OpenJPEG (pylibjpeg-openjpeg) for JPEG 2000
-and HTJ2K. Everything else, and whatever is not installed, goes to SimpleITK, which is always there.
+Grey frames go to SimpleITK (GDCM), which is always there, knows every syntax including HTJ2K, and
+lets other threads run meanwhile; RLE and 8-bit JPEG, where it is slow, go to pydicom itself and
+Pillow. Colour goes to pydicom's plug-ins, which turn YBR into RGB. What the first choice cannot
+decode is tried by all others that are installed.
 """
 
 from __future__ import annotations
@@ -19,21 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammed.errors import UnreadableFileError
+from sammed.io.dicom_codestream import check_size
 from sammed.io.dicom_file import DicomFile
 from sammed.io.dicom_module import JPEG, RLE, PixelModule, syntax_name
 
 ITK = "SimpleITK"
+_JPEG_BASELINE = f"{JPEG}50"
 _LOSSY_12_BIT = tuple(f"{JPEG}{n}" for n in (51, 53, 55))
-_LOSSLESS = tuple(f"{JPEG}{n}" for n in (57, 70))
-_DECODERS: dict[str, tuple[str, ...]] = {
-    RLE: ("pydicom",),
-    f"{JPEG}50": ("pillow", ITK),
-    **dict.fromkeys((*_LOSSY_12_BIT, *_LOSSLESS), (ITK,)),
-    **dict.fromkeys((f"{JPEG}{n}" for n in (80, 81)), ("pyjpegls", ITK)),
-    **dict.fromkeys((f"{JPEG}{n}" for n in (90, 91)), ("pylibjpeg", ITK, "pillow")),
-    **dict.fromkeys((f"{JPEG}{n}" for n in (201, 202, 203)), ("pylibjpeg", ITK)),
-}
-"""First choice first; names of pydicom's plug-ins, and SimpleITK."""
+_LOSSLESS_JPEG = tuple(f"{JPEG}{n}" for n in (57, 70))
+_PLUGINS = ("pillow", "pyjpegls", "pylibjpeg")
 
 _MODULE = (
     *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "Rows", "Columns"),
@@ -68,9 +63,10 @@ def decode(
     UnreadableFileError
         If no decoder can make sense of it.
     """
+    check_size(file, module, frame)
     dataset = _dataset(file, frame)
     failure: Exception | None = None
-    for name in _DECODERS[file.syntax]:
+    for name in decoders(file.syntax, module):
         try:
             raw = _by(name, dataset, file.syntax, module, scratch)
         except Exception as error:  # decoders raise anything on corrupt data; try the next one
@@ -92,16 +88,29 @@ def last_line(error: BaseException) -> str:
     return (lines[-1] if lines else type(error).__name__)[:160]
 
 
+def decoders(syntax: str, module: PixelModule) -> tuple[str, ...]:
+    """Names of the decoders for such pixels, first choice first; not all need be installed."""
+    if syntax == RLE:
+        return ("pydicom",)
+    if module.samples == 3:
+        return (ITK,) if syntax in _LOSSLESS_JPEG else _PLUGINS
+    if syntax == _JPEG_BASELINE and module.stored == 8:
+        return "pillow", ITK
+    return (ITK, *_PLUGINS)
+
+
 def _by(
     name: str, dataset: Any, syntax: str, module: PixelModule, scratch: Path
 ) -> NDArray[np.generic] | None:
     """By one decoder; None if it is not installed or not meant for such pixels."""
     if name == ITK:
-        colour = module.samples == 3  # it would leave YBR as it is
-        return None if colour and syntax not in _LOSSLESS else _by_itk(dataset, syntax, scratch)
+        return _by_itk(dataset, syntax, scratch)
     from pydicom.pixels.decoders.base import get_decoder
 
-    decoder = get_decoder(syntax)
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError:
+        return None
     if name not in decoder.available_plugins or (name == "pillow" and module.stored > 8):
         return None
     raw, _ = decoder.as_array(dataset, index=0, decoding_plugin=name)

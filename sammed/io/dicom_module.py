@@ -15,6 +15,7 @@ COMPRESSED = frozenset(
 )
 """Transfer syntaxes of compressed pixels that are handled."""
 
+MAX_SIDE = 65_535
 _COLOUR = {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"}
 
 
@@ -34,6 +35,8 @@ class PixelModule:
         Whether samples are two's complement.
     frames
         At least 1.
+    rows, columns
+        At least 1.
     """
 
     samples: int
@@ -43,6 +46,8 @@ class PixelModule:
     high: int
     signed: bool
     frames: int
+    rows: int
+    columns: int
 
     @property
     def is_colour(self) -> bool:
@@ -84,6 +89,8 @@ def pixel_module(file: DicomFile) -> PixelModule:
         high,
         tags.whole(header, "PixelRepresentation") == 1,
         _frames(file),
+        _side(file, "Rows"),
+        _side(file, "Columns"),
     )
     _check_photometric(file, module)
     return module
@@ -113,6 +120,16 @@ def _bits(file: DicomFile) -> tuple[int, int, int]:
     raise UnsupportedFormatError(
         f"{file.name} has {found}; expected up to 8, 16 or 32 bits of as many allocated"
     )
+
+
+def _side(file: DicomFile, keyword: str) -> int:
+    found = tags.whole(file.header, keyword)
+    if found is None or not 1 <= found <= MAX_SIDE:
+        what = tags.text(file.header, keyword) or "missing"
+        raise UnreadableFileError(
+            f"{file.name} has {keyword} {what}; expected a whole number from 1"
+        )
+    return found
 
 
 def _frames(file: DicomFile) -> int:

@@ -14,7 +14,6 @@ from sammed.io.dicom_module import PixelModule, pixel_module
 from sammed.volume import HeaderWindow
 
 MAX_FRAMES = 200_000
-MAX_SIDE = 65_535
 
 Key = float | str
 
@@ -162,7 +161,6 @@ def planes_of(file: DicomFile) -> list[Plane]:
     """
     header = file.header
     module = pixel_module(file)
-    rows, columns = (_side(file, keyword) for keyword in ("Rows", "Columns"))
     if "MOSAIC" in (t.upper() for t in tags.texts(header, "ImageType")):
         raise UnsupportedFormatError(
             f"{file.name} is a Siemens mosaic, many slices tiled in one picture; "
@@ -170,8 +168,8 @@ def planes_of(file: DicomFile) -> list[Plane]:
         )
     groups = tags.items(header, "PerFrameFunctionalGroupsSequence")
     if groups or tags.items(header, "SharedFunctionalGroupsSequence"):
-        return _enhanced(file, module, (rows, columns), groups)
-    single = _plane(file, module, (rows, columns), None, lambda macro: header)
+        return _enhanced(file, module, groups)
+    single = _plane(file, module, None, lambda macro: header)
     return [single] if module.frames == 1 else _cine(single, module.frames)
 
 
@@ -185,19 +183,7 @@ def _cine(single: Plane, frames: int) -> list[Plane]:
     return [replace(single, frame=f, order=f) for f in range(1, frames + 1)]
 
 
-def _side(file: DicomFile, keyword: str) -> int:
-    found = tags.whole(file.header, keyword)
-    if found is None or not 1 <= found <= MAX_SIDE:
-        what = tags.text(file.header, keyword) or "none"
-        raise UnreadableFileError(
-            f"{file.name} has {keyword} {what}; expected a whole number from 1"
-        )
-    return found
-
-
-def _enhanced(
-    file: DicomFile, module: PixelModule, size: tuple[int, int], groups: tuple[Any, ...]
-) -> list[Plane]:
+def _enhanced(file: DicomFile, module: PixelModule, groups: tuple[Any, ...]) -> list[Plane]:
     if len(groups) != module.frames:
         raise UnreadableFileError(
             f"{file.name} has {module.frames} frames, but PerFrameFunctionalGroupsSequence "
@@ -216,13 +202,12 @@ def _enhanced(
 
         return find
 
-    return [_plane(file, module, size, f, finder(group)) for f, group in enumerate(groups, 1)]
+    return [_plane(file, module, f, finder(group)) for f, group in enumerate(groups, 1)]
 
 
 def _plane(
     file: DicomFile,
     module: PixelModule,
-    size: tuple[int, int],
     frame: int | None,
     find: Callable[[str], Any],
 ) -> Plane:
@@ -233,7 +218,7 @@ def _plane(
     return Plane(
         file,
         frame,
-        size,
+        (module.rows, module.columns),
         tags.numbers(find("PlanePositionSequence"), "ImagePositionPatient", 3),
         tags.numbers(find("PlaneOrientationSequence"), "ImageOrientationPatient", 6),
         tags.numbers(measures, "PixelSpacing", 2),

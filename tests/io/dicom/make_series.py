@@ -77,8 +77,8 @@ def decimal(value: float) -> str:
 def write(ds: Dataset, path: Path, syntax: UID = ExplicitVRLittleEndian) -> Path:
     """Write a dataset as a Part 10 file; native pixels only (compress the result if need be)."""
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = ds.get("SOPClassUID", SOP_CLASSES["OT"])
-    meta.MediaStorageSOPInstanceUID = ds.get("SOPInstanceUID", generate_uid())
+    meta.MediaStorageSOPClassUID = ds.get("SOPClassUID") or SOP_CLASSES["OT"]
+    meta.MediaStorageSOPInstanceUID = ds.get("SOPInstanceUID") or generate_uid()
     meta.TransferSyntaxUID = syntax
     path.parent.mkdir(parents=True, exist_ok=True)
     file = FileDataset(

@@ -78,11 +78,12 @@ def test_lossless(syntax, voxels, tmp_path):
     assert_same(read(tmp_path), series.voxels, series.affine)
 
 
-@pytest.mark.parametrize("syntax", [JPEGLSLossless, JPEG2000Lossless])
-def test_simpleitk_alone_does_it_too(syntax, tmp_path, monkeypatch):
-    """Nothing of the extra needs to be installed for the common syntaxes."""
-    decoders = {**dicom_codecs._DECODERS, syntax: (dicom_codecs.ITK,)}
-    monkeypatch.setattr(dicom_codecs, "_DECODERS", decoders)
+@pytest.mark.parametrize(
+    ("syntax", "decoder"),
+    [(JPEGLSLossless, "pyjpegls"), (JPEG2000Lossless, "pylibjpeg"), (JPEGLSLossless, "SimpleITK")],
+)
+def test_every_decoder_that_may_be_asked(syntax, decoder, tmp_path, monkeypatch):
+    monkeypatch.setattr(dicom_codecs, "decoders", lambda *_: (decoder,))
     voxels = phantom(LARGE, 0, 4096).astype(np.uint16)
     edit = compressed_by_pydicom(syntax)
     series = make_series(tmp_path, voxels=voxels, edit=edit, syntax=syntax)
@@ -132,10 +133,9 @@ def test_jpeg_baseline(tmp_path):
     assert_same(read(tmp_path), series.voxels, series.affine, atol=2)
 
 
-@pytest.mark.parametrize("decoder", ["pylibjpeg", dicom_codecs.ITK])
+@pytest.mark.parametrize("decoder", ["pylibjpeg", "SimpleITK"])
 def test_htj2k(decoder, tmp_path, monkeypatch):
-    decoders = {**dicom_codecs._DECODERS, str(HTJ2KLossless): (decoder,)}
-    monkeypatch.setattr(dicom_codecs, "_DECODERS", decoders)
+    monkeypatch.setattr(dicom_codecs, "decoders", lambda *_: (decoder,))
     voxels = np.random.default_rng(5).integers(0, 4096, (1, 7, 11)).astype(np.uint16)
     edit = encapsulated(lambda stored: base64.b64decode(HTJ2K))
     make_series(tmp_path, voxels=voxels, intercepts=0, bits=12, edit=edit, syntax=HTJ2KLossless)
@@ -152,9 +152,21 @@ def test_syntaxes_that_are_not_handled(syntax, tmp_path):
 
 
 def test_corrupt_codestream(tmp_path):
-    edit = encapsulated(lambda stored: b"\xff\x4f\xff\x51" + b"\x17" * 99)
-    make_series(tmp_path, edit=edit, syntax=JPEG2000Lossless)
+    data = base64.b64decode(HTJ2K)
+    edit = encapsulated(lambda stored: data[:120] + b"\x17" * 99)
+    make_series(tmp_path, edit=edit, syntax=HTJ2KLossless)
     with pytest.raises(UnreadableFileError, match=r"JPEG 2000.*cannot be decoded"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("size", [(7, 12), (65535, 65535)])
+def test_codestream_of_another_size(size, tmp_path):
+    """It is found out before any memory is taken for it."""
+    rows, columns = (n.to_bytes(4, "big") for n in size)
+    data = base64.b64decode(HTJ2K)
+    data = data.replace(b"\0\0\0\x0b\0\0\0\x07", columns + rows, 1)
+    make_series(tmp_path, edit=encapsulated(lambda stored: data), syntax=HTJ2KLossless)
+    with pytest.raises(UnreadableFileError, match=f"{size[0]}x{size[1]} pixels.*says 7x11"):
         read(tmp_path)
 
 
