@@ -60,11 +60,9 @@ def draw_preview(
     objects
         Prompts to draw.
     """
-    panels = [
-        _panel(volume, labels, window, objects, axis)
-        for axis in range(3)
-        if min(n for a, n in enumerate(volume.shape) if a != axis) > 1
-    ]
+    across = [a for a in range(3) if min(np.delete(volume.shape, a)) > 1]
+    across = across or [int(np.argmin(volume.shape))]  # a line of voxels
+    panels = [_panel(volume, labels, window, objects, axis) for axis in across]
     width = sum(p.width for p in panels) + _GAP_PX * (len(panels) + 1)
     height = max(p.height for p in panels) + 2 * _GAP_PX + _CAPTION_PX
     sheet = Image.new("RGB", (width, height), (16, 16, 18))
@@ -159,8 +157,9 @@ def _draw_boxes(
         boxes += [b.box for b in obj.boxes if (b.axis, b.index) == (axis, index)]
         boxes += [b.across(axis) for b in obj.blocks if b.low[axis] <= index < b.high[axis]]
     for box in boxes:
-        corners = (box.c0 * per_col, box.r0 * per_row, box.c1 * per_col - 1, box.r1 * per_row - 1)
-        draw.rectangle(corners, outline=_PROMPT_COLOUR)
+        left, top = box.c0 * per_col, box.r0 * per_row
+        right, bottom = max(box.c1 * per_col - 1, left), max(box.r1 * per_row - 1, top)
+        draw.rectangle((left, top, right, bottom), outline=_PROMPT_COLOUR)
 
 
 def _legend(sheet: Image.Image, labels: LabelVolume, top: int) -> None:

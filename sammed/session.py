@@ -272,7 +272,8 @@ class Session:
         )
         self._seconds["fusion"] += time.perf_counter() - started
         records = tuple(slice_records(trace, decoder.stack))
-        return ObjectRun(obj, decoder.stack.plane, trace, records, volume)
+        lost = "" if volume.mask.any() else f"nothing is left of {obj.name!r} after clean-up"
+        return ObjectRun(obj, decoder.stack.plane, trace, records, volume, lost)
 
     def _refine(self, volume: ObjectVolume, axis: int) -> ObjectVolume:
         """The object in another plane: each cross-section of the first plane's mask as a prompt."""
