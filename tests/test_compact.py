@@ -9,11 +9,11 @@ from safetensors.torch import save_file
 
 from sammed.errors import WeightsMismatchError, WeightsNotFoundError
 from sammed.models.base import SliceModel, ViewBatch, ViewPrompt
-from sammed.models.compact import VIEW_SIZE, CompactModel, load_net
+from sammed.models.compact import CompactModel, load_net
 from sammed.models.compact_net import PLANES, Architecture, CompactNet, Prompts, input_planes
 from sammed.training.checkpoint import export_weights
 
-TINY = Architecture((8, 8, 16, 16), (1, 1, 1, 1), 4, 3)
+TINY = Architecture((8, 8, 16, 16), (1, 1, 1, 1), 4, 3, 128)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def model(weights):
     return CompactModel(weights)
 
 
-def views(n=1, channels=1, h=VIEW_SIZE, w=VIEW_SIZE):
+def views(n=1, channels=1, h=128, w=128):
     rng = np.random.default_rng(0)
     grey = rng.random((n, 2, h, w), np.float32)
     return ViewBatch(rng.random((n, channels, h, w), np.float32), grey)

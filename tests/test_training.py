@@ -99,7 +99,7 @@ def test_first_prompts_stay_inside_the_view_and_always_say_something(samples):
     rng = np.random.default_rng(0)
     prompts = first_prompts(rng, samples)
     points = prompts.points[torch.isfinite(prompts.points)]
-    assert ((points >= 0) & (points <= 128)).all()
+    assert ((points >= 0) & (points <= 96)).all()
     has_box = torch.isfinite(prompts.box).all(1)
     has_point = torch.isfinite(prompts.points).all(2).any(1)
     filled = torch.tensor([bool(s.target.any()) for s in samples])
@@ -121,7 +121,7 @@ def test_points_lie_on_the_side_that_they_claim(samples):
 
 def test_a_click_goes_into_the_largest_error():
     batch = unpack(pack(np.random.default_rng(0), make_chunk(0, 0, 4)))
-    target = np.zeros((4, 128, 128), np.uint8)
+    target = np.zeros((4, 96, 96), np.uint8)
     target[:, 20:60, 20:60] = 1
     answer = np.where(target > 0, 5.0, -5.0).astype(np.float32)
     answer[:, 25:35, 25:35] = -5

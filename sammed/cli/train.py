@@ -23,12 +23,8 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Stop at this step.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights and data.")] = 0,
     threads: Annotated[int | None, typer.Option(help="CPU threads of the trainer.")] = None,
-    processes: Annotated[
-        int, typer.Option(min=1, help="Trainers of one thread each that share a batch.")
-    ] = 1,
-    batch: Annotated[int, typer.Option(min=1, help="Views in a batch.")] = 32,
-    rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1.5e-3,
-    muon: Annotated[float, typer.Option(help="Peak learning rate of Muon; 0: AdamW alone.")] = 0.02,
+    batch: Annotated[int, typer.Option(min=1, help="Views in a batch.")] = 8,
+    rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
     cases: Annotated[
         Path | None, typer.Option(help="cases.json of real volumes, for validation only.")
     ] = None,
@@ -49,10 +45,8 @@ def train(
         steps=steps,
         seed=seed,
         threads=threads,
-        processes=processes,
         batch=batch,
         rate=rate,
-        muon=muon,
         cases=cases,
         validate_every=validate_every,
     )

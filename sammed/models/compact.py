@@ -14,13 +14,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sammed.errors import BackendUnavailableError, WeightsMismatchError, WeightsNotFoundError
-from sammed.models.base import Embedding, ModelSpec, SliceMask, ViewBatch, ViewPrompt
+from sammed.models.base import (
+    Embedding,
+    ModelSpec,
+    SliceMask,
+    ViewBatch,
+    ViewPrompt,
+    check_prompts,
+)
 from sammed.models.compact_net import Architecture, CompactNet, Prompts, input_planes
 
 WEIGHTS = Path(__file__).parent / "weights" / "compact.safetensors"
 """The weights that the package ships."""
 
-VIEW_SIZE = 128
 ZOOM = 1.5
 CHUNK = 16
 """Prompts that go through the network at once."""
@@ -111,6 +117,7 @@ class CompactModel:
     def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
         net, digest = load_net(weights)
         try:
+            self._size = net.architecture.view
             self._device = torch.device(device)
             self._net = fold_norms(net).to(self._device).to(memory_format=torch.channels_last)
         except (RuntimeError, AssertionError) as error:
@@ -119,8 +126,8 @@ class CompactModel:
             ) from error
         self._spec = ModelSpec(
             name="compact",
-            view_size=VIEW_SIZE,
-            mask_size=VIEW_SIZE,
+            view_size=self._size,
+            mask_size=self._size,
             zoom=ZOOM,
             context=1,
             knows_absence=True,
@@ -136,9 +143,9 @@ class CompactModel:
     def encode(self, views: ViewBatch) -> list[Embedding]:
         """Keep the views, padded to squares: the network runs in `decode`."""
         h, w = views.pixels.shape[2:]
-        bottom, right = VIEW_SIZE - h, VIEW_SIZE - w
+        bottom, right = self._size - h, self._size - w
         if min(bottom, right) < 0:
-            raise ValueError(f"views are {h} x {w} px; expected at most {VIEW_SIZE}")
+            raise ValueError(f"views are {h} x {w} px; expected at most {self._size}")
         pad = ((0, 0), (0, 0), (0, bottom), (0, right))
         pixels = np.pad(np.asarray(views.pixels, np.float32), pad)
         colour = pixels.shape[1] == 3
@@ -153,7 +160,14 @@ class CompactModel:
         ]
 
     def decode(self, embedding: Embedding, prompts: Sequence[ViewPrompt]) -> list[SliceMask]:
-        """Candidate masks of each prompt on one view."""
+        """Candidate masks of each prompt on one view.
+
+        Raises
+        ------
+        PromptError
+            If a prompt is empty.
+        """
+        check_prompts(self._spec, prompts)
         answers: list[SliceMask] = []
         for start in range(0, len(prompts), CHUNK):
             answers += self._decode(embedding, prompts[start : start + CHUNK])
@@ -176,15 +190,16 @@ def _collate(embedding: Embedding, prompts: Sequence[ViewPrompt], device: torch.
     box = np.full((n, 4), np.nan, np.float32)
     points = np.full((n, most, 2), np.nan, np.float32)
     positive = np.zeros((n, most), bool)
-    mask = np.zeros((n, VIEW_SIZE, VIEW_SIZE), np.float32)
+    image = np.require(embedding.arrays["image"], np.float32, "W")
+    size = image.shape[-1]
+    mask = np.zeros((n, size, size), np.float32)
     for i, prompt in enumerate(prompts):
         if prompt.box is not None:
             box[i] = prompt.box
         points[i, : len(prompt.points)] = prompt.points
         positive[i, : len(prompt.points)] = prompt.positive
         if prompt.mask is not None:
-            mask[i] = _resized(prompt.mask)
-    image = np.asarray(embedding.arrays["image"], np.float32)
+            mask[i] = _resized(prompt.mask, size)
     colour = bool(np.asarray(embedding.arrays["colour"])[0])
     return Prompts(
         image=torch.from_numpy(image).to(device)[None].expand(n, -1, -1, -1),
@@ -197,10 +212,9 @@ def _collate(embedding: Embedding, prompts: Sequence[ViewPrompt], device: torch.
     )
 
 
-def _resized(mask: NDArray[np.float32]) -> NDArray[np.float32]:
-    if mask.shape == (VIEW_SIZE, VIEW_SIZE):
+def _resized(mask: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    if mask.shape == (size, size):
         return mask
     tensor = torch.from_numpy(np.ascontiguousarray(mask, np.float32))[None, None]
-    size = (VIEW_SIZE, VIEW_SIZE)
-    resized = functional.interpolate(tensor, size, mode="bilinear", align_corners=False)
+    resized = functional.interpolate(tensor, (size, size), mode="bilinear", align_corners=False)
     return np.asarray(resized[0, 0].numpy(), np.float32)

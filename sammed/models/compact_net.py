@@ -11,7 +11,7 @@ from torch.nn import functional
 PREPROCESSING = "compact-input/1"
 """Name of the way `input_planes` encodes a view and its prompt; changes with it."""
 
-POINT_SIGMA = 3.0
+POINT_SIGMA = 2.5
 """Deviation in view px of the spot that marks a point."""
 
 PLANES = 16
@@ -35,12 +35,15 @@ class Architecture:
         Channels at full size.
     candidates
         Masks that the network proposes.
+    view
+        Side in px of the views that the weights were trained on.
     """
 
     widths: tuple[int, int, int, int] = (32, 64, 128, 256)
     blocks: tuple[int, int, int, int] = (1, 2, 2, 2)
     fine: int = 16
     candidates: int = 3
+    view: int = 96
 
     @property
     def tag(self) -> str:
@@ -62,10 +65,11 @@ class Architecture:
         name, values, preprocessing = tag.split(" ")
         if name != "compact-unet/1" or preprocessing != PREPROCESSING:
             raise ValueError(tag)
-        widths, blocks, fine, candidates = values.split("-")
+        widths, blocks, fine, candidates, *view = values.split("-")
         w0, w1, w2, w3 = (int(v) for v in widths.split(","))
         b0, b1, b2, b3 = (int(v) for v in blocks.split(","))
-        return cls((w0, w1, w2, w3), (b0, b1, b2, b3), int(fine), int(candidates))
+        size = int(view[0]) if view else 128
+        return cls((w0, w1, w2, w3), (b0, b1, b2, b3), int(fine), int(candidates), size)
 
 
 @dataclass(frozen=True)

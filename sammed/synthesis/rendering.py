@@ -62,7 +62,7 @@ def _bias(canvas: Canvas, image: Array) -> Array:
 
 def _noise(canvas: Canvas, palette: Palette, image: Array) -> Array:
     rng = canvas.space.rng
-    level = float(np.exp(rng.uniform(np.log(0.004), np.log(0.09))))
+    level = float(np.exp(rng.uniform(np.log(0.003), np.log(0.06))))
     shape = canvas.space.shape
     noise = rng.standard_normal(shape, dtype=np.float32)
     if rng.random() < 0.6:

@@ -33,13 +33,13 @@ def _structures(canvas: Canvas, palette: Palette, *, crowded: bool) -> None:
     weights /= weights.sum()
     half = canvas.space.shape[0] / 2 * canvas.space.slice_step
     count = int(rng.integers(5, 12)) if crowded else int(rng.integers(3, 7))
-    sizes = np.sort(np.exp(rng.uniform(np.log(0.045), np.log(0.24), count)))[::-1]
+    sizes = np.sort(np.exp(rng.uniform(np.log(0.055), np.log(0.26), count)))[::-1]
     for size in sizes:
         reach = half + 0.7 * size
         place = (
             float(rng.uniform(-reach, reach)) * float(rng.random() < 0.8),
-            float(rng.uniform(0.12, 0.88)),
-            float(rng.uniform(0.12, 0.88)),
+            float(rng.uniform(0.16, 0.84)),
+            float(rng.uniform(0.16, 0.84)),
         )
         recipe = RECIPES[str(rng.choice(names, p=weights))][0]
         recipe(canvas, palette, place, float(size))

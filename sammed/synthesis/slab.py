@@ -14,7 +14,7 @@ from sammed.synthesis.scenes import compose
 from sammed.synthesis.shapes import Space
 from sammed.synthesis.tissues import Palette
 
-COLOUR_SHARE = 0.09
+COLOUR_SHARE = 0.08
 """Share of slabs that are colour photographs of one slice."""
 
 
@@ -55,7 +55,8 @@ def make_slab(seed: int | tuple[int, ...]) -> Slab:
         return Slab(*photograph(rng))
     width = int(np.exp(rng.uniform(np.log(56), np.log(184))))
     depth = int(rng.integers(5, 10))
-    thickness = float(np.exp(rng.uniform(np.log(0.8), np.log(7.0)))) / width
+    thickest = 1.2 + 5.0 * width / 184  # coarse pixels go with slices about as thick
+    thickness = float(np.exp(rng.uniform(np.log(0.6), np.log(thickest)))) / width
     warp = float(rng.choice((0.0, 0.01, 0.025, 0.05)))
     space = Space(rng, (depth, width, width), thickness, warp)
     palette = Palette(rng)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sammed.synthesis.canvas import Canvas
 from sammed.synthesis.shapes import Shape, Space, blob, column, random_blob, tube
@@ -53,27 +54,39 @@ def _inside(space: Space, outer: Shape, size: float) -> Shape:
         float(space.x[outer.block][at]),
     )
     inner = random_blob(space, place, size * float(rng.uniform(0.25, 0.6)))
+    field = np.minimum(_on_block(inner, outer), outer.field - np.float32(0.05 * size))
+    return Shape(outer.block, field)
+
+
+def _on_block(inner: Shape, outer: Shape) -> NDArray[np.float32]:
+    """The field of one shape on the block of another; outside wherever it has none."""
     field = np.full(outer.field.shape, -1.0, np.float32)
-    overlap = tuple(
-        slice(max(a.start, b.start), max(max(a.start, b.start), min(a.stop, b.stop)))
-        for a, b in zip(outer.block, inner.block, strict=True)
-    )
-    there = tuple(
-        slice(o.start - a.start, o.stop - a.start)
-        for o, a in zip(overlap, outer.block, strict=True)
-    )
-    here = tuple(
-        slice(o.start - a.start, o.stop - a.start)
-        for o, a in zip(overlap, inner.block, strict=True)
-    )
-    field[there] = inner.field[here]
-    return Shape(outer.block, np.minimum(field, outer.field - np.float32(0.05 * size)))
+    there, here = [], []
+    for a, b in zip(outer.block, inner.block, strict=True):
+        start = max(a.start, b.start)
+        stop = max(start, min(a.stop, b.stop))
+        there.append(slice(start - a.start, stop - a.start))
+        here.append(slice(start - b.start, stop - b.start))
+    field[tuple(there)] = inner.field[tuple(here)]
+    return field
+
+
+def _bitten(space: Space, shape: Shape, place: Place, size: float) -> Shape:
+    """The shape with a round bite out of its side: kidneys, spleens, crescents."""
+    rng = space.rng
+    angle = float(rng.uniform(0, 2 * np.pi))
+    away = size * float(rng.uniform(0.6, 1.2))
+    there = (place[0], place[1] + away * np.sin(angle), place[2] + away * np.cos(angle))
+    bite = random_blob(space, there, size * float(rng.uniform(0.35, 0.9)), bumps=0.06)
+    return shape.minus(_on_block(bite, shape))
 
 
 def organ(canvas: Canvas, palette: Palette, place: Place, size: float) -> None:
-    """A solid organ, perhaps with a capsule and with inner parts that belong to it."""
+    """A solid organ, perhaps with a dent, a capsule, and inner parts that belong to it."""
     rng, space = _rng(canvas), canvas.space
     shape = random_blob(space, place, size)
+    if rng.random() < 0.4:
+        shape = _bitten(space, shape, place, size)
     if shape.empty:
         return
     tissue = _tissue(canvas, palette, place, ("organ", "muscle", "fluid", "organ"))
@@ -193,9 +206,8 @@ def gland(canvas: Canvas, palette: Palette, place: Place, size: float) -> None:
         angle=float(rng.uniform(0, np.pi)),
         bumps=float(rng.uniform(0, 0.12)),
     )
-    field = np.full(space.shape, -1.0, np.float32)
-    field[middle.block] = middle.field
-    zone = Shape(shape.block, np.minimum(field[shape.block], shape.field - np.float32(0.04 * size)))
+    rind = shape.field - np.float32(0.04 * size)
+    zone = Shape(shape.block, np.minimum(_on_block(middle, shape), rind))
     first = canvas.paint(shape, outer)
     second = canvas.paint(zone, inner)
     canvas.want("crescent", first)
@@ -206,7 +218,7 @@ def gland(canvas: Canvas, palette: Palette, place: Place, size: float) -> None:
 def vessel(canvas: Canvas, palette: Palette, place: Place, size: float) -> None:
     """A tube through the slab, perhaps with a wall or split by a membrane."""
     rng, space = _rng(canvas), canvas.space
-    radius = size * float(rng.uniform(0.2, 0.7))
+    radius = size * float(rng.uniform(0.25, 0.8))
     shape = column(
         space,
         place[1:],
@@ -385,7 +397,7 @@ def ghost(canvas: Canvas, palette: Palette, place: Place, size: float) -> None:
 
 
 RECIPES: dict[str, tuple[Recipe, float]] = {
-    "organ": (organ, 5.0),
+    "organ": (organ, 7.5),
     "lesion": (lesion, 2.0),
     "tumour": (tumour, 2.5),
     "ring": (ring, 2.0),
@@ -397,6 +409,6 @@ RECIPES: dict[str, tuple[Recipe, float]] = {
     "lung": (lung, 0.7),
     "cluster": (cluster, 1.2),
     "cord": (cord, 0.9),
-    "ghost": (ghost, 0.6),
+    "ghost": (ghost, 0.35),
 }
 """Each recipe and how often it is drawn."""

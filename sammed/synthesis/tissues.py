@@ -73,7 +73,7 @@ class Palette:
         low, high, _ = CT_WINDOWS[int(rng.choice(len(CT_WINDOWS), p=weights))]
         self.low, self.width = low, high - low
         self.enhancement = float(rng.uniform(0.0, 1.6))
-        self.texture = float(np.exp(rng.uniform(np.log(0.004), np.log(0.05))))
+        self.texture = float(np.exp(rng.uniform(np.log(0.004), np.log(0.04))))
         self.grey = float(rng.uniform(0.2, 0.7))
         self.spread = float(np.exp(rng.uniform(np.log(0.05), np.log(0.3))))
         self._kinds = {kind: float(rng.beta(1.1, 1.3)) for kind in HOUNSFIELD}
@@ -90,10 +90,10 @@ class Palette:
 
     def beside(self, tissue: Tissue, weakest: float = 0.0, strongest: float = 0.5) -> Tissue:
         """A tissue whose contrast to another is often small."""
-        if self.rng.random() < 0.12:
+        if self.rng.random() < 0.07:
             size = weakest
         else:
-            low = max(0.015, weakest)
+            low = max(0.03 if self.rng.random() < 0.5 else 0.08, weakest)
             size = float(np.exp(self.rng.uniform(np.log(low), np.log(max(strongest, low * 1.01)))))
         sign = 1.0 if self.rng.random() < 0.5 else -1.0
         if not 0.03 < tissue.mean + sign * size < 0.97:

@@ -16,7 +16,9 @@ from sammed.synthesis.canvas import Target
 from sammed.synthesis.fields import Array, resampling_matrix
 from sammed.synthesis.slab import Slab, make_slab
 
-VIEW_SIZE = 128
+VIEW_SIZE = 96
+"""Side of a view in px."""
+
 ZOOM = 1.5
 MIN_VIEW_PIXELS = 16.0
 """A view spans at least this many slice pixels."""
@@ -35,17 +37,17 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Sample:
-    """One view with its target.
+    """One view with its target; ``s`` is `VIEW_SIZE`.
 
     Attributes
     ----------
-    image : (3, 128, 128) float16
+    image : (3, s, s) float16
         Grey: the slices before, this, and after. Colour: red, green, blue.
     colour
         Which of the two.
-    target : (128, 128) uint8
+    target : (s, s) uint8
         1 inside; all 0 if the object is not on this slice.
-    previous : (128, 128) uint8
+    previous : (s, s) uint8
         The object on a neighbouring slice; all 0 if there is none.
     box : (4,) float32
         ``(row0, col0, row1, col1)`` in view edge coordinates; what the engine would give.
@@ -98,7 +100,7 @@ def _sample(rng: np.random.Generator, slab: Slab, target: Target) -> Sample | No
         mode = "own"
     filled = np.flatnonzero(target.mask.any((1, 2)))
     if mode in ("next", "absent"):
-        step = int(rng.choice((-1, 1))) * int(rng.choice((1, 2, 3), p=(0.8, 0.15, 0.05)))
+        step = int(rng.choice((-1, 1))) * int(rng.choice((1, 2, 3), p=(0.87, 0.1, 0.03)))
         sources = [k for k in filled if _goes(k + step, filled, len(target.mask), mode)]
         if not sources:
             mode = "own"
@@ -109,7 +111,7 @@ def _sample(rng: np.random.Generator, slab: Slab, target: Target) -> Sample | No
     mask = _drawn(rng, target.mask[k])
     if mode == "own" and rng.random() < 0.75:
         mask = _component(rng, mask)
-    if np.count_nonzero(mask) < 4 and rng.random() < 0.8:
+    if np.count_nonzero(mask) < 12 and rng.random() < 0.8:
         return None
     if not mask.any():
         return None

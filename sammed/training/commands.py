@@ -10,7 +10,6 @@ import torch
 from sammed.errors import InputError
 from sammed.models.compact import load_net
 from sammed.models.compact_net import CompactNet
-from sammed.training.parallel import Team, run_team
 from sammed.training.stream import StreamPlan
 from sammed.training.trainer import Recipe, Trainer
 from sammed.training.validation import validate_synthetic
@@ -28,10 +27,8 @@ def run_training(
     steps: int | None = None,
     seed: int = 0,
     threads: int | None = None,
-    processes: int = 1,
-    batch: int = 32,
-    rate: float = 1.5e-3,
-    muon: float = 0.02,
+    batch: int = 8,
+    rate: float = 1e-3,
     cases: Path | None = None,
     validate_every: float = 5.0,
 ) -> Trainer:
@@ -49,7 +46,7 @@ def run_training(
         Checkpoint to continue from.
     init
         ``"random"``, ``"shipped"`` or a weights file.
-    seed, threads, processes, batch, rate, muon
+    seed, threads, batch, rate
         As on the command line.
     cases
         List of real cases to validate on.
@@ -70,26 +67,16 @@ def run_training(
         raise InputError(f"cannot train {model!r}; expected 'compact'")
     if threads:
         torch.set_num_threads(threads)
-    plan = StreamPlan(seed=seed, batch=batch // processes)
+    plan = StreamPlan(seed=seed, batch=batch)
     recipe = Recipe(
         minutes=minutes,
         steps=steps,
         seed=seed,
         stream=plan,
         rate=rate,
-        muon=muon,
         validate_every=validate_every,
     )
-    arguments = {"recipe": recipe, "out": out, "resume": resume, "init": init, "cases": cases}
-    trainer: Trainer = run_team(processes, _task, arguments)
-    _plot(out)
-    return trainer
-
-
-def _task(
-    team: Team, recipe: Recipe, out: Path, resume: Path | None, init: str, cases: Path | None
-) -> Trainer:
-    trainer = Trainer(recipe, out, team)
+    trainer = Trainer(recipe, out)
     if resume is not None:
         trainer.resume(resume)
     elif init != "random":
@@ -105,6 +92,7 @@ def _task(
         return measured
 
     trainer.run(on_report=_report, validate=validate)
+    _plot(out)
     return trainer
 
 

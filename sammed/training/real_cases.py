@@ -25,7 +25,7 @@ from sammed.io import read, read_labels
 from sammed.models.compact_net import CompactNet, Prompts
 from sammed.simulation import component_boxes
 from sammed.slices import SliceStack, View, choose_plane
-from sammed.synthesis.views import VIEW_SIZE, ZOOM
+from sammed.synthesis.views import ZOOM
 from sammed.training.validation import answers, roc_area
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,9 @@ def _ellipse(box: Box2D, shape: tuple[int, int]) -> Mask:
     return np.asarray(v[:, None] ** 2 + u[None] ** 2 <= 1)
 
 
-def _jobs(stack: SliceStack, mask: Mask, most: int, rng: np.random.Generator) -> Iterator[Job]:
+def _jobs(
+    stack: SliceStack, mask: Mask, size: int, most: int, rng: np.random.Generator
+) -> Iterator[Job]:
     filled = np.flatnonzero(mask.any((1, 2)))
     picks = filled
     if len(filled) > most:
@@ -98,7 +100,7 @@ def _jobs(stack: SliceStack, mask: Mask, most: int, rng: np.random.Generator) ->
     for k in picks:
         for box in component_boxes(mask[k]):
             box = box.jitter(JITTER, rng, stack.shape)
-            yield _job(stack, "a", int(k), box, None, mask[k])
+            yield _job(stack, size, "a", int(k), box, None, mask[k])
     if len(filled) < 3:
         return
     present = set(filled.tolist())
@@ -106,26 +108,32 @@ def _jobs(stack: SliceStack, mask: Mask, most: int, rng: np.random.Generator) ->
         for step in (-1, 1):
             if int(k) + step in present:
                 before = mask[int(k) + step]
-                yield _job(stack, "whole", int(k), whole, before, mask[k])
+                yield _job(stack, size, "whole", int(k), whole, before, mask[k])
                 near = Box2D.from_mask(before).jitter(0.1, rng, stack.shape)
-                yield _job(stack, "next", int(k), near, before, mask[k])
+                yield _job(stack, size, "next", int(k), near, before, mask[k])
                 break
     for k, step in ((filled[0], -1), (filled[-1], 1)):
         there = int(k) + step
         if 0 <= there < len(mask):
             near = Box2D.from_mask(mask[k]).jitter(0.1, rng, stack.shape)
-            yield _job(stack, "absent", there, near, mask[k], mask[there])
+            yield _job(stack, size, "absent", there, near, mask[k], mask[there])
 
 
 def _job(
-    stack: SliceStack, task: str, k: int, box: Box2D, previous: Mask | None, reference: Mask
+    stack: SliceStack,
+    size: int,
+    task: str,
+    k: int,
+    box: Box2D,
+    previous: Mask | None,
+    reference: Mask,
 ) -> Job:
-    view = View.zoomed(k, box, ZOOM, stack.pixel_mm, VIEW_SIZE)
+    view = View.zoomed(k, box, ZOOM, stack.pixel_mm, size)
     prompt = None
     if previous is not None:
         region = Box2D(0, 0, *stack.shape)
         logits = np.where(previous, 8.0, -8.0).astype(np.float32)
-        prompt = view.mask_prompt(logits, region, VIEW_SIZE)
+        prompt = view.mask_prompt(logits, region, size)
     nearby = box.expand(0.15 * box.shape[0] + 1, 0.15 * box.shape[1] + 1).mask(stack.shape)
     ellipse = _ellipse(box, stack.shape)
     return Job(task, view, view.box(box), prompt, reference, ellipse, nearby, k)
@@ -140,7 +148,8 @@ def _prompts(stack: SliceStack, jobs: list[Job]) -> Prompts:
         images.append(job.view.render(planes, eight_bit=False))
         colours.append(len(image) == 3)
     n = len(jobs)
-    blank = np.zeros((VIEW_SIZE, VIEW_SIZE), np.float32)
+    size = jobs[0].view.size
+    blank = np.zeros((size, size), np.float32)
     masks = np.stack([blank if j.mask is None else j.mask for j in jobs])
     return Prompts(
         image=torch.from_numpy(np.stack(images).astype(np.float32)),
@@ -157,7 +166,7 @@ def _score(
     net: CompactNet, stack: SliceStack, mask: Mask, most: int, presence: list[tuple[float, bool]]
 ) -> ObjectScore:
     rng = np.random.default_rng(int(mask.sum()))
-    jobs = list(_jobs(stack, mask, most, rng))
+    jobs = list(_jobs(stack, mask, net.architecture.view, most, rng))
     parts = {task: [0, 0] for task in ("a", "floor", "whole", "next")}
     stacked: dict[int, list[Mask]] = {}
     judged, reached = [], []

@@ -47,10 +47,10 @@ class StreamPlan:
     """
 
     seed: int = 0
-    batch: int = 32
+    batch: int = 8
     chunk: int = 256
     window: int = 6
-    replay: float = 1.5
+    replay: float = 2.0
 
     @property
     def steps_per_chunk(self) -> int:
@@ -142,7 +142,7 @@ def _work(plan: StreamPlan, start: int, out: Any, parent: int) -> None:
 class Stream:
     """Batches from a worker process; use as a context manager."""
 
-    def __init__(self, plan: StreamPlan, start: int = 0, ahead: int = 12) -> None:
+    def __init__(self, plan: StreamPlan, start: int = 0, ahead: int = 32) -> None:
         """Prepare the worker; it starts on entering the context."""
         context = multiprocessing.get_context("spawn")
         self._queue: Any = context.Queue(maxsize=ahead)

@@ -6,7 +6,7 @@ import csv
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,6 @@ from torch import Tensor
 from sammed.models.compact_net import Architecture, CompactNet, Prompts, input_planes
 from sammed.training.checkpoint import export_weights, load_checkpoint, save_checkpoint
 from sammed.training.losses import compact_loss
-from sammed.training.muon import Muon
-from sammed.training.parallel import Signal, Team
 from sammed.training.prompts import add_clicks
 from sammed.training.schedule import learning_rate
 from sammed.training.stream import Batch, Stream, StreamPlan
@@ -27,6 +25,12 @@ log = logging.getLogger(__name__)
 
 State = dict[str, Tensor]
 OnReport = Callable[[dict[str, float]], None]
+AVERAGE_EVERY = 4
+"""Steps between updates of the averaged weights."""
+
+REPORT_EVERY = 200
+"""Steps between reports."""
+
 Validate = Callable[[CompactNet], dict[str, float]]
 
 
@@ -47,9 +51,7 @@ class Recipe:
     architecture
         Shape of the network; ignored when resuming.
     rate
-        Peak learning rate of AdamW.
-    muon
-        Peak learning rate of Muon; 0: AdamW for everything.
+        Peak learning rate.
     decay
         Weight decay.
     average
@@ -67,10 +69,9 @@ class Recipe:
     seed: int = 0
     stream: StreamPlan = field(default_factory=StreamPlan)
     architecture: Architecture = field(default_factory=Architecture)
-    rate: float = 1.5e-3
-    muon: float = 0.02
+    rate: float = 1e-3
     decay: float = 0.02
-    average: float = 0.999
+    average: float = 0.9995
     clicks: float = 0.2
     bfloat16: bool | None = None
     validate_every: float = 5.0
@@ -86,38 +87,29 @@ def has_bfloat16() -> bool:
 class Trainer:
     """A run: network, optimiser, averaged weights, step."""
 
-    def __init__(self, recipe: Recipe, out: Path, team: Team | None = None) -> None:
+    def __init__(self, recipe: Recipe, out: Path) -> None:
         """Start from random weights; ``out`` is the folder of the run."""
         self.recipe = recipe
-        self.team = team or Team()
         self.out = out
         torch.manual_seed(recipe.seed)
         self.net = CompactNet(recipe.architecture).to(memory_format=torch.channels_last)
-        self.optimisers = self._optimisers()
-        self.peaks = [o.param_groups[0]["lr"] for o in self.optimisers]
+        self.optimiser = self._optimiser()
         self.average: State = {k: v.clone() for k, v in self.net.state_dict().items()}
         self.step = 0
-        self.stopped = False
         self.minutes_before = 0.0
         self.views = 0
         self.half = has_bfloat16() if recipe.bfloat16 is None else recipe.bfloat16
         self.history: list[dict[str, float]] = []
 
-    def _optimisers(self) -> list[torch.optim.Optimizer]:
-        """Muon for the convolutions inside, AdamW for everything else."""
-        inner = [
-            p for name, p in self.net.named_parameters() if p.ndim == 4 and "masks" not in name
-        ]
-        if self.recipe.muon <= 0:
-            inner = []
-        chosen = {id(p) for p in inner}
-        others = [p for p in self.net.parameters() if id(p) not in chosen]
+    def _optimiser(self) -> torch.optim.AdamW:
         groups = [
-            {"params": [p for p in others if p.ndim >= 2], "weight_decay": self.recipe.decay},
-            {"params": [p for p in others if p.ndim < 2], "weight_decay": 0.0},
+            {
+                "params": [p for p in self.net.parameters() if p.ndim >= 2],
+                "weight_decay": self.recipe.decay,
+            },
+            {"params": [p for p in self.net.parameters() if p.ndim < 2], "weight_decay": 0.0},
         ]
-        adam = torch.optim.AdamW(groups, lr=self.recipe.rate, betas=(0.9, 0.98))
-        return [adam, Muon(inner, self.recipe.muon)] if inner else [adam]
+        return torch.optim.AdamW(groups, lr=self.recipe.rate, betas=(0.9, 0.99), fused=True)
 
     def start_from(self, weights: State) -> None:
         """Take over weights, with a fresh optimiser."""
@@ -128,8 +120,7 @@ class Trainer:
         """Continue from a checkpoint: weights, optimiser, averages, step."""
         state = load_checkpoint(path)
         self.net.load_state_dict(state["net"])
-        for optimiser, kept in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(kept)
+        self.optimiser.load_state_dict(state["optimiser"])
         self.average = state["average"]
         self.step, self.views = int(state["step"]), int(state["views"])
         self.minutes_before = float(state["minutes"])
@@ -147,7 +138,7 @@ class Trainer:
             {
                 "architecture": architecture.tag,
                 "net": self.net.state_dict(),
-                "optimisers": [o.state_dict() for o in self.optimisers],
+                "optimiser": self.optimiser.state_dict(),
                 "average": self.average,
                 "step": self.step,
                 "views": self.views,
@@ -175,43 +166,33 @@ class Trainer:
         losses
             The parts of the loss at every step of this call.
         """
+        self.out.mkdir(parents=True, exist_ok=True)
         start = time.monotonic()
-        first = self.team.rank == 0
-        if first:
-            self.out.mkdir(parents=True, exist_ok=True)
-        seed = self.recipe.stream.seed + 1_000_003 * self.team.rank
         try:
-            with Stream(replace(self.recipe.stream, seed=seed), self.step) as stream:
-                if first:
-                    self._loop(stream, start, on_report, validate)
-                else:
-                    while not self.stopped:
-                        self.train_step(stream.next(), Signal(0.0, False))
+            with Stream(self.recipe.stream, self.step) as stream:
+                self._loop(stream, start, on_report, validate)
         except KeyboardInterrupt:
             log.warning("interrupted at step %d; saving", self.step)
-        if first:
-            minutes = (time.monotonic() - start) / 60
-            self.save(minutes)
-            if validate and self.history:
-                self._record(self._where(minutes) | self._validated(validate))
+        minutes = (time.monotonic() - start) / 60
+        self.save(minutes)
+        if validate and self.history:
+            self._record(self._where(minutes) | self._validated(validate))
         return self.history
 
     def _loop(
         self, stream: Stream, start: float, on_report: OnReport | None, validate: Validate | None
     ) -> None:
         reported, validated, since = 0, 0.0, time.monotonic()
-        if self._last(start):
-            return
-        while not self.stopped:
+        while not self._done(start):
             progress = (time.monotonic() - start) / 60 / max(self.recipe.minutes, 1e-6)
-            parts = self.train_step(stream.next(), Signal(progress, self._last(start)))
+            parts = self.train_step(stream.next(), progress)
             self.history.append(parts)
             minutes = (time.monotonic() - start) / 60
-            if len(self.history) - reported >= 100:
+            if len(self.history) - reported >= REPORT_EVERY:
                 recent = self.history[reported:]
                 report = {k: float(np.mean([r[k] for r in recent])) for k in recent[0]}
                 report["views_per_second"] = (
-                    len(recent) * self._views_per_step / (time.monotonic() - since)
+                    len(recent) * self.recipe.stream.batch / (time.monotonic() - since)
                 )
                 report |= self._where(minutes)
                 if validate and minutes - validated >= self.recipe.validate_every:
@@ -228,24 +209,19 @@ class Trainer:
             "step": self.step,
             "views": self.views,
             "minutes": self.minutes_before + minutes,
-            "rate": self.optimisers[0].param_groups[0]["lr"],
+            "rate": self.optimiser.param_groups[0]["lr"],
         }
 
     def _validated(self, validate: Validate) -> dict[str, float]:
         return {f"val_{k}": v for k, v in validate(self.averaged()).items()}
 
-    def _last(self, start: float) -> bool:
-        """Whether the step to come is the last (or there should be none any more)."""
-        if self.recipe.steps is not None and self.step + 1 >= self.recipe.steps:
+    def _done(self, start: float) -> bool:
+        if self.recipe.steps is not None and self.step >= self.recipe.steps:
             return True
         return (time.monotonic() - start) / 60 >= self.recipe.minutes
 
-    @property
-    def _views_per_step(self) -> int:
-        return self.recipe.stream.batch * self.team.size
-
-    def train_step(self, batch: Batch, signal: Signal) -> dict[str, float]:
-        """One step of the optimiser, together with the team."""
+    def train_step(self, batch: Batch, progress: float) -> dict[str, float]:
+        """One step of the optimiser; ``progress`` in [0, 1] sets the learning rate."""
         rng = np.random.default_rng((self.recipe.seed, 11, self.step))
         prompts = batch.prompts
         if rng.random() < self.recipe.clicks:
@@ -257,18 +233,14 @@ class Trainer:
         loss, parts = compact_loss(logits.float(), iou.float(), present.float(), target)
         self.net.zero_grad(set_to_none=True)
         loss.backward()
-        signal = self.team.agree(self.net.parameters(), signal)
-        for optimiser, peak in zip(self.optimisers, self.peaks, strict=True):
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate(peak, self.step, signal.progress)
-        self.stopped = signal.stop
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(self.recipe.rate, self.step, progress)
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
-        for optimiser in self.optimisers:
-            optimiser.step()
-        if self.team.rank == 0:
-            self._update_average()
+        self.optimiser.step()
         self.step += 1
-        self.views += self._views_per_step
+        self.views += len(batch.target)
+        if self.step % AVERAGE_EVERY == 0:
+            self._update_average()
         return parts
 
     def _forward(self, prompts: Prompts) -> tuple[Tensor, Tensor, Tensor]:
@@ -287,13 +259,12 @@ class Trainer:
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        decay = min(self.recipe.average, (1 + self.step) / (10 + self.step))
-        for name, value in self.net.state_dict().items():
-            mean = self.average[name]
-            if value.is_floating_point():
-                mean.lerp_(value, 1 - decay)
-            else:
-                mean.copy_(value)
+        updates = self.step / AVERAGE_EVERY
+        decay = min(self.recipe.average**AVERAGE_EVERY, (1 + updates) / (10 + updates))
+        values = self.net.state_dict()
+        floating = [name for name, value in values.items() if value.is_floating_point()]
+        means, news = [self.average[n] for n in floating], [values[n] for n in floating]
+        torch._foreach_lerp_(means, news, 1 - decay)
 
     def averaged(self) -> CompactNet:
         """A network with the averaged weights."""
