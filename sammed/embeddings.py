@@ -61,7 +61,7 @@ def view_key(volume_hash: str, plane: str, window: Window, view: View, spec: Mod
         plane,
         (window.low, window.high),
         (view.index, view.rect, view.extent, view.size),
-        (spec.name, spec.weights_hash, spec.eight_bit, spec.context),
+        (spec.name, spec.weights_hash, spec.variant, spec.eight_bit, spec.context),
         PREPROCESSING_VERSION,
     ]
     digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -67,6 +67,7 @@ class TestKey:
             key(spec=replace(SPEC, weights_hash="ab" * 31 + "ac")),
             key(spec=replace(SPEC, name="medsam")),
             key(spec=replace(SPEC, eight_bit=False)),
+            key(spec=replace(SPEC, variant="bfloat16")),
             key(spec=replace(SPEC, context=1)),
             view_key(HASH, "axial", Window(-160.0, 241.0, "soft tissue"), VIEW, SPEC),
             view_key(HASH, "axial", WINDOW, View.whole(7, (5, 11), 512), SPEC),

@@ -55,6 +55,8 @@ class ModelSpec:
         ``encode`` takes so long that embeddings are worth keeping on disk.
     weights_hash
         SHA-256 of the weights (hex), empty for models without any; part of cache keys.
+    variant
+        What changes the numbers beside the weights, e.g. ``"bfloat16"``; part of cache keys.
     license
         Licence of the weights, for the report.
     """
@@ -69,6 +71,7 @@ class ModelSpec:
     knows_absence: bool = False
     costly: bool = False
     weights_hash: str = ""
+    variant: str = ""
     license: str = ""
 
 

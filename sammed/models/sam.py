@@ -32,6 +32,7 @@ from sammed.models.base import (
     ViewPrompt,
     check_prompts,
 )
+from sammed.models.fast_encoder import FastEncoder
 
 DECODE_BATCH = 16
 """Prompts that are decoded at once; each takes about 8 MB while it is."""
@@ -61,8 +62,10 @@ class SamModel:
     zoom
         Side of a view over the longer side of the prompt's box; ``None`` sees whole slices.
     encoder
-        What computes (n, 256, g, g) embeddings from (n, 3, size, size) images in place of the
-        network's own image encoder.
+        What computes (n, 256, g, g) embeddings from (n, 3, size, size) images; by default a
+        `FastEncoder` with the network's weights.
+    variant
+        What changes the numbers that the encoder computes, e.g. ``"bfloat16"``.
     """
 
     prompts = ALL_PROMPTS
@@ -77,21 +80,25 @@ class SamModel:
         device: str = "cpu",
         zoom: float | None = None,
         encoder: Encoder | None = None,
+        variant: str = "",
     ) -> None:
         self._device = torch.device(device)
-        self._network = network.eval().requires_grad_(False).to(self._device)
-        self._encoder: Encoder = encoder or self._network.image_encoder
+        network = network.eval().requires_grad_(False).to(self._device)
+        self._encoder: Encoder = encoder or FastEncoder(network.image_encoder)
+        self._prompt_encoder, self._decoder = network.prompt_encoder, network.mask_decoder
+        self._mean, self._std = network.pixel_mean, network.pixel_std
         with torch.inference_mode():
-            self._positions = self._network.prompt_encoder.get_dense_pe()
+            self._positions = self._prompt_encoder.get_dense_pe()
         self._spec = ModelSpec(
             name=name,
-            view_size=int(network.image_encoder.img_size),
-            mask_size=int(network.prompt_encoder.mask_input_size[0]),
+            view_size=int(self._prompt_encoder.input_image_size[0]),
+            mask_size=int(self._prompt_encoder.mask_input_size[0]),
             zoom=zoom,
             eight_bit=True,
             prompts=self.prompts,
             costly=True,
             weights_hash=weights_hash,
+            variant=variant,
             license=license,
         )
 
@@ -149,7 +156,7 @@ class SamModel:
     def _prepare(self, pixels: Tensor) -> Tensor:
         """Views in [0, 1], (n, 3, h, w), as the encoder's square input."""
         levels = (pixels * 255).round()
-        images = (levels - self._network.pixel_mean) / self._network.pixel_std
+        images = (levels - self._mean) / self._std
         size, (h, w) = self.spec.view_size, pixels.shape[2:]
         return functional.pad(images, (0, size - w, 0, size - h))
 
@@ -194,8 +201,8 @@ class SamModel:
             points = (positions, self._tensor([p.positive for p in prompts]))
         if "mask" in kinds:
             masks = torch.cat([self._mask_input(p.mask) for p in prompts])
-        sparse, dense = self._network.prompt_encoder(points=points, boxes=boxes, masks=masks)
-        logits, iou = self._network.mask_decoder.predict_masks(
+        sparse, dense = self._prompt_encoder(points=points, boxes=boxes, masks=masks)
+        logits, iou = self._decoder.predict_masks(
             image_embeddings=image,
             image_pe=self._positions,
             sparse_prompt_embeddings=sparse,
