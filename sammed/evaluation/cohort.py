@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-import logging
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sammed import io, metrics
-from sammed.embeddings import EmbeddingStore
-from sammed.errors import EvaluationError, SammedError
+from sammed import metrics
+from sammed.errors import EvaluationError
+from sammed.evaluation.case_run import Harvest, Loaded, Task, load, run_case
 from sammed.evaluation.manifest import Case
-from sammed.evaluation.memory import peak_memory_mb, reset_peak_memory
 from sammed.evaluation.parts import Part, PartStore, fingerprint
-from sammed.evaluation.protocols import JITTERS, Condition, conditions, headline, unsuited
-from sammed.evaluation.results import Row
-from sammed.evaluation.trial import Step, Target, profile, run_trial
+from sammed.evaluation.protocols import JITTERS, Condition, conditions, unsuited
 from sammed.models.base import SliceModel
 from sammed.session import Settings
-from sammed.volume import Volume
 
-logger = logging.getLogger(__name__)
+ENGINE_FILES = (
+    "anchors", "boxes", "decoding", "fusion", "intensity", "metrics", "propagation", "session",
+    "simulation", "slices", "tracing", "models/compact", "models/compact_net", "models/floors",
+    "models/sam", "models/sam_network", "evaluation/case_run", "evaluation/distortion",
+    "evaluation/protocols", "evaluation/trial",
+)  # fmt: skip
+"""Modules of this package on which scores depend: results of other code are not taken over."""
 
-RESULTS_VERSION = 1
-"""Raised whenever the same case, model and protocol would be scored otherwise."""
-
-KEEP_MASKS = ("A", "B", "B2", "C", "P")
-"""Protocols whose predicted masks are kept, for the pictures of the report."""
+Key = tuple[str, str, str]
+"""Case, model, protocol."""
 
 
 @dataclass(frozen=True)
@@ -115,41 +112,71 @@ def run_cohort(
         If no model can take part in any of the protocols.
     """
     jobs = _jobs(plan)
-    parts: dict[tuple[str, str, str], Part] = {}
-    for key, mark in jobs.items():
-        kept = store.load(*key, mark)
-        if kept is not None:
-            parts[key] = kept
-    began, kept_count = time.perf_counter(), len(parts)
+    parts = {k: part for k, mark in jobs.items() if (part := store.load(*k, mark)) is not None}
+    pace = _Pace(len(jobs), len(parts))
     for case in plan.cases:
         wanted = [key for key in jobs if key[0] == case.id and key not in parts]
         if not wanted:
             continue
-        loaded = _load(case, plan.limit)
-        for key in wanted:
+        loaded = load(case)
+        for key in sorted(wanted, key=lambda k: k[2] != "C"):  # C brings B along
+            if key in parts:
+                continue
             if progress:
-                computed = len(parts) - kept_count
-                each = (time.perf_counter() - began) / computed if computed else None
-                left = each * (len(jobs) - len(parts)) if each else None
-                progress(Advance(len(parts), len(jobs), " ".join(key), left))
-            part, masks = _run_part(plan, case, loaded, key[1], key[2], jobs[key])
-            store.save(part, masks)
-            parts[key] = part
+                progress(pace.at(len(parts), " ".join(key)))
+            for part, harvest in _run(plan, loaded, key, jobs):
+                store.save(part, harvest.masks)
+                parts[part.case, part.model, part.protocol] = part
     if progress:
-        progress(Advance(len(jobs), len(jobs), "done", 0.0))
+        progress(pace.at(len(jobs), "done"))
     return [parts[key] for key in jobs]
 
 
-def _jobs(plan: Plan) -> dict[tuple[str, str, str], str]:
+def _run(
+    plan: Plan, loaded: Loaded, key: Key, jobs: Mapping[Key, str]
+) -> Iterator[tuple[Part, Harvest]]:
+    """The part of a key; with one of protocol C that of B, which is its start."""
+    _, model, protocol = key
+    task = Task(
+        model,
+        plan.models[model],
+        protocol,
+        tuple(plan.conditions(protocol, model)),
+        plan.settings,
+        plan.tolerance_mm,
+        plan.limit,
+    )
+    part, harvest, start = run_case(loaded, task, Part(*key, jobs[key]))
+    yield part, harvest
+    twin = (part.case, model, "B")
+    if protocol == "C" and twin in jobs:
+        yield start.part(replace(part, protocol="B", fingerprint=jobs[twin])), start
+
+
+class _Pace:
+    """Time left, by the mean of what was computed so far."""
+
+    def __init__(self, total: int, kept: int) -> None:
+        self.total, self.kept = total, kept
+        self.began = time.perf_counter()
+
+    def at(self, done: int, text: str) -> Advance:
+        computed = done - self.kept
+        spent = time.perf_counter() - self.began
+        left = spent / computed * (self.total - done) if computed else None
+        return Advance(done, self.total, text, left)
+
+
+def _jobs(plan: Plan) -> dict[Key, str]:
     """Fingerprint of each part by (case, model, protocol)."""
-    jobs = {}
+    jobs: dict[Key, str] = {}
     for case in plan.cases:
         for name, model in plan.models.items():
             for protocol in plan.protocols:
                 if unsuited(protocol, model.spec):
                     continue
                 jobs[case.id, name, protocol] = fingerprint(
-                    RESULTS_VERSION,
+                    engine_hash(),
                     {**vars(case), "labels": {str(k): v for k, v in case.labels.items()}},
                     [_file_state(p) for p in (case.image, case.label, case.prompt_source)],
                     vars(model.spec),
@@ -162,146 +189,18 @@ def _jobs(plan: Plan) -> dict[tuple[str, str, str], str]:
     return jobs
 
 
+@cache
+def engine_hash() -> str:
+    """SHA-256 (hex) of the source of `ENGINE_FILES`."""
+    digest = hashlib.sha256()
+    for name in ENGINE_FILES:
+        digest.update(Path(__file__).parents[1].joinpath(f"{name}.py").read_bytes())
+    return digest.hexdigest()
+
+
 def _file_state(path: Path) -> list[Any]:
     try:
         state = path.stat()
     except OSError:
         return [path.name]
     return [path.name, state.st_size, state.st_mtime_ns]
-
-
-@dataclass(frozen=True, eq=False)
-class _Loaded:
-    volume: Volume | None = None
-    targets: tuple[Target, ...] = ()
-    absent: tuple[tuple[int, str], ...] = ()
-    read_s: float = 0.0
-    error: str = ""
-
-
-def _load(case: Case, limit: int) -> _Loaded:
-    """Image and reference; a case that cannot be read has an error instead."""
-    began = time.perf_counter()
-    try:
-        volume = io.read(case.image)
-        if case.modality and not volume.modality:
-            volume = replace(volume, modality=case.modality)
-        labels = io.read_labels(case.label, like=volume)
-        told = io.read_labels(case.prompts, like=volume) if case.prompts else labels
-    except Exception as error:
-        logger.warning("case %s cannot be read: %s", case.id, error)
-        return _Loaded(error=_line(error))
-    wanted = case.labels or {
-        int(v): labels.names.get(int(v), f"label_{v}") for v in np.unique(labels.voxels) if v
-    }
-    targets, absent = [], []
-    for value, name in list(wanted.items())[: limit or None]:
-        reference = labels.voxels == value
-        prompts_from = told.voxels == value if case.prompts else reference
-        if reference.any() and prompts_from.any():
-            targets.append(Target(name, value, reference, prompts_from))
-        else:
-            absent.append((value, name))
-    return _Loaded(volume, tuple(targets), tuple(absent), time.perf_counter() - began)
-
-
-def _run_part(
-    plan: Plan, case: Case, loaded: _Loaded, name: str, protocol: str, mark: str
-) -> tuple[Part, dict[str, NDArray[np.bool_]]]:
-    part = Part(case.id, name, protocol, mark, read_s=loaded.read_s, prompts=_source(case))
-    if loaded.volume is None:
-        return replace(part, error=loaded.error), {}
-    reset_peak_memory()
-    model = plan.models[name]
-    wanted = plan.conditions(protocol, name)
-    stands_for = headline(protocol, wanted)
-    store = EmbeddingStore() if model.spec.zoom is None else None
-    rows: list[Row] = []
-    profiles: dict[str, list[list[float]]] = {}
-    masks: dict[str, NDArray[np.bool_]] = {}
-    for value, label in loaded.absent:
-        error = "the label is absent from the reference"
-        rows.append(replace(_blank(case, label, value, name, wanted[0]), error=error))
-    for target in loaded.targets:
-        for condition in wanted:
-            last = None
-            for row, step in _rows(plan, case, loaded.volume, target, name, condition, store):
-                rows.append(row)
-                last = step or last
-            if condition == stands_for and last is not None and protocol in KEEP_MASKS:
-                profiles[target.name] = profile(last.mask, target.reference, last.axis)
-                masks[target.name] = last.mask
-    part = replace(part, rows=tuple(rows), profiles=profiles, peak_mb=peak_memory_mb())
-    return part, masks
-
-
-def _rows(
-    plan: Plan,
-    case: Case,
-    volume: Volume,
-    target: Target,
-    name: str,
-    condition: Condition,
-    store: EmbeddingStore | None,
-) -> Iterator[tuple[Row, Step | None]]:
-    """Scores of each step; an engine that breaks leaves a row with its error."""
-    blank = _blank(case, target.name, target.label, name, condition)
-    model = plan.models[name]
-    try:
-        for step in run_trial(volume, target, model, condition, plan.settings, store, case.id):
-            yield _scored(blank, step, target, volume.spacing, plan.tolerance_mm), step
-    except Exception as error:
-        logger.warning("%s, %s, %s: %s", case.id, target.name, condition.protocol, error)
-        yield replace(blank, error=_line(error)), None
-
-
-def _blank(case: Case, label: str, value: int, model: str, condition: Condition) -> Row:
-    return Row(
-        case=case.id,
-        subject=case.subject or case.id,
-        area=case.area,
-        modality=case.modality,
-        truth=case.truth,
-        object=label,
-        label=value,
-        model=model,
-        protocol=condition.protocol,
-        variant=condition.variant,
-        seed=condition.seed,
-    )
-
-
-def _scored(
-    blank: Row,
-    step: Step,
-    target: Target,
-    spacing: tuple[float, float, float],
-    tolerance_mm: float,
-) -> Row:
-    scores = metrics.score(step.mask, target.reference, spacing, tolerance_mm).as_dict()
-    values: dict[str, Any] = dict(scores)
-    return replace(
-        blank,
-        **values,
-        step=step.number,
-        boxes=len(step.prompts.boxes),
-        blocks=len(step.prompts.blocks),
-        points=len(step.prompts.points),
-        seconds=step.seconds,
-        encode_s=step.encode_s,
-        decode_s=step.decode_s,
-        stops="; ".join(step.stops),
-        error=step.error,
-    )
-
-
-def _source(case: Case) -> str:
-    if case.prompts:
-        return f"simulated from another label map, {case.prompts.name}"
-    return "simulated from the reference that is scored"
-
-
-def _line(error: Exception) -> str:
-    """An error as one line; of what is no `SammedError` the type as well."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if isinstance(error, SammedError) else f"{type(error).__name__}: {text}"

@@ -19,6 +19,28 @@ from sammed.io import atomic_output, atomic_text
 FORMAT = "sammed-evaluation-part/1"
 
 
+@dataclass(frozen=True, eq=False)
+class PackedMask:
+    """A mask as the bits of its tight box."""
+
+    box: Box3D
+    bits: NDArray[np.uint8]
+
+    def unpack(self, shape: tuple[int, int, int]) -> NDArray[np.bool_]:
+        """The mask on a grid of that shape, (z, y, x) bool."""
+        mask = np.zeros(shape, bool)
+        if not self.box.is_empty:
+            count = int(np.prod(self.box.shape))
+            mask[self.box.slices] = np.unpackbits(self.bits, count=count).reshape(self.box.shape)
+        return mask
+
+
+def pack(mask: NDArray[np.bool_]) -> PackedMask:
+    """A (z, y, x) bool mask, packed."""
+    box = Box3D.from_mask(mask)
+    return PackedMask(box, np.packbits(mask[box.slices]))
+
+
 @dataclass(frozen=True)
 class Part:
     """What came of one case with one model under one protocol.
@@ -85,13 +107,13 @@ class PartStore:
         content.pop("format")
         return Part(rows=rows, **content)
 
-    def save(self, part: Part, masks: dict[str, NDArray[np.bool_]]) -> None:
+    def save(self, part: Part, masks: dict[str, PackedMask]) -> None:
         """Keep a part with its predicted masks (of the headline condition)."""
         path = self.path(part.case, part.model, part.protocol, ".json")
         path.parent.mkdir(parents=True, exist_ok=True)
         if masks:
             with atomic_output(path.with_suffix(".npz"), force=True) as temporary:
-                np.savez_compressed(temporary, **dict(_packed(masks)))  # type: ignore[arg-type]
+                np.savez_compressed(temporary, **dict(_arrays(masks)))  # type: ignore[arg-type]
         content: dict[str, Any] = {
             "format": FORMAT,
             **{k: v for k, v in vars(part).items() if k != "rows"},
@@ -110,19 +132,13 @@ class PartStore:
             if f"{name}.box" not in kept:
                 return None
             box = Box3D(*(int(v) for v in kept[f"{name}.box"]))
-            bits = kept[f"{name}.bits"]
-        mask = np.zeros(shape, bool)
-        if not box.is_empty:
-            count = int(np.prod(box.shape))
-            mask[box.slices] = np.unpackbits(bits, count=count).reshape(box.shape)
-        return mask
+            return PackedMask(box, kept[f"{name}.bits"]).unpack(shape)
 
 
-def _packed(masks: dict[str, NDArray[np.bool_]]) -> Iterator[tuple[str, NDArray[Any]]]:
+def _arrays(masks: dict[str, PackedMask]) -> Iterator[tuple[str, NDArray[Any]]]:
     for name, mask in masks.items():
-        box = Box3D.from_mask(mask)
-        yield f"{name}.box", np.array([*box.low, *box.high])
-        yield f"{name}.bits", np.packbits(mask[box.slices])
+        yield f"{name}.box", np.array([*mask.box.low, *mask.box.high])
+        yield f"{name}.bits", mask.bits
 
 
 def fingerprint(*what: Any) -> str:

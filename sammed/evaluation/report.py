@@ -13,7 +13,8 @@ from pathlib import Path
 from sammed import __version__
 from sammed.errors import OutputError
 from sammed.evaluation import figures, html, tables
-from sammed.evaluation.cohort import KEEP_MASKS, Plan
+from sammed.evaluation.case_run import KEEP_MASKS
+from sammed.evaluation.cohort import Plan
 from sammed.evaluation.html import Background, Gallery
 from sammed.evaluation.label_maps import LabelScores
 from sammed.evaluation.parts import Part, PartStore

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sammed import io
+from sammed.models.base import ALL_PROMPTS, Embedding, ModelSpec, SliceMask
 from sammed.volume import LabelVolume, Volume, make_grid
 
 SHAPE = (9, 40, 44)
@@ -55,8 +56,11 @@ def labels():
 
 @pytest.fixture
 def cohort(tmp_path):
+    return write_cohort(tmp_path / "data")
+
+
+def write_cohort(folder):
     """Path of a ``cases.json`` with the cases one, two (sound) and broken."""
-    folder = tmp_path / "data"
     folder.mkdir()
     entries = []
     for seed, name in enumerate(("one", "two")):
@@ -81,3 +85,34 @@ def cohort(tmp_path):
     path = folder / "cases.json"
     path.write_text(json.dumps({"format": "sammed-cases/1", "cases": entries}))
     return path
+
+
+class Bright:
+    """A model that segments what is bright inside the box: whole slices, all kinds of prompts."""
+
+    def __init__(self):
+        self.encoded = 0
+
+    @property
+    def spec(self):
+        return ModelSpec("bright", view_size=88, mask_size=88, prompts=ALL_PROMPTS)
+
+    def encode(self, views):
+        self.encoded += len(views)
+        extent = views.pixels.shape[2:]
+        return [Embedding({"pixels": p[0]}, extent) for p in views.pixels]
+
+    def decode(self, embedding, prompts):
+        logits = np.full((88, 88), -8.0, np.float32)
+        h, w = embedding.extent
+        logits[:h, :w] = (embedding.arrays["pixels"] - 0.35) * 20
+        return [self._answer(logits, p) for p in prompts]
+
+    def _answer(self, logits, prompt):
+        at = np.arange(88) + 0.5
+        inside = np.ones((88, 88), bool)
+        if prompt.box is not None:
+            r0, c0, r1, c1 = prompt.box
+            inside = ((at >= r0) & (at < r1))[:, None] & ((at >= c0) & (at < c1))
+        mask = np.where(inside, logits, -8.0).astype(np.float32)
+        return SliceMask(mask[None], np.ones(1, np.float32))

@@ -10,7 +10,7 @@ from sammed.evaluation.distortion import disturb
 from sammed.geometry import apply_affine
 from sammed.volume import Volume
 
-from .conftest import SHAPE
+from .conftest import SHAPE, oblique
 
 
 def disturbed(kind, volume, axis=0, seed=1):
@@ -75,7 +75,7 @@ def test_noise_has_the_stated_strength(volume):
 
 def test_what_means_nothing_is_left_out(volume):
     rng = np.random.default_rng(3)
-    colour = Volume.from_array(rng.integers(0, 255, (1, 20, 22, 3), np.uint8), np.eye(4))
+    colour = Volume.from_array(rng.integers(0, 255, (1, 20, 22, 3), np.uint8), oblique())
     assert disturbed("window +10%", colour) is None
     assert disturbed("slices x2", colour) is None
     noisy = disturbed("noise 5%", colour).volume

@@ -63,8 +63,8 @@ def test_the_interval_is_that_of_all_resamples():
     values = {"a": 0.1, "b": 0.5, "c": 0.62, "d": 0.83, "e": 0.9}
     found = statistics.average([row(c, "x", v) for c, v in values.items()], "dice")
     means = [np.mean(draw) for draw in itertools.product(values.values(), repeat=5)]
-    assert found.low == pytest.approx(np.percentile(means, 2.5), abs=0.01)
-    assert found.high == pytest.approx(np.percentile(means, 97.5), abs=0.01)
+    assert found.low == pytest.approx(np.percentile(means, 2.5), abs=0.02)
+    assert found.high == pytest.approx(np.percentile(means, 97.5), abs=0.02)
 
 
 def test_cases_of_one_subject_are_drawn_together():
