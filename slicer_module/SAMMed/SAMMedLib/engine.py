@@ -62,6 +62,7 @@ class Engine:
         self._reset_knowledge()
         self._task = None
         self._finish = None
+        self._finish_is_users = False
         self._next = None
         self._pending = None
         self._aside = None
@@ -76,14 +77,28 @@ class Engine:
         return self._task is not None
 
     @property
+    def segmenting(self):
+        """Whether an object is being segmented or waits to be."""
+        return self._next is not None or (self.busy and self._finish_is_users)
+
+    @property
     def log(self):
         """Last lines that the worker wrote to its log."""
         return list(self._process.log) if self._process else list(self._log)
 
-    def prepare(self, work):
+    def prepare(self, work, finish):
         """Start the worker and hand the volume over while the user is still drawing."""
         if not self.busy:
-            self._begin(self._prepare(work), lambda kind, value: None)
+            self._begin(self._prepare(work), finish)
+
+    def check(self, finish):
+        """Start the worker; ``finish(kind, value)`` with what it says about itself."""
+
+        def greet():
+            yield from self._greet(None)
+            return self.hello
+
+        self._begin(greet(), finish)
 
     def segment(self, work, finish):
         """Segment one object; ``finish(kind, value)`` is called from `poll`.
@@ -96,7 +111,7 @@ class Engine:
         EngineError
             If another object is being segmented.
         """
-        if self._next is not None or (self.busy and self._finish_is_users):
+        if self.segmenting:
             raise EngineError("busy", "another segmentation is running; cancel it first")
         if self.busy:
             self._next = (work, finish)

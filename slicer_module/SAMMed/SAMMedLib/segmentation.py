@@ -70,10 +70,15 @@ def add(node, name=""):
     """Add a segment with a colour of its own and, for known organs, its terminology."""
     segmentation = node.GetSegmentation()
     if not name:
-        name = segmentation.GenerateUniqueSegmentID("Segment").replace("_", " ")
+        name = _free_name(segmentation)
     segment_id = segmentation.AddEmptySegment("", name)
     rename(node, segment_id, name)
     return segment_id
+
+
+def _free_name(segmentation):
+    names = {segmentation.GetSegment(i).GetName() for i in segmentation.GetSegmentIDs()}
+    return next(f"Segment {n}" for n in range(1, len(names) + 2) if f"Segment {n}" not in names)
 
 
 def rename(node, segment_id, name):

@@ -1,6 +1,8 @@
-"""What the user is told, in sentences."""
+"""What the user is told, in words."""
 
 from __future__ import annotations
+
+from . import prompts
 
 
 def sentence(text):
@@ -11,15 +13,14 @@ def sentence(text):
 
 def kept(found):
     """What is said of corrections by hand; empty if there are none."""
-    if not found.painted and not found.cut:
-        return ""
     said = []
     if found.painted:
         slices = ", ".join(map(str, found.painted[:6])) + (", ..." if found.painted[6:] else "")
-        said.append(f"corrected by hand and kept: slice {slices}")
+        word = "slice" if len(found.painted) == 1 else "slices"
+        said.append(f"corrected by hand and kept: {word} {slices}")
     if found.cut:
         said.append(f"ends where you cut it: slices {found.first} to {found.last}")
-    return sentence("; ".join(said))
+    return sentence("; ".join(said)) if said else ""
 
 
 def summary(result):
@@ -27,5 +28,117 @@ def summary(result):
     slices = len(result.run.get("slices", []))
     if not slices:
         return "Nothing was found."
-    seconds = sum(result.timings.values())
-    return f"{slices} slice{'s' if slices != 1 else ''} segmented ({seconds:.1f} s of computing)."
+    return f"{_count(slices, 'slice')} segmented."
+
+
+def hint(workflow):
+    """What to do next."""
+    problem = workflow.problem()
+    if workflow.engine.state == "cancelling":
+        return "Cancelling..."
+    if workflow.busy:
+        return "Segmenting; you can go on working."
+    role = workflow.placing.role
+    if role == prompts.BOX:
+        return "Draw the box: click two opposite corners in a slice view."
+    if role is not None:
+        where = "inside" if role == prompts.POSITIVE else "outside"
+        return f"Click points {where} the object; press the button again to end."
+    if problem:
+        return problem
+    if workflow.key not in workflow.runs:
+        return "Press Segment."
+    return (
+        "Look through the slices. Fix one with any tool, or add a prompt, and press Segment again."
+    )
+
+
+def progress(engine):
+    """(done, total, text) for the progress bar; a total of 0 means that it is not known."""
+    if engine.state == "starting":
+        return 0, 0, "starting the engine"
+    told = engine.progress
+    if told is None:
+        return 0, 0, "preparing"
+    done, total, left = told["done"], told["total"] or 0, told["seconds_left"]
+    if not total:
+        return 0, 0, f"{_count(done, 'slice')} done"
+    text = f"slice {done} of {total}"
+    if left is not None:
+        text += f", {left:.0f} s left" if left < 90 else f", {left / 60:.0f} min left"
+    return done, total, text
+
+
+def prompts_short(node, segment_id):
+    """The prompts of a segment in a few characters."""
+    boxes, inside, outside = prompts.count(node, segment_id)
+    _, right = prompts.right_slices(node, segment_id)
+    said = [
+        f"{number}{sign}"
+        for number, sign in ((boxes, "□"), (inside, "+"), (outside, "−"), (len(right), "✓"))
+        if number
+    ]
+    return " ".join(said)
+
+
+def prompts_long(node, segment_id):
+    """The prompts of a segment in words."""
+    boxes, inside, outside = prompts.count(node, segment_id)
+    _, right = prompts.right_slices(node, segment_id)
+    said = []
+    if boxes:
+        said.append(_count(boxes, "box", "boxes"))
+    if inside or outside:
+        said.append(f"{_count(inside + outside, 'point')} ({inside} +, {outside} −)")
+    if right:
+        shown = ", ".join(map(str, right[:4])) + ("..." if right[4:] else "")
+        said.append(f"kept: {shown}")
+    if prompts.ends(node, segment_id):
+        _, low, high = prompts.ends(node, segment_id)
+        said.append(f"ends: {low} to {high - 1}")
+    return "; ".join(said) if said else "No prompts yet"
+
+
+def stops(run):
+    """Where and why the engine stopped, one line each."""
+    lines = [f"Slice {s['index']}: {s['text']}." for s in run["stops"]]
+    return "\n".join(lines) if lines else "Segmented on the prompted slices only."
+
+
+def quality(line):
+    """The cells of a line of the quality table."""
+    return (
+        str(line["index"]),
+        f"{line['area_mm2']:.0f} mm²",
+        _percent(line["predicted_iou"]),
+        _percent(line["neighbour_iou"]),
+        line["prompt"] + (f", try {line['retries'] + 1}" if line["retries"] else ""),
+    )
+
+
+def is_doubtful(line, least):
+    """Whether a slice deserves a look."""
+    values = (line["predicted_iou"], line["neighbour_iou"])
+    return any(value is not None and value < least for value in values)
+
+
+def engine_state(engine):
+    """What the engine does, and which."""
+    version = f" (sammed {engine.hello['sammed']})" if engine.hello else ""
+    words = {
+        "off": "not started; starts with the first prompt",
+        "starting": "starting",
+        "ready": "ready",
+        "busy": "working",
+        "cancelling": "cancelling",
+        "failed": "stopped by an error" if not engine.hello else "ready; the last request failed",
+    }
+    return words[engine.state] + version
+
+
+def _count(number, word, plural=None):
+    return f"{number} {word if number == 1 else plural or word + 's'}"
+
+
+def _percent(value):
+    return "" if value is None else f"{100 * value:.0f} %"

@@ -35,8 +35,8 @@ class Workflow:
         ``window``, ``model``, ``overlap``, ``autoUpdate``.
     message, failed
         What to tell the user, and whether it is bad news.
-    runs
-        By (segmentation ID, segment ID) how the last segmentation went.
+    runs, volumes_ml
+        By (segmentation ID, segment ID) how the last segmentation went, and its volume.
     """
 
     def __init__(self, launch):
@@ -47,6 +47,7 @@ class Workflow:
         self.on_change = lambda: None
         self.message, self.failed = "", False
         self.runs = {}
+        self.volumes_ml = {}
         self._written = {}
         self._settled = {}
         self._volumes = {}
@@ -75,6 +76,28 @@ class Workflow:
             if box.GetAttribute(prompts.MEANING) == prompts.SLICE and prompts.is_complete(box):
                 return prompts.box_axis(box, self.volume)
         return run["axis"] if run else placing.default_axis(self.volume, self.parameters.plane)
+
+    @property
+    def busy(self):
+        """Whether a segmentation of the user's runs; warming up does not count."""
+        return self.engine.segmenting
+
+    def check(self):
+        """Start the engine to see whether it works; what it says is in ``message``."""
+        if self.engine.busy:
+            return
+        self._say("Starting the engine.")
+        self.engine.check(self._checked)
+
+    def _prepared(self, kind, value):
+        if kind == "failed":
+            self._say(wording.sentence(str(value)), failed=True)
+
+    def _checked(self, kind, value):
+        if kind == "failed":
+            self._say(wording.sentence(str(value)), failed=True)
+        elif kind == "done":
+            self._say(f"The engine works: sammed {value['sammed']}.")
 
     def problem(self):
         """What is missing before anything can be segmented; empty if nothing is."""
@@ -118,7 +141,7 @@ class Workflow:
         prompts.clear(node, key[1])
         node.GetSegmentation().RemoveSegment(key[1])
         self.history.forget(lambda step: (step.segmentation_id, step.segment_id) != key)
-        for kept in (self.runs, self._written, self._settled):
+        for kept in (self.runs, self.volumes_ml, self._written, self._settled):
             kept.pop(key, None)
         ids = node.GetSegmentation().GetSegmentIDs()
         self.parameters.segmentID = ids[-1] if ids else ""
@@ -141,7 +164,7 @@ class Workflow:
             self.parameters.plane,
         )
         if self.engine.state in ("off", "failed"):  # warm up while the user draws
-            self.engine.prepare(self._work())
+            self.engine.prepare(self._work(), self._prepared)
         self.on_change()
 
     def confirm_slice(self):
@@ -237,7 +260,7 @@ class Workflow:
         self.engine.poll()
         self.placing.poll()
         if self._due is not None and time.monotonic() > self._due:
-            if self.engine.busy:
+            if self.busy:
                 self.engine.cancel()  # what was asked before is out of date
             else:
                 self.segment()
@@ -304,6 +327,7 @@ class Workflow:
         self.history.add(step)
         self._settled[key] = state
         self._written[key] = segmentation.read(node, key[1], volume)
+        self.volumes_ml[key] = segmentation.volume_ml(node, key[1], volume)
 
     def _keep_corrections(self, key):
         """Slices that were changed by hand since the last run are right; says so."""
@@ -333,12 +357,12 @@ class Workflow:
     @property
     def can_undo(self):
         """Whether there is something to take back."""
-        return not self.engine.busy and (bool(self.history.past) or self._prompts_changed())
+        return not self.busy and (bool(self.history.past) or self._prompts_changed())
 
     @property
     def can_redo(self):
         """Whether something was taken back."""
-        return not self.engine.busy and bool(self.history.future)
+        return not self.busy and bool(self.history.future)
 
     def _prompts_changed(self):
         if self.key is None:
@@ -380,8 +404,8 @@ class Workflow:
         target.append(step)
         self._settled[key] = step.prompts_before if backwards else step.prompts_after
         if step.block is not None:
-            self._written.pop(key, None)
-            self.runs.pop(key, None)
+            for kept in (self.runs, self.volumes_ml, self._written):
+                kept.pop(key, None)
         self.parameters.segmentID = key[1]
         self.placing.watch()
         segmentation.refresh_surface(node, key[1])
@@ -413,7 +437,7 @@ class Workflow:
         if self.engine.busy:
             self.engine.cancel()
         self.placing.end()
-        for kept in (self.runs, self._written, self._settled, self._volumes):
+        for kept in (self.runs, self.volumes_ml, self._written, self._settled, self._volumes):
             kept.clear()
         self.history.clear()
         self._say("")

@@ -1,0 +1,434 @@
+"""The panel: shows what the workflow says and hands the user's clicks to it. No algorithm here."""
+
+from __future__ import annotations
+
+import qt
+import slicer
+
+from . import geometry, prompts, segmentation, wording
+
+PLANES = (
+    ("auto", "as the box was drawn"),
+    ("axial", "axial"),
+    ("coronal", "coronal"),
+    ("sagittal", "sagittal"),
+    ("all", "all three, then fused (slower)"),
+)
+OVERLAPS = (
+    (segmentation.ALLOW, "may overlap other segments"),
+    (segmentation.OTHERS_KEEP, "leaves other segments their voxels"),
+)
+MEANINGS = (
+    (prompts.SLICE, "on one slice; the ends are found"),
+    (prompts.LIMITS, "the limits of the whole object"),
+)
+MODELS = ("compact", "two_class", "medsam", "vit_b", "vit_l", "vit_h", "ellipse", "box")
+
+DOUBTFUL = 0.7
+"""Slices whose confidence or agreement is lower are marked."""
+
+_RED, _DOUBT = "#c0392b", "#f6c9a0"
+
+
+class Panel:
+    """Widgets on one side, the workflow on the other.
+
+    Parameters
+    ----------
+    ui
+        The widgets of ``SAMMed.ui`` by name.
+    workflow
+        See `workflow.Workflow`.
+    actions
+        Functions of the module: ``install()`` and ``python(path)``.
+    """
+
+    def __init__(self, ui, workflow, actions):
+        self.ui = ui
+        self.workflow = workflow
+        self.actions = actions
+        self._updating = False
+        self._listed = None
+        self._tabled = None
+        self._fill()
+        self._connect()
+        workflow.on_change = self.update
+
+    # -- once --------------------------------------------------------------------------------
+
+    def _fill(self):
+        ui = self.ui
+        for box, choices in (
+            (ui.planeBox, PLANES),
+            (ui.overlapBox, OVERLAPS),
+            (ui.meaningBox, MEANINGS),
+            (ui.modelBox, [(name, name) for name in MODELS]),
+        ):
+            for value, text in choices:
+                box.addItem(text, value)
+        _columns(ui.segmentTable, ("", "Segment", "Prompts", "Volume"), stretch=1)
+        _columns(ui.qualityTable, ("Slice", "Area", "Confidence", "Agrees", "From"), stretch=4)
+
+    def _connect(self):
+        ui = self.ui
+        for name, slot in (
+            ("addSegmentButton", self.onAdd),
+            ("removeSegmentButton", self.onRemove),
+            ("boxButton", self.onBox),
+            ("positiveButton", self.onPositive),
+            ("negativeButton", self.onNegative),
+            ("rightButton", self.workflow.confirm_slice),
+            ("startButton", self.workflow.confirm_all),
+            ("clearButton", self.workflow.clear_prompts),
+            ("segmentButton", self.onSegment),
+            ("undoButton", self.workflow.undo),
+            ("redoButton", self.workflow.redo),
+            ("alignButton", self.onAlign),
+            ("windowButton", self.workflow.copy_window),
+            ("browseButton", self.onBrowse),
+            ("checkButton", self.onCheck),
+            ("installButton", self.onInstall),
+            ("stopButton", self.onStop),
+        ):
+            getattr(ui, name).connect("clicked()", slot)
+        for name in ("planeBox", "overlapBox", "meaningBox", "modelBox"):
+            getattr(ui, name).connect("currentIndexChanged(int)", self.onChoice)
+        for name in ("volumeSelector", "segmentationSelector"):
+            getattr(ui, name).connect("currentNodeChanged(vtkMRMLNode*)", self.onNode)
+        ui.autoCheck.connect("toggled(bool)", self.onAuto)
+        ui.windowEdit.connect("editingFinished()", self.onWindow)
+        ui.pythonEdit.connect("editingFinished()", self.onPythonEdited)
+        ui.segmentTable.connect("currentCellChanged(int,int,int,int)", self.onSegmentRow)
+        ui.segmentTable.connect("itemChanged(QTableWidgetItem*)", self.onSegmentItem)
+        ui.segmentTable.connect("cellDoubleClicked(int,int)", self.onSegmentCell)
+        ui.qualityTable.connect("cellClicked(int,int)", self.onQualityCell)
+
+    def connectParameters(self, parameters):
+        """Show another parameter node; ``None`` while there is no scene."""
+        self.workflow.parameters = parameters
+        self._listed = self._tabled = None
+        self.update()
+
+    def showPython(self, path):
+        """Show which Python runs the engine."""
+        self.ui.pythonEdit.setText(path)
+
+    # -- what the user does ------------------------------------------------------------------
+
+    def onNode(self, node=None):
+        """Another volume or segmentation was chosen."""
+        parameters = self._parameters()
+        if parameters is None:
+            return
+        parameters.volume = self.ui.volumeSelector.currentNode()
+        chosen = self.ui.segmentationSelector.currentNode()
+        if chosen is not parameters.segmentation:
+            parameters.segmentation = chosen
+            ids = chosen.GetSegmentation().GetSegmentIDs() if chosen is not None else ()
+            parameters.segmentID = ids[0] if ids else ""
+        if chosen is not None and not ids_of(chosen) and parameters.volume is not None:
+            segmentation.attach(chosen, parameters.volume)
+        self.update()
+
+    def onChoice(self, index=0):
+        """Something was chosen in a combo box."""
+        parameters = self._parameters()
+        if parameters is None:
+            return
+        parameters.plane = _value(self.ui.planeBox)
+        parameters.overlap = _value(self.ui.overlapBox)
+        parameters.boxMeaning = _value(self.ui.meaningBox)
+        parameters.model = _value(self.ui.modelBox)
+        self.update()
+
+    def onAuto(self, checked=False):
+        """Auto-update was switched."""
+        if self._parameters() is not None:
+            self.workflow.parameters.autoUpdate = bool(checked)
+
+    def onWindow(self):
+        """A window was typed."""
+        if self._parameters() is not None:
+            self.workflow.parameters.window = self.ui.windowEdit.text.strip()
+
+    def onAdd(self):
+        """Add a segment."""
+        self.workflow.add_segment()
+
+    def onRemove(self):
+        """Remove the chosen segment."""
+        self.workflow.remove_segment()
+
+    def onSegmentRow(self, row=-1, column=0, oldRow=0, oldColumn=0):
+        """Another segment was chosen."""
+        parameters = self._parameters()
+        if parameters is None or parameters.segmentation is None:
+            return
+        ids = ids_of(parameters.segmentation)
+        if 0 <= row < len(ids):
+            self.workflow.placing.end()
+            parameters.segmentID = ids[row]
+            self.update()
+
+    def onSegmentItem(self, item):
+        """A segment was renamed, or shown or hidden."""
+        parameters = self._parameters()
+        if parameters is None or parameters.segmentation is None or item.column() != 1:
+            return
+        node = parameters.segmentation
+        segment_id = ids_of(node)[item.row()]
+        name = item.text().strip()
+        if name and name != node.GetSegmentation().GetSegment(segment_id).GetName():
+            segmentation.rename(node, segment_id, name)
+        shown = item.checkState() == qt.Qt.Checked
+        node.GetDisplayNode().SetSegmentVisibility(segment_id, shown)
+        self.update()
+
+    def onSegmentCell(self, row, column):
+        """A double click on the colour changes it."""
+        if column != 0 or self._parameters() is None:
+            return
+        node = self.workflow.parameters.segmentation
+        segment = node.GetSegmentation().GetSegment(ids_of(node)[row])
+        chosen = qt.QColorDialog.getColor(qt.QColor.fromRgbF(*segment.GetColor()))
+        if chosen.isValid():
+            segment.SetColor(chosen.redF(), chosen.greenF(), chosen.blueF())
+            self.update()
+
+    def onBox(self):
+        """Draw a box, or stop drawing."""
+        self._place(prompts.BOX)
+
+    def onPositive(self):
+        """Click points inside, or stop."""
+        self._place(prompts.POSITIVE)
+
+    def onNegative(self):
+        """Click points outside, or stop."""
+        self._place(prompts.NEGATIVE)
+
+    def _place(self, role):
+        if self.workflow.placing.role == role:
+            self.workflow.placing.end()
+        elif self.workflow.parameters is not None and self.workflow.volume is not None:
+            self.workflow.place(role, self.workflow.parameters.boxMeaning)
+        self.update()
+
+    def onSegment(self):
+        """Segment, or cancel what runs."""
+        if self.workflow.busy:
+            self.workflow.cancel()
+        else:
+            self.workflow.segment()
+
+    def onAlign(self):
+        """Turn the views into the volume's planes."""
+        if self.workflow.parameters is not None and self.workflow.volume is not None:
+            geometry.align_views(self.workflow.volume)
+
+    def onQualityCell(self, row, column=0):
+        """Go to the slice of a line."""
+        run = self.workflow.runs.get(self.workflow.key)
+        if run and 0 <= row < len(run["slices"]):
+            self.workflow.jump(run["slices"][row])
+
+    def onBrowse(self):
+        """Choose a Python."""
+        path = qt.QFileDialog.getOpenFileName(slicer.util.mainWindow(), "The Python of sammed")
+        if path:
+            self.ui.pythonEdit.setText(path)
+            self.onPythonEdited()
+
+    def onPythonEdited(self):
+        """Another Python was chosen."""
+        self.actions["python"](self.ui.pythonEdit.text.strip())
+
+    def onCheck(self):
+        """Start the engine to see whether it works."""
+        self.workflow.check()
+
+    def onInstall(self):
+        """Install sammed; the module asks first."""
+        self.actions["install"]()
+
+    def onStop(self):
+        """End the engine."""
+        self.workflow.engine.stop()
+        self.update()
+
+    # -- what the user sees ------------------------------------------------------------------
+
+    def update(self):
+        """Show the state of everything."""
+        if self._updating:
+            return
+        self._updating = True
+        try:
+            self._show()
+        finally:
+            self._updating = False
+
+    def _show(self):
+        ui, workflow = self.ui, self.workflow
+        parameters = workflow.parameters
+        there = parameters is not None
+        ui.hintLabel.setText(wording.hint(workflow) if there else "")
+        self._show_engine()
+        if not there:
+            return
+        ui.volumeSelector.setCurrentNode(parameters.volume)
+        ui.segmentationSelector.setCurrentNode(parameters.segmentation)
+        for box, value in (
+            (ui.planeBox, parameters.plane),
+            (ui.overlapBox, parameters.overlap),
+            (ui.meaningBox, parameters.boxMeaning),
+            (ui.modelBox, parameters.model),
+        ):
+            _choose(box, value)
+        ui.autoCheck.setChecked(parameters.autoUpdate)
+        if not ui.windowEdit.hasFocus():
+            ui.windowEdit.setText(parameters.window)
+        self._show_segments(parameters.segmentation, parameters.segmentID)
+        self._show_prompts()
+        self._show_progress()
+        self._show_quality()
+
+    def _show_segments(self, node, chosen):
+        table = self.ui.segmentTable
+        ids = ids_of(node)
+        rows = [self._segment_row(node, segment_id) for segment_id in ids]
+        if rows != self._listed:
+            self._listed = rows
+            table.setRowCount(len(rows))
+            for n, (colour, name, shown, said, volume) in enumerate(rows):
+                swatch = _item("")
+                swatch.setBackground(qt.QBrush(qt.QColor.fromRgbF(*colour)))
+                title = _item(name, editable=True)
+                title.setCheckState(qt.Qt.Checked if shown else qt.Qt.Unchecked)
+                cells = (swatch, title, _item(said), _item(volume, right=True))
+                for column, cell in enumerate(cells):
+                    table.setItem(n, column, cell)
+        if chosen in ids and table.currentRow() != ids.index(chosen):
+            table.setCurrentCell(ids.index(chosen), 1)
+
+    def _segment_row(self, node, segment_id):
+        segment = node.GetSegmentation().GetSegment(segment_id)
+        shown = node.GetDisplayNode().GetSegmentVisibility(segment_id)
+        volume = self.workflow.volumes_ml.get((node.GetID(), segment_id))
+        return (
+            tuple(segment.GetColor()),
+            segment.GetName(),
+            bool(shown),
+            wording.prompts_short(node, segment_id),
+            "" if volume is None else f"{volume:.1f} ml",
+        )
+
+    def _show_prompts(self):
+        ui, workflow = self.ui, self.workflow
+        node, segment_id = workflow.parameters.segmentation, workflow.parameters.segmentID
+        there = workflow.key is not None
+        name = node.GetSegmentation().GetSegment(segment_id).GetName() if there else ""
+        ui.promptGroup.setTitle(f"Prompts of {name}" if there else "Prompts")
+        ui.promptLabel.setText(wording.prompts_long(node, segment_id) if there else "")
+        ready = workflow.volume is not None
+        role = workflow.placing.role
+        for button, its_role in (
+            (ui.boxButton, prompts.BOX),
+            (ui.positiveButton, prompts.POSITIVE),
+            (ui.negativeButton, prompts.NEGATIVE),
+        ):
+            button.setEnabled(ready)
+            button.setChecked(role == its_role)
+        for button in (ui.rightButton, ui.startButton):
+            button.setEnabled(ready and there and not workflow.busy)
+        ui.clearButton.setEnabled(there and not workflow.busy)
+        ui.removeSegmentButton.setEnabled(there)
+        ui.addSegmentButton.setEnabled(ready)
+
+    def _show_progress(self):
+        ui, workflow = self.ui, self.workflow
+        state = workflow.engine.state
+        busy = workflow.busy
+        ui.segmentButton.setText(
+            "Segment" if not busy else "Cancelling..." if state == "cancelling" else "Cancel"
+        )
+        ui.segmentButton.setEnabled(state != "cancelling" and (busy or not workflow.problem()))
+        ui.undoButton.setEnabled(workflow.can_undo)
+        ui.redoButton.setEnabled(workflow.can_redo)
+        ui.progressBar.setVisible(busy)
+        if busy:
+            done, total, text = wording.progress(workflow.engine)
+            ui.progressBar.setMaximum(total)
+            ui.progressBar.setValue(done)
+            ui.progressBar.setFormat(text)
+        ui.messageLabel.setText(workflow.message)
+        ui.messageLabel.setStyleSheet(f"color: {_RED}" if workflow.failed else "")
+
+    def _show_quality(self):
+        run = self.workflow.runs.get(self.workflow.key)
+        if run is self._tabled:
+            return
+        self._tabled = run
+        table = self.ui.qualityTable
+        lines = run["slices"] if run else []
+        self.ui.stopLabel.setText(wording.stops(run) if run else "Nothing segmented yet.")
+        table.setRowCount(len(lines))
+        for row, line in enumerate(lines):
+            doubtful = wording.is_doubtful(line, DOUBTFUL)
+            for column, text in enumerate(wording.quality(line)):
+                cell = _item(text, right=column < 4)
+                if doubtful:
+                    cell.setBackground(qt.QBrush(qt.QColor(_DOUBT)))
+                    cell.setForeground(qt.QBrush(qt.QColor("black")))
+                table.setItem(row, column, cell)
+
+    def _show_engine(self):
+        ui, engine = self.ui, self.workflow.engine
+        ui.stateLabel.setText(wording.engine_state(engine))
+        ui.stopButton.setEnabled(engine.state not in ("off", "failed"))
+        ui.checkButton.setEnabled(not engine.busy)
+        log = "\n".join(engine.log)
+        if ui.logText.plainText != log:
+            ui.logText.setPlainText(log)
+
+    def _parameters(self):
+        """The parameters, unless it is the panel itself that changes the widgets."""
+        return None if self._updating else self.workflow.parameters
+
+
+def ids_of(node):
+    """Segment IDs of a segmentation; none if there is no segmentation."""
+    return list(node.GetSegmentation().GetSegmentIDs()) if node is not None else []
+
+
+def _value(box):
+    return box.itemData(box.currentIndex)
+
+
+def _choose(box, value):
+    index = box.findData(value)
+    if index < 0:
+        box.addItem(value, value)
+        index = box.count - 1
+    box.setCurrentIndex(index)
+
+
+def _columns(table, titles, stretch):
+    table.setColumnCount(len(titles))
+    table.setHorizontalHeaderLabels(list(titles))
+    header = table.horizontalHeader()
+    for column in range(len(titles)):
+        mode = qt.QHeaderView.Stretch if column == stretch else qt.QHeaderView.ResizeToContents
+        header.setSectionResizeMode(column, mode)
+    header.setMinimumSectionSize(22)
+
+
+def _item(text, editable=False, right=False):
+    item = qt.QTableWidgetItem(text)
+    flags = qt.Qt.ItemIsSelectable | qt.Qt.ItemIsEnabled
+    if editable:
+        flags = flags | qt.Qt.ItemIsEditable | qt.Qt.ItemIsUserCheckable
+    item.setFlags(flags)
+    if right:
+        item.setTextAlignment(int(qt.Qt.AlignRight) | int(qt.Qt.AlignVCenter))
+    return item
