@@ -161,18 +161,18 @@ def shipped():
     return CompactModel()
 
 
-def disc(radius=24.0):
-    axis = np.arange(128) + 0.5 - 64
-    return axis[:, None] ** 2 + axis[None] ** 2 <= radius**2
-
-
-def test_the_shipped_weights_find_a_disc_and_miss_nothing_large(shipped):
-    reference = disc()
-    noise = np.random.default_rng(1).normal(0, 0.02, (128, 128))
+def test_the_shipped_weights_find_a_disc(shipped):
+    size = shipped.spec.view_size
+    half = size / 2
+    radius = half / 1.5 * 0.75
+    axis = np.arange(size) + 0.5 - half
+    reference = axis[:, None] ** 2 + axis[None] ** 2 <= radius**2
+    noise = np.random.default_rng(1).normal(0, 0.02, (size, size))
     image = np.clip(0.4 + 0.25 * reference + noise, 0, 1).astype(np.float32)
     batch = ViewBatch(image[None, None], np.repeat(image[None, None], 2, 1))
     (embedding,) = shipped.encode(batch)
-    (answer,) = shipped.decode(embedding, [ViewPrompt(box=box(40, 40, 88, 88))])
+    edges = box(half - radius, half - radius, half + radius, half + radius)
+    (answer,) = shipped.decode(embedding, [ViewPrompt(box=edges)])
     mask = answer.low_res_logits[answer.best] > 0
     assert 2 * (mask & reference).sum() / (mask.sum() + reference.sum()) > 0.9
     assert answer.present > 0.5
@@ -189,7 +189,8 @@ def test_one_view_is_answered_in_time(shipped):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        batch = views()
+        side = shipped.spec.view_size
+        batch = views(1, 1, side, side)
         best = 1.0
         for _ in range(12):
             start = time.perf_counter()

@@ -131,6 +131,7 @@ def _work(plan: StreamPlan, start: int, out: Any, parent: int) -> None:
     for arrays in batches(plan, start):
         while True:
             if os.getppid() != parent:
+                out.cancel_join_thread()  # else this process would wait for a reader for ever
                 return
             try:
                 out.put(arrays, timeout=2.0)
