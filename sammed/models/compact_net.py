@@ -51,7 +51,7 @@ class Architecture:
         values = "-".join(
             ",".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in asdict(self).values()
         )
-        return f"compact-unet/1 {values} {PREPROCESSING}"
+        return f"compact-unet/2 {values} {PREPROCESSING}"
 
     @classmethod
     def from_tag(cls, tag: str) -> Architecture:
@@ -63,13 +63,12 @@ class Architecture:
             If the tag is not one of ours, or of another preprocessing.
         """
         name, values, preprocessing = tag.split(" ")
-        if name != "compact-unet/1" or preprocessing != PREPROCESSING:
+        if name != "compact-unet/2" or preprocessing != PREPROCESSING:
             raise ValueError(tag)
-        widths, blocks, fine, candidates, *view = values.split("-")
+        widths, blocks, fine, candidates, view = values.split("-")
         w0, w1, w2, w3 = (int(v) for v in widths.split(","))
         b0, b1, b2, b3 = (int(v) for v in blocks.split(","))
-        size = int(view[0]) if view else 128
-        return cls((w0, w1, w2, w3), (b0, b1, b2, b3), int(fine), int(candidates), size)
+        return cls((w0, w1, w2, w3), (b0, b1, b2, b3), int(fine), int(candidates), int(view))
 
 
 @dataclass(frozen=True)
@@ -193,6 +192,18 @@ class _Residual(nn.Module):
         return functional.relu(x + self.second(functional.relu(self.first(x))))
 
 
+def certainty(logits: Tensor) -> Tensor:
+    """IoU that each mask would have if its probabilities were right, (n, k), centred on 0.
+
+    The gradient stops here: masks are not made certain to please the judge.
+    """
+    chance = torch.sigmoid(logits.detach().float())
+    inside = (chance > 0.5).float()
+    both = (chance * inside).sum((2, 3))
+    either = torch.maximum(chance, inside).sum((2, 3))
+    return ((both + 1) / (either + 1) - 0.7) * 4
+
+
 class CompactNet(nn.Module):
     """Planes in; candidate mask logits, predicted IoU (logits) and presence (logit) out."""
 
@@ -212,7 +223,9 @@ class CompactNet(nn.Module):
         self.merge = _Conv(2 * a.fine, a.fine)
         self.masks = nn.Conv2d(a.fine, a.candidates, 1)
         self.judge = nn.Sequential(
-            nn.Linear(2 * w[3] + w[0], 128), nn.ReLU(), nn.Linear(128, a.candidates + 1)
+            nn.Linear(2 * w[3] + w[0] + a.candidates, 128),
+            nn.ReLU(),
+            nn.Linear(128, a.candidates + 1),
         )
 
     def forward(self, planes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -243,7 +256,9 @@ class CompactNet(nn.Module):
         for level in (2, 1, 0):
             y = functional.interpolate(self.lateral[level](y), scale_factor=2.0, mode="nearest")
             y = self.decoder[level](y + skips[level])
-        verdict = self.judge(torch.cat((deep, y.mean((2, 3))), 1))
+        summary = torch.cat((deep, y.mean((2, 3))), 1)
         y = functional.interpolate(self.up(y), scale_factor=2.0, mode="bilinear")
         y = functional.relu(self.merge(torch.cat((y, fine), 1)))
-        return self.masks(y), verdict[:, :-1], verdict[:, -1]
+        logits = self.masks(y)
+        verdict = self.judge(torch.cat((summary, certainty(logits)), 1))
+        return logits, verdict[:, :-1], verdict[:, -1]

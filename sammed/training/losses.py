@@ -1,4 +1,4 @@
-"""compact's loss: focal + Dice of the best candidate, IoU and presence heads."""
+"""compact's loss: focal + Dice of the first and the best candidate, IoU and presence heads."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-ALL_CANDIDATES = 0.2
-"""Weight of the loss averaged over all candidates, beside the best one's."""
+BEST_CANDIDATE, ALL_CANDIDATES = 0.4, 0.1
+"""Weights of the best candidate's loss and of the mean of all, beside the first one's 1.
+
+The first candidate answers for every sample, so that it becomes the best single guess; the others
+may specialise.
+"""
 
 
 def mask_loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -57,7 +61,8 @@ def compact_loss(
         What was asked for.
     """
     candidates = mask_loss(logits, target)
-    masks = candidates.amin(1).mean() + ALL_CANDIDATES * candidates.mean()
+    masks = candidates[:, 0].mean() + BEST_CANDIDATE * candidates.amin(1).mean()
+    masks = masks + ALL_CANDIDATES * candidates.mean()
     reached = true_iou(logits.detach(), target)
     judged = torch.sigmoid(iou)
     quality = functional.mse_loss(judged, reached)
