@@ -17,12 +17,12 @@ from sammed.evaluation.manifest import Case
 from sammed.evaluation.parts import Part, PartStore, fingerprint
 from sammed.evaluation.protocols import JITTERS, Condition, conditions, unsuited
 from sammed.models.base import SliceModel
+from sammed.models.catalogue import FLOORS
 from sammed.session import Settings
 
 ENGINE_FILES = (
     "anchors", "boxes", "decoding", "fusion", "intensity", "metrics", "propagation", "session",
-    "simulation", "slices", "tracing", "models/compact", "models/compact_net", "models/floors",
-    "models/sam", "models/sam_network", "evaluation/case_run", "evaluation/distortion",
+    "simulation", "slices", "tracing", "evaluation/case_run", "evaluation/distortion",
     "evaluation/protocols", "evaluation/trial",
 )  # fmt: skip
 """Modules of this package on which scores depend: results of other code are not taken over."""
@@ -176,7 +176,7 @@ def _jobs(plan: Plan) -> dict[Key, str]:
                 if unsuited(protocol, model.spec):
                     continue
                 jobs[case.id, name, protocol] = fingerprint(
-                    engine_hash(),
+                    engine_hash(name in FLOORS),
                     {**vars(case), "labels": {str(k): v for k, v in case.labels.items()}},
                     [_file_state(p) for p in (case.image, case.label, case.prompt_source)],
                     vars(model.spec),
@@ -190,11 +190,14 @@ def _jobs(plan: Plan) -> dict[Key, str]:
 
 
 @cache
-def engine_hash() -> str:
-    """SHA-256 (hex) of the source of `ENGINE_FILES`."""
+def engine_hash(floor: bool) -> str:
+    """SHA-256 (hex) of the source on which scores depend, with that of the floors or the models."""
+    package = Path(__file__).parents[1]
+    files = [package / f"{name}.py" for name in ENGINE_FILES]
+    files += sorted((package / "models").glob("floors.py" if floor else "*.py"))
     digest = hashlib.sha256()
-    for name in ENGINE_FILES:
-        digest.update(Path(__file__).parents[1].joinpath(f"{name}.py").read_bytes())
+    for file in files:
+        digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
