@@ -64,7 +64,9 @@ def text(header: Any, keyword: str) -> str:
         joined = "\\".join(map(str, found)) if _is_multiple(found) else str(found)
     except Exception:  # a corrupt character set
         return ""
-    cleaned = "".join(c if c.isprintable() else " " for c in joined)
+    cleaned = joined
+    if not joined.isprintable():
+        cleaned = "".join(c if c.isprintable() else " " for c in joined)
     return " ".join(cleaned.split())[:MAX_TEXT]
 
 
