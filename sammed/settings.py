@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 
 from sammed.errors import InputError
 from sammed.fusion import COMPONENTS, OVERLAPS, Cleanup, Overlap
@@ -51,4 +52,8 @@ class Settings:
         if self.cleanup.components not in COMPONENTS:
             raise InputError(
                 f"unknown components {self.cleanup.components!r}; expected {', '.join(COMPONENTS)}"
+            )
+        if not 0 <= self.cleanup.smooth_mm < inf:
+            raise InputError(
+                f"smoothing of {self.cleanup.smooth_mm:g} mm makes no sense; expected 0 or more"
             )

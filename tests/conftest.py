@@ -20,8 +20,14 @@ settings.load_profile("sammed")
 
 
 @pytest.fixture
-def console() -> Iterator[None]:
-    """Give back the logging and the warnings that a command sets up for its own process."""
+def console(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """Give back the logging and the warnings that a command sets up for its own process.
+
+    What commands keep between runs goes to a folder of the test.
+    """
+    monkeypatch.setenv("SAMMED_HOME", str(tmp_path_factory.mktemp("home")))
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     with warnings.catch_warnings():

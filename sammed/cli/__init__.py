@@ -22,6 +22,7 @@ from sammed.cli.segment import segment
 from sammed.cli.train import train
 from sammed.errors import SammedError
 
+_STOPPED = 130
 _UsageError: Any = typer.BadParameter.__bases__[0]  # click's, which newer typer brings itself
 
 app = typer.Typer(
@@ -86,15 +87,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report_error(error)
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        say("sammed: stopped; nothing was written")
-        return 130
+        return _stopped()
     except OSError as error:
         say(f"sammed: {error.filename or 'the system'}: {error.strerror or error}")
         return 1
     except MemoryError:
         say("sammed: out of memory; close other programs or crop the volume")
         return 1
+    if result == _STOPPED:  # newer typer turns Ctrl-C into this
+        return _stopped()
     return result if isinstance(result, int) else 0
+
+
+def _stopped() -> int:
+    say("sammed: stopped; what was not finished was not written")
+    return _STOPPED
 
 
 def run() -> None:

@@ -70,14 +70,13 @@ def doctor(
 
 
 def _machine() -> dict[str, Any]:
-    import torch
+    from sammed.models.devices import accelerators
 
     return {
         "system": platform.platform(),
         "python": platform.python_version(),
         "cores": os.cpu_count(),
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
+        **accelerators(),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sammed.cli.console import progress_bar, put, say, set_verbosity
-from sammed.errors import InputError
+from sammed.errors import InputError, OutputError
 
 if TYPE_CHECKING:
     from sammed.session import Session, Settings
     from sammed.volume import LabelVolume
 
 _EXTENSIONS = (".nii.gz", ".seg.nrrd")
+_SERVERS = ("dicomweb://", "dicomwebs://")
 
 
 def segment(
@@ -154,6 +156,8 @@ def segment(
     set_verbosity(quiet, verbose)
     if not output and not (as_json or store):
         raise typer.BadParameter("give -o/--output FILE", param_hint="--output")
+    if store and not image.startswith(_SERVERS):
+        raise InputError("--store sends to a server; it needs an image given as dicomweb://...")
     outputs = list(output or ())
     from sammed import api, io
     from sammed.embeddings import store_for
@@ -161,6 +165,7 @@ def segment(
     from sammed.prompt_text import parse_label
 
     written = _side_outputs(outputs, report, preview)
+    _check_apart(image, [*outputs, *written.values()])
     for path in (*outputs, *written.values()):
         io.check_output(path, force)
     for path in outputs:
@@ -252,6 +257,16 @@ def _side_outputs(
     return side
 
 
+def _check_apart(image: str, paths: list[Path]) -> None:
+    """Make sure that no output is the image itself, nor another output."""
+    taken = {os.path.realpath(image): "it is the image itself"}
+    for path in paths:
+        real = os.path.realpath(path)
+        if real in taken:
+            raise OutputError(f"cannot write {path}: {taken[real]}; choose another name")
+        taken[real] = "it is named twice among the outputs"
+
+
 def _stem(path: Path) -> str:
     for extension in _EXTENSIONS:
         if path.name.endswith(extension):
@@ -263,7 +278,7 @@ def _source(image: str) -> Any:
     """The image's path, fetched into a temporary folder first if it is a DICOMweb address."""
     from contextlib import nullcontext
 
-    if not image.startswith(("dicomweb://", "dicomwebs://")):
+    if not image.startswith(_SERVERS):
         return nullcontext(Path(image))
     from sammed.io import dicomweb
 
@@ -272,8 +287,6 @@ def _source(image: str) -> Any:
 
 def _store(labels: LabelVolume, image: str, session: Session) -> None:
     """Send the result as DICOM SEG to the server that the series came from."""
-    if not image.startswith(("dicomweb://", "dicomwebs://")):
-        raise InputError("--store sends to a server; it needs an image given as dicomweb://...")
     import tempfile
 
     from sammed import io

@@ -22,17 +22,24 @@ def resolve_device(name: str) -> str:
         raise InputError(f"unknown device {name!r}; expected one of {', '.join(DEVICES)}")
     if name == "cpu":
         return name
-    import torch
-
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    there = accelerators()
     if name == "auto":
         return next((device for device, found in there.items() if found), "cpu")
     if not there[name]:
+        import torch
+
         raise BackendUnavailableError(
             f"device {name!r} is not available to PyTorch {torch.__version__} here; "
             "use '--device cpu' or install a build of PyTorch for it"
         )
     return name
+
+
+def accelerators() -> dict[str, bool]:
+    """Which devices beside the processor PyTorch finds here."""
+    import torch
+
+    return {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
 
 
 def set_threads(threads: int | None) -> None:

@@ -327,6 +327,8 @@ def test_a_fixed_plane_refuses_boxes_of_another():
         ({"plane": "axal"}, "unknown plane 'axal'; expected auto, all, axial"),
         ({"overlap": "first"}, "unknown overlap 'first'; expected keep, overwrite, score"),
         ({"cleanup": Cleanup(components="big")}, "unknown components 'big'; expected prompted"),
+        ({"cleanup": Cleanup(smooth_mm=-1.0)}, "smoothing of -1 mm makes no sense"),
+        ({"cleanup": Cleanup(smooth_mm=float("nan"))}, "smoothing of nan mm makes no sense"),
     ],
 )
 def test_unknown_settings_are_named(settings, message):
