@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import pairwise, permutations, product
 
 import numpy as np
 import pytest
@@ -8,7 +8,9 @@ import pytest
 from sammed import metrics, simulation
 from sammed.evaluation.protocols import DISTORTIONS, Condition
 from sammed.evaluation.trial import Target, profile, run_trial
+from sammed.geometry import Reorientation
 from sammed.models import registry
+from sammed.volume import Volume
 
 from .conftest import Bright
 
@@ -128,3 +130,22 @@ def test_profiles_count_pixels_by_relative_position():
     one = np.zeros((9, 4, 5), bool)
     one[4, 1:3, 1:4] = True
     assert profile(one, one, 0) == [[0.5, 6, 6, 6]]
+
+
+def test_all_48_axis_orders_give_the_same_mask(volume, target):
+    """Whatever order the file stores its axes in, protocol D has nothing to find."""
+    model = registry.build("two_class")
+    (expected,) = steps(volume, target, Condition("B2"), model)
+    seen = set()
+    for order in permutations(range(3)):
+        for flips in product((False, True), repeat=3):
+            turn = Reorientation(order, flips, volume.shape)
+            stored = Volume.from_array(
+                np.ascontiguousarray(turn.apply(volume.voxels)),
+                turn.apply_affine(volume.affine),
+                modality="MR",
+            )
+            seen.add(stored.grid.reorientation)
+            (found,) = steps(stored, target, Condition("B2"), model)
+            np.testing.assert_array_equal(found.mask, expected.mask)
+    assert len(seen) == 48
