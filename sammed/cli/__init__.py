@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from sammed import __version__
-from sammed.cli import cache, models
+from sammed.cli import cache, evaluate, models
 from sammed.cli.console import report_error, say
 from sammed.cli.convert import convert
 from sammed.cli.doctor import doctor
@@ -58,6 +58,7 @@ app.command()(info)
 app.command()(convert)
 app.add_typer(models.app, name="models")
 app.add_typer(cache.app, name="cache")
+app.add_typer(evaluate.app, name="evaluate")
 app.command()(train)
 app.command()(doctor)
 
