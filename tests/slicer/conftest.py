@@ -65,8 +65,8 @@ def scene(application):
     import slicer
     from standin import scene as standin
 
-    slicer.mrmlScene.Clear(1)
-    standin.fill(slicer.mrmlScene)
+    slicer.mrmlScene.Clear(0)
+    standin.reset_views(slicer.mrmlScene)
     return slicer.mrmlScene
 
 

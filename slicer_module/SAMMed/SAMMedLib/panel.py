@@ -302,7 +302,7 @@ class Panel:
             table.setRowCount(len(rows))
             for n, (colour, name, shown, said, volume) in enumerate(rows):
                 swatch = _item("")
-                swatch.setBackground(qt.QBrush(qt.QColor.fromRgbF(*colour)))
+                swatch.setIcon(_swatch(colour))
                 title = _item(name, editable=True)
                 title.setCheckState(qt.Qt.Checked if shown else qt.Qt.Unchecked)
                 cells = (swatch, title, _item(said), _item(volume, right=True))
@@ -420,7 +420,14 @@ def _columns(table, titles, stretch):
     for column in range(len(titles)):
         mode = qt.QHeaderView.Stretch if column == stretch else qt.QHeaderView.ResizeToContents
         header.setSectionResizeMode(column, mode)
-    header.setMinimumSectionSize(22)
+    header.setMinimumSectionSize(26)
+    table.verticalHeader().setDefaultSectionSize(24)
+
+
+def _swatch(colour):
+    pixmap = qt.QPixmap(14, 14)
+    pixmap.fill(qt.QColor.fromRgbF(*colour))
+    return qt.QIcon(pixmap)
 
 
 def _item(text, editable=False, right=False):

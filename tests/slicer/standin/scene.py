@@ -11,6 +11,12 @@ import types
 import slicer
 import vtk
 
+VIEWS = (
+    ("Red", (0.9, 0.3, 0.3), "Axial"),
+    ("Yellow", (0.9, 0.8, 0.2), "Sagittal"),
+    ("Green", (0.3, 0.7, 0.3), "Coronal"),
+)
+
 
 def _logics(scene, application):
     """The module logics that ``slicer.modules.<name>.logic()`` gives in Slicer."""
@@ -63,16 +69,24 @@ def fill(scene):
         node = getattr(slicer, name)()
         node.SetSingletonTag("Singleton" if "Crosshair" not in name else "default")
         scene.AddNode(node)
-    for name, colour, orientation in (
-        ("Red", (0.9, 0.3, 0.3), "Axial"),
-        ("Yellow", (0.9, 0.8, 0.2), "Sagittal"),
-        ("Green", (0.3, 0.7, 0.3), "Coronal"),
-    ):
+    for name, colour, _ in VIEWS:
         node = slicer.vtkMRMLSliceNode()
         node.SetName(name)
         node.SetLayoutName(name)
         node.SetLayoutColor(*colour)
         node.SetSingletonTag(name)
-        node = scene.AddNode(node)
-        slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene)
+        scene.AddNode(node)
+    reset_views(scene)
+
+
+def reset_views(scene):
+    """Turn the views to where Slicer has them at first; clearing the scene resets them oddly."""
+    for name, _, orientation in VIEWS:
+        node = scene.GetNodeByID(f"vtkMRMLSliceNode{name}")
+        for preset in ("Axial", "Sagittal", "Coronal"):
+            matrix = vtk.vtkMatrix3x3()  # one each: the node keeps it
+            getattr(node, f"Get{preset}SliceToRASMatrix")(matrix)
+            if not node.HasSliceOrientationPreset(preset):
+                node.AddSliceOrientationPreset(preset, matrix)
         node.SetOrientation(orientation)
+        node.JumpSliceByCentering(0, 0, 0)

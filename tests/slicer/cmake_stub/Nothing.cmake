@@ -1,0 +1,1 @@
+# Slicer writes the extension description here.

@@ -1,0 +1,1 @@
+# Slicer sets up its build here.
