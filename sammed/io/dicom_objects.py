@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,7 +43,9 @@ def open_object(path: Path, classes: Collection[str], what: str) -> Iterator[Dat
         If it is another kind of DICOM object.
     """
     try:
-        yield _read(path, classes, what)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="pydicom")
+            yield _read(path, classes, what)
     except SammedError:
         raise
     except OSError as error:

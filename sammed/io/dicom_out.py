@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import datetime
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -12,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sammed import __version__
 from sammed.errors import BackendUnavailableError, InputError, LabelError, OutputError, SammedError
 from sammed.io.colours import default_colour
 from sammed.io.dicom_source import DicomSource
@@ -42,10 +42,10 @@ LONG_STRING = 64
 
 
 class Algorithm(NamedTuple):
-    """What made the segments."""
+    """What made the segments: a model's name and version."""
 
-    name: str = "sammed"
-    version: str = __version__
+    name: str = "not stated"
+    version: str = "not stated"
 
 
 class Segment(NamedTuple):
@@ -185,7 +185,9 @@ def odd_headers(what: str) -> Iterator[None]:
         Instead of the library's exception.
     """
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="pydicom")  # the images' oddities, not ours
+            yield
     except (SammedError, OSError):
         raise
     except (AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError) as error:

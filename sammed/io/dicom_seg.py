@@ -73,7 +73,7 @@ def write(
     fractional
         Write ``labels.probabilities`` in steps of 1/255 instead of the voxels.
     algorithm
-        Name and version of the model.
+        Name and version of the model that made the labels; pass it wherever it is known.
 
     Raises
     ------
@@ -144,7 +144,7 @@ def _segmentation(
         software_versions=__version__,
         device_serial_number=__version__,
         content_label="SEGMENTATION",
-        content_description=long_string(f"Segmentation by {algorithm.name}"),
+        content_description=long_string(f"Algorithm: {algorithm.name}"),
         specific_character_set="ISO_IR 192",
     )
 
@@ -298,7 +298,6 @@ def _description(number: int, segment: Segment, algorithm: Algorithm) -> Segment
             name=long_string(algorithm.name),
             family=standard.cid7162.ArtificialIntelligence,
             version=long_string(algorithm.version),
-            source="sammed",
         ),
         anatomic_regions=[_concept(codes.region)] if codes.region else None,
         display_color=CIELabColor.from_rgb(*segment.colour),

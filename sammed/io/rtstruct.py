@@ -69,7 +69,7 @@ def write(
     force
         Replace an existing file.
     algorithm
-        Name and version of the model.
+        Name and version of the model that made the labels; pass it wherever it is known.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def build(labels: LabelVolume, algorithm: Algorithm) -> Dataset:
     date, time = date_and_time()
     dataset.SeriesDescription = long_string("sammed: " + ", ".join(s.name for s in segments))
     dataset.StructureSetLabel = "sammed"
-    dataset.StructureSetName = long_string(f"Outlines by {algorithm.name}")
+    dataset.StructureSetName = dataset.SeriesDescription
     dataset.StructureSetDate, dataset.StructureSetTime = date, time
     dataset.InstanceCreationDate, dataset.InstanceCreationTime = date, time
     dataset.ReferencedFrameOfReferenceSequence = [_referenced_frame(source)]
@@ -172,8 +172,10 @@ def _roi(segment: Segment, source: DicomSource, algorithm: Algorithm) -> Dataset
     roi.ROINumber = segment.label
     roi.ReferencedFrameOfReferenceUID = source.frame_of_reference_uid
     roi.ROIName = long_string(segment.name)
-    roi.ROIGenerationAlgorithm = "SEMIAUTOMATIC"
-    roi.ROIGenerationDescription = long_string(f"{algorithm.name} {algorithm.version}")
+    stated = algorithm != Algorithm()
+    roi.ROIGenerationAlgorithm = "SEMIAUTOMATIC" if stated else None
+    if stated:
+        roi.ROIGenerationDescription = long_string(f"{algorithm.name} {algorithm.version}")
     return roi
 
 
