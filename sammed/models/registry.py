@@ -96,9 +96,9 @@ def build(
     weights
         A file to take instead of the official one.
     **options
-        What a model takes beside: segment-anything's ``zoom`` (side of a view over the longer
-        side of the box, ``None`` for whole slices) and ``encode_size`` (side in px at which
-        views are encoded, up to 1024).
+        What segment-anything's models take beside: ``zoom`` (side of a view over the longer side
+        of the box, ``None`` for whole slices), ``encode_size`` (side in px at which views are
+        encoded, up to 1024), ``engine`` and ``precision`` (see `sammed.models.engines`).
 
     Raises
     ------
@@ -125,7 +125,7 @@ def build(
     return _build_sam(name, weights, device, **options)
 
 
-SAM_OPTIONS = ("zoom", "encode_size")
+SAM_OPTIONS = ("zoom", "encode_size", "engine", "precision")
 _ANY_SAM = "segment-anything"
 
 
@@ -188,10 +188,13 @@ def _build_sam(
     *,
     zoom: float | None = None,
     encode_size: int | None = None,
+    engine: str = "torch",
+    precision: str = "float32",
 ) -> SliceModel:
     known = catalogue.KNOWN.get(name)
     path = weights or downloads.find(catalogue.resolve(name))
     check_there(path)
+    from sammed.models.engines import build_encoder
     from sammed.models.sam import MedSamModel, SamModel
     from sammed.models.sam_network import IMAGE_SIZE, load_network
 
@@ -200,11 +203,15 @@ def _build_sam(
         architecture=known.weights.architecture if known and known.weights else None,
         image_size=encode_size or IMAGE_SIZE,
     )
+    weights_hash = sha256(path)
+    encoder = network.image_encoder.to(device)
     kind = MedSamModel if name == "medsam" else SamModel
     return kind(
         network,
         name=architecture if name == _ANY_SAM else name,
-        weights_hash=sha256(path),
+        encoder=build_encoder(encoder, engine=engine, precision=precision, key=weights_hash),
+        variant="" if precision == "float32" else precision,
+        weights_hash=weights_hash,
         license=known.license if known and weights is None else "unknown (own weights file)",
         device=device,
         zoom=zoom,

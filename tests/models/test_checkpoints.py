@@ -199,7 +199,11 @@ def test_a_broken_record_of_digests_is_ignored(tmp_path: Path, home: Path) -> No
     [
         ("vit_x", {}, "unknown model 'vit_x'; expected one of compact, vit_b"),
         ("box", {"zoom": 2.0}, "model 'box' has no option zoom; expected none"),
-        ("vit_b", {"zom": 2.0}, "no option zom; expected zoom or encode_size"),
+        (
+            "vit_b",
+            {"zom": 2.0},
+            "no option zom; expected zoom or encode_size or engine or precision",
+        ),
         ("ellipse", {"weights": Path("x.pth")}, "'ellipse' has no weights; leave x.pth out"),
         ("vit_b", {"device": "tpu"}, "unknown device 'tpu'"),
         ("vit_b", {"threads": 0}, "cannot run on 0 threads"),
