@@ -78,7 +78,7 @@ def test_a_failure_leaves_nothing_behind(
         monkeypatch.setattr(engines._import_openvino(), "save_model", fail)
     else:
         monkeypatch.setattr(torch.onnx, "export", fail)
-    with pytest.raises(OutputError, match="cannot keep the model for .*No space left on device; m"):
+    with pytest.raises(OutputError, match=r"cannot keep the model for .*No space left on device; m"):
         build_encoder(encoder, engine=engine, key=KEY)
     assert list((home / "compiled").iterdir()) == []
 
