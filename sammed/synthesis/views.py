@@ -23,7 +23,7 @@ ZOOM = 1.5
 MIN_VIEW_PIXELS = 16.0
 """A view spans at least this many slice pixels."""
 
-MODES: dict[str, float] = {"own": 0.50, "whole": 0.15, "next": 0.16, "absent": 0.11, "free": 0.08}
+MODES: dict[str, float] = {"own": 0.50, "whole": 0.10, "next": 0.19, "absent": 0.13, "free": 0.08}
 """How a sample is prompted, and how often.
 
 ``own``: the box of the object (or one component) on this slice. ``whole``: the box of the whole
@@ -135,7 +135,8 @@ def _following(
     previous = _drawn(rng, target.mask[source])
     if not previous.any():
         return None
-    box = jittered(rng, _bounds(previous))
+    tight = _bounds(previous)
+    box = jittered(rng, _grown(tight, 0.05) if rng.random() < 0.6 else tight)
     return _rendered(slab, target.kind, k, _drawn(rng, target.mask[k]), previous, box, box, mode)
 
 

@@ -14,6 +14,10 @@ may specialise.
 """
 
 
+PRESENCE = 0.3
+"""Weight of the presence head's cross-entropy."""
+
+
 def mask_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Focal + Dice loss of every candidate.
 
@@ -68,7 +72,7 @@ def compact_loss(
     quality = functional.mse_loss(judged, reached)
     there = target.amax((1, 2))
     presence = functional.binary_cross_entropy_with_logits(present, there)
-    loss = masks + quality + 0.1 * presence
+    loss = masks + quality + PRESENCE * presence
     chosen = reached.gather(1, judged.argmax(1, keepdim=True))[:, 0]
     filled = there > 0
     count = filled.sum().clamp_min(1)
