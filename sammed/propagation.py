@@ -44,10 +44,6 @@ class Rules:
         A mask smaller than this share of the largest accepted one is the object's end.
     step_mm
         Distance between slices for which `max_growth` is meant; thicker slices may change more.
-    margin
-        Growth of the extrapolated box on each side, as a share of its size.
-    min_margin
-        The least growth of the box, in px.
     max_slope
         Largest extrapolated move of a box side from slice to slice, as a share of its size.
     """
@@ -60,8 +56,6 @@ class Rules:
     jump_mm: float = 3.0
     min_area: float = 0.01
     step_mm: float = 3.0
-    margin: float = 0.05
-    min_margin: float = 1.0
     max_slope: float = 0.15
 
 
@@ -154,7 +148,7 @@ def walk(
     accepted = [start]
     largest = start.area
     for index in _indices(start.index, direction, limits):
-        box = _next_box(accepted, index, limits, rules, target, decoder)
+        box = _next_box(accepted, index, limits, rules, target)
         expected = accepted[-1]
         result, reason = None, ("", "")
         for retry, prompt in enumerate(_ladder(expected, box, decoder.stack.shape)):
@@ -215,12 +209,10 @@ def _next_box(
     limits: Limits,
     rules: Rules,
     target: SliceResult | None,
-    decoder: SliceDecoder,
 ) -> Box2D:
-    """Box for the next slice: interpolated towards a target, else extrapolated; then widened.
+    """Box for the next slice: interpolated towards a target, else extrapolated.
 
-    A model without weights is a shape that fills its box: for it the box is not widened, lest
-    the shape grow from slice to slice.
+    It is not widened: a mask that fills its box would then grow from slice to slice.
     """
     last = accepted[-1].box
     sides = last.as_array()
@@ -231,10 +223,7 @@ def _next_box(
     elif len(accepted) > 1:
         slope = sides - accepted[-2].box.as_array()
         sides = sides + np.clip(slope, -rules.max_slope * extent, rules.max_slope * extent)
-    margin = np.maximum(rules.margin * extent, rules.min_margin) * np.array([-1, -1, 1, 1])
-    if not decoder.model.spec.weights_hash:
-        margin *= 0
-    r0, c0, r1, c1 = (int(v) for v in np.rint(sides + margin))
+    r0, c0, r1, c1 = (int(v) for v in np.rint(sides))
     box = Box2D(r0, c0, max(r1, r0 + 1), max(c1, c0 + 1)).intersection(limits.frame)
     return last.intersection(limits.frame) if box.is_empty else box
 
