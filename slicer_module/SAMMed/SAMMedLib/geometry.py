@@ -201,6 +201,15 @@ def tight(mask):
     return [r[0] for r in ranges] + [r[1] for r in ranges]
 
 
+def crop(block, mask):
+    """The tight block of a mask that fills a block, and its voxels; ``None`` twice if empty."""
+    found = tight(mask)
+    if found is None:
+        return None, None
+    voxels = mask[tuple(slice(found[a], found[a + 3]) for a in range(3))]
+    return [n + block[a % 3] for a, n in enumerate(found)], voxels
+
+
 def union(a, b):
     """The smallest block that holds both; either may be ``None``."""
     if a is None or b is None:

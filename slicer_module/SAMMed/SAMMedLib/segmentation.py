@@ -125,12 +125,8 @@ def read(node, segment_id, volume):
     if voxels is None:  # on another grid: Slicer resamples it
         voxels = slicer.util.arrayFromSegmentBinaryLabelmap(node, segment_id, volume)
         first = [0, 0, 0]
-    block = geometry.tight(voxels != 0)
-    if block is None:
-        return None, None
-    mask = voxels[tuple(slice(block[a], block[a + 3]) for a in range(3))] != 0
-    moved = [int(b + f) for b, f in zip(block, [*first, *first])]
-    return _inside(moved, mask, geometry.shape_of(volume))
+    block, mask = geometry.crop([int(n) for n in first], voxels != 0)
+    return (None, None) if block is None else _inside(block, mask, geometry.shape_of(volume))
 
 
 def on_block(node, segment_id, volume, block):
@@ -207,9 +203,8 @@ def refresh_surface(node, segment_id):
         node.CreateClosedSurfaceRepresentation()
 
 
-def volume_ml(node, segment_id, volume):
-    """The segment's volume in ml."""
-    _, mask = read(node, segment_id, volume)
+def millilitres(volume, mask):
+    """Volume in ml of a mask's voxels; 0 if there is no mask."""
     if mask is None:
         return 0.0
     voxel_mm3 = abs(np.linalg.det(geometry.ras_from_ijk(volume)[:3, :3]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
 import slicer
 
 from . import corrections, geometry, history, placing, prompts, segmentation, wording
@@ -313,10 +314,10 @@ class Workflow:
             own, _ = segmentation.read(node, key[1], volume)
             block = geometry.union(own, result.block)
         step = history.Step(*key, volume.GetID(), self._settled.get(key, prompts.EMPTY), state)
+        written = None
         if block is not None:
             before = segmentation.on_block(node, key[1], volume, block)
-            after = before.copy()
-            after[...] = False if result.replace else before
+            after = np.zeros_like(before) if result.replace else before.copy()
             if result.block is not None:
                 voxels = result.voxels != 0
                 if self.parameters.overlap == segmentation.OTHERS_KEEP:
@@ -324,10 +325,12 @@ class Workflow:
                 after[geometry.inside(result.block, block)] = voxels
             segmentation.write(node, key[1], volume, block, after)
             step.block, step.before, step.after = block, *map(history.Packed, (before, after))
+            written = geometry.crop(block, after) if result.replace else None
         self.history.add(step)
         self._settled[key] = state
-        self._written[key] = segmentation.read(node, key[1], volume)
-        self.volumes_ml[key] = segmentation.volume_ml(node, key[1], volume)
+        written = written or segmentation.read(node, key[1], volume)
+        self._written[key] = written
+        self.volumes_ml[key] = segmentation.millilitres(volume, written[1])
 
     def _keep_corrections(self, key):
         """Slices that were changed by hand since the last run are right; says so."""
