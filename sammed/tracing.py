@@ -23,7 +23,7 @@ from sammed.anchors import (
     slice_prompts,
 )
 from sammed.boxes import Box2D
-from sammed.decoding import SliceDecoder, SliceResult, unite
+from sammed.decoding import SliceDecoder, SlicePrompt, SliceResult, unite
 from sammed.errors import SegmentationError
 from sammed.prompts import ObjectPrompts
 from sammed.propagation import Chain, Limits, OnSlice, Rules, Stop, blend, walk
@@ -33,6 +33,9 @@ REMEMBERED = 256
 
 FRAME_MARGIN = 0.1
 """Within a 3D box, boxes on slices may exceed its outline by this share of its size."""
+
+PROBES = (0.25, 0.375, 0.5, 0.625, 0.75)
+"""Where in a 3D box's range propagation may start, as shares of it."""
 
 Slices = dict[int, SliceResult]
 Range = tuple[Limits, SlicePrompts | None]
@@ -94,7 +97,7 @@ class Tracer:
         ranges = self._ranges(obj)
         prompts = {i: p for i, p in prompts.items() if _candidates(i, ranges)}
         located = {i: p for i, p in prompts.items() if p.locates}
-        for start in _starts(located, ranges):
+        for start in map(self._best_start, _starts(located, ranges)):
             known = located.get(start.index) or prompts.get(start.index) or start
             boxes = tuple(dict.fromkeys((*known.boxes, *start.boxes)))
             located[start.index] = replace(known, boxes=boxes)
@@ -124,6 +127,26 @@ class Tracer:
             frame = outline.expand(FRAME_MARGIN * rows, FRAME_MARGIN * cols).clip(stack.shape)
             ranges.append((Limits(low, high, frame, known=True), middle(block, stack.axis)))
         return ranges
+
+    def _best_start(self, own: Range) -> SlicePrompts:
+        """The slice of a 3D box whose outline the model is surest about; the middle one if equal.
+
+        The outline is that of the whole object, so it fits some slices better than others.
+        """
+        limits, start = own
+        if start is None:  # only 3D boxes come here
+            raise ValueError("a range without a 3D box has no start")
+        last = limits.high - limits.low - 1
+        picks = {limits.low + round(share * last) for share in PROBES} | {start.index}
+
+        def surest() -> int:
+            def score(index: int) -> tuple[float, int]:
+                answer = self.decoder.decode(index, [SlicePrompt(start.boxes[0])])[0]
+                return answer.predicted_iou * answer.present, -abs(index - start.index)
+
+            return max(sorted(picks), key=score)
+
+        return replace(start, index=self._remember(("start", limits, start), surest))
 
     def _anchor(self, prompts: SlicePrompts, on_slice: OnSlice | None) -> Anchor:
         def compute() -> Anchor:
@@ -281,13 +304,13 @@ def _owner(index: int, box: Box2D, ranges: Sequence[Range]) -> int:
     return max(_candidates(index, ranges), key=lambda n: box.intersection(ranges[n][0].frame).area)
 
 
-def _starts(located: dict[int, SlicePrompts], ranges: Sequence[Range]) -> list[SlicePrompts]:
-    """Middle slices of the 3D boxes in which no other prompt says where the object is."""
+def _starts(located: dict[int, SlicePrompts], ranges: Sequence[Range]) -> list[Range]:
+    """The 3D boxes in which no other prompt says where the object is."""
     owners = set()
     for index, said in located.items():
         painted = () if said.painted is None else (Box2D.from_mask(said.painted),)
         owners |= {_owner(index, box, ranges) for box in (*said.boxes, *painted)}
-    return [start for n, (_, start) in enumerate(ranges) if start is not None and n not in owners]
+    return [own for n, own in enumerate(ranges) if own[1] is not None and n not in owners]
 
 
 def _own_anchors(number: int, ranges: Sequence[Range], anchors: dict[int, Anchor]) -> list[Anchor]:
