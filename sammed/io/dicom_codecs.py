@@ -9,10 +9,8 @@ decode is tried by all others that are installed.
 from __future__ import annotations
 
 import logging
-import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from sammed.errors import UnreadableFileError
 from sammed.io.dicom_codestream import check_size
 from sammed.io.dicom_file import DicomFile
 from sammed.io.dicom_module import JPEG, RLE, PixelModule, syntax_name
+from sammed.io.stderr import stderr_into
 
 ITK = "SimpleITK"
 _JPEG_BASELINE = f"{JPEG}50"
@@ -34,7 +33,6 @@ _MODULE = (
     *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "Rows", "Columns"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
 )
-_stderr = threading.Lock()
 
 logger = logging.getLogger(__name__)
 
@@ -127,33 +125,12 @@ def _by_itk(dataset: Any, syntax: str, scratch: Path) -> NDArray[np.generic]:
     reader.SetFileName(str(path))
     reader.SetImageIO("GDCMImageIO")
     try:
-        if syntax in _LOSSY_12_BIT:
-            with _silent_stderr():
-                image = reader.Execute()
-        else:
+        # libjpeg prints a line for each time that it tries 8 bits on 12-bit data
+        with stderr_into([]) if syntax in _LOSSY_12_BIT else nullcontext():
             image = reader.Execute()
         return np.asarray(sitk.GetArrayFromImage(image)[0])
     finally:
         path.unlink(missing_ok=True)
-
-
-@contextmanager
-def _silent_stderr() -> Iterator[None]:
-    """Keep libjpeg from writing a line for each time it tries 8 bits on 12-bit data."""
-    with _stderr:
-        try:
-            kept = os.dup(2)
-        except OSError:  # there is no stderr
-            yield
-            return
-        null = os.open(os.devnull, os.O_WRONLY)
-        try:
-            os.dup2(null, 2)
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(null)
-            os.close(kept)
 
 
 def _dataset(file: DicomFile, frame: bytes) -> Any:
