@@ -1,23 +1,30 @@
 from __future__ import annotations
 
 import csv
+import json
 from dataclasses import replace
 
+import nibabel
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from sammed.errors import InputError, UnreadableFileError
-from sammed.models.compact_net import Architecture
+from sammed.models.compact_net import Architecture, CompactNet
 from sammed.synthesis import draw_samples
 from sammed.training.checkpoint import load_checkpoint
 from sammed.training.commands import run_training
 from sammed.training.losses import compact_loss, mask_loss, true_iou
+from sammed.training.plots import plot_metrics
+from sammed.training.previews import previews_of
 from sammed.training.prompts import add_clicks, first_prompts
+from sammed.training.real_cases import score_cases, validate_real, write_scores
 from sammed.training.schedule import learning_rate
+from sammed.training.speed import operations
 from sammed.training.stream import StreamPlan, batches, make_chunk, pack, unpack
 from sammed.training.trainer import Recipe, Trainer
-from sammed.training.validation import dice, roc_area
+from sammed.training.validation import dice, inscribed_ellipse, roc_area, validate_synthetic
 
 TINY = Architecture((8, 8, 16, 16), (1, 1, 1, 1), 4, 3)
 PLAN = StreamPlan(seed=3, batch=4, chunk=16, window=2, replay=1.0)
@@ -74,11 +81,11 @@ def test_another_model_cannot_be_trained(tmp_path):
 
 
 def test_metrics_are_written_with_one_header(run):
-    run._record({"step": 1, "loss": 2.0})
-    run._record({"step": 2, "loss": 1.0})
+    run._record({"step": 1, "views": 4, "loss": 2.0})
+    run._record({"step": 2, "views": 8, "loss": 1.0})
     with (run.out / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [r["loss"] for r in rows] == ["2", "1"]
+    assert [r["loss"] for r in rows][-2:] == ["2", "1"]
 
 
 def test_batches_depend_on_seed_and_step_alone():
@@ -161,3 +168,79 @@ def test_measures():
     assert dice(a, ~a) == 0.0
     assert roc_area([0.9, 0.8, 0.1], [True, True, False]) == 1.0
     assert np.isnan(roc_area([0.9], [True]))
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(0)
+    return CompactNet(TINY).eval()
+
+
+def test_the_synthetic_validation_measures_every_mode(net):
+    measured = validate_synthetic(net, size=64)
+    assert {"dice", "dice_single", "own", "whole", "next", "free", "absence_auc"} <= set(measured)
+    assert 0.6 < measured["dice_ellipse"] < 0.95
+
+
+def test_the_inscribed_ellipse_is_in_edge_coordinates():
+    mask = inscribed_ellipse(np.array((10, 20, 30, 60), np.float32), 96)
+    rows, cols = np.nonzero(mask)
+    assert (rows.min(), cols.min(), rows.max() + 1, cols.max() + 1) == (10, 20, 30, 60)
+    assert mask.sum() == pytest.approx(np.pi * 10 * 20, rel=0.02)
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory):
+    """A bright ball, 24 voxels across, in a volume of (40, 36, 9) voxels of (1, 1, 3) mm."""
+    folder = tmp_path_factory.mktemp("cases")
+    grid = np.stack(np.meshgrid(*(np.arange(n) for n in (40, 36, 9)), indexing="ij"), -1)
+    ball = (((grid - (20, 17, 4)) * (1, 1, 3)) ** 2).sum(-1) <= 12**2
+    noise = np.random.default_rng(0).normal(100, 5, ball.shape)
+    affine = np.diag((1.0, 1.0, 3.0, 1.0))
+    image = nibabel.Nifti1Image((noise + 80 * ball).astype(np.float32), affine)
+    nibabel.save(image, folder / "image.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(ball.astype(np.uint8), affine), folder / "label.nii.gz")
+    case = {"id": "ball", "image": "image.nii.gz", "label": "label.nii.gz", "labels": {"1": "ball"}}
+    case |= {"modality": "MR", "area": "test", "truth": "manual"}
+    path = folder / "cases.json"
+    path.write_text(json.dumps({"format": "sammed-cases/1", "cases": [case]}))
+    return path
+
+
+def test_real_cases_are_scored_beside_their_floor(net, manifest, tmp_path):
+    scores, summary = score_cases(net, manifest)
+    assert [s.name for s in scores] == ["ball"]
+    assert scores[0].slices == 9
+    assert scores[0].floor > 0.9
+    assert summary["a_floor"] == summary["a_manual_floor"] == scores[0].floor
+    write_scores(scores, tmp_path / "scores.csv")
+    assert len((tmp_path / "scores.csv").read_text().splitlines()) == 2
+    assert set(validate_real(net, manifest, 2)) >= {"real_a", "real_a_floor"}
+
+
+def test_previews_are_drawn(net, manifest):
+    from sammed.evaluation.manifest import read_manifest
+
+    (preview,) = previews_of(net, read_manifest(manifest)[0])
+    assert preview.picture.width == 2 * 96
+    assert 0 <= preview.score <= 1
+
+
+def test_the_plot_and_the_count_of_operations(run, tmp_path):
+    run._record({"views": 10, "loss": 2.0, "mask": 1.0, "val_dice": 0.5})
+    plot_metrics(run.out / "metrics.csv", tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").stat().st_size > 1000
+    assert 0.5 < operations(Architecture()) < 2.0
+
+
+def test_the_command_explains_itself():
+    import typer
+
+    from sammed.cli.train import train
+
+    app = typer.Typer()
+    app.command()(train)
+    result = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"})
+    assert result.exit_code == 0, result.output
+    assert "--minutes" in result.output
+    assert "Example" in result.output

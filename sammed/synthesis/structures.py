@@ -76,8 +76,11 @@ def _bitten(space: Space, shape: Shape, place: Place, size: float) -> Shape:
     rng = space.rng
     angle = float(rng.uniform(0, 2 * np.pi))
     away = size * float(rng.uniform(0.6, 1.2))
+    radius = size * float(rng.uniform(0.35, 0.9))
+    if rng.random() < 0.25:  # all but a crescent
+        radius, away = radius + 0.45 * size, 0.8 * away
     there = (place[0], place[1] + away * np.sin(angle), place[2] + away * np.cos(angle))
-    bite = random_blob(space, there, size * float(rng.uniform(0.35, 0.9)), bumps=0.06)
+    bite = random_blob(space, there, radius, bumps=0.06)
     return shape.minus(_on_block(bite, shape))
 
 
@@ -120,12 +123,14 @@ def lesion(canvas: Canvas, palette: Palette, place: Place, size: float) -> None:
 
 
 def tumour(canvas: Canvas, palette: Palette, place: Place, size: float) -> None:
-    """A ragged, textured mass with oedema, an enhancing rim and a necrotic core, or some of it."""
+    """A textured mass, ragged or smooth, with a rim and a necrotic core, or some of it."""
     rng, space = _rng(canvas), canvas.space
-    mass = random_blob(space, place, size, bumps=float(rng.uniform(0.1, 0.4)))
+    smooth = rng.random() < 0.4
+    bumps = float(rng.uniform(0.0, 0.12) if smooth else rng.uniform(0.1, 0.4))
+    mass = random_blob(space, place, size, bumps=bumps)
     if mass.empty:
         return
-    ragged = np.float32(size * rng.uniform(0.05, 0.2))
+    ragged = np.float32(size * (rng.uniform(0.0, 0.05) if smooth else rng.uniform(0.05, 0.2)))
     rough = space.noise(mass.block, float(rng.uniform(2.0, 5.0)) / size)
     base = _below(canvas, place)
     solid = palette.heterogeneous(palette.beside(base, 0.05))
@@ -400,15 +405,15 @@ RECIPES: dict[str, tuple[Recipe, float]] = {
     "organ": (organ, 7.5),
     "lesion": (lesion, 2.0),
     "tumour": (tumour, 2.5),
-    "ring": (ring, 2.0),
-    "gland": (gland, 1.5),
+    "ring": (ring, 2.6),
+    "gland": (gland, 2.0),
     "vessel": (vessel, 2.0),
-    "branch": (branch, 1.7),
+    "branch": (branch, 2.3),
     "bone": (bone, 1.5),
     "bowel": (bowel, 1.0),
     "lung": (lung, 0.7),
     "cluster": (cluster, 1.2),
     "cord": (cord, 0.9),
-    "ghost": (ghost, 0.35),
+    "ghost": (ghost, 0.6),
 }
 """Each recipe and how often it is drawn."""

@@ -67,7 +67,8 @@ class ObjectScore:
     reached: list[float]
 
 
-def _objects(case: Case) -> Iterator[tuple[str, SliceStack, Mask]]:
+def case_objects(case: Case) -> Iterator[tuple[str, SliceStack, Mask]]:
+    """Name, windowed slices and mask (slice first) of every object of a case."""
     volume = read(case.image)
     labels = read_labels(case.label)
     plane = choose_plane("auto", volume)
@@ -89,9 +90,10 @@ def _ellipse(box: Box2D, shape: tuple[int, int]) -> Mask:
     return np.asarray(v[:, None] ** 2 + u[None] ** 2 <= 1)
 
 
-def _jobs(
+def slice_jobs(
     stack: SliceStack, mask: Mask, size: int, most: int, rng: np.random.Generator
 ) -> Iterator[Job]:
+    """The views of one object that are answered, at most ``most`` slices for each task."""
     filled = np.flatnonzero(mask.any((1, 2)))
     picks = filled
     if len(filled) > most:
@@ -139,7 +141,8 @@ def _job(
     return Job(task, view, view.box(box), prompt, reference, ellipse, nearby, k)
 
 
-def _prompts(stack: SliceStack, jobs: list[Job]) -> Prompts:
+def job_prompts(stack: SliceStack, jobs: list[Job]) -> Prompts:
+    """Views and prompts of some jobs as tensors."""
     images, colours = [], []
     for job in jobs:
         image = stack.image(job.view.index)
@@ -166,13 +169,13 @@ def _score(
     net: CompactNet, stack: SliceStack, mask: Mask, most: int, presence: list[tuple[float, bool]]
 ) -> ObjectScore:
     rng = np.random.default_rng(int(mask.sum()))
-    jobs = list(_jobs(stack, mask, net.architecture.view, most, rng))
+    jobs = list(slice_jobs(stack, mask, net.architecture.view, most, rng))
     parts = {task: [0, 0] for task in ("a", "floor", "whole", "next")}
     stacked: dict[int, list[Mask]] = {}
     judged, reached = [], []
     for start in range(0, len(jobs), 32):
         some = jobs[start : start + 32]
-        logits, iou, present = answers(net, _prompts(stack, some))
+        logits, iou, present = answers(net, job_prompts(stack, some))
         for job, candidates, quality, chance in zip(some, logits, iou, present, strict=True):
             if job.task in ("absent", "next"):
                 presence.append((float(chance), bool(job.reference.any())))
@@ -226,7 +229,7 @@ def score_cases(
     scores: list[ObjectScore] = []
     presence: list[tuple[float, bool]] = []
     for case in read_manifest(manifest):
-        for name, stack, mask in _objects(case):
+        for name, stack, mask in case_objects(case):
             score = _score(net, stack, mask, most, presence)
             score.case, score.area, score.truth, score.name = case.id, case.area, case.truth, name
             scores.append(score)

@@ -1,0 +1,103 @@
+"""Pictures of compact's answers on real slices: of each case its best and its worst object.
+
+``python -m sammed.training.previews cases.json out.png --ids a,b,c``; only name cases whose licence
+allows a picture.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+
+from sammed.evaluation.manifest import Case, read_manifest
+from sammed.models.compact import load_net
+from sammed.models.compact_net import CompactNet
+from sammed.synthesis.sheet import BOX, outline
+from sammed.training.real_cases import case_objects, job_prompts, slice_jobs
+from sammed.training.validation import answers, dice
+
+SCALE = 2
+CAPTION = 28
+REFERENCE, FOUND = (0, 230, 90), (255, 60, 200)
+LEAST_PIXELS = 40
+"""Smaller components of a slice are not shown."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """One answered view."""
+
+    picture: Image.Image
+    score: float
+
+
+def previews_of(net: CompactNet, case: Case, most: int = 7) -> list[Preview]:
+    """Pictures of the middle slices of every object of a case, best first."""
+    found = []
+    for name, stack, mask in case_objects(case):
+        rng = np.random.default_rng(int(mask.sum()))
+        jobs = [j for j in slice_jobs(stack, mask, net.architecture.view, most, rng)]
+        jobs = [j for j in jobs if j.task == "a" and (j.reference & j.nearby).sum() > LEAST_PIXELS]
+        if not jobs:
+            continue
+        job = jobs[len(jobs) // 2]
+        prompts = job_prompts(stack, [job])
+        logits, iou, _ = answers(net, prompts)
+        answer = logits[0, int(np.argmax(iou[0]))] > 0
+        wanted = job.view.render((job.reference & job.nearby)[None].astype(np.float32), False)[0]
+        score = dice(answer, wanted > 0.5)
+        image = prompts.image[0].numpy()
+        rgb = image if bool(prompts.colour[0]) else np.repeat(image[1:2], 3, 0)
+        tile = _tile(rgb, job.box, wanted > 0.5, answer)
+        ImageDraw.Draw(tile).text((2, tile.height - CAPTION), f"{case.id} {score:.2f}\n{name}")
+        found.append(Preview(tile, score))
+    return sorted(found, key=lambda p: -p.score)
+
+
+def _tile(
+    rgb: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
+    box: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
+    wanted: np.ndarray[tuple[int, ...], np.dtype[np.bool_]],
+    answer: np.ndarray[tuple[int, ...], np.dtype[np.bool_]],
+) -> Image.Image:
+    side = rgb.shape[1] * SCALE
+    levels = np.moveaxis(np.clip(rgb * 255, 0, 255).astype(np.uint8), 0, -1)
+    picture = np.asarray(Image.fromarray(levels).resize((side, side), Image.Resampling.BILINEAR))
+    picture = picture.copy()
+    for mask, colour in ((wanted, REFERENCE), (answer, FOUND)):
+        picture[outline(np.kron(mask, np.ones((SCALE, SCALE))))] = colour
+    tile = Image.new("RGB", (side, side + CAPTION))
+    tile.paste(Image.fromarray(picture))
+    r0, c0, r1, c1 = (float(v) * SCALE for v in box)
+    ImageDraw.Draw(tile).rectangle((c0, r0, c1 - 1, r1 - 1), outline=BOX)
+    return tile
+
+
+def main() -> None:
+    """Draw one column a case: best object above, worst below."""
+    parser = argparse.ArgumentParser(prog="python -m sammed.training.previews")
+    parser.add_argument("cases", type=Path, help="cases.json")
+    parser.add_argument("out", type=Path, help="picture to write")
+    parser.add_argument("--ids", default="", help="cases to show, with commas; default all")
+    parser.add_argument("--weights", type=Path, help="weights file; default the shipped one")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    net = load_net(options.weights)[0].to(memory_format=torch.channels_last)
+    wanted = [i for i in options.ids.split(",") if i]
+    cases = [c for c in read_manifest(options.cases) if not wanted or c.id in wanted]
+    columns = [p for p in (previews_of(net, case) for case in cases) if p]
+    width, height = columns[0][0].picture.size
+    sheet = Image.new("RGB", (len(columns) * (width + 4), 2 * (height + 4)), (40, 40, 40))
+    for i, previews in enumerate(columns):
+        sheet.paste(previews[0].picture, (i * (width + 4), 0))
+        sheet.paste(previews[-1].picture, (i * (width + 4), height + 4))
+    sheet.save(options.out)
+
+
+if __name__ == "__main__":
+    main()
