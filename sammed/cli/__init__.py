@@ -59,6 +59,7 @@ app.command()(convert)
 app.add_typer(models.app, name="models")
 app.add_typer(cache.app, name="cache")
 app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(evaluate.app, name="evaluate")
 app.command()(train)
 app.command()(doctor)
 
