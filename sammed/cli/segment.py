@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sammed.volume import LabelVolume
 
 _EXTENSIONS = (".nii.gz", ".seg.nrrd")
+_DICOM = ("dicom-seg", "rtstruct")
 _SERVERS = ("dicomweb://", "dicomwebs://")
 
 
@@ -195,7 +196,8 @@ def segment(
         labels = session.result()
         started = time.perf_counter()
         for path in outputs:
-            io.write_labels(labels, path, force=force, output_type=output_type)
+            named = _algorithm(session) if io.output_format(path, output_type) in _DICOM else {}
+            io.write_labels(labels, path, force=force, output_type=output_type, **named)
         if store:
             _store(labels, image, session)
         timings = {"read": read_seconds, "write": time.perf_counter() - started}
@@ -294,8 +296,18 @@ def _store(labels: LabelVolume, image: str, session: Session) -> None:
 
     with tempfile.TemporaryDirectory(prefix="sammed-") as folder:
         path = Path(folder) / "segmentation.dcm"
-        io.write_labels(labels, path, output_type="dicom-seg")
-        dicomweb.store(path, image)
+        io.write_labels(labels, path, output_type="dicom-seg", **_algorithm(session))
+        where = dicomweb.store(path, image)
+    say(f"stored {where}")
+
+
+def _algorithm(session: Session) -> dict[str, Any]:
+    """What DICOM says of who drew the segments: the model, and sammed's version and weights."""
+    from sammed import __version__
+
+    spec = session.model.spec
+    weights = f", weights {spec.weights_hash[:12]}" if spec.weights_hash else ""
+    return {"algorithm": (spec.name, f"sammed {__version__}{weights}")}
 
 
 def _write_side_outputs(

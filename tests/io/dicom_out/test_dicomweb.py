@@ -154,6 +154,34 @@ def test_large_object_goes_in_chunks(server, tmp_path):
     np.testing.assert_array_equal(again.voxels, labels.voxels)
 
 
+def test_segment_command_fetches_and_stores(server):
+    """The whole way: series from the server, box, SEG with the model's name back on the server."""
+    before = _stored(server)
+    arguments = ["--box", "liver=4,5,16,20@2", "--model", "ellipse", "--store", "--json"]
+    code = "from sammed.cli import main; main()"
+    run = subprocess.run(
+        [sys.executable, "-c", code, "segment", address(server), *arguments],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[3],
+    )
+    assert run.returncode == 0, run.stderr
+    assert "stored dicomweb://127.0.0.1" in run.stderr
+    (new,) = _stored(server) - before
+    with dicomweb.fetch(f"{address(server).split('/series/')[0]}/series/{new}") as folder:
+        path = next(folder.iterdir())
+        assert pydicom.dcmread(path).SegmentSequence[0].SegmentAlgorithmName == "ellipse"
+        labels = dicom_seg.read(path, server[1])
+    assert labels.names == {1: "liver"}
+    assert labels.file_array()[2].any()
+
+
+def _stored(server) -> set[str]:
+    with dicomweb._client(dicomweb.parse(address(server))) as client:
+        study = server[1].grid.native.study_uid
+        return {item["0020000E"]["Value"][0] for item in client.search_for_series(study)}
+
+
 def test_a_study_lists_its_series(server):
     url = address(server).split("/series/")[0]
     with (
