@@ -17,12 +17,12 @@ $(STAMP): pyproject.toml
 	$(BIN)/pip install --quiet -e '.[test]'
 	@touch $@
 
-demo: $(STAMP) ## Segment the sample from one box a organ, score it, draw out/phantom.png
+demo: $(STAMP) ## Segment the sample's liver from one box, score it, draw out/liver.png
 	@mkdir -p out
 	$(BIN)/sammed segment sample_data/phantom_ct.nii.gz --box liver=23,25,97,92@46 \
 	  -o out/liver.nii.gz --preview out/liver.png --force
 	$(BIN)/sammed evaluate out/liver.nii.gz sample_data/phantom_labels.nii.gz \
-	  --labels sample_data/phantom_labels.json
+	  --labels sample_data/liver.json
 	@echo "look at out/liver.png"
 
 lint: $(STAMP) ## ruff and mypy
