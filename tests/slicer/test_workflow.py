@@ -80,9 +80,6 @@ def test_one_box_gives_the_organ_where_it_is(workflow):
     assert status == slicer.vtkSlicerSegmentationsModuleLogic.InProgress
 
 
-@pytest.mark.xfail(
-    strict=False, reason="early weights of compact run beyond the ends of a phantom in noise"
-)
 def test_the_built_in_network_finds_the_organ_from_one_box(workflow):
     workflow.parameters.model = "compact"
     add_box(workflow)

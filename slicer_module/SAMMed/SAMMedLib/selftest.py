@@ -62,7 +62,7 @@ def network_between_limits(workflow):
     workflow.parameters.model = "compact"
     found = _segment(workflow)
     overlap = 2 * (found & organ).sum() / (found.sum() + organ.sum())
-    assert overlap >= 0.7, f"Dice is {overlap:.3f}"
+    assert overlap >= 0.9, f"Dice is {overlap:.3f}"
 
 
 def corrected_slice(workflow):
