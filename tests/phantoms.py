@@ -138,7 +138,7 @@ Rule = Callable[[ViewPrompt, NDArray[np.float32], SliceMask], SliceMask]
 
 
 class StubModel:
-    """Bright pixels inside the box, one candidate; counts what it is asked.
+    """Bright pixels in the box and just round it, one candidate; counts what it is asked.
 
     Without a box the bright parts under the positive points are the object; parts under negative
     points never are.
@@ -151,6 +151,8 @@ class StubModel:
         As in `ModelSpec`.
     threshold
         What is brighter is the object.
+    slack
+        How far beyond the box the object may reach, in view px.
     rule
         Has the last word on every answer.
     """
@@ -160,12 +162,13 @@ class StubModel:
         view_size: int = 64,
         zoom: float | None = None,
         threshold: float = 0.5,
+        slack: float = 2.0,
         rule: Rule | None = None,
         **spec: object,
     ) -> None:
         about = {"prompts": ALL_PROMPTS, "weights_hash": "5" * 64, "zoom": zoom, **spec}
         self._spec = ModelSpec("stub", view_size, view_size, **about)  # type: ignore[arg-type]
-        self.threshold = threshold
+        self.threshold, self.slack = threshold, slack
         self.rule = rule
         self.encoded = 0
         self.asked: list[ViewPrompt] = []
@@ -193,7 +196,7 @@ class StubModel:
         bright = grey > self.threshold
         if prompt.box is not None:
             rows, cols = (np.arange(n) + 0.5 for n in grey.shape)
-            r0, c0, r1, c1 = prompt.box
+            r0, c0, r1, c1 = prompt.box + self.slack * np.array([-1, -1, 1, 1])
             bright &= ((rows > r0) & (rows < r1))[:, None] & ((cols > c0) & (cols < c1))
         parts, _ = ndimage.label(bright)
         hit = [parts[at] for at in _pixels(prompt.points, grey.shape)]

@@ -27,7 +27,7 @@ def name_of(path: Path) -> str:
 
 def imported(path: Path) -> Iterator[tuple[str, bool]]:
     """Absolute names that a module imports anywhere, and whether at module level."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = TREES[path]
     top = {id(node) for node in tree.body}
     package = name_of(path) if path.stem == "__init__" else name_of(path).rpartition(".")[0]
     for node in ast.walk(tree):
@@ -50,6 +50,8 @@ def _called(node: ast.Call) -> str:
     return getattr(node.func, "id", getattr(node.func, "attr", ""))
 
 
+TEXTS = {path: path.read_text(encoding="utf-8") for path in MODULES}
+TREES = {path: ast.parse(text) for path, text in TEXTS.items()}
 IMPORTS = {name_of(path): list(imported(path)) for path in MODULES}
 
 
@@ -135,16 +137,15 @@ def test_the_command_line_starts_light():
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_every_module_has_one_job(path):
     assert path.stem not in NO_NAMES
-    text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= MOST_LINES
-    if text.strip():
-        assert ast.get_docstring(ast.parse(text)), "no docstring says what it is for"
+    assert len(TEXTS[path].splitlines()) <= MOST_LINES
+    if TEXTS[path].strip():
+        assert ast.get_docstring(TREES[path]), "no docstring says what it is for"
 
 
 def test_no_asserts_and_no_prints_in_the_package():
     found = set()
     for path in MODULES:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(TREES[path]):
             if isinstance(node, ast.Assert):
                 found.add(f"{name_of(path)}:{node.lineno} asserts")
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print":

@@ -58,8 +58,8 @@ def convert(
     Formats: .nii .nii.gz .nrrd .nhdr .mha .mhd .png .tif for both; .seg.nrrd .dcm .stl .obj .ply
     for label maps. -o may be repeated.
 
-    Examples
-    --------
+    For example:
+
       sammed convert scans/ --series 2 -o ct.nii.gz
 
       sammed convert organs.nii.gz -o organs.seg.nrrd -o organs.obj

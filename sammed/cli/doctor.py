@@ -48,8 +48,8 @@ def doctor(
 ) -> None:
     """Say what is installed and measure seconds per slice of every model that is at hand.
 
-    Examples
-    --------
+    For example:
+
       sammed doctor
 
       sammed doctor ct.nii.gz --model compact --json

@@ -105,8 +105,8 @@ def run(
     results.csv, summary.json and report.html in the folder --out; a stopped run goes on where it
     was. `sammed evaluate compare A.csv B.csv` compares two runs.
 
-    Examples
-    --------
+    For example:
+
       sammed evaluate prediction.nii.gz reference.nii.gz --labels names.json
 
       sammed evaluate --cases cases.json --protocol A,B,B2 --model compact --out results
@@ -154,8 +154,8 @@ def compare(
 ) -> None:
     """Paired difference of two runs, second minus first, with its interval and a Wilcoxon test.
 
-    Examples
-    --------
+    For example:
+
       sammed evaluate compare before/results.csv after/results.csv
 
       sammed evaluate compare results.csv results.csv --model-a two_class --model-b compact

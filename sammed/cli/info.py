@@ -34,8 +34,8 @@ def info(
 
     Patient-level identifiers (name, ID, birth date, study date, ...) are shown with --phi only.
 
-    Examples
-    --------
+    For example:
+
       sammed info ct.nii.gz
 
       sammed info dicom_folder --json

@@ -144,8 +144,8 @@ def segment(
     or lps they are millimetres. A run report (with the reasons why it stopped) and a prompt file
     that replays the run are written beside the output.
 
-    Examples
-    --------
+    For example:
+
       sammed segment ct.nii.gz --box 120,90,210,170@88 -o liver.nii.gz
 
       sammed segment ct.nii.gz --box liver=20,30,40,180,160,90 --box spleen=9,80,60,140@70 -o o.nrrd

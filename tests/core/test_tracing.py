@@ -158,6 +158,28 @@ def test_a_box_on_a_slice_within_a_3d_box_is_where_it_starts():
     np.testing.assert_allclose(model.asked[0].box, slice_box(ORGAN, 5).box.as_array())
 
 
+CONE = np.stack([np.hypot(*np.ogrid[-20:20, -26:26]) < 2 + 0.9 * z for z in range(17)])
+"""Small below, large above: the box of the whole fits its upper slices best."""
+
+
+@pytest.mark.parametrize(("sure", "start"), [(True, 13), (False, 9)])
+def test_a_3d_box_starts_where_the_model_is_surest(sure, start):
+    def rule(prompt, grey, mask):
+        share = np.count_nonzero(mask.low_res_logits > 0) / 1500 if sure else 0.5
+        return replace(mask, predicted_iou=np.array([share], np.float32))
+
+    volume = Volume.from_array(image_of(CONE), STRAIGHT)
+    model = StubModel(52, rule=rule)
+    traced = tracer(model, volume)
+    cone = ObjectPrompts("cone", blocks=(replace(block_of(CONE), z0=3, z1=17),))
+    trace = traced.trace(cone)
+    assert trace.prompted == {start}
+    assert sorted(trace.slices) == list(range(3, 17))
+    spent = model.decoded
+    traced.trace(cone)
+    assert model.decoded == spent
+
+
 def test_two_3d_boxes_one_above_the_other():
     low, high = replace(block_of(ORGAN), z1=6), replace(block_of(ORGAN), z0=9)
     trace = tracer().trace(ObjectPrompts("organ", blocks=(low, high)))
