@@ -185,6 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="where to make the folder for arrays (default: the system's temporary folder)",
     )
     options = parser.parse_args(arguments)
+    parent = os.getppid()  # before anything that takes time: it may die meanwhile
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     lines_out = _claim_stdout()
     try:
@@ -197,7 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ("SIGTERM", "SIGINT", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), lambda *_: server.leave())
-    threading.Thread(target=_watch_parent, args=(server,), daemon=True).start()
+    threading.Thread(target=_watch_parent, args=(server, parent), daemon=True).start()
     server.run()
     service.close()
     _end()
@@ -213,8 +214,7 @@ def _claim_stdout() -> IO[bytes]:
     return lines_out
 
 
-def _watch_parent(server: Server) -> None:
-    parent = os.getppid()
+def _watch_parent(server: Server, parent: int) -> None:
     while os.name == "posix" and os.getppid() == parent:
         time.sleep(PARENT_SECONDS)
     if os.name == "posix":
