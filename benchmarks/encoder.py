@@ -1,0 +1,84 @@
+"""segment-anything's image encoder: as it is, and as sammed runs it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks import cases
+from benchmarks.timing import by_turns, ratio
+from sammed.models.base import Embedding, ViewPrompt
+from sammed.models.engines import build_encoder
+from sammed.models.sam_network import ARCHITECTURES, PATCH, PROMPT_DIM, WINDOW, Architecture
+
+MATRIX = 4096
+
+
+def gflop(architecture: Architecture, size: int = 1024) -> float:
+    """Arithmetic that an encoder needs, in 1e9 multiplications and additions."""
+    grid, dim = size // PATCH, architecture.dim
+    tokens = grid * grid
+    dense = 2 * tokens * 12 * dim * dim
+    windows = (-(-grid // WINDOW)) ** 2
+    in_windows = 4 * windows * WINDOW**4 * dim
+    everywhere = 4 * tokens * tokens * dim
+    wide = len(architecture.global_blocks)
+    blocks = architecture.depth * dense + wide * everywhere
+    blocks += (architecture.depth - wide) * in_windows
+    ends = 2 * tokens * (3 * PATCH**2 * dim + PROMPT_DIM * dim + 9 * PROMPT_DIM**2)
+    return (blocks + ends) / 1e9
+
+
+def encode(engine: str, precision: str = "float32", name: str = "vit_b") -> dict[str, Any]:
+    """One 1024 x 1024 image: segment-anything's forward against an engine's."""
+    encoder = cases.random_network(name).image_encoder
+    fast = build_encoder(encoder, engine=engine, precision=precision)
+    image = torch.randn(1, 3, 1024, 1024)
+    a, b = torch.randn(2, MATRIX, MATRIX)
+    with torch.inference_mode():
+        expected, found = encoder(image), fast(image)
+        error = ((found - expected).abs().max() / expected.abs().max()).item()
+        best = by_turns(
+            {
+                "segment_anything": lambda: encoder(image),
+                "sammed": lambda: fast(image),
+                "matrix": lambda: a @ b,
+            },
+            warm_up=False,
+        )
+    work = gflop(ARCHITECTURES[name])
+    matrix = 2 * MATRIX**3 / 1e9
+    return {
+        **ratio(best, "segment_anything", "sammed"),
+        "gflops": round(work / best["sammed"].wall, 1),
+        "gflops_before": round(work / best["segment_anything"].wall, 1),
+        "gflops_matrix": round(matrix / best["matrix"].wall, 1),
+        "share_of_matrix": round(work / best["sammed"].wall / (matrix / best["matrix"].wall), 3),
+        "share_of_matrix_cpu": round(work / best["sammed"].cpu / (matrix / best["matrix"].cpu), 3),
+        "relative_error": error,
+        "exact": error < 1e-4,
+    }
+
+
+def precision(name: str = "bfloat16") -> dict[str, Any]:
+    """The fast path at lower precision: speed, and how far embeddings and masks move."""
+    sam = cases.model()
+    encoder = cases.random_network().image_encoder
+    exact, rounded = build_encoder(encoder), build_encoder(encoder, precision=name)
+    image = torch.randn(1, 3, 1024, 1024)
+    best = by_turns({"float32": lambda: exact(image), name: lambda: rounded(image)})
+    box = ViewPrompt(box=np.array([300, 200, 700, 640], np.float32))
+    masks = [
+        sam.decode(Embedding({"image": run(image)[0].numpy()}, (1024, 1024)), [box])[0]
+        for run in (exact, rounded)
+    ]
+    a, b = (m.low_res_logits[0] > 0 for m in masks)
+    return {
+        **ratio(best, "float32", name),
+        "dice_of_masks": round(float(2 * (a & b).sum() / (a.sum() + b.sum())), 5),
+        "relative_error": float(
+            (rounded(image) - exact(image)).abs().max() / exact(image).abs().max()
+        ),
+    }
