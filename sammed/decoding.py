@@ -245,6 +245,12 @@ class SliceDecoder:
         size = self.model.spec.view_size
         return View.zoomed(index, box, self.zoom, self.stack.pixel_mm, size)
 
+    def intensity(self, result: SliceResult) -> tuple[float, float]:
+        """Mean and standard deviation of the windowed slice inside a mask, in [0, 1]."""
+        rows, cols = result.region.slices
+        values = self.stack.image(result.index)[:, rows, cols].mean(axis=0)[result.mask]
+        return (float(values.mean()), float(values.std())) if values.size else (0.0, 0.0)
+
     def _needs_search(self, prompt: SlicePrompt) -> bool:
         return self.zoom is not None and prompt.box is None and prompt.prior is None
 

@@ -40,6 +40,11 @@ class Rules:
         Largest move of the centroid, in equivalent radii of the larger mask...
     jump_mm
         ... to which this many mm are added, for each step.
+    max_drift
+        Largest change of the mean intensity inside the mask from the start slice's, in the start
+        slice's standard deviations...
+    drift_floor
+        ... to which this share of the window is added.
     min_area
         A mask smaller than this share of the largest accepted one is the object's end.
     step_mm
@@ -54,6 +59,8 @@ class Rules:
     max_growth: float = 1.6
     max_jump: float = 0.75
     jump_mm: float = 3.0
+    max_drift: float = 2.0
+    drift_floor: float = 0.1
     min_area: float = 0.01
     step_mm: float = 3.0
     max_slope: float = 0.15
@@ -71,7 +78,7 @@ class Stop:
         +1 or -1 along the stack.
     reason
         One of ``"limit"``, ``"edge"``, ``"absent"``, ``"empty"``, ``"small"``, ``"unsure"``,
-        ``"moved"``, ``"grown"``.
+        ``"moved"``, ``"grown"``, ``"changed"``.
     text
         In words, with numbers.
     """
@@ -281,6 +288,11 @@ def _judge(
     least = rules.min_predicted_iou * start.predicted_iou
     if answer.predicted_iou < least:
         return "unsure", f"predicted IoU fell to {answer.predicted_iou:.2f}, below {least:.2f}"
+    drift, allowed = _drift(answer, start, rules, decoder)
+    if drift > allowed:
+        return "changed", (
+            f"the mean intensity moved by {drift:.0%} of the window, more than {allowed:.0%}"
+        )
     steps = max(decoder.stack.slice_mm / rules.step_mm, 1.0)
     growth = answer.area / max(expected.area, 1)
     if growth > rules.max_growth**steps + 8 / max(expected.area, 1):
@@ -299,6 +311,15 @@ def _judge_known(answer: SliceResult, expected: SliceResult) -> tuple[str, str] 
     if not overlap(answer, expected)[1]:
         return "moved", "the mask does not touch its neighbour"
     return None
+
+
+def _drift(
+    answer: SliceResult, start: SliceResult, rules: Rules, decoder: SliceDecoder
+) -> tuple[float, float]:
+    """How far the mean intensity inside the mask moved and how far it may, as window shares."""
+    seed, seed_spread = decoder.intensity(start)
+    mean, _ = decoder.intensity(answer)
+    return abs(mean - seed), rules.max_drift * seed_spread + rules.drift_floor
 
 
 def _jump(
