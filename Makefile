@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint test-slow fuzz bench coverage clean
+.PHONY: help demo test lint test-slow test-slicer bench coverage clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -35,6 +35,13 @@ test: lint ## Lint, type-check, run the fast tests
 
 test-slow: $(STAMP) ## Also the tests marked slow
 	$(BIN)/python -m pytest -m "slow or not slow"
+
+test-slicer: $(STAMP) ## Tests of the 3D Slicer module on real MRML, in .venv-slicer (1.3 GB)
+	test -x .venv-slicer/bin/python || $(PYTHON) -m venv .venv-slicer
+	.venv-slicer/bin/pip install --quiet "slicer-core==5.13.*" "PySide6-Essentials==6.9.*" \
+	  "cmake>=3.28" "pytest>=8"
+	SAMMED_PYTHON=$(CURDIR)/$(BIN)/python QT_QPA_PLATFORM=offscreen \
+	  .venv-slicer/bin/python -m pytest --confcutdir=tests/slicer tests/slicer
 
 coverage: $(STAMP) ## Line coverage of the package
 	$(BIN)/python -m pytest --cov --cov-report=term
