@@ -184,7 +184,11 @@ def _jobs(plan: Plan) -> dict[Key, str]:
                     [plan.tolerance_mm, plan.limit, plan.settings],
                 )
     if not jobs:
-        why = {unsuited(p, m.spec) for p in plan.protocols for m in plan.models.values()}
+        why = {
+            f"{name} {unsuited(p, model.spec)}"
+            for p in plan.protocols
+            for name, model in plan.models.items()
+        }
         raise EvaluationError("nothing to run: " + "; ".join(sorted(why)))
     return jobs
 

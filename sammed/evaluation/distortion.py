@@ -61,8 +61,8 @@ def disturb(
     Parameters
     ----------
     kind
-        ``"none"``; ``"axes N"``: stored in another of the 48 axis orders; ``"slices xN"``: every N
-        slices averaged to one; ``"window +10%"`` or ``-10%``: moved by that share of its width;
+        ``"undisturbed"``; ``"axes N"``: stored in another of the 48 axis orders;
+        ``"slices xN"``: every N slices averaged to one; ``"window +10%"`` or ``-10%``: moved by that share of its width;
         ``"noise 5%"``: Gaussian, of that share of the window's width.
     volume
         The original; not changed.
@@ -87,7 +87,7 @@ def disturb(
         If the kind is unknown.
     """
     name, _, amount = kind.partition(" ")
-    if name == "none":
+    if name == "undisturbed":
         return Disturbed(volume, window=window)
     if name == "axes":
         return Disturbed(_in_other_axes(volume, rng), window=window)

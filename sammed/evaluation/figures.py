@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
 
@@ -60,6 +61,15 @@ def require_matplotlib() -> None:
         ) from None
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """A figure as SVG text, with what it shows; a narrow one may stand beside another."""
+
+    caption: str
+    svg: str
+    narrow: bool = False
+
+
 class Palette:
     """One colour and line style for each model, the same in all figures."""
 
@@ -81,27 +91,21 @@ class Palette:
         return str(self._styles[model]["color"])
 
 
-def draw(results: Results) -> list[tuple[str, str]]:
-    """All figures that the run has data for.
-
-    Returns
-    -------
-    list of (caption, svg)
-    """
+def draw(results: Results) -> list[Drawing]:
+    """All figures that the run has data for."""
     require_matplotlib()
     palette = Palette(results.models)
     drawn = []
-    if "A" in results.protocols and len({g.variant for g in results.of("A")}) > 1:
-        drawn.append((_CAPTIONS["jitter"], _ladder(results, palette, "A")))
-    if "C" in results.protocols:
-        drawn.append((_CAPTIONS["clicks"], _ladder(results, palette, "C")))
-    if "P" in results.protocols:
-        drawn.append((_CAPTIONS["points"], _ladder(results, palette, "P")))
+    for protocol, caption in (("A", "jitter"), ("C", "clicks"), ("P", "points")):
+        steps = {(g.variant, g.step) for g in results.of(protocol)}
+        if len(steps) > 1:
+            svg = _ladder(results, palette, protocol)
+            drawn.append(Drawing(_CAPTIONS[caption], svg, narrow=True))
     whole = [p for p in results.protocols if p != "D"]
     if whole:
-        drawn.append((_CAPTIONS["position"], _position(results, palette, whole)))
-        drawn.append((_CAPTIONS["size"], _size(results, palette, whole)))
-        drawn.append((_CAPTIONS["area"], _areas(results, palette, whole)))
+        drawn.append(Drawing(_CAPTIONS["position"], _position(results, palette, whole)))
+        drawn.append(Drawing(_CAPTIONS["size"], _size(results, palette, whole)))
+        drawn.append(Drawing(_CAPTIONS["area"], _areas(results, palette, whole)))
     return drawn
 
 

@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 
 from sammed.evaluation import tables
+from sammed.evaluation.figures import Drawing
 from sammed.evaluation.pictures import (
     PREDICTION_COLOUR,
     REFERENCE_COLOUR,
@@ -41,7 +42,7 @@ class Background:
     from_scored_label
         Whether any came from the label that is scored.
     left_out
-        Models that had no part in a protocol, with the reason.
+        Which models had no part in a protocol, and why.
     tolerance_mm
         Of NSD.
     """
@@ -52,7 +53,7 @@ class Background:
     left_out: tuple[str, ...] = ()
     tolerance_mm: float = 2.0
     galleries: Sequence[Gallery] = field(default_factory=tuple)
-    figures: Sequence[tuple[str, str]] = field(default_factory=tuple)
+    figures: Sequence[Drawing] = field(default_factory=tuple)
 
 
 DESCRIPTIONS = {
@@ -115,14 +116,11 @@ def page(results: Results, background: Background, title: str = "Evaluation") ->
         f"{escape(', '.join(results.models))}; sammed {escape(background.facts['sammed'])}</p>",
         _prompts_notice(background),
         _table(tables.overview(results)),
-        *(f"<p>{escape(text)}.</p>" for text in background.left_out),
+        f"<p>{escape('. '.join(background.left_out))}.</p>" if background.left_out else "",
     ]
     if background.figures:
         body.append("<h2>Figures</h2>")
-        body += [
-            f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
-            for caption, svg in background.figures
-        ]
+        body += map(_figure, background.figures)
     for protocol in results.protocols:
         body += _protocol(results, protocol)
     body += _pictures(background.galleries)
@@ -158,6 +156,12 @@ def _document(title: str, body: Sequence[str]) -> str:
     )
 
 
+def _figure(drawing: Drawing) -> str:
+    kind = ' class="narrow"' if drawing.narrow else ""
+    caption = f"<figcaption>{escape(drawing.caption)}</figcaption>"
+    return f"<figure{kind}>{drawing.svg}{caption}</figure>"
+
+
 def _style() -> str:
     return Path(__file__).with_name("report.css").read_text(encoding="utf-8")
 
@@ -179,6 +183,8 @@ def _protocol(results: Results, protocol: str) -> list[str]:
         f"<p>{escape(DESCRIPTIONS[protocol])}</p>",
         _table(tables.protocol_table(results, protocol)),
     ]
+    if protocol == "D":
+        body.append(_table(tables.disturbance_table(results)))
     ladder = tables.ladder_table(results, protocol)
     if ladder:
         body.append(_table(ladder))

@@ -38,7 +38,7 @@ HEADLINE_JITTER = 0.05
 """The rung of protocol A that stands for it where there is room for one number."""
 
 DISTORTIONS = (
-    "none",
+    "undisturbed",
     "axes 1",
     "axes 2",
     "axes 3",
@@ -194,5 +194,5 @@ def start_prompts(
 def unsuited(protocol: str, spec: ModelSpec) -> str:
     """Why a model cannot take part in a protocol, or ``""``."""
     if protocol == "P" and "points" not in spec.prompts:
-        return f"{spec.name} takes boxes only, so it has no part in points-only prompting"
+        return "takes boxes only, no part in points-only prompting"
     return ""

@@ -101,8 +101,13 @@ def _from_scored_label(plan: Plan) -> bool:
 
 
 def _left_out(plan: Plan) -> tuple[str, ...]:
-    reasons = [unsuited(p, m.spec) for p in plan.protocols for m in plan.models.values()]
-    return tuple(r for r in reasons if r)
+    """One sentence for each reason, naming the models."""
+    models: dict[str, list[str]] = {}
+    for protocol in plan.protocols:
+        for name, model in plan.models.items():
+            if reason := unsuited(protocol, model.spec):
+                models.setdefault(reason, []).append(name)
+    return tuple(f"{', '.join(names)}: {reason}" for reason, names in models.items())
 
 
 def write_label_report(found: LabelScores, out: Path, command: str, title: str) -> None:

@@ -52,6 +52,11 @@ class Group:
         return sorted((r for r in self.rows if r.failed), key=lambda r: (r.dice, r.case))
 
     @property
+    def failed_objects(self) -> int:
+        """How many objects have a Dice, mean over seeds, below `FAILURE_DICE`."""
+        return sum(d < FAILURE_DICE for d in object_means(self.rows, "dice").values())
+
+    @property
     def outcomes(self) -> Counter[str]:
         """How often each `sammed.metrics.Scores.outcome` occurred."""
         return Counter(r.outcome for r in self.rows if r.scored)
@@ -190,7 +195,7 @@ def protocol_table(results: Results, protocol: str) -> Table:
                 *(number(group.mean(s).mean) for s in ("nsd",)),
                 *(number(group.mean(s).mean, 1) for s in ("hd95_mm", "msd_mm")),
                 *(number(group.mean(s).mean) for s in ("sensitivity", "precision")),
-                str(len(group.failures)),
+                str(group.failed_objects),
                 str(group.outcomes["missed"]),
                 number(_seconds(results, group), 2),
             )
@@ -200,12 +205,12 @@ def protocol_table(results: Results, protocol: str) -> Table:
 
 
 def ladder_table(results: Results, protocol: str) -> Table | None:
-    """Dice by jitter, points, clicks or disturbance; ``None`` if there is one condition only."""
+    """Dice by jitter, points or clicks; ``None`` if there is one condition only."""
     steps = list(dict.fromkeys((g.variant, g.step) for g in results.of(protocol)))
-    if len(steps) < 2:
+    if len(steps) < 2 or protocol == "D":
         return None
     by = {(g.model, g.variant, g.step): g for g in results.of(protocol)}
-    heads = [v.split(" ", 1)[1] if protocol in "AP" else v or f"{s} clicks" for v, s in steps]
+    heads = [f"{s} clicks" if protocol == "C" else v.split(" ", 1)[1] for v, s in steps]
     columns = ["Model", *heads]
     if protocol == "C":
         columns.append("AUC (max 4)")
@@ -218,8 +223,32 @@ def ladder_table(results: Results, protocol: str) -> Table | None:
         if protocol == "C":
             cells.append(number(click_auc(results, model)))
         lines.append((model, *cells))
-    what = {"A": "Dice by jitter", "P": "Dice by points on each slice", "C": "Dice by clicks"}
-    return _table(columns, lines, what.get(protocol, "Dice by disturbance") + ".")
+    what = {"A": "jitter", "P": "points on each slice", "C": "clicks"}
+    return _table(columns, lines, f"Dice by {what[protocol]}.")
+
+
+def disturbance_table(results: Results) -> Table:
+    """Paired change in Dice by each disturbance of protocol D, over the objects that it suits."""
+    variants = list(dict.fromkeys(g.variant for g in results.of("D")))
+    lines = []
+    for model in results.models:
+        groups = {g.variant: g for g in results.of("D", model)}
+        plain = groups.get(variants[0])
+        if plain is None:
+            continue
+        cells = [number(plain.mean("dice").mean)]
+        for variant in variants[1:]:
+            group = groups.get(variant)
+            scored = group is not None and any(r.scored for r in group.rows)
+            cells.append(
+                signed(compare(plain.rows, group.rows).difference) if group and scored else "–"
+            )
+        lines.append((model, *cells))
+    caption = (
+        "Dice undisturbed, and its change by each disturbance over the same objects (thicker "
+        "slices do not apply to pictures, windows not to colour)."
+    )
+    return _table(["Model", *variants], lines, caption)
 
 
 def click_auc(results: Results, model: str) -> float:

@@ -269,3 +269,22 @@ def test_the_area_under_clicks_is_that_of_trapezoids():
     auc = tables.click_auc(Results([Part()]), "m")
     assert auc == pytest.approx(np.trapezoid([0.1, 0.2, 0.3, 0.4, 0.5]))
     assert math.isnan(tables.click_auc(Results([Part()]), "other"))
+
+
+def test_disturbances_are_compared_over_the_same_objects():
+    """A disturbance that does not suit an easy object must not look harmful for lacking it."""
+
+    def row(case, variant, dice):
+        return Row(case, case, "", "", "", "x", 1, "m", "D", variant, dice=dice)
+
+    class Part:
+        model, protocol = "m", "D"
+        rows = (
+            row("easy", "undisturbed", 0.9),
+            row("hard", "undisturbed", 0.5),
+            row("hard", "slices x2", 0.45),
+        )
+
+    table = tables.disturbance_table(Results([Part()]))
+    assert table.columns == ("Model", "undisturbed", "slices x2")
+    assert table.lines == (("m", "0.700", "-0.050"),)

@@ -81,6 +81,6 @@ def test_what_means_nothing_is_left_out(volume):
     noisy = disturbed("noise 5%", colour).volume
     assert noisy.voxels.dtype == np.uint8
     assert (noisy.voxels != colour.voxels).any()
-    assert disturbed("none", volume).volume is volume
+    assert disturbed("undisturbed", volume).volume is volume
     with pytest.raises(InputError, match="unknown disturbance"):
         disturbed("blur", replace(volume))

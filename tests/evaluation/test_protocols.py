@@ -71,7 +71,9 @@ def test_start_prompts_are_those_of_the_protocol(axis):
     assert block.blocks[0].low == (1, 3, 4)
     assert block.blocks[0].high == (6, 19, 20)
     assert block.propagate == "auto"
-    assert start(Condition("C", clicks=5)) == start(Condition("D", distortion="none")) == block
+    assert (
+        start(Condition("C", clicks=5)) == start(Condition("D", distortion="undisturbed")) == block
+    )
     single = start(Condition("B2"))
     assert (len(single.boxes), single.blocks, single.propagate) == (1, (), "auto")
     points = start(Condition("P", points=3))
