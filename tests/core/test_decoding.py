@@ -65,6 +65,7 @@ def test_the_box_leaves_specks_out():
 
 
 def test_centroid():
+    assert SliceResult(0, Box2D(2, 4, 6, 9), np.full((4, 5), -1, np.float32)).centroid == (4, 6.5)
     mask = np.zeros((7, 11), bool)
     mask[2:5, 3:7] = True
     assert result_of(mask).centroid == (3.0, 4.5)
@@ -273,6 +274,14 @@ def test_measures_come_from_the_chosen_candidate():
     (result,) = decoder(StubModel(52, rule=three)).decode(8, [SlicePrompt(MIDDLE)])
     assert (result.predicted_iou, result.present) == (0.7, 0.6)
     np.testing.assert_array_equal(full(result), ORGAN[8])
+
+
+def test_the_intensity_inside_a_mask():
+    asker = decoder()
+    values = STACK.image(8)[0][ORGAN[8]]
+    mean, deviation = asker.intensity(painted(8, ORGAN[8]))
+    assert (mean, deviation) == pytest.approx((values.mean(), values.std()))
+    assert asker.intensity(painted(8, np.zeros(STACK.shape, bool))) == (0, 0)
 
 
 def test_nothing_found_is_an_empty_result():

@@ -16,7 +16,7 @@ from sammed.propagation import Chain, Limits, Rules, blend, points_from_mask, wa
 
 RULES = Rules(
     min_present=0.5, min_predicted_iou=0.6, min_overlap=0.5, max_growth=1.6, max_jump=0.75,
-    jump_mm=3.0, min_area=0.01, step_mm=3.0, max_slope=0.15,
+    jump_mm=3.0, max_drift=2.0, drift_floor=0.1, min_area=0.01, step_mm=3.0, max_slope=0.15,
 )  # fmt: skip
 """Fixed here, so that tuning the defaults does not change what is tested."""
 
@@ -35,11 +35,15 @@ class Script:
         self.model = SimpleNamespace(spec=ModelSpec("script", 64, 64, **about))  # type: ignore[arg-type]
         self.stack = Stack(count, slice_mm)
         self.answer = answer
+        self.means: dict[int, float] = {}
         self.asked: list[tuple[int, SlicePrompt]] = []
 
     def decode(self, index: int, prompts: list[SlicePrompt]) -> list[SliceResult]:
         self.asked += [(index, prompt) for prompt in prompts]
         return [replace(self.answer(index, p), index=index, prompt=p.name) for p in prompts]
+
+    def intensity(self, result: SliceResult) -> tuple[float, float]:
+        return self.means.get(result.index, 0.5), 0.05
 
 
 class Stack:
@@ -153,6 +157,17 @@ def test_predicted_iou_is_judged_by_that_of_the_start():
     unsure = Script(lambda index, prompt: disc(predicted_iou=0.3))
     assert go(unsure, disc(predicted_iou=0.45)).stop.reason == "edge"
     assert go(unsure, disc(predicted_iou=0.55)).stop.reason == "unsure"
+
+
+def test_the_intensity_may_drift_by_so_much_from_the_start():
+    """0.1 of the window and twice the start slice's deviation of 0.05."""
+    script = Script(steady)
+    script.means = {12: 0.69, 13: 0.31, 14: 0.71}
+    chain = go(script)
+    assert (chain.stop.reason, chain.stop.index) == ("changed", 13)
+    assert chain.stop.text == "the mean intensity moved by 21% of the window, more than 20%"
+    known = go(script, limits=Limits(5, 18, WHOLE, known=True))
+    assert known.stop.reason == "limit"
 
 
 def test_a_model_that_does_not_know_absence_is_not_asked_about_it():
