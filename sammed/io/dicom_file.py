@@ -132,7 +132,7 @@ def _parse(file: BinaryIO, path: Path, name: str) -> DicomFile:
         return bool(found)
 
     header = read_partial(file, stop_when=at_pixels, force=True)
-    syntax = str(header.file_meta.get("TransferSyntaxUID", "") or "").strip()
+    syntax = tags.text(header.file_meta, "TransferSyntaxUID")
     if not syntax:
         syntax = _guess_syntax(header)
     place, keyword = None, ""

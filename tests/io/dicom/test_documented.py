@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ REFUSED = PAGE.split("### What is refused")[1].split("\n### ")[0]
 QUOTED = re.findall(r"\| `(.+?)` \|$", REFUSED, re.M)
 
 
+@cache
 def templates() -> list[str]:
     """Every text in the modules that read DICOM, with … for what is put in."""
     found = []

@@ -131,7 +131,7 @@ def test_tags(tmp_path, keyword, value, ks):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@settings(max_examples=5000, derandomize=False)
+@settings(max_examples=2000, derandomize=False)
 @given(kind=kind_names, places=byte_changes)
 def test_bytes_at_length(kinds, tmp_path, kind, places):
     run_bytes(kinds, tmp_path, kind, places)
@@ -139,7 +139,7 @@ def test_bytes_at_length(kinds, tmp_path, kind, places):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@settings(max_examples=3000, derandomize=False)
+@settings(max_examples=1000, derandomize=False)
 @given(
     keyword=st.sampled_from(KEYWORDS), value=st.one_of(st.sampled_from(ODD), st.text(max_size=20)),
     ks=slices,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -69,8 +70,6 @@ def test_stored_types(dtype, bits, syntax, tmp_path):
     stored = voxels
     if syntax == ExplicitVRBigEndian and voxels.dtype.itemsize == 2:
         stored = voxels.byteswap().view(voxels.dtype)  # put_pixels writes little endian
-    elif syntax == ExplicitVRBigEndian:
-        pytest.skip("8 bits have no byte order")
     series = make_series(tmp_path, voxels=stored, bits=bits, intercepts=0, syntax=syntax)
     assert_same(read(tmp_path), voxels, series.affine)
 
@@ -142,6 +141,20 @@ def test_windows_of_the_header(tmp_path):
         HeaderWindow(40, 400, "SOFT"),
         HeaderWindow(-600, 1500, "LUNG"),
     )
+
+
+def test_memory_is_that_of_the_volume(tmp_path):
+    voxels = phantom((40, 256, 256), low=0, high=2000).astype(np.uint16)
+    make_series(tmp_path, voxels=voxels)
+    read(tmp_path)  # imports
+    tracemalloc.start()
+    try:
+        volume = read(tmp_path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert volume.voxels.nbytes == voxels.nbytes
+    assert peak < 1.6 * voxels.nbytes
 
 
 def test_a_single_file_is_a_single_slice(tmp_path):

@@ -259,6 +259,22 @@ class TestEnhanced:
         (window,) = read(tmp_path).windows
         assert (window.level, window.width) == (40, 400)
 
+    def test_one_frame_in_each_file(self, tmp_path):
+        voxels, affine = phantom(), oblique_affine()
+        for k in range(5):
+            moved = affine.copy()
+            moved[:3, 3] = (affine @ (k, 0, 0, 1))[:3]
+
+            def edit(ds):
+                ds.SOPInstanceUID = generate_uid()
+
+            make_enhanced(tmp_path / f"{9 - k}", affine=moved, voxels=voxels[k : k + 1], edit=edit)
+        volume = read(tmp_path)
+        assert_same(volume, voxels, affine)
+        source = volume.grid.native
+        assert source.frames == (1,) * 5
+        assert len({r.sop_instance_uid for r in source.references}) == 5
+
     def test_groups_that_do_not_match_the_frames(self, tmp_path):
         def edit(ds):
             ds.PerFrameFunctionalGroupsSequence = ds.PerFrameFunctionalGroupsSequence[:-1]
