@@ -22,8 +22,8 @@ from sammed.session import Settings
 
 ENGINE_FILES = (
     "anchors", "boxes", "decoding", "fusion", "intensity", "metrics", "propagation", "session",
-    "simulation", "slices", "tracing", "evaluation/case_run", "evaluation/distortion",
-    "evaluation/protocols", "evaluation/trial",
+    "simulation", "slices", "tracing", "evaluation/case_run", "evaluation/protocols",
+    "evaluation/trial",
 )  # fmt: skip
 """Modules of this package on which scores depend: results of other code are not taken over."""
 
@@ -176,7 +176,7 @@ def _jobs(plan: Plan) -> dict[Key, str]:
                 if unsuited(protocol, model.spec):
                     continue
                 jobs[case.id, name, protocol] = fingerprint(
-                    engine_hash(name in FLOORS),
+                    engine_hash(name in FLOORS, protocol == "D"),
                     {**vars(case), "labels": {str(k): v for k, v in case.labels.items()}},
                     [_file_state(p) for p in (case.image, case.label, case.prompt_source)],
                     vars(model.spec),
@@ -194,11 +194,21 @@ def _jobs(plan: Plan) -> dict[Key, str]:
 
 
 @cache
-def engine_hash(floor: bool) -> str:
-    """SHA-256 (hex) of the source on which scores depend, with that of the floors or the models."""
+def engine_hash(floor: bool, disturbed: bool) -> str:
+    """SHA-256 (hex) of the source on which scores depend.
+
+    Parameters
+    ----------
+    floor
+        Of the models' code that of the floors alone.
+    disturbed
+        With that of protocol D's disturbances.
+    """
     package = Path(__file__).parents[1]
     files = [package / f"{name}.py" for name in ENGINE_FILES]
     files += sorted((package / "models").glob("floors.py" if floor else "*.py"))
+    if disturbed:
+        files.append(package / "evaluation" / "distortion.py")
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.read_bytes())

@@ -62,8 +62,9 @@ def disturb(
     ----------
     kind
         ``"undisturbed"``; ``"axes N"``: stored in another of the 48 axis orders;
-        ``"slices xN"``: every N slices averaged to one; ``"window +10%"`` or ``-10%``: moved by that share of its width;
-        ``"noise 5%"``: Gaussian, of that share of the window's width.
+        ``"slices xN"``: every N slices averaged to one; ``"window +10%"`` or ``-10%``: moved by
+        that share of its width; ``"noise 5%"``: Gaussian, of that share of the window's
+        width.
     volume
         The original; not changed.
     region

@@ -120,7 +120,7 @@ def test_stale_parts_are_run_again(run, plan, monkeypatch, change):
     if change == "tolerance":
         plan = replace(plan, tolerance_mm=1.0)
     else:
-        monkeypatch.setattr(cohort_module, "engine_hash", lambda floor: "other")
+        monkeypatch.setattr(cohort_module, "engine_hash", lambda *_: "other")
     assert reloaded(replace(plan, protocols=("A",)), store, monkeypatch) == ["one", "two", "broken"]
 
 
