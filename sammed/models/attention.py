@@ -22,6 +22,9 @@ BAND_BYTES = 1 << 20
 BANDED_FROM = 1024
 """With fewer tokens than this all logits fit into the cache at once."""
 
+HEADS_AT_ONCE = 16
+"""Where bands do not pay (a GPU), the biases of this many heads are held at a time."""
+
 
 class RelativePositions:
     """Tables of relative positions for a grid of tokens.
@@ -72,6 +75,13 @@ def attend(q: Tensor, k: Tensor, v: Tensor, positions: RelativePositions) -> Ten
     on_cpu = q.device.type == "cpu" and q.dtype == torch.float32
     if on_cpu and q.shape[1] >= BANDED_FROM:
         return _attend_in_bands(q, k, v, positions)
+    if q.shape[1] < BANDED_FROM:
+        return _attend_at_once(q, k, v, positions)
+    parts = (slice(start, start + HEADS_AT_ONCE) for start in range(0, len(q), HEADS_AT_ONCE))
+    return torch.cat([_attend_at_once(q[p], k[p], v[p], positions) for p in parts])
+
+
+def _attend_at_once(q: Tensor, k: Tensor, v: Tensor, positions: RelativePositions) -> Tensor:
     rows, cols = positions.terms(q)
     bias = (rows + cols).flatten(2)
     return functional.scaled_dot_product_attention(q[None], k[None], v[None], bias[None])[0]

@@ -117,22 +117,31 @@ class FastBlock:
         return out.transpose(1, 2).reshape(n * tokens, -1)
 
     def _attend_windows(self, qkv: Tensor, n: int) -> Tensor:
+        """One row of windows at a time, which leaves less to fetch from memory."""
         (h, w), s = self._grid, self._window
-        rows, cols = -(-h // s), -(-w // s)
-        if (h % s, w % s) == (0, 0):
-            padded = qkv.view(n, h, w, -1)
-        else:  # a padding token is 0 before the product with the weights, so their bias after it
-            padded = self._padding(qkv).expand(n, rows * s, cols * s, -1).clone()
-            padded[:, :h, :w] = qkv.view(n, h, w, -1)
+        places = qkv.view(n, h, w, -1)
+        out = qkv.new_empty(n, h, w, qkv.shape[-1] // 3)
+        for top in range(0, h, s):
+            band = places[:, top : top + s]
+            out[:, top : top + s] = self._attend_row(band)[:, : band.shape[1], :w]
+        return out.view(n * h * w, -1)
+
+    def _attend_row(self, band: Tensor) -> Tensor:
+        """Attention in the windows of up to ``s`` rows of tokens, (n, <= s, w, 3 * dim)."""
+        n, height, w, depth = band.shape
+        s, cols = self._window, -(-w // self._window)
+        # A padding token is 0 before the product with the weights, so it is their bias after it.
+        padded = band.new_empty(n, s, cols * s, depth)
+        padded[:, :height, :w] = band
+        padded[:, :height, w:] = self._padding(band)
+        padded[:, height:] = self._padding(band)
         q, k, v = (
-            padded.view(n, rows, s, cols, s, 3, self._heads, -1)
-            .permute(5, 0, 1, 3, 6, 2, 4, 7)
-            .reshape(3, n * rows * cols * self._heads, s * s, -1)
+            padded.view(n, s, cols, s, 3, self._heads, -1)
+            .permute(4, 0, 2, 5, 1, 3, 6)
+            .reshape(3, n * cols * self._heads, s * s, -1)
         )
-        out = attend(q, k, v, self._positions)
-        out = out.view(n, rows, cols, self._heads, s, s, -1).permute(0, 1, 4, 2, 5, 3, 6)
-        kept = out.reshape(n, rows * s, cols * s, -1)[:, :h, :w]
-        return kept.reshape(n * h * w, -1)
+        out = attend(q, k, v, self._positions).view(n, cols, self._heads, s, s, -1)
+        return out.permute(0, 3, 1, 4, 2, 5).reshape(n, s, cols * s, -1)
 
     def _padding(self, qkv: Tensor) -> Tensor:
         bias = self._qkv.bias
