@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from sammed.errors import PromptError
 from sammed.geometry import Affine, apply_affine
 
+FARTHEST = 1e9
+"""Corners are not taken to lie farther than this many voxels from the first one."""
+
 
 @dataclass(frozen=True, order=True)
 class Box2D:
@@ -222,8 +225,9 @@ class Box3D:
         PromptError
             If the corners span no volume.
         """
-        low = np.floor(np.asarray(corners).min(axis=0) + 0.5 + tolerance).astype(int)
-        high = np.ceil(np.asarray(corners).max(axis=0) + 0.5 - tolerance).astype(int)
+        corners = np.clip(corners, -FARTHEST, FARTHEST)
+        low = np.floor(corners.min(axis=0) + 0.5 + tolerance).astype(int)
+        high = np.ceil(corners.max(axis=0) + 0.5 - tolerance).astype(int)
         if (high <= low).any():
             raise PromptError(
                 f"the box is empty: it spans {(high - low).tolist()} voxels (z, y, x); "

@@ -196,7 +196,7 @@ def point_at(
         index = volume.grid.canonical_index(position)
     else:
         index = index_from_world(volume.affine, world_to_lps(position, space))
-    voxel = np.floor(index + 0.5).astype(int)
+    voxel = np.floor(index + 0.5)
     if ((voxel < 0) | (voxel >= volume.shape)).any():
         raise PromptError(
             f"the point {_list(position)} ({space}) lies outside the volume of "

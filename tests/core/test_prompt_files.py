@@ -1,15 +1,24 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from sammed import geometry
 from sammed.boxes import Box2D, Box3D
-from sammed.errors import GeometryError, LabelError, PromptError, UnreadableFileError
+from sammed.errors import (
+    GeometryError,
+    LabelError,
+    PromptError,
+    SammedError,
+    UnreadableFileError,
+)
 from sammed.prompt_files import document, read_prompts
 from sammed.prompts import BoxPrompt, MaskPrompt, ObjectPrompts, PointPrompt
 from sammed.volume import Volume
@@ -351,3 +360,30 @@ def test_points_outside_are_refused(tmp_path):
     data = {"markups": [points_list("F", control((1, 2, 33)))]}
     with pytest.raises(PromptError, match="lies outside the volume"):
         read_prompts(save(tmp_path, data), TURNED, no_mask)
+
+
+# -- whatever is in the file -----------------------------------------------------------------
+
+leaves = st.none() | st.booleans() | st.integers(-3, 12) | st.floats() | st.text(max_size=3)
+keys = st.sampled_from(
+    ["name", "label", "boxes", "points", "mask", "propagate", "axis", "index", "box", "box3d",
+     "at", "positive", "type", "center", "size", "orientation", "controlPoints", "position"]
+)  # fmt: skip
+values = st.recursive(
+    leaves, lambda v: st.lists(v, max_size=6) | st.dictionaries(keys, v, max_size=4), max_leaves=12
+)
+
+
+@given(st.dictionaries(keys, values, max_size=5), st.booleans())
+@settings(max_examples=300)
+def test_nothing_in_a_file_ends_in_a_traceback(tmp_path, entry, markup):
+    def reader(file: Path, value: int | None) -> np.ndarray:
+        raise UnreadableFileError(f"{file} does not exist")
+
+    entry = {"type": "ROI", **entry} if markup else entry
+    objects = {"format": "sammed-prompts/1", "objects": [entry]}
+    path = save(tmp_path, {"markups": [entry]} if markup else objects)
+    with contextlib.suppress(SammedError):
+        for obj in read_prompts(path, TURNED, reader):
+            with contextlib.suppress(SammedError):
+                obj.check(SHAPE)

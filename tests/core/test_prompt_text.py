@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sammed import geometry
@@ -291,3 +293,32 @@ def test_a_label_for_an_unknown_object():
         apply_labels((ObjectPrompts("liver"),), {"lver": 2})
     with pytest.raises(LabelError, match="the objects are none"):
         apply_labels((), {"lver": 2})
+
+
+# -- whatever is typed -----------------------------------------------------------------------
+
+typing = st.text("0123456789.,-+@=ijkne _a", max_size=24) | st.text(max_size=12)
+
+
+@given(typing, st.sampled_from(["voxel", "ras", "lps"]))
+@settings(max_examples=300)
+def test_nothing_that_is_typed_ends_in_a_traceback(text, space):
+    for read in (parse_box, parse_point):
+        with contextlib.suppress(PromptError):
+            assert isinstance(read(text, TURNED, space), ObjectPrompts)
+    with contextlib.suppress(LabelError):
+        parse_label(text)
+
+
+@given(st.lists(st.floats(-1e300, 1e300), min_size=6, max_size=6))
+@pytest.mark.filterwarnings("error")
+def test_huge_numbers_are_outside_or_clipped(numbers):
+    text = ",".join(map(repr, numbers))
+    for space in ("voxel", "ras", "lps"):
+        try:
+            (block,) = parse_box(text, TURNED, space).blocks
+        except PromptError:
+            continue
+        assert block.clip(SHAPE) == block
+    with pytest.raises(PromptError, match="lies outside"):
+        parse_point("1e300,-1e300,0", TURNED, "ras")
