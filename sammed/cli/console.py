@@ -33,8 +33,9 @@ def set_verbosity(quiet: bool, verbose: bool) -> None:
     """Let warnings and log lines through as the user wishes; warnings become one line each."""
     level = logging.DEBUG if verbose else logging.ERROR if quiet else logging.WARNING
     logging.basicConfig(level=level, format="%(name)s: %(message)s", stream=sys.stderr, force=True)
-    for noisy in ("PIL", "matplotlib", "nibabel", "pydicom", "numcodecs", "asyncio"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
+    if not verbose:
+        for handler in logging.root.handlers:  # loggers' own levels do not last: pydicom resets its
+            handler.addFilter(lambda r: r.levelno >= logging.ERROR or r.name.startswith("sammed"))
     warnings.simplefilter("default" if verbose else "ignore")
     warnings.simplefilter("ignore" if quiet else "always", SammedWarning)
 

@@ -15,7 +15,7 @@ from sammed.errors import InputError, OutputError
 
 if TYPE_CHECKING:
     from sammed.session import Session, Settings
-    from sammed.volume import LabelVolume
+    from sammed.volume import LabelVolume, Volume
 
 _EXTENSIONS = (".nii.gz", ".seg.nrrd")
 _DICOM = ("dicom-seg", "rtstruct")
@@ -114,6 +114,9 @@ def segment(
             "--output-type", help="Where the ending leaves a choice: dicom-seg or rtstruct."
         ),
     ] = None,
+    fractional: Annotated[
+        bool, typer.Option("--fractional", help="DICOM SEG of probabilities instead of 0 and 1.")
+    ] = False,
     store: Annotated[
         bool, typer.Option("--store", help="Send the DICOM SEG back to the dicomweb:// server.")
     ] = False,
@@ -169,13 +172,13 @@ def segment(
     _check_apart(image, [*outputs, *written.values()])
     for path in (*outputs, *written.values()):
         io.check_output(path, force)
-    for path in outputs:
-        io.output_format(path, output_type)
-    settings = _settings(plane, window, overlap, components, fill_holes, smooth, zoom)
+    kinds = {path: _output_kind(path, output_type) for path in outputs}
+    settings = _settings(plane, window, overlap, components, fill_holes, smooth, zoom, fractional)
     with _source(image) as source:
         volume, read_seconds = api.timed_read(
             source, frame=frame, series=series, allow_gaps=allow_gaps
         )
+        _check_source(volume, [*kinds.values(), *(["dicom-seg"] if store else [])])
         objects = api.gather_prompts(
             volume,
             boxes=box or (),
@@ -195,9 +198,11 @@ def segment(
             say(f"warning: {error}")
         labels = session.result()
         started = time.perf_counter()
-        for path in outputs:
-            named = _algorithm(session) if io.output_format(path, output_type) in _DICOM else {}
-            io.write_labels(labels, path, force=force, output_type=output_type, **named)
+        for path, kind in kinds.items():
+            about = _algorithm(session) if kind in _DICOM else {}
+            if fractional and kind == "dicom-seg":
+                about["fractional"] = True
+            io.write_labels(labels, path, force=force, output_type=kind, **about)
         if store:
             _store(labels, image, session)
         timings = {"read": read_seconds, "write": time.perf_counter() - started}
@@ -208,6 +213,23 @@ def segment(
         _summary(session, labels, [*outputs, *written.values()])
 
 
+def _output_kind(path: Path, output_type: str | None) -> str:
+    """The format to write; ``--output-type`` counts where the ending leaves a choice."""
+    from sammed import io
+
+    leaves_choice = path.suffix.lower() in ("", ".dcm")
+    return io.output_format(path, output_type if leaves_choice else None)
+
+
+def _check_source(volume: Volume, kinds: list[str]) -> None:
+    """Refuse DICOM objects of images that are no DICOM before any work is done."""
+    if volume.grid.format != "dicom" and any(kind in _DICOM for kind in kinds):
+        raise InputError(
+            "DICOM SEG and RTSTRUCT refer to the DICOM images on which they lie, and this image is "
+            "no DICOM; write .nii.gz, .nrrd or .seg.nrrd instead"
+        )
+
+
 def _settings(
     plane: str,
     window: str,
@@ -216,6 +238,7 @@ def _settings(
     fill_holes: bool,
     smooth: float,
     zoom: str,
+    fractional: bool,
 ) -> Settings:
     from sammed.fusion import Cleanup
     from sammed.session import Settings
@@ -226,6 +249,7 @@ def _settings(
         overlap=overlap,  # type: ignore[arg-type]  # checked there
         cleanup=Cleanup(components, fill_holes, smooth),  # type: ignore[arg-type]
         zoom=_zoom(zoom),
+        probabilities=fractional,
     )
 
 
