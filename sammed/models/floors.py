@@ -188,7 +188,17 @@ def _object(
     if not n:
         return None
     largest = labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
-    return np.asarray(ndimage.binary_fill_holes(largest), bool)
+    return _filled(largest)
+
+
+def _filled(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The mask without holes; as SciPy's ``binary_fill_holes``, but in one pass."""
+    ground, n = ndimage.label(~mask)
+    border = np.concatenate([ground[0], ground[-1], ground[:, 0], ground[:, -1]])
+    outside = np.zeros(n + 1, bool)
+    outside[border] = True
+    outside[0] = False
+    return np.asarray(~outside[ground], bool)
 
 
 def _two_means(counts: NDArray[np.int64], a: float, b: float) -> float | None:
