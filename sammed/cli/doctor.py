@@ -23,8 +23,8 @@ PACKAGES = {
         "torch", "torchvision", "segment-anything", "numpy", "scipy", "monai", "nibabel",
         "SimpleITK", "pydicom", "safetensors", "pillow",
     ),
-    "dicom": ("highdicom", "dicomweb-client"),
-    "cache": ("zarr",),
+    "dicom": ("highdicom", "contourpy", "dicomweb-client"),
+    "mesh": ("scikit-image",),
     "plots": ("matplotlib",),
 }  # fmt: skip
 """Packages by the extra of sammed that brings them."""

@@ -178,6 +178,7 @@ def segment(
         volume, read_seconds = api.timed_read(
             source, frame=frame, series=series, allow_gaps=allow_gaps
         )
+        _say_notes(volume, quiet)
         _check_source(volume, [*kinds.values(), *(["dicom-seg"] if store else [])])
         objects = api.gather_prompts(
             volume,
@@ -228,6 +229,11 @@ def _check_source(volume: Volume, kinds: list[str]) -> None:
             "DICOM SEG and RTSTRUCT refer to the DICOM images on which they lie, and this image is "
             "no DICOM; write .nii.gz, .nrrd or .seg.nrrd instead"
         )
+
+
+def _say_notes(volume: Volume, quiet: bool) -> None:
+    for note in () if quiet else volume.notes:
+        say(f"note: {note}")
 
 
 def _settings(
