@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 from sammed import __version__
-from sammed.errors import OutputError
+from sammed.errors import EvaluationError, OutputError
 from sammed.evaluation import figures, html, tables
 from sammed.evaluation.case_run import KEEP_MASKS
 from sammed.evaluation.cohort import Plan
@@ -52,6 +52,11 @@ def write_outputs(
     -------
     Results
         For what else is to be shown.
+
+    Raises
+    ------
+    EvaluationError
+        If nothing could be scored; the two tables are written all the same.
     """
     results = Results(parts)
     facts = run_facts(plan, command)
@@ -63,9 +68,13 @@ def write_outputs(
         "prompts": dict(sources),
         "prompts_from_scored_label": _from_scored_label(plan),
         "results": tables.as_json(results),
+        "cost": tables.cost_json(results),
         "errors": sorted({(p.case, p.error) for p in parts if p.error}),
     }
     atomic_text(out / "summary.json", json.dumps(summary, indent=1, allow_nan=False), force=True)
+    if not any(row.scored for row in results.rows):
+        reasons = [p.error for p in parts if p.error] + [r.error for r in results.rows if r.error]
+        raise EvaluationError(f"no object could be scored; the first reason: {reasons[0]}")
     background = Background(
         facts=facts,
         prompts=tuple(f"In {n} cases they were {text}." for text, n in sources.items()),

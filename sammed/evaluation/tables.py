@@ -323,28 +323,51 @@ def cost_table(results: Results) -> Table:
         "Protocol, model", "Objects / case", "Read s", "Encode s", "Decode s", "Rest s",
         "Total s / case", "Peak MB",
     )  # fmt: skip
-    lines = []
+    lines = [
+        (
+            f"{cost['protocol']}, {cost['model']}",
+            number(cost["objects"], 1),
+            *(number(cost[c], 2) for c in ("read_s", "encode_s", "decode_s", "rest_s", "total_s")),
+            number(cost["peak_mb"], 0),
+        )
+        for cost in cost_json(results)
+    ]
+    return _table(columns, lines, "Cost of one pass over a case, mean over cases.")
+
+
+def cost_json(results: Results) -> list[dict[str, Any]]:
+    """What `cost_table` shows, as numbers.
+
+    One pass is every object once, under the headline condition with all its steps; means over the
+    cases that could be run, except the peak, which is the highest.
+    """
+    costs = []
     for protocol in results.protocols:
         for model in results.models:
             parts = [p for p in results.parts if (p.protocol, p.model) == (protocol, model)]
             parts = [p for p in parts if not p.error]
             group = results.headline(protocol, model)
             if parts and group:
-                lines.append((f"{protocol}, {model}", *_cost(results, parts, group)))
-    return _table(columns, lines, "Cost of one pass over a case, mean over cases.")
+                cost = _cost(results, parts, group)
+                costs.append({"protocol": protocol, "model": model, **cost})
+    return costs
 
 
-def _cost(results: Results, parts: Sequence[Part], group: Group) -> tuple[str, ...]:
-    """One pass: every object once, under the headline condition with all its steps."""
+def _cost(results: Results, parts: Sequence[Part], group: Group) -> dict[str, float]:
     seed = min(row.seed for row in group.rows)
     rows = [r for r in _all_steps(results, group) if r.scored and r.seed == seed]
     n = len(parts)
     read = sum(p.read_s for p in parts) / n
-    encode, decode, total = (sum(getattr(r, c) for r in rows) / n for c in _SECONDS)
-    objects = len({(r.case, r.object) for r in rows}) / n
-    rest = total - encode - decode
-    numbers = [number(v, 2) for v in (read, encode, decode, rest, read + total)]
-    return f"{objects:.1f}", *numbers, f"{max(p.peak_mb for p in parts):.0f}"
+    encode, decode, engine = (sum(getattr(r, c) for r in rows) / n for c in _SECONDS)
+    return {
+        "objects": len({(r.case, r.object) for r in rows}) / n,
+        "read_s": read,
+        "encode_s": encode,
+        "decode_s": decode,
+        "rest_s": engine - encode - decode,
+        "total_s": read + engine,
+        "peak_mb": max(p.peak_mb for p in parts),
+    }
 
 
 _SECONDS = ("encode_s", "decode_s", "seconds")

@@ -288,3 +288,21 @@ def test_disturbances_are_compared_over_the_same_objects():
     table = tables.disturbance_table(Results([Part()]))
     assert table.columns == ("Model", "undisturbed", "slices x2")
     assert table.lines == (("m", "0.700", "-0.050"),)
+
+
+def test_a_run_without_any_score_says_why(plan, tmp_path):
+    plan = replace(plan, cases=plan.cases[2:], protocols=("B",))
+    parts = run_cohort(plan, PartStore(tmp_path))
+    with pytest.raises(EvaluationError, match=r"no object could be scored.*broken\.nii\.gz"):
+        write_outputs(plan, parts, tmp_path)
+    assert json.loads((tmp_path / "summary.json").read_text())["errors"][0][0] == "broken"
+
+
+def test_costs_add_up(run):
+    results = Results(run[0])
+    for cost in tables.cost_json(results):
+        engine = cost["encode_s"] + cost["decode_s"] + cost["rest_s"]
+        assert cost["total_s"] == pytest.approx(cost["read_s"] + engine)
+        assert cost["rest_s"] > 0
+        assert cost["objects"] == 2
+    assert len(tables.cost_table(results).lines) == 8
