@@ -219,7 +219,8 @@ def _output_kind(path: Path, output_type: str | None) -> str:
     from sammed import io
 
     leaves_choice = path.suffix.lower() in ("", ".dcm")
-    return io.output_format(path, output_type if leaves_choice else None)
+    known = output_type in io.OUTPUT_TYPES
+    return io.output_format(path, output_type if leaves_choice or not known else None)
 
 
 def _check_source(volume: Volume, kinds: list[str]) -> None:
