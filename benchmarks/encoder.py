@@ -31,7 +31,9 @@ def gflop(architecture: Architecture, size: int = 1024) -> float:
     return (blocks + ends) / 1e9
 
 
-def encode(engine: str, precision: str = "float32", name: str = "vit_b") -> dict[str, Any]:
+def encode(
+    engine: str, precision: str = "float32", name: str = "vit_b", rounds: int = 3
+) -> dict[str, Any]:
     """One 1024 x 1024 image: segment-anything's forward against an engine's."""
     encoder = cases.random_network(name).image_encoder
     fast = build_encoder(encoder, engine=engine, precision=precision)
@@ -46,6 +48,7 @@ def encode(engine: str, precision: str = "float32", name: str = "vit_b") -> dict
                 "sammed": lambda: fast(image),
                 "matrix": lambda: a @ b,
             },
+            rounds,
             warm_up=False,
         )
     work = gflop(ARCHITECTURES[name])
@@ -62,13 +65,13 @@ def encode(engine: str, precision: str = "float32", name: str = "vit_b") -> dict
     }
 
 
-def precision(name: str = "bfloat16") -> dict[str, Any]:
+def precision(name: str = "bfloat16", rounds: int = 3) -> dict[str, Any]:
     """The fast path at lower precision: speed, and how far embeddings and masks move."""
     sam = cases.model()
     encoder = cases.random_network().image_encoder
     exact, rounded = build_encoder(encoder), build_encoder(encoder, precision=name)
     image = torch.randn(1, 3, 1024, 1024)
-    best = by_turns({"float32": lambda: exact(image), name: lambda: rounded(image)})
+    best = by_turns({"float32": lambda: exact(image), name: lambda: rounded(image)}, rounds)
     box = ViewPrompt(box=np.array([300, 200, 700, 640], np.float32))
     masks = [
         sam.decode(Embedding({"image": run(image)[0].numpy()}, (1024, 1024)), [box])[0]
