@@ -34,8 +34,11 @@ from sammed.models.base import (
 )
 from sammed.models.fast_encoder import FastEncoder
 
-DECODE_BATCH = 16
-"""Prompts that are decoded at once; each takes about 8 MB while it is."""
+DECODE_BATCH = 4
+"""Prompts that are decoded at once on a CPU; more of them only overflow the caches."""
+
+GPU_DECODE_BATCH = 32
+"""Prompts that are decoded at once on a GPU."""
 
 GPU_ENCODE_BATCH = 4
 """Views that are encoded at once on a GPU; a CPU gains nothing from more than one."""
@@ -182,9 +185,10 @@ class SamModel:
             kinds = prompt.kinds & self.spec.prompts
             n_points = len(prompt.points) if "points" in kinds else 0
             groups["box" in kinds, n_points, "mask" in kinds].append(i)
+        step = DECODE_BATCH if self._device.type == "cpu" else GPU_DECODE_BATCH
         for indices in groups.values():
-            for start in range(0, len(indices), DECODE_BATCH):
-                yield indices[start : start + DECODE_BATCH]
+            for start in range(0, len(indices), step):
+                yield indices[start : start + step]
 
     def _forward(
         self, image: Tensor, prompts: Sequence[ViewPrompt], extent: tuple[int, int]
