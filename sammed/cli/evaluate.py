@@ -161,7 +161,7 @@ def compare(
       sammed evaluate compare results.csv results.csv --model-a two_class --model-b compact
     """
     set_verbosity(quiet=False, verbose=False)
-    from sammed.evaluation.comparison import compare_runs, comparison_table
+    from sammed.evaluation.comparison import compare_runs, comparison_json, comparison_table
     from sammed.evaluation.results import SCORES, read_csv
 
     if score not in SCORES:
@@ -169,7 +169,7 @@ def compare(
     pair = [_one_model(read_csv(p), m, p) for p, m in ((first, model_a), (second, model_b))]
     found = compare_runs(pair[0], pair[1], score)
     if as_json:
-        put([{**vars(key), **vars(result)} for key, result in found])
+        put(comparison_json(found))
         return
     names = f"{pair[1][0].model} – {pair[0][0].model}"
     typer.echo(comparison_table(found, score, names).markdown())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sammed.errors import EvaluationError
 from sammed.evaluation.results import Row
@@ -60,6 +62,17 @@ def comparison_table(
         (str(key), f"{c.first:.3f}", f"{c.second:.3f}", *comparison_cells(c)) for key, c in found
     )
     return Table(columns, lines, caption=f"Paired difference in {score}: {names}.")
+
+
+def comparison_json(found: Sequence[tuple[Key, Comparison]]) -> list[dict[str, Any]]:
+    """As numbers, one entry a condition; what is undefined is ``None``."""
+    return [
+        {
+            name: None if isinstance(value, float) and math.isnan(value) else value
+            for name, value in {**vars(key), **vars(result)}.items()
+        }
+        for key, result in found
+    ]
 
 
 def _by_key(rows: Iterable[Row]) -> dict[Key, list[Row]]:
