@@ -1,7 +1,8 @@
-"""The picture of a training run."""
+"""The picture of a training run: ``python -m sammed.training.plots metrics.csv picture.png``."""
 
 from __future__ import annotations
 
+import argparse
 import csv
 from pathlib import Path
 
@@ -50,3 +51,16 @@ def plot_metrics(source: Path, path: Path) -> None:
     figure.tight_layout()
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
+
+
+def main() -> None:
+    """Draw the metrics of a run."""
+    parser = argparse.ArgumentParser(prog="python -m sammed.training.plots")
+    parser.add_argument("metrics", type=Path, help="metrics.csv of a run")
+    parser.add_argument("picture", type=Path, help="picture to write (.png)")
+    options = parser.parse_args()
+    plot_metrics(options.metrics, options.picture)
+
+
+if __name__ == "__main__":
+    main()
