@@ -17,13 +17,13 @@ $(STAMP): pyproject.toml
 	$(BIN)/pip install --quiet -e '.[test]'
 	@touch $@
 
-demo: $(STAMP) ## Segment the sample's liver from one box, score it, draw out/liver.png
+demo: $(STAMP) ## Segment the sample's spleen from one box, score it, draw out/spleen.png
 	@mkdir -p out
-	$(BIN)/sammed segment sample_data/phantom_ct.nii.gz --box liver=23,25,97,92@46 \
-	  -o out/liver.nii.gz --preview out/liver.png --force
-	$(BIN)/sammed evaluate out/liver.nii.gz sample_data/phantom_labels.nii.gz \
-	  --labels sample_data/liver.json
-	@echo "look at out/liver.png"
+	$(BIN)/sammed segment sample_data/phantom_ct.nii.gz --box spleen=99,56,131,97@44 \
+	  --label spleen=2 -o out/spleen.nii.gz --preview out/spleen.png --force
+	$(BIN)/sammed evaluate out/spleen.nii.gz sample_data/phantom_labels.nii.gz \
+	  --labels sample_data/spleen.json
+	@echo "look at out/spleen.png"
 
 lint: $(STAMP) ## ruff and mypy
 	$(BIN)/ruff check .

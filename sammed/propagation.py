@@ -59,7 +59,7 @@ class Rules:
     max_growth: float = 1.6
     max_jump: float = 0.75
     jump_mm: float = 3.0
-    max_drift: float = 2.0
+    max_drift: float = 1.0
     drift_floor: float = 0.1
     min_area: float = 0.01
     step_mm: float = 3.0

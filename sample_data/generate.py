@@ -139,7 +139,7 @@ def main() -> None:
         nib.save(image, HERE / name)
     names = json.dumps({str(v): name for v, name in LABELS.items()}, indent=1)
     (HERE / "phantom_labels.json").write_text(names + "\n")
-    (HERE / "liver.json").write_text(json.dumps({"1": LABELS[1]}) + "\n")
+    (HERE / "spleen.json").write_text(json.dumps({"2": LABELS[2]}) + "\n")
     (HERE / "phantom.prompts.json").write_text(json.dumps(prompts(labels), indent=1) + "\n")
 
 
