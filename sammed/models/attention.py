@@ -72,11 +72,11 @@ def attend(q: Tensor, k: Tensor, v: Tensor, positions: RelativePositions) -> Ten
     (n, h * w, d)
         The values, weighted.
     """
-    on_cpu = q.device.type == "cpu" and q.dtype == torch.float32
-    if on_cpu and q.shape[1] >= BANDED_FROM:
-        return _attend_in_bands(q, k, v, positions)
     if q.shape[1] < BANDED_FROM:
         return _attend_at_once(q, k, v, positions)
+    on_cpu = q.device.type == "cpu" and q.dtype == torch.float32
+    if on_cpu and not torch.compiler.is_compiling():
+        return _attend_in_bands(q, k, v, positions)
     parts = (slice(start, start + HEADS_AT_ONCE) for start in range(0, len(q), HEADS_AT_ONCE))
     return torch.cat([_attend_at_once(q[p], k[p], v[p], positions) for p in parts])
 

@@ -30,7 +30,7 @@ _BLOCK = 1 << 22
 
 def is_weights_path(name: str) -> bool:
     """Whether a model's name is meant as the path of a weights file."""
-    return name.lower().endswith(SUFFIXES) or os.sep in name
+    return name.lower().endswith(SUFFIXES) or "/" in name or os.sep in name
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

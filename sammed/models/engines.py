@@ -83,8 +83,7 @@ def build_encoder(
     if engine == "torch":
         return FastEncoder(encoder, PRECISIONS[precision])
     if engine == "compile":
-        compiled: Encoder = torch.compile(FastEncoder(encoder, PRECISIONS[precision]))
-        return compiled
+        return _compiled(FastEncoder(encoder, PRECISIONS[precision], pack=False))
     _check_extra(engine, precision, next(encoder.parameters()).device)
     if engine == "openvino":
         return _OpenVinoEncoder(encoder, precision, key)
@@ -112,6 +111,18 @@ def _check_extra(engine: str, precision: str, device: torch.device) -> None:
         raise BackendUnavailableError(
             f"engine {engine!r} runs on the CPU, not on {device.type}; use '--engine torch'"
         )
+
+
+def _compiled(plain: FastEncoder) -> Encoder:
+    """``torch.compile``, which cannot trace tensors made in inference mode."""
+    compiled = torch.compile(plain)
+
+    def encode(images: Tensor) -> Tensor:
+        with torch.inference_mode(False), torch.no_grad():
+            result: Tensor = compiled(images.clone())
+        return result
+
+    return encode
 
 
 class _OpenVinoEncoder:

@@ -8,6 +8,8 @@ constant, are not multiplied, and nothing is computed for them after the attenti
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from segment_anything.modeling import ImageEncoderViT
 from segment_anything.modeling.image_encoder import Block
@@ -30,21 +32,29 @@ class FastEncoder:
     dtype
         What to compute in. ``torch.float32`` gives the encoder's own numbers to 1e-4 relative;
         ``torch.bfloat16`` and ``torch.float16`` are for processors that gain by them.
+    pack
+        Pack the weights; not for ``torch.compile``, which does that itself.
     """
 
-    def __init__(self, encoder: ImageEncoderViT, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        encoder: ImageEncoderViT,
+        dtype: torch.dtype = torch.float32,
+        pack: bool = True,
+    ) -> None:
         self.dtype = dtype
         self.size = int(encoder.img_size)
         patches = encoder.patch_embed.proj
         self._patch = int(patches.kernel_size[0])
         self._grid = (self.size // self._patch, self.size // self._patch)
         tokens = self._grid[0] * self._grid[1]
-        self._embed = _packed(patches.weight.flatten(1), patches.bias, tokens, dtype)
+        make = _Maker(tokens, dtype, pack)
+        self._embed = make.linear(patches.weight.flatten(1), patches.bias)
         self._positions = encoder.pos_embed.detach().to(dtype).reshape(tokens, -1)
-        self._blocks = [FastBlock(block, self._grid, dtype) for block in encoder.blocks]
-        self._neck = _Neck(encoder, tokens, dtype)
+        self._blocks = [FastBlock(block, self._grid, dtype, pack) for block in encoder.blocks]
+        self._neck = _Neck(encoder, make)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
         """Embed images.
 
@@ -81,24 +91,26 @@ class FastBlock:
         segment-anything's block.
     grid
         Rows and columns of tokens.
-    dtype
-        What to compute in.
+    dtype, pack
+        See `FastEncoder`.
     """
 
-    def __init__(self, block: Block, grid: Grid, dtype: torch.dtype = torch.float32) -> None:
-        attention, tokens = block.attn, grid[0] * grid[1]
+    def __init__(
+        self, block: Block, grid: Grid, dtype: torch.dtype = torch.float32, pack: bool = True
+    ) -> None:
+        attention, make = block.attn, _Maker(grid[0] * grid[1], dtype, pack)
         self._grid = grid
         self._heads = int(attention.num_heads)
         self._window = int(block.window_size)
-        self._norms = [_Norm(block.norm1, dtype), _Norm(block.norm2, dtype)]
-        self._qkv = _packed(attention.qkv.weight, attention.qkv.bias, tokens, dtype)
-        self._proj = _packed(attention.proj.weight, attention.proj.bias, tokens, dtype)
-        self._lin1 = _packed(block.mlp.lin1.weight, block.mlp.lin1.bias, tokens, dtype)
-        self._lin2 = _packed(block.mlp.lin2.weight, block.mlp.lin2.bias, tokens, dtype)
+        self._norms = [make.norm(block.norm1), make.norm(block.norm2)]
+        self._qkv = make.linear(attention.qkv.weight, attention.qkv.bias)
+        self._proj = make.linear(attention.proj.weight, attention.proj.bias)
+        self._lin1 = make.linear(block.mlp.lin1.weight, block.mlp.lin1.bias)
+        self._lin2 = make.linear(block.mlp.lin2.weight, block.mlp.lin2.bias)
         side = (self._window, self._window) if self._window else grid
         self._positions = RelativePositions(attention.rel_pos_h, attention.rel_pos_w, side)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def __call__(self, x: Tensor, n: int) -> Tensor:
         """Tokens of ``n`` images, (n * h * w, dim), through the block."""
         qkv = self._qkv(self._norms[0](x))
@@ -163,11 +175,12 @@ class _Norm:
 class _Neck:
     """Tokens to the embedding: 1 x 1 and 3 x 3 convolutions, each normalised over channels."""
 
-    def __init__(self, encoder: ImageEncoderViT, tokens: int, dtype: torch.dtype) -> None:
+    def __init__(self, encoder: ImageEncoderViT, make: _Maker) -> None:
         reduce, first, conv, second = encoder.neck
-        self._reduce = _packed(reduce.weight.flatten(1), reduce.bias, tokens, dtype)
-        self._norms = [_Norm(first, dtype), _Norm(second, dtype)]
-        self._kernel = conv.weight.detach().to(dtype).contiguous(memory_format=torch.channels_last)
+        self._reduce = make.linear(reduce.weight.flatten(1), reduce.bias)
+        self._norms = [make.norm(first), make.norm(second)]
+        kernel = conv.weight.detach().to(make.dtype)
+        self._kernel = kernel.contiguous(memory_format=torch.channels_last)
 
     def __call__(self, x: Tensor, n: int, grid: Grid) -> Tensor:
         x = self._norms[0](self._reduce(x)).view(n, *grid, -1)
@@ -175,7 +188,17 @@ class _Neck:
         return self._norms[1](x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2).contiguous()
 
 
-def _packed(weight: Tensor, bias: Tensor | None, rows: int, dtype: torch.dtype) -> PackedLinear:
-    return PackedLinear(
-        weight.detach().to(dtype), None if bias is None else bias.detach().to(dtype), rows
-    )
+@dataclass(frozen=True)
+class _Maker:
+    """Makes layers for a number of tokens in one precision."""
+
+    tokens: int
+    dtype: torch.dtype
+    pack: bool
+
+    def linear(self, weight: Tensor, bias: Tensor | None) -> PackedLinear:
+        offset = None if bias is None else bias.detach().to(self.dtype)
+        return PackedLinear(weight.detach().to(self.dtype), offset, self.tokens, self.pack)
+
+    def norm(self, norm: nn.LayerNorm) -> _Norm:
+        return _Norm(norm, self.dtype)

@@ -26,12 +26,14 @@ class PackedLinear:
         What is added to each row.
     rows
         Number of rows of the inputs to come; others work too, more slowly.
+    pack
+        Pack the weights if oneDNN can.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, rows: int) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, rows: int, pack: bool = True) -> None:
         self._weight = weight.detach()
         self.bias = None if bias is None else bias.detach()
-        self._packed = has_onednn() and _suits_onednn(self._weight)
+        self._packed = pack and has_onednn() and _suits_onednn(self._weight)
         if self._packed:
             self._weight = torch.ops.mkldnn._reorder_linear_weight(self._weight.contiguous(), rows)
 

@@ -80,6 +80,16 @@ def test_a_path_is_a_model(tmp_path: Path, state: dict[str, torch.Tensor]) -> No
     assert registry.build("vit_b", weights=tmp_path / "mine.pth").spec.name == "vit_b"
 
 
+def test_the_built_in_networks_own_format_is_recognised(tmp_path: Path) -> None:
+    if not registry.COMPACT_WEIGHTS.is_file():
+        pytest.skip("the weights of compact are not part of this checkout")
+    path = tmp_path / "retrained.safetensors"
+    path.write_bytes(registry.COMPACT_WEIGHTS.read_bytes())
+    model = registry.build(str(path))
+    assert model.spec.name == "compact"
+    assert model.spec.weights_hash == registry.build("compact").spec.weights_hash
+
+
 def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(WeightsNotFoundError, match=r"no weights file at .*absent\.pth"):
         registry.build(str(tmp_path / "absent.pth"))

@@ -78,7 +78,9 @@ def test_a_failure_leaves_nothing_behind(
         monkeypatch.setattr(engines._import_openvino(), "save_model", fail)
     else:
         monkeypatch.setattr(torch.onnx, "export", fail)
-    with pytest.raises(OutputError, match=r"cannot keep the model for .*No space left on device; m"):
+    with pytest.raises(
+        OutputError, match=r"cannot keep the model for .*No space left on device; m"
+    ):
         build_encoder(encoder, engine=engine, key=KEY)
     assert list((home / "compiled").iterdir()) == []
 
@@ -154,7 +156,8 @@ def test_torch_compile_gives_the_same_embeddings() -> None:
     with torch.inference_mode():
         expected = small(images)
     try:
-        found = build_encoder(small, engine="compile")(images)
+        with torch.inference_mode():
+            found = build_encoder(small, engine="compile")(images)
     except Exception as failure:
         if "compiler" in str(failure).lower():
             pytest.skip("there is no C++ compiler here")
