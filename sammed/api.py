@@ -58,6 +58,9 @@ def segment(
     model: str | SliceModel = "compact",
     device: str = "auto",
     threads: int | None = None,
+    engine: str | None = None,
+    precision: str | None = None,
+    encode_size: int | None = None,
     settings: Settings | None = None,
     frame: int | None = None,
     series: str | None = None,
@@ -90,6 +93,9 @@ def segment(
         A registry name, a checkpoint, or a model.
     device, threads
         Where it runs.
+    engine, precision, encode_size
+        How a segment-anything model is run, see `sammed.models.registry.build`; not with a model
+        that is built already.
     settings
         Plane, window, overlap, clean-up, ...
     frame, series
@@ -122,8 +128,14 @@ def segment(
         space=space,
         propagate=propagate,
     )
+    options = {"engine": engine, "precision": precision, "encode_size": encode_size}
     if isinstance(model, str):
-        model = registry.build(model, device=device, threads=threads)
+        model = registry.build(model, device=device, threads=threads, **options)
+    elif any(value is not None for value in options.values()):
+        raise InputError(
+            f"the model {model.spec.name!r} is built already; give {' and '.join(options)} to "
+            "sammed.models.registry.build"
+        )
     session = make_session(volume, model, objects, settings)
     session.segment(progress)
     check_segmented(session)

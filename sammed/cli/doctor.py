@@ -26,6 +26,8 @@ PACKAGES = {
     "dicom": ("highdicom", "contourpy", "dicomweb-client"),
     "mesh": ("scikit-image",),
     "plots": ("matplotlib",),
+    "openvino": ("openvino",),
+    "onnx": ("onnxruntime", "onnx"),
 }  # fmt: skip
 """Packages by the extra of sammed that brings them."""
 

@@ -42,6 +42,18 @@ def embed(
     series: Annotated[
         str | None, typer.Option("--series", help="DICOM series: number, UID or description.")
     ] = None,
+    encode_size: Annotated[
+        int | None,
+        typer.Option("--encode-size", help="segment-anything: px at which views are encoded."),
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option("--engine", help="segment-anything: torch, compile, openvino, onnxruntime."),
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option("--precision", help="segment-anything: float32, bfloat16 or float16."),
+    ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="Threads that PyTorch may use.")
@@ -52,7 +64,7 @@ def embed(
     """Encode the slices of a volume and keep the embeddings, for instance over night.
 
     What is kept already is not encoded again, so that an interrupted run goes on where it was.
-    ``sammed segment`` with the same model, window and plane then encodes nothing. Only models
+    ``sammed segment`` with the same model, window, plane and size then encodes nothing. Only models
     that see whole slices (segment-anything's) have anything to prepare.
 
     Example: sammed embed ct.nii.gz --model vit_b --window soft-tissue
@@ -65,7 +77,14 @@ def embed(
     from sammed.session import Session, Settings
     from sammed.slices import PLANES, SliceStack, View, choose_plane
 
-    built = registry.build(model, device=device, threads=threads)
+    built = registry.build(
+        model,
+        device=device,
+        threads=threads,
+        engine=engine,
+        precision=precision,
+        encode_size=encode_size,
+    )
     if not built.spec.costly or built.spec.zoom is not None:
         raise InputError(
             f"model {built.spec.name!r} has nothing to prepare: it encodes views round a prompt "

@@ -82,6 +82,13 @@ def segment(
         str,
         typer.Option("--zoom", help="View: auto (the model's own), off (whole slice) or a factor."),
     ] = "auto",
+    encode_size: Annotated[
+        int | None,
+        typer.Option(
+            "--encode-size",
+            help="segment-anything: px at which views are encoded; 512 is quicker than 1024.",
+        ),
+    ] = None,
     overlap: Annotated[
         str,
         typer.Option("--overlap", help="Who gets shared voxels: keep (first), overwrite or score."),
@@ -130,6 +137,14 @@ def segment(
         bool,
         typer.Option("--cache/--no-cache", help="Keep costly embeddings on disk between runs."),
     ] = True,
+    engine: Annotated[
+        str | None,
+        typer.Option("--engine", help="segment-anything: torch, compile, openvino, onnxruntime."),
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option("--precision", help="segment-anything: float32, bfloat16 or float16."),
+    ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="Threads that PyTorch may use.")
@@ -190,7 +205,14 @@ def segment(
             space=space,
             propagate=propagate,  # type: ignore[arg-type]  # checked there
         )
-        built = registry.build(model, device=device, threads=threads)
+        built = registry.build(
+            model,
+            device=device,
+            threads=threads,
+            engine=engine,
+            precision=precision,
+            encode_size=encode_size,
+        )
         embeddings = store_for(built.spec, keep=cache)
         session = api.make_session(volume, built, objects, settings, embeddings)
         with progress_bar(quiet) as show:

@@ -98,7 +98,8 @@ def build(
     **options
         What segment-anything's models take beside: ``zoom`` (side of a view over the longer side
         of the box, ``None`` for whole slices), ``encode_size`` (side in px at which views are
-        encoded, up to 1024), ``engine`` and ``precision`` (see `sammed.models.engines`).
+        encoded, up to 1024), ``engine`` and ``precision`` (see `sammed.models.engines`). ``None``
+        leaves an option at its default.
 
     Raises
     ------
@@ -115,6 +116,7 @@ def build(
         name, weights = _name_of_file(Path(name_or_path)), Path(name_or_path)
     else:
         name = catalogue.resolve(name_or_path).name
+    options = {option: value for option, value in options.items() if value is not None}
     _check_options(name, weights, options)
     if name in catalogue.FLOORS:
         return _build_floor(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import nibabel
@@ -11,7 +12,7 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from sammed import api, io
+from sammed import api, cli, io
 from sammed.cli.embed import embed
 from sammed.embeddings import store_for
 from sammed.errors import InputError
@@ -81,3 +82,21 @@ def test_slices_that_are_not_there(tmp_path: Path, image: Path, slices: str) -> 
 def test_models_that_have_nothing_to_prepare(image: Path) -> None:
     with pytest.raises(InputError, match="'box' has nothing to prepare"):
         run(str(image), "--model", "box")
+
+
+def test_a_smaller_size_is_prepared_and_found_by_the_command(tmp_path: Path, image: Path) -> None:
+    weights, out = str(tmp_path / "tiny.pth"), tmp_path / "o.nii.gz"
+    sam = ("--model", weights, "--encode-size", "512", "--engine", "torch")
+    run(str(image), *sam, "--window", "soft-tissue")
+    boxes = ("--box", "3,2,11,9@1", "--propagate", "off", "--window", "soft-tissue")
+    assert cli.main(["segment", str(image), *sam, *boxes, "-o", str(out)]) == 0
+    report = json.loads((tmp_path / "o.report.json").read_text())
+    assert report["model"]["view_size"] == 512
+    assert report["counts"] == {"encode": 0, "decode": 1}
+
+
+def test_how_to_run_sam_is_no_option_of_other_models(image: Path) -> None:
+    with pytest.raises(InputError, match="'box' has no option encode_size; expected none"):
+        api.segment(str(image), box="3,2,11,9@1", model="box", encode_size=512)
+    with pytest.raises(InputError, match="'box' is built already"):
+        api.segment(str(image), box="3,2,11,9@1", model=registry.build("box"), engine="torch")
