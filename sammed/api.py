@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,7 +128,7 @@ def segment(
         space=space,
         propagate=propagate,
     )
-    options = {"engine": engine, "precision": precision, "encode_size": encode_size}
+    options: dict[str, Any] = {"engine": engine, "precision": precision, "encode_size": encode_size}
     if isinstance(model, str):
         model = registry.build(model, device=device, threads=threads, **options)
     elif any(value is not None for value in options.values()):

@@ -126,6 +126,7 @@ def walk(
     rules: Rules,
     target: SliceResult | None = None,
     on_slice: OnSlice | None = None,
+    every: int = 1,
 ) -> Chain:
     """Propagate from an accepted slice until the object or the range ends.
 
@@ -146,6 +147,8 @@ def walk(
         instead of extrapolated.
     on_slice
         Called with every accepted slice.
+    every
+        Only slices whose index is a multiple of it are visited.
 
     Returns
     -------
@@ -155,6 +158,8 @@ def walk(
     accepted = [start]
     largest = start.area
     for index in _indices(start.index, direction, limits):
+        if index % every:
+            continue
         box = _next_box(accepted, index, limits, rules, target)
         expected = accepted[-1]
         result, reason = None, ("", "")
@@ -228,7 +233,8 @@ def _next_box(
         share = (index - accepted[-1].index) / (target.index - accepted[-1].index)
         sides = sides + share * (target.box.as_array() - sides)
     elif len(accepted) > 1:
-        slope = sides - accepted[-2].box.as_array()
+        since = (index - accepted[-1].index) / (accepted[-1].index - accepted[-2].index)
+        slope = since * (sides - accepted[-2].box.as_array())
         sides = sides + np.clip(slope, -rules.max_slope * extent, rules.max_slope * extent)
     r0, c0, r1, c1 = (int(v) for v in np.rint(sides))
     box = Box2D(r0, c0, max(r1, r0 + 1), max(c1, c0 + 1)).intersection(limits.frame)
@@ -293,7 +299,8 @@ def _judge(
         return "changed", (
             f"the mean intensity moved by {drift:.0%} of the window, more than {allowed:.0%}"
         )
-    steps = max(decoder.stack.slice_mm / rules.step_mm, 1.0)
+    apart = abs(answer.index - expected.index) * decoder.stack.slice_mm
+    steps = max(apart / rules.step_mm, 1.0)
     growth = answer.area / max(expected.area, 1)
     if growth > rules.max_growth**steps + 8 / max(expected.area, 1):
         return "grown", f"the area grew {growth:.1f} times from one slice to the next"
