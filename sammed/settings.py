@@ -30,6 +30,8 @@ class Settings:
         Thresholds of propagation.
     zoom
         ``"auto"`` (the model's own), a factor, or ``None`` for whole slices.
+    stride
+        Decode every N-th slice and interpolate between them, see `sammed.stride`.
     probabilities
         Keep each object's probabilities in the result.
     """
@@ -40,6 +42,7 @@ class Settings:
     cleanup: Cleanup = field(default_factory=Cleanup)
     rules: Rules = field(default_factory=Rules)
     zoom: float | str | None = "auto"
+    stride: int = 1
     probabilities: bool = False
 
     def __post_init__(self) -> None:
@@ -53,6 +56,8 @@ class Settings:
             raise InputError(
                 f"unknown components {self.cleanup.components!r}; expected {', '.join(COMPONENTS)}"
             )
+        if self.stride < 1:
+            raise InputError(f"cannot decode every {self.stride}-th slice; expected 1 or more")
         if not 0 <= self.cleanup.smooth_mm < inf:
             raise InputError(
                 f"smoothing of {self.cleanup.smooth_mm:g} mm makes no sense; expected 0 or more"

@@ -26,7 +26,8 @@ from sammed.boxes import Box2D
 from sammed.decoding import SliceDecoder, SlicePrompt, SliceResult, unite
 from sammed.errors import SegmentationError
 from sammed.prompts import ObjectPrompts
-from sammed.propagation import Chain, Limits, OnSlice, Rules, Stop, blend, walk
+from sammed.propagation import Chain, Limits, OnSlice, Rules, Stop, blend
+from sammed.stride import stride_walk
 
 REMEMBERED = 256
 """Anchors and spans kept for one object."""
@@ -73,11 +74,14 @@ class Tracer:
         Answers prompts on the slices.
     rules
         Thresholds of propagation.
+    stride
+        Every how many-th slice is decoded, see `sammed.stride`.
     """
 
-    def __init__(self, decoder: SliceDecoder, rules: Rules) -> None:
+    def __init__(self, decoder: SliceDecoder, rules: Rules, stride: int = 1) -> None:
         self.decoder = decoder
         self.rules = rules
+        self.stride = stride
         self._known: OrderedDict[Hashable, Any] = OrderedDict()
 
     def trace(self, obj: ObjectPrompts, on_slice: OnSlice | None = None) -> Trace:
@@ -322,7 +326,9 @@ class Tracer:
     ) -> Chain:
         return self._remember(
             ("chain", start, direction, limits, target),
-            lambda: walk(self.decoder, start, direction, limits, self.rules, target, on_slice),
+            lambda: stride_walk(
+                self.decoder, start, direction, limits, self.rules, target, on_slice, self.stride
+            ),
         )
 
     def _remember(self, key: Hashable, compute: Callable[[], _Value]) -> _Value:

@@ -1,0 +1,145 @@
+"""Propagation that encodes every N-th slice and fills the rest in between.
+
+A coarse walk visits the slices whose index is a multiple of the stride, the same ones for every
+object, so that objects share their encodes. Between two decoded masks that agree, the masks in
+between are interpolated by signed distance (Raya and Udupa 1990, doi:10.1109/42.52980); where they
+disagree, the slice in the middle is decoded as well, and so on. Where the coarse walk ends, a walk
+from slice to slice looks for the object's true end.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from sammed.decoding import SliceDecoder, SliceResult, overlap
+from sammed.propagation import Chain, Limits, OnSlice, Rules, walk
+from sammed.slices import OUTSIDE_LOGIT
+
+AGREEMENT = 0.7
+"""Decoded masks with less IoU than this disagree: the slice in their middle is decoded too."""
+
+Float = NDArray[np.float32]
+
+
+def stride_walk(
+    decoder: SliceDecoder,
+    start: SliceResult,
+    direction: int,
+    limits: Limits,
+    rules: Rules,
+    target: SliceResult | None = None,
+    on_slice: OnSlice | None = None,
+    stride: int = 1,
+) -> Chain:
+    """Propagate as `sammed.propagation.walk` does, but decode only every ``stride``-th slice.
+
+    Parameters
+    ----------
+    decoder, start, direction, limits, rules, target, on_slice
+        See `sammed.propagation.walk`.
+    stride
+        1 decodes every slice.
+
+    Returns
+    -------
+    Chain
+        Without gaps; interpolated masks are called so in their ``prompt``.
+    """
+    coarse = walk(decoder, start, direction, limits, rules, target, on_slice, stride)
+    if stride == 1:
+        return coarse
+    decoded, stop = [start, *coarse.slices], coarse.stop
+    if target is not None and stop.reason in ("limit", "edge"):
+        decoded.append(target)
+        end: tuple[SliceResult, ...] = ()
+    else:
+        tail = walk(decoder, decoded[-1], direction, limits, rules, target, on_slice)
+        end, stop = tail.slices, tail.stop
+    slices: list[SliceResult] = []
+    for first, last in pairwise(decoded):
+        slices += [*_between(decoder, first, last, limits, rules, on_slice), last]
+    if target is not None and decoded[-1] is target:
+        slices.pop()
+    return Chain((*slices, *end), stop)
+
+
+def interpolate(
+    first: SliceResult,
+    last: SliceResult,
+    indices: range,
+    pixel_mm: tuple[float, float] = (1.0, 1.0),
+) -> list[SliceResult]:
+    """Masks between two masks, by linear interpolation of their signed distances.
+
+    Parameters
+    ----------
+    first, last
+        Masks on two slices; neither is empty.
+    indices
+        Slices between them.
+    pixel_mm
+        (row, col) spacing of the slices.
+
+    Returns
+    -------
+    list of SliceResult
+        One a slice that is not empty; logits are distances in px of the finer spacing.
+    """
+    region = first.region.union(last.region)
+    a, b = (_signed_distance(r.on(region) > 0, pixel_mm) for r in (first, last))
+    found = []
+    for index in indices:
+        share = (index - first.index) / (last.index - first.index)
+        logits = (1 - share) * a + share * b
+        np.clip(logits, OUTSIDE_LOGIT, -OUTSIDE_LOGIT, out=logits)
+        result = SliceResult(
+            index,
+            region,
+            logits,
+            (1 - share) * first.predicted_iou + share * last.predicted_iou,
+            (1 - share) * first.stability + share * last.stability,
+            (1 - share) * first.present + share * last.present,
+            "interpolated",
+        )
+        if result.area:
+            found.append(result)
+    return found
+
+
+def _between(
+    decoder: SliceDecoder,
+    first: SliceResult,
+    last: SliceResult,
+    limits: Limits,
+    rules: Rules,
+    on_slice: OnSlice | None,
+) -> list[SliceResult]:
+    """Slices between two decoded ones, in walking order."""
+    direction = 1 if last.index > first.index else -1
+    indices = range(first.index + direction, last.index, direction)
+    if not indices:
+        return []
+    if overlap(first, last)[0] < AGREEMENT:
+        middle = (first.index + last.index) // 2
+        only = Limits(middle, middle + 1, limits.frame, known=True)
+        for seen in walk(decoder, first, direction, only, rules, last, on_slice).slices:
+            before = _between(decoder, first, seen, limits, rules, on_slice)
+            return [*before, seen, *_between(decoder, seen, last, limits, rules, on_slice)]
+    found = interpolate(first, last, indices, decoder.stack.pixel_mm)
+    for result in found:
+        if on_slice:
+            on_slice(result)
+    return found
+
+
+def _signed_distance(mask: NDArray[np.bool_], pixel_mm: tuple[float, float]) -> Float:
+    """Distance to the mask's edge in px of the finer spacing, positive inside."""
+    sampling = np.divide(pixel_mm, min(pixel_mm))
+    inside = ndimage.distance_transform_edt(np.pad(mask, 1), sampling)[1:-1, 1:-1]
+    outside = ndimage.distance_transform_edt(np.pad(~mask, 1, constant_values=True), sampling)
+    signed = np.where(mask, inside - 0.5, 0.5 - outside[1:-1, 1:-1])
+    return signed.astype(np.float32)
