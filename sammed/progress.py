@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from sammed.decoding import SliceResult
 from sammed.errors import Cancelled
+from sammed.slices import PLANES
+
+OnPrompted = Callable[[str, int, SliceResult], None]
+"""Takes an object's name, the canonical axis and the mask of one of its prompted slices."""
 
 
 @dataclass(frozen=True)
@@ -36,24 +40,27 @@ class Progress:
 
 
 class Reporter:
-    """Turns finished slices into `Progress` and asks whether to go on."""
+    """Turns finished slices into `Progress`, asks whether to go on, shows prompted slices early."""
 
     def __init__(
         self,
         progress: Callable[[Progress], None] | None,
         cancel: Callable[[], bool] | None,
         total: int | None,
+        prompted: OnPrompted | None = None,
     ) -> None:
         self._progress = progress
         self._cancel = cancel
         self._total = total
+        self._prompted = prompted
         self._done = 0
         self._started = time.perf_counter()
-        self._name, self._plane = "", ""
+        self._name, self._axis = "", 0
+        self._indices: Collection[int] = ()
 
-    def begin(self, name: str, plane: str) -> None:
-        """Name the object that comes next."""
-        self._name, self._plane = name, plane
+    def begin(self, name: str, axis: int, prompted: Collection[int]) -> None:
+        """Name the object that comes next, its canonical axis and its prompted slices."""
+        self._name, self._axis, self._indices = name, axis, prompted
 
     def check(self) -> None:
         """Raise `Cancelled` if the user wants to stop."""
@@ -62,11 +69,14 @@ class Reporter:
 
     def on_slice(self, result: SliceResult) -> None:
         """Count a finished slice and tell."""
+        if self._prompted and result.index in self._indices:
+            self._prompted(self._name, self._axis, result)
         self._done += 1
         if not self._progress:
             return
         each = (time.perf_counter() - self._started) / self._done
         left = None if self._total is None else max(self._total - self._done, 0) * each
+        plane = list(PLANES)[self._axis]
         self._progress(
-            Progress(self._done, self._total, self._name, self._plane, result.index, each, left)
+            Progress(self._done, self._total, self._name, plane, result.index, each, left)
         )

@@ -17,7 +17,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from sammed.anchors import check_plane, check_ranges, object_axis
+from sammed.anchors import check_plane, check_ranges, object_axis, slice_prompts
 from sammed.boxes import Box3D
 from sammed.decoding import SliceDecoder, SlicePrompt, SliceResult, overlap
 from sammed.embeddings import EmbeddingStore
@@ -33,7 +33,7 @@ from sammed.fusion import (
 )
 from sammed.intensity import Window, resolve_window
 from sammed.models.base import SliceModel
-from sammed.progress import Progress, Reporter
+from sammed.progress import OnPrompted, Progress, Reporter
 from sammed.prompts import ObjectPrompts, with_labels
 from sammed.runs import ObjectRun, slice_records
 from sammed.settings import Settings
@@ -211,6 +211,7 @@ class Session:
         self,
         progress: Callable[[Progress], None] | None = None,
         cancel: Callable[[], bool] | None = None,
+        prompted: OnPrompted | None = None,
     ) -> Box3D:
         """Compute what edits have made stale.
 
@@ -220,6 +221,9 @@ class Session:
             Called after each slice.
         cancel
             Asked before each slice; ``True`` stops the work.
+        prompted
+            Called with an object's name, the canonical axis and the mask of a prompted slice as
+            soon as that is computed, before its neighbours follow. Not with ``plane="all"``.
 
         Returns
         -------
@@ -233,7 +237,8 @@ class Session:
             If ``cancel`` said so; the former result stays.
         """
         runs = {}
-        self._progress = Reporter(progress, cancel, self._total())
+        early = None if self.settings.plane == "all" else prompted
+        self._progress = Reporter(progress, cancel, self._total(), early)
         try:
             for obj in self.objects:
                 run = self._state.runs.get(obj.name)
@@ -248,10 +253,12 @@ class Session:
         axis = self._axis(obj)
         decoder = self._decoder(axis)
         key = (obj.name, axis)
-        tracer = self._tracers.setdefault(key, Tracer(decoder, self.settings.rules))
+        tracer = self._tracers.setdefault(
+            key, Tracer(decoder, self.settings.rules, self.settings.stride)
+        )
         reporter = self._progress
         if reporter:
-            reporter.begin(obj.name, decoder.stack.plane)
+            reporter.begin(obj.name, axis, slice_prompts(obj, axis))
             decoder.before_decode = reporter.check
         started = time.perf_counter()
         try:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sammed.boxes import Box3D
+from sammed.boxes import Box2D, Box3D
+from sammed.prompts import BoxPrompt
 from sammed.slices import PLANES
 from sammed.worker.exchange import Exchange
 from sammed.worker.frames import SentFrame
 
 if TYPE_CHECKING:
+    from sammed.decoding import SliceResult
     from sammed.runs import ObjectRun
     from sammed.session import Session
 
@@ -54,12 +56,11 @@ def send_masks(
     changed = _EMPTY
     masks = {name: _mask(session, name, kind) for name in session.runs}
     for name in [n for n in held if n not in masks]:
-        changed = changed.union(held.pop(name)[0])
+        changed = changed.union(held[name][0])
         entries.append(_entry(name, removed=True))
     for name, mask in masks.items():
         replace = name not in held
         block = mask[0] if replace else _difference(held[name], mask)
-        held[name] = mask
         if block.is_empty and not replace:
             continue
         changed = changed.union(block)
@@ -68,7 +69,45 @@ def send_masks(
             voxels = frame.array_out(_on(block, mask)).astype(np.uint8)
             entry.update(block=frame.block_out(block), data=exchange.write(voxels))
         entries.append(entry)
+    held.clear()  # only now: had an array not been written, the client would have nothing
+    held.update(masks)
     return [0] * 6 if changed.is_empty else frame.block_out(changed), entries
+
+
+def send_slice(
+    name: str, axis: int, result: SliceResult, frame: SentFrame, exchange: Exchange
+) -> dict[str, Any]:
+    """All that an object has on one slice: what a ``partial`` line carries.
+
+    Parameters
+    ----------
+    name
+        Of the object.
+    axis
+        Canonical axis across the slice.
+    result
+        Its mask there.
+    frame
+        The client's index frame.
+    exchange
+        Takes the array.
+
+    Returns
+    -------
+    dict
+        ``name``, ``axis`` and ``index`` in the client's frame, ``block`` and ``data`` as in the
+        entries of `send_masks`.
+    """
+    where = {"axis": frame.axis_out(axis), "index": _index_out(result.index, axis, frame)}
+    entry: dict[str, Any] = {"name": name, **where, "block": [0] * 6, "data": None}
+    tight = Box2D.from_mask(result.mask)
+    if not tight.is_empty:
+        r, c = result.region.r0, result.region.c0
+        box = Box2D(tight.r0 + r, tight.c0 + c, tight.r1 + r, tight.c1 + c)
+        voxels = np.expand_dims(result.mask[tight.slices], axis)
+        block = frame.block_out(BoxPrompt(axis, result.index, box).block)
+        entry.update(block=block, data=exchange.write(frame.array_out(voxels).astype(np.uint8)))
+    return entry
 
 
 def describe_run(run: ObjectRun, frame: SentFrame) -> dict[str, Any]:
@@ -76,9 +115,7 @@ def describe_run(run: ObjectRun, frame: SentFrame) -> dict[str, Any]:
     axis = PLANES[run.plane]
 
     def index_out(index: int) -> int:
-        voxel = [0, 0, 0]
-        voxel[axis] = index
-        return frame.voxel_out((voxel[0], voxel[1], voxel[2]))[frame.axis_out(axis)]
+        return _index_out(index, axis, frame)
 
     described = {
         "plane": run.plane,
@@ -118,6 +155,12 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return round(value, 4) if math.isfinite(value) else None
     return value
+
+
+def _index_out(index: int, axis: int, frame: SentFrame) -> int:
+    voxel = [0, 0, 0]
+    voxel[axis] = index
+    return frame.voxel_out((voxel[0], voxel[1], voxel[2]))[frame.axis_out(axis)]
 
 
 def _entry(name: str, *, replace: bool = False, removed: bool = False) -> dict[str, Any]:

@@ -119,12 +119,14 @@ class Server:
     def _answer(self, request: Request) -> None:
         last = 0.0
 
-        def report(fields: dict[str, Any]) -> None:
+        def report(event: str, fields: dict[str, Any]) -> None:
             nonlocal last
-            now = time.monotonic()
-            if now - last >= PROGRESS_SECONDS:
+            if event == "progress":
+                now = time.monotonic()
+                if now - last < PROGRESS_SECONDS:
+                    return
                 last = now
-                self._send(request.id, "progress", fields)
+            self._send(request.id, event, fields)
 
         def cancel() -> bool:
             return request.id in self._cancelled or self._gone.is_set()

@@ -22,13 +22,14 @@ from sammed import __version__
 from sammed.intensity import PRESETS
 from sammed.slices import PLANES
 from sammed.volume import LabelVolume, Volume
-from sammed.worker.answers import Held, describe_run, plain, send_masks
+from sammed.worker.answers import Held, describe_run, plain, send_masks, send_slice
 from sammed.worker.exchange import Exchange, digest
 from sammed.worker.frames import SentFrame
 from sammed.worker.messages import PROTOCOL, Fields, Request, RequestError
 from sammed.worker.prompts import read_object, write_object
 
 if TYPE_CHECKING:
+    from sammed.decoding import SliceResult
     from sammed.models.base import SliceModel
     from sammed.progress import Progress
     from sammed.session import Session, Settings
@@ -41,7 +42,7 @@ MASKS = ("objects", "resolved")
 
 _IDENTITY = ("hash", "shape", "dtype", "affine", "modality")
 
-Report = Callable[[dict[str, Any]], None]
+Report = Callable[[str, dict[str, Any]], None]
 Cancel = Callable[[], bool]
 ModelKey = tuple[str, str, int | None]
 
@@ -130,7 +131,7 @@ class Service:
         request
             From the client.
         report
-            Takes the fields of progress lines.
+            Takes the event (``progress`` or ``partial``) and the fields of lines before the answer.
         cancel
             Asked now and then; true ends ``segment`` with `sammed.errors.Cancelled`.
 
@@ -179,6 +180,7 @@ class Service:
             "windows": ["auto", "W/L", *PRESETS],
             "masks": list(MASKS),
             "keeps_volumes": KEEP_VOLUMES,
+            "partial": True,
         }
 
     def _volume(self, fields: Fields, report: Report, cancel: Cancel) -> dict[str, Any]:
@@ -273,18 +275,22 @@ class Service:
         case, session = self._session()
 
         def on_progress(progress: Progress) -> None:
-            report(
-                {
-                    "done": progress.done,
-                    "total": progress.total,
-                    "object": progress.object_name,
-                    "plane": progress.plane,
-                    "seconds_left": plain(progress.seconds_left),
-                }
-            )
+            fields = {
+                "done": progress.done,
+                "total": progress.total,
+                "object": progress.object_name,
+                "plane": progress.plane,
+                "seconds_per_slice": plain(progress.seconds_per_slice),
+                "seconds_left": plain(progress.seconds_left),
+            }
+            report("progress", fields)
 
+        def on_prompted(name: str, axis: int, result: SliceResult) -> None:
+            report("partial", send_slice(name, axis, result, case.frame, self.exchange))
+
+        early = fields.flag("partial", False) and case.masks == "objects"
         whole = [name for name in fields.texts("whole") if name in case.held]
-        session.segment(on_progress, cancel)
+        session.segment(on_progress, cancel, on_prompted if early else None)
         for name in whole:
             del case.held[name]
         return {

@@ -589,6 +589,29 @@ def test_progress_knows_the_total_of_3d_boxes():
     assert told[0].seconds_left > 0
 
 
+def test_a_prompted_slice_is_told_before_its_neighbours():
+    told: list[tuple[str, int, int]] = []
+    order: list[int] = []
+    made = session(PUT_A)
+    made.segment()
+    click = PointPrompt((11, 15, 13))
+    for edit in (replace(PUT_A, boxes=(slice_box(A, 9),)), replace(PUT_A, points=(click,))):
+        told.clear()
+        order.clear()
+        made.put(edit)
+        made.segment(
+            lambda p: order.append(p.index),
+            prompted=lambda name, axis, r: told.append((name, axis, r.index)),
+        )
+        slices = {b.index for b in edit.boxes} | {p.at[0] for p in edit.points}
+        assert {n for _, _, n in told} <= slices
+        assert told[-1] == ("a", 0, order[0])
+        assert len(order) > 1
+    made.segment(prompted=lambda *_: pytest.fail("nothing was stale"))
+    fused = session(PUT_A, plane="all")
+    fused.segment(prompted=lambda *_: pytest.fail("not known before the planes are fused"))
+
+
 @pytest.mark.parametrize("after", [0, 1, 5, 14])
 def test_cancelling_leaves_the_former_result(after):
     made = session(PUT_A)

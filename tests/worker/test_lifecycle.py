@@ -57,6 +57,21 @@ def test_cancel_takes_less_than_half_a_second_and_keeps_the_session(slow, phanto
     assert slow.ask("segment")["event"] == "done"
 
 
+def test_cancel_after_a_slice_was_told_leaves_the_session_as_it_was(slow, phantom, affine):
+    slow.hello()
+    slow.volume(phantom[0], affine)
+    slow.ask("settings", model="slow:0.1")
+    slow.ask("put", object=ORGAN)
+    request = slow.send("segment", partial=True)
+    while (answer := slow.next())["event"] != "partial":
+        pass
+    slow.send("cancel", request=request)
+    while (answer := slow.next())["event"] != "cancelled":
+        assert answer["event"] in ("progress", "done")
+    masks = slow.ask("segment")["masks"]
+    assert [(m["name"], m["replace"]) for m in masks] == [("organ", True)]
+
+
 def test_what_waits_is_cancelled_too(slow, phantom, affine):
     start_segmenting(slow, phantom, affine)
     waiting = slow.send("segment")

@@ -1,5 +1,7 @@
 """The worker's masks are the session's masks, in the client's own indices."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,9 @@ from sammed.models.registry import build
 from sammed.prompts import BoxPrompt, MaskPrompt, ObjectPrompts, PointPrompt
 from sammed.session import Session, Settings
 from sammed.volume import Volume
+from sammed.worker.exchange import Exchange, digest
+from sammed.worker.messages import RequestError, parse
+from sammed.worker.service import Service
 from tests.worker.conftest import read_array
 
 BOX = {"axis": 0, "block": [5, 13, 7, 6, 32, 22]}
@@ -253,3 +258,83 @@ def test_answers_last_until_the_next_request(ready):
     assert sorted(p.name for p in ready.exchange.iterdir()) == ["volume.raw"]
     ready.ask("close")
     assert list(ready.exchange.iterdir()) == []
+
+
+def events(client, **fields):
+    """All lines of a ``segment`` request but the progress."""
+    request = client.send("segment", **fields)
+    lines = []
+    while not lines or lines[-1]["event"] == "partial":
+        line = client.next()
+        assert line["id"] == request
+        if line["event"] != "progress":
+            lines.append(line)
+    return lines
+
+
+def test_the_prompted_slice_comes_first_if_it_is_wanted(ready, phantom):
+    shown = Shown(phantom[1].shape)
+    ready.ask("put", object=ORGAN)
+    partial, answer = events(ready, partial=True)
+    assert (partial["name"], partial["axis"], partial["index"]) == ("organ", 0, 5)
+    shown.apply(answer)
+    k0, j0, i0, k1, j1, i1 = partial["block"]
+    assert (k0, k1) == (5, 6)
+    early = np.zeros_like(shown.masks["organ"])
+    early[k0:k1, j0:j1, i0:i1] = read_array(partial["data"])
+    assert np.array_equal(early[5], shown.masks["organ"][5])
+
+    ready.ask("put", object={**ORGAN, "points": [{"at": [7, 14, 14], "positive": False}]})
+    partial, answer = events(ready, partial=True)
+    assert partial["index"] == 7
+    before = shown.masks["organ"].copy()
+    shown.apply(answer)  # told against the last answer, whatever the partial line said
+    assert not np.array_equal(shown.masks["organ"], before)
+    assert [line["event"] for line in events(ready, partial=True)] == ["done"]
+
+
+def test_no_slice_comes_first_unasked_or_where_it_is_not_known(ready):
+    ready.ask("put", object=ORGAN)
+    assert [line["event"] for line in events(ready)] == ["done"]
+    settings = {"model": "two_class", "masks": "resolved"}
+    for more in (settings, {"model": "two_class", "options": {"plane": "all"}}):
+        ready.ask("settings", **more)
+        ready.ask("put", object={**ORGAN, "boxes": [{"axis": 0, "block": [6, 13, 7, 7, 32, 22]}]})
+        assert [line["event"] for line in events(ready, partial=True)] == ["done"]
+
+
+def test_an_answer_that_could_not_be_written_is_not_taken_for_told(tmp_path, phantom, affine):
+    class Full(Exchange):
+        room = True
+
+        def write(self, array):
+            if not self.room:
+                raise RequestError("disk_full", "no room")
+            return super().write(array)
+
+    exchange = Full(tmp_path)
+    service = Service(exchange)
+
+    def ask(do, **fields):
+        request = parse(json.dumps({"id": 1, "do": do, **fields}).encode())
+        return service.handle(request, lambda *_: None, lambda: False)
+
+    ask("hello", protocol=1)
+    path = exchange.folder / "volume.raw"
+    phantom[0].tofile(path)
+    described = {"dtype": "<i2", "shape": list(phantom[0].shape)}
+    ask(
+        "volume",
+        hash=digest(phantom[0]),
+        affine=affine.tolist(),
+        data={"path": str(path), **described},
+        **described,
+    )
+    ask("settings", model="two_class")
+    ask("put", object=ORGAN)
+    exchange.room = False
+    with pytest.raises(RequestError, match="no room"):
+        ask("segment")
+    exchange.room = True
+    assert read_array(ask("segment")["masks"][0]["data"]).any()
+    service.close()
