@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from sammed.synthesis.canvas import Canvas
+from sammed.synthesis.recipes import RECIPES
 from sammed.synthesis.shapes import Shape, Space, blob, random_blob, tube, whole
-from sammed.synthesis.structures import RECIPES, organ
+from sammed.synthesis.structures import organ
 from sammed.synthesis.tissues import Palette
 
 BACKGROUNDS: dict[str, float] = {"torso": 0.42, "patches": 0.28, "brain": 0.16, "plain": 0.14}

@@ -1,4 +1,4 @@
-"""Recipes for structures: each paints something on the canvas and names its targets."""
+"""Recipes for compact structures: each paints something and names its targets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ def _rng(canvas: Canvas) -> np.random.Generator:
     return canvas.space.rng
 
 
-def _below(canvas: Canvas, place: Place) -> Tissue:
+def below(canvas: Canvas, place: Place) -> Tissue:
+    """The tissue that is there before anything is painted at a place."""
     depth, height, width = canvas.space.shape
     row = int(np.clip(place[1] * height, 0, height - 1))
     col = int(np.clip(place[2] * width, 0, width - 1))
@@ -36,10 +37,10 @@ def _tissue(canvas: Canvas, palette: Palette, place: Place, kinds: tuple[str, ..
     rng = _rng(canvas)
     if rng.random() < 0.45:
         return palette.draw(str(rng.choice(kinds)))
-    return palette.beside(_below(canvas, place))
+    return palette.beside(below(canvas, place))
 
 
-def _inside(space: Space, outer: Shape, size: float) -> Shape:
+def inside(space: Space, outer: Shape, size: float) -> Shape:
     """A part somewhere inside an outer shape, on the same block."""
     rng = space.rng
     if rng.random() < 0.4:
@@ -101,7 +102,7 @@ def organ(canvas: Canvas, palette: Palette, place: Place, size: float) -> None:
         if rng.random() < 0.3:
             canvas.want("core", parts[1])
     for _ in range(int(rng.choice((0, 1, 2, 3), p=(0.4, 0.3, 0.2, 0.1)))):
-        part = _inside(space, shape, size)
+        part = inside(space, shape, size)
         if part.empty:
             continue
         kind = str(rng.choice(("lesion", "vessel", "fluid", "fat")))
@@ -116,7 +117,7 @@ def lesion(canvas: Canvas, palette: Palette, place: Place, size: float) -> None:
     """A small blob of weak contrast."""
     rng = _rng(canvas)
     shape = random_blob(canvas.space, place, size * float(rng.uniform(0.3, 0.8)))
-    tissue = palette.beside(_below(canvas, place))
+    tissue = palette.beside(below(canvas, place))
     if rng.random() < 0.3:
         tissue = replace(tissue, edge=float(rng.uniform(2.0, 4.0)))
     canvas.want("lesion", canvas.paint(shape, tissue))
@@ -132,7 +133,7 @@ def tumour(canvas: Canvas, palette: Palette, place: Place, size: float) -> None:
         return
     ragged = np.float32(size * (rng.uniform(0.0, 0.05) if smooth else rng.uniform(0.05, 0.2)))
     rough = space.noise(mass.block, float(rng.uniform(2.0, 5.0)) / size)
-    base = _below(canvas, place)
+    base = below(canvas, place)
     solid = palette.heterogeneous(palette.beside(base, 0.05))
     edge = float(np.exp(rng.uniform(0.0, np.log(6.0))))
     outer = Shape(mass.block, mass.field + ragged * rough)
@@ -146,6 +147,7 @@ def tumour(canvas: Canvas, palette: Palette, place: Place, size: float) -> None:
             core = ring.moved(-float(thickness))
             dark = palette.heterogeneous(palette.beside(solid, 0.08))
             parts.append(canvas.paint(core, dark))
+            canvas.want("rim", parts[1])
             canvas.want("rim", parts[1])
         if rng.random() < 0.6:
             canvas.want("core", *parts[1:])
@@ -180,14 +182,13 @@ def ring(canvas: Canvas, palette: Palette, place: Place, size: float) -> None:
     uneven = np.float32(0.3 * thickness) * space.noise(shape.block, 1.0 / size)
     cavity = Shape(cavity.block, cavity.field + uneven)
     outside = canvas.paint(shape, wall)
-    inside = canvas.paint(cavity, content)
-    blood = [inside]
+    blood = [canvas.paint(cavity, content)]
     if rng.random() < 0.3:
-        speck = _inside(space, cavity, size * 0.5)
+        speck = inside(space, cavity, size * 0.5)
         blood.append(canvas.paint(speck, wall))
     canvas.want("shell", outside)
     canvas.want("cavity", *blood)
-    if rng.random() < 0.5:
+    if rng.random() < 0.3:
         canvas.want("hollow", outside, *blood)
 
 
@@ -197,7 +198,7 @@ def gland(canvas: Canvas, palette: Palette, place: Place, size: float) -> None:
     shape = random_blob(space, place, size, roundness=0.3, bumps=float(rng.uniform(0, 0.08)))
     if shape.empty:
         return
-    base = _below(canvas, place)
+    base = below(canvas, place)
     outer = palette.heterogeneous(palette.beside(base, strongest=0.25))
     inner = palette.heterogeneous(palette.beside(outer, strongest=0.3))
     angle = float(rng.uniform(0, 2 * np.pi))
@@ -215,6 +216,7 @@ def gland(canvas: Canvas, palette: Palette, place: Place, size: float) -> None:
     zone = Shape(shape.block, np.minimum(_on_block(middle, shape), rind))
     first = canvas.paint(shape, outer)
     second = canvas.paint(zone, inner)
+    canvas.want("crescent", first)
     canvas.want("crescent", first)
     canvas.want("zone", second)
     canvas.want("gland", first, second)
@@ -300,7 +302,7 @@ def bone(canvas: Canvas, palette: Palette, place: Place, size: float) -> None:
     cortex = palette.draw("cortex")
     marrow = replace(palette.draw("marrow"), fine=0.03 + float(rng.exponential(0.04)))
     if rng.random() < 0.3:
-        marrow = palette.heterogeneous(palette.beside(_below(canvas, place)))
+        marrow = palette.heterogeneous(palette.beside(below(canvas, place)))
     shell = size * float(rng.uniform(0.04, 0.15))
     instances = [canvas.paint(s, cortex) for s in shapes]
     instances += [canvas.paint(s.moved(-shell), marrow) for s in shapes]
@@ -389,7 +391,8 @@ def cord(canvas: Canvas, palette: Palette, place: Place, size: float) -> None:
     field = np.float32(radius) * np.maximum(wings, bridge)
     grey = Shape(shape.block, np.minimum(field.astype(np.float32), shape.field))
     instances.append(canvas.paint(grey, palette.beside(white, 0.03, 0.3)))
-    canvas.want("butterfly", instances[1])
+    for _ in range(3):
+        canvas.want("butterfly", instances[1])
     canvas.want("cord", *instances)
 
 
@@ -399,21 +402,3 @@ def ghost(canvas: Canvas, palette: Palette, place: Place, size: float) -> None:
     rng = _rng(canvas)
     bumps = float(rng.uniform(0, 0.1))
     canvas.want_shape("ghost", random_blob(canvas.space, place, size, bumps=bumps))
-
-
-RECIPES: dict[str, tuple[Recipe, float]] = {
-    "organ": (organ, 7.5),
-    "lesion": (lesion, 2.0),
-    "tumour": (tumour, 2.5),
-    "ring": (ring, 2.6),
-    "gland": (gland, 2.0),
-    "vessel": (vessel, 2.0),
-    "branch": (branch, 2.3),
-    "bone": (bone, 1.5),
-    "bowel": (bowel, 1.0),
-    "lung": (lung, 0.7),
-    "cluster": (cluster, 1.2),
-    "cord": (cord, 0.9),
-    "ghost": (ghost, 0.6),
-}
-"""Each recipe and how often it is drawn."""

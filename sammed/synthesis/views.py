@@ -23,7 +23,7 @@ ZOOM = 1.5
 MIN_VIEW_PIXELS = 16.0
 """A view spans at least this many slice pixels."""
 
-MODES: dict[str, float] = {"own": 0.50, "whole": 0.10, "next": 0.19, "absent": 0.13, "free": 0.08}
+MODES: dict[str, float] = {"own": 0.46, "whole": 0.12, "next": 0.23, "absent": 0.12, "free": 0.07}
 """How a sample is prompted, and how often.
 
 ``own``: the box of the object (or one component) on this slice. ``whole``: the box of the whole
@@ -161,7 +161,8 @@ def _drawn(rng: np.random.Generator, mask: Mask) -> Mask:
         return mask
     soft = ndimage.gaussian_filter(mask.astype(np.float32), rng.uniform(0.5, 1.3), truncate=2.5)
     drawn = np.asarray(soft > rng.uniform(0.38, 0.58))
-    return drawn if drawn.any() else mask
+    kept = np.count_nonzero(drawn & mask)
+    return drawn if kept > 0.7 * np.count_nonzero(mask) else mask  # nobody draws walls away
 
 
 def _component(rng: np.random.Generator, mask: Mask) -> Mask:

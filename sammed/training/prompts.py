@@ -19,8 +19,10 @@ NO_MASK_LOGIT = -8.0
 
 
 def _disturbed(rng: np.random.Generator, mask: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """A neighbour's mask as logits: shifted, grown or shrunk, soft or hard."""
+    """A neighbour's mask as logits: shifted, grown or shrunk, leaked, eaten at, soft or hard."""
     soft = mask.astype(np.float32)
+    if rng.random() < 0.35:
+        soft = _frayed(rng, soft)
     if rng.random() < 0.5:
         extent = np.sqrt(max(float(mask.sum()), 1.0))
         shift = rng.normal(0, 0.06 * extent + 0.5, 2).round().astype(int)
@@ -32,6 +34,16 @@ def _disturbed(rng: np.random.Generator, mask: NDArray[np.uint8]) -> NDArray[np.
         level = float(rng.uniform(0.2, 0.8)) if rng.random() < 0.5 else 0.5
     sharpness = float(np.exp(rng.uniform(np.log(8.0), np.log(30.0))))
     return np.asarray(np.clip((soft - level) * sharpness, -10, 10), np.float32)
+
+
+def _frayed(rng: np.random.Generator, soft: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A mask that has leaked here and lost a piece there, as masks do on their way."""
+    cells = int(rng.integers(3, 9))
+    coarse = rng.normal(0, float(rng.uniform(0.15, 0.45)), (cells, cells)).astype(np.float32)
+    wave = ndimage.zoom(coarse, VIEW_SIZE / cells, order=1, grid_mode=True, mode="nearest")
+    wide = ndimage.uniform_filter(soft, int(rng.choice((7, 11, 15))))
+    frayed = np.asarray(wide + wave * (wide > 0.02) > 0.5, np.float32)
+    return frayed if frayed.any() else soft
 
 
 def _wrong(rng: np.random.Generator, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -1,0 +1,25 @@
+"""Which structures are drawn, and how often."""
+
+from __future__ import annotations
+
+from sammed.synthesis import structures, thin_structures
+from sammed.synthesis.structures import Recipe
+
+RECIPES: dict[str, tuple[Recipe, float]] = {
+    "organ": (structures.organ, 7.0),
+    "lesion": (structures.lesion, 2.0),
+    "tumour": (structures.tumour, 2.8),
+    "ring": (structures.ring, 1.6),
+    "wall": (thin_structures.wall, 2.0),
+    "marbled": (thin_structures.marbled, 2.0),
+    "gland": (structures.gland, 2.0),
+    "vessel": (structures.vessel, 2.0),
+    "branch": (structures.branch, 2.3),
+    "bone": (structures.bone, 1.5),
+    "bowel": (structures.bowel, 1.0),
+    "lung": (structures.lung, 0.7),
+    "cluster": (structures.cluster, 1.2),
+    "cord": (structures.cord, 1.2),
+    "ghost": (structures.ghost, 0.6),
+}
+"""Each recipe and how often it is drawn."""

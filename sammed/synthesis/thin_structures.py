@@ -1,0 +1,105 @@
+"""Recipes for thin and many-armed structures whose borders can be seen: walls, rims, folds.
+
+A box round a wall is also a box round what the wall encloses. These recipes teach that where thin
+parts are to be seen, they may be what is meant.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sammed.synthesis.canvas import Canvas
+from sammed.synthesis.fields import Array
+from sammed.synthesis.shapes import Shape, column, random_blob
+from sammed.synthesis.structures import Place, below, inside
+from sammed.synthesis.tissues import Palette
+
+
+def wall(canvas: Canvas, palette: Palette, place: Place, size: float) -> None:
+    """A wall like its surroundings round a content of another brightness; sometimes open.
+
+    As the myocardium round its blood pool, the wall of a bowel, a capsule, a rim.
+    """
+    space = canvas.space
+    rng = space.rng
+    if rng.random() < 0.6:
+        shape = column(
+            space,
+            place[1:],
+            size,
+            lean=(float(rng.normal(0, 0.3)), float(rng.normal(0, 0.3))),
+            bend=0.0,
+            squash=float(np.exp(rng.normal(0, 0.2))),
+            bumps=float(rng.uniform(0, 0.1)),
+            taper=float(rng.normal(0, 0.8)),
+        )
+    else:
+        shape = random_blob(space, place, size, roundness=0.35)
+    if shape.empty:
+        return
+    muscle = palette.beside(below(canvas, place), strongest=0.3)
+    content = palette.beside(muscle, weakest=0.1, strongest=0.7)
+    thickness = size * float(rng.uniform(0.1, 0.5))
+    uneven = np.float32(0.4 * thickness) * space.noise(
+        shape.block, float(rng.uniform(0.5, 2)) / size
+    )
+    hollow = Shape(shape.block, shape.field - np.float32(thickness) + uneven)
+    outer = canvas.paint(shape, muscle)
+    pool = [canvas.paint(hollow, content)]
+    if rng.random() < 0.35:  # trabeculae, papillary muscles, contents
+        pool.append(canvas.paint(inside(space, hollow, size * 0.5), muscle))
+    if rng.random() < 0.3:  # a C instead of an O: one side is open
+        turn = float(rng.uniform(0, 2 * np.pi))
+        y = space.y[shape.block] - np.float32(place[1])
+        x = space.x[shape.block] - np.float32(place[2])
+        side = y * np.float32(np.sin(turn)) + x * np.float32(np.cos(turn))
+        gap = shape.within(side - np.float32(size * rng.uniform(0.2, 0.7)))
+        canvas.paint(gap, content if rng.random() < 0.5 else below(canvas, place))
+    for _ in range(3):
+        canvas.want("wall", outer)
+    canvas.want("pool", *pool)
+    if rng.random() < 0.25:
+        canvas.want("hollow", outer, *pool)
+
+
+def marbled(canvas: Canvas, palette: Palette, place: Place, size: float) -> None:
+    """A blob of two phases: sheets, branches or islands of one in the other.
+
+    As grey in white matter, enhancing parts of a tumour, septa, folded mucosa, trabeculae.
+    """
+    space = canvas.space
+    rng = space.rng
+    shape = random_blob(space, place, size, roundness=0.4)
+    if shape.empty:
+        return
+    matrix = palette.beside(below(canvas, place), strongest=0.35)
+    phase = palette.beside(matrix, weakest=0.04, strongest=0.4)
+    if rng.random() < 0.25:
+        phase = palette.heterogeneous(phase)
+    rind = np.float32(size * rng.uniform(-0.1, 0.2))
+    field = np.minimum(_phase(canvas, shape, size), shape.field - rind)
+    first = canvas.paint(shape, matrix)
+    second = canvas.paint(Shape(shape.block, np.asarray(field, np.float32)), phase)
+    for _ in range(2):
+        canvas.want("phase", second)
+    if rng.random() < 0.4:
+        canvas.want("matrix", first)
+    if rng.random() < 0.4:
+        canvas.want("marbled", first, second)
+
+
+def _phase(canvas: Canvas, shape: Shape, size: float) -> Array:
+    """About the signed distance to the inner phase, in normalised units."""
+    space = canvas.space
+    rng = space.rng
+    frequency = float(rng.uniform(0.5, 1.6)) / size
+    wave = space.noise(shape.block, frequency)
+    scale = np.float32(0.25 / frequency)
+    kind = rng.random()
+    if kind < 0.45:  # sheets and branches along the zero level of a field
+        return scale * (np.float32(rng.uniform(0.15, 0.6)) - np.abs(wave))
+    if kind < 0.75:  # islands
+        return scale * (wave - np.float32(rng.uniform(-0.3, 0.6)))
+    depth = shape.field + np.float32(0.15 * size) * wave  # a layer at some depth: a rim, an onion
+    middle, half = size * float(rng.uniform(0.15, 0.45)), size * float(rng.uniform(0.06, 0.16))
+    return np.float32(half) - np.abs(depth - np.float32(middle))
