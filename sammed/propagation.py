@@ -127,6 +127,7 @@ def walk(
     target: SliceResult | None = None,
     on_slice: OnSlice | None = None,
     every: int = 1,
+    reference: SliceResult | None = None,
 ) -> Chain:
     """Propagate from an accepted slice until the object or the range ends.
 
@@ -149,6 +150,8 @@ def walk(
         Called with every accepted slice.
     every
         Only slices whose index is a multiple of it are visited.
+    reference
+        The mask where an earlier chain started which this one goes on with; by default ``start``.
 
     Returns
     -------
@@ -156,7 +159,8 @@ def walk(
         Never empty-handed about why it ended.
     """
     accepted = [start]
-    largest = start.area
+    reference = reference or start
+    largest = max(start.area, reference.area)
     for index in _indices(start.index, direction, limits):
         if index % every:
             continue
@@ -165,7 +169,7 @@ def walk(
         result, reason = None, ("", "")
         for retry, prompt in enumerate(_ladder(expected, box, decoder.stack.shape)):
             answer = replace(decoder.decode(index, [prompt])[0], retries=retry)
-            verdict = _judge(answer, expected, start, largest, limits, rules, decoder)
+            verdict = _judge(answer, expected, reference, largest, limits, rules, decoder)
             if not verdict:
                 result = answer
                 break

@@ -3,12 +3,13 @@
 A coarse walk visits the slices whose index is a multiple of the stride, the same ones for every
 object, so that objects share their encodes. Between two decoded masks that agree, the masks in
 between are interpolated by signed distance (Raya and Udupa 1990, doi:10.1109/42.52980); where they
-disagree, the slice in the middle is decoded as well, and so on. Where the coarse walk ends, a walk
-from slice to slice looks for the object's true end.
+disagree, the slice in the middle is decoded as well, and so on. Beyond the last slice that the
+coarse walk accepted, a walk from slice to slice looks for the object's true end.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -16,11 +17,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from sammed.decoding import SliceDecoder, SliceResult, overlap
-from sammed.propagation import Chain, Limits, OnSlice, Rules, walk
+from sammed.propagation import Chain, Limits, OnSlice, Rules, Stop, walk
 from sammed.slices import OUTSIDE_LOGIT
 
 AGREEMENT = 0.7
 """Decoded masks with less IoU than this disagree: the slice in their middle is decoded too."""
+
+_AT_THE_END = ("limit", "edge")
+"""Reasons to stop that say nothing against the last slice's neighbour."""
 
 Float = NDArray[np.float32]
 
@@ -52,19 +56,30 @@ def stride_walk(
     coarse = walk(decoder, start, direction, limits, rules, target, on_slice, stride)
     if stride == 1:
         return coarse
-    decoded, stop = [start, *coarse.slices], coarse.stop
-    if target is not None and stop.reason in ("limit", "edge"):
+    decoded = [start, *coarse.slices]
+    if target is not None and coarse.stop.reason in _AT_THE_END:
         decoded.append(target)
-        end: tuple[SliceResult, ...] = ()
+        tail = Chain((), coarse.stop)
     else:
-        tail = walk(decoder, decoded[-1], direction, limits, rules, target, on_slice)
-        end, stop = tail.slices, tail.stop
+        rest = _up_to_rejected(decoded[-1].index, coarse.stop, stride, limits)
+        tail = walk(decoder, decoded[-1], direction, rest, rules, target, on_slice, reference=start)
+        if rest is not limits and tail.stop.reason in _AT_THE_END:
+            tail = Chain(tail.slices, replace(coarse.stop, index=tail.stop.index))
     slices: list[SliceResult] = []
     for first, last in pairwise(decoded):
         slices += [*_between(decoder, first, last, limits, rules, on_slice), last]
-    if target is not None and decoded[-1] is target:
+    if decoded[-1] is target:
         slices.pop()
-    return Chain((*slices, *end), stop)
+    return Chain((*slices, *tail.slices), tail.stop)
+
+
+def _up_to_rejected(last: int, stop: Stop, stride: int, limits: Limits) -> Limits:
+    """Where to look for the end: up to the slice that the coarse walk rejected, if it did."""
+    if stop.reason in _AT_THE_END:
+        return limits
+    if stop.direction > 0:
+        return replace(limits, high=(last // stride + 1) * stride)
+    return replace(limits, low=(last - 1) // stride * stride + 1)
 
 
 def interpolate(
@@ -139,7 +154,6 @@ def _between(
 def _signed_distance(mask: NDArray[np.bool_], pixel_mm: tuple[float, float]) -> Float:
     """Distance to the mask's edge in px of the finer spacing, positive inside."""
     sampling = np.divide(pixel_mm, min(pixel_mm))
-    inside = ndimage.distance_transform_edt(np.pad(mask, 1), sampling)[1:-1, 1:-1]
+    inside = ndimage.distance_transform_edt(np.pad(mask, 1), sampling)
     outside = ndimage.distance_transform_edt(np.pad(~mask, 1, constant_values=True), sampling)
-    signed = np.where(mask, inside - 0.5, 0.5 - outside[1:-1, 1:-1])
-    return signed.astype(np.float32)
+    return np.asarray(inside - outside, np.float32)[1:-1, 1:-1]

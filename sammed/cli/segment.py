@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -89,6 +90,12 @@ def segment(
             help="segment-anything: px at which views are encoded; 512 is quicker than 1024.",
         ),
     ] = None,
+    stride: Annotated[
+        int,
+        typer.Option(
+            "--stride", min=1, help="Decode every N-th slice, interpolate where masks agree."
+        ),
+    ] = 1,
     overlap: Annotated[
         str,
         typer.Option("--overlap", help="Who gets shared voxels: keep (first), overwrite or score."),
@@ -189,6 +196,7 @@ def segment(
         io.check_output(path, force)
     kinds = {path: _output_kind(path, output_type) for path in outputs}
     settings = _settings(plane, window, overlap, components, fill_holes, smooth, zoom, fractional)
+    settings = replace(settings, stride=stride)
     with _source(image) as source:
         volume, read_seconds = api.timed_read(
             source, frame=frame, series=series, allow_gaps=allow_gaps
