@@ -113,6 +113,7 @@ def prompt_planes(**given):
         "positive": torch.zeros((1, 2), dtype=torch.bool),
         "mask": torch.zeros((1, size, size)),
         "has_mask": torch.tensor([False]),
+        "depth": torch.zeros(1),
     }
     return input_planes(Prompts(**(tensors | given)))[0]
 

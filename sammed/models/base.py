@@ -141,12 +141,16 @@ class ViewPrompt:
         Logits of a mask that the object is expected to resemble (the neighbouring slice's, or one
         painted by the user), covering the padded ``view_size`` square; a model resizes it to its
         own ``mask_size`` if ``m`` differs.
+    depth
+        Of a box that outlines the whole object on all slices: where this slice lies between the
+        object's ends, -1 and 1 at its outer faces. 0 otherwise; models may ignore it.
     """
 
     box: NDArray[np.float32] | None = None
     points: NDArray[np.float32] = field(default_factory=_no_points)
     positive: NDArray[np.bool_] = field(default_factory=_no_labels)
     mask: NDArray[np.float32] | None = None
+    depth: float = 0.0
 
     @property
     def kinds(self) -> PromptKinds:

@@ -188,6 +188,7 @@ def _collate(embedding: Embedding, prompts: Sequence[ViewPrompt], device: torch.
     n = len(prompts)
     most = max(len(p.points) for p in prompts)
     box = np.full((n, 4), np.nan, np.float32)
+    depth = np.zeros(n, np.float32)
     points = np.full((n, most, 2), np.nan, np.float32)
     positive = np.zeros((n, most), bool)
     image = np.require(embedding.arrays["image"], np.float32, "W")
@@ -196,6 +197,7 @@ def _collate(embedding: Embedding, prompts: Sequence[ViewPrompt], device: torch.
     for i, prompt in enumerate(prompts):
         if prompt.box is not None:
             box[i] = prompt.box
+            depth[i] = prompt.depth
         points[i, : len(prompt.points)] = prompt.points
         positive[i, : len(prompt.points)] = prompt.positive
         if prompt.mask is not None:
@@ -209,6 +211,7 @@ def _collate(embedding: Embedding, prompts: Sequence[ViewPrompt], device: torch.
         positive=torch.from_numpy(positive).to(device),
         mask=torch.from_numpy(mask).to(device),
         has_mask=torch.tensor([p.mask is not None for p in prompts], device=device),
+        depth=torch.from_numpy(depth).to(device),
     )
 
 

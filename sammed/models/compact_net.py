@@ -91,6 +91,9 @@ class Prompts:
         Logits of the mask prompt; ignored where ``has_mask`` is False.
     has_mask : (n,) bool
         Whether there is one.
+    depth : (n,)
+        Where the slice lies between the ends of a 3D box: -1 and 1 at its faces, 0 in the middle
+        and where no 3D box is given.
     """
 
     image: Tensor
@@ -100,6 +103,7 @@ class Prompts:
     positive: Tensor
     mask: Tensor
     has_mask: Tensor
+    depth: Tensor
 
 
 def input_planes(p: Prompts) -> Tensor:
@@ -107,7 +111,8 @@ def input_planes(p: Prompts) -> Tensor:
 
     Brightness enters as it is and standardised by mean and deviation inside the box (else of the
     view's middle half), since a window is wide and contrasts are small. The box enters as its
-    inside, as coordinates relative to it, and as its inscribed ellipse.
+    inside, as coordinates relative to it, and as its inscribed ellipse: of a 3D box, the section of
+    its inscribed ellipsoid.
 
     Returns
     -------
@@ -136,7 +141,8 @@ def input_planes(p: Prompts) -> Tensor:
     half = ((box[:, 2:] - box[:, :2]) / 2).clamp_min(0.5)
     v = ((axis - centre[:, :1]) / half[:, :1])[:, :, None].expand(n, size, size)
     u = ((axis - centre[:, 1:]) / half[:, 1:])[:, None, :].expand(n, size, size)
-    ellipse = (1 - (u.square() + v.square()).sqrt()).clamp(-1, 1)
+    t = p.depth[:, None, None].clamp(-1, 1)
+    ellipse = (1 - (u.square() + v.square() + t.square()).sqrt()).clamp(-1, 1)
     there = has_box.float()[:, None, None]
     given = p.has_mask.float()[:, None, None]
     chroma = p.colour.float()[:, None, None] * 2

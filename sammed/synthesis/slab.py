@@ -17,6 +17,9 @@ from sammed.synthesis.tissues import Palette
 COLOUR_SHARE = 0.08
 """Share of slabs that are colour photographs of one slice."""
 
+DEEP_SHARE = 0.35
+"""Share of slabs that hold most of their objects from end to end."""
+
 
 @dataclass(frozen=True)
 class Slab:
@@ -53,10 +56,8 @@ def make_slab(seed: int | tuple[int, ...]) -> Slab:
     rng = np.random.default_rng(seed)
     if rng.random() < COLOUR_SHARE:
         return Slab(*photograph(rng))
-    width = int(np.exp(rng.uniform(np.log(56), np.log(184))))
-    depth = int(rng.integers(5, 10))
-    thickest = 1.2 + 5.0 * width / 184  # coarse pixels go with slices about as thick
-    thickness = float(np.exp(rng.uniform(np.log(0.6), np.log(thickest)))) / width
+    width, depth, step = _deep(rng) if rng.random() < DEEP_SHARE else _thin(rng)
+    thickness = step / width
     warp = float(rng.choice((0.0, 0.01, 0.025, 0.05)))
     space = Space(rng, (depth, width, width), thickness, warp)
     palette = Palette(rng)
@@ -65,6 +66,23 @@ def make_slab(seed: int | tuple[int, ...]) -> Slab:
     if rng.random() < 0.12 and width >= 90:
         return _flattened(rng, image, targets)
     return Slab(image, targets)
+
+
+def _thin(rng: np.random.Generator) -> tuple[int, int, float]:
+    """Width in px, number of slices, and their distance in px: most objects go on beyond."""
+    width = int(np.exp(rng.uniform(np.log(56), np.log(184))))
+    thickest = 1.2 + 5.0 * width / 184  # coarse pixels go with slices about as thick
+    return (
+        width,
+        int(rng.integers(5, 10)),
+        float(np.exp(rng.uniform(np.log(0.6), np.log(thickest)))),
+    )
+
+
+def _deep(rng: np.random.Generator) -> tuple[int, int, float]:
+    """The same where most objects begin and end within the slab."""
+    width = int(np.exp(rng.uniform(np.log(56), np.log(112))))
+    return width, int(rng.integers(10, 17)), float(np.exp(rng.uniform(np.log(1.5), np.log(5.0))))
 
 
 def _flattened(rng: np.random.Generator, image: Array, targets: list[Target]) -> Slab:

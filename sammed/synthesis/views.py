@@ -23,7 +23,7 @@ ZOOM = 1.5
 MIN_VIEW_PIXELS = 16.0
 """A view spans at least this many slice pixels."""
 
-MODES: dict[str, float] = {"own": 0.46, "whole": 0.12, "next": 0.23, "absent": 0.12, "free": 0.07}
+MODES: dict[str, float] = {"own": 0.42, "whole": 0.20, "next": 0.20, "absent": 0.12, "free": 0.06}
 """How a sample is prompted, and how often.
 
 ``own``: the box of the object (or one component) on this slice. ``whole``: the box of the whole
@@ -51,6 +51,9 @@ class Sample:
         The object on a neighbouring slice; all 0 if there is none.
     box : (4,) float32
         ``(row0, col0, row1, col1)`` in view edge coordinates; what the engine would give.
+    depth
+        ``whole``: where the slice lies between the object's ends, -1 and 1 at its outer faces; 0
+        where they are not known.
     mode
         Key of `MODES`.
     kind
@@ -62,6 +65,7 @@ class Sample:
     target: NDArray[np.uint8]
     previous: NDArray[np.uint8]
     box: Array
+    depth: float
     mode: str
     kind: str
 
@@ -98,6 +102,8 @@ def _sample(rng: np.random.Generator, slab: Slab, target: Target) -> Sample | No
     mode = str(rng.choice(list(MODES), p=list(MODES.values())))
     if slab.colour and mode != "free":
         mode = "own"
+    if mode == "whole":
+        target = _ended(rng, slab, target)
     filled = np.flatnonzero(target.mask.any((1, 2)))
     if mode in ("next", "absent"):
         step = int(rng.choice((-1, 1))) * int(rng.choice((1, 2, 3), p=(0.87, 0.1, 0.03)))
@@ -115,14 +121,46 @@ def _sample(rng: np.random.Generator, slab: Slab, target: Target) -> Sample | No
         return None
     if not mask.any():
         return None
-    tight = _bounds(np.asarray(target.mask.any(0)) if mode == "whole" else mask)
+    tight, depth = _bounds(mask), 0.0
+    if mode == "whole":
+        tight = _loosened(rng, _bounds(np.asarray(target.mask.any(0))))
+        depth = 0.0 if _cut(target) else _depth(k, filled)
     previous = _near(rng, target.mask, k)
     if mode == "own":
         previous = _cropped(previous, _grown(tight, 0.15))
     if mode == "free":
         return _free(rng, slab, target.kind, k, mask, previous)
     box = jittered(rng, tight)
-    return _rendered(slab, target.kind, k, mask, previous, box, box, mode)
+    return _rendered(slab, target.kind, k, mask, previous, box, box, mode, depth)
+
+
+def _ended(rng: np.random.Generator, slab: Slab, target: Target) -> Target:
+    """Mostly an object whose ends are both in the slab, in place of one that is cut."""
+    ended = [t for t in slab.targets if not _cut(t)]
+    if not _cut(target) or not ended or rng.random() < 0.1:
+        return target
+    return ended[int(rng.integers(len(ended)))]
+
+
+def _cut(target: Target) -> bool:
+    """Whether an object reaches the slab's first or last slice, and may go on beyond."""
+    return bool(target.mask[0].any() or target.mask[-1].any())
+
+
+def _depth(k: int, filled: NDArray[np.integer]) -> float:
+    """Slice ``k`` between the outer faces of an object, -1 to 1."""
+    first, last = int(filled[0]), int(filled[-1])
+    return (2 * k - first - last) / (last - first + 1)
+
+
+def _loosened(rng: np.random.Generator, box: Box) -> Box:
+    """Some sides further out: the slab holds only a part of most objects."""
+    if rng.random() < 0.5:
+        return box
+    height, width = box[2] - box[0], box[3] - box[1]
+    out = rng.exponential(0.25, 4).clip(0, 0.8) * (rng.random(4) < 0.5)
+    out *= (height, width, height, width)
+    return box[0] - out[0], box[1] - out[1], box[2] + out[2], box[3] + out[3]
 
 
 def _goes(k: int, filled: NDArray[np.integer], depth: int, mode: str) -> bool:
@@ -224,20 +262,28 @@ def jittered(rng: np.random.Generator, box: Box) -> Box:
 
 
 def _rendered(
-    slab: Slab, kind: str, k: int, mask: Mask, previous: Mask, box: Box, frame: Box, mode: str
+    slab: Slab,
+    kind: str,
+    k: int,
+    mask: Mask,
+    previous: Mask,
+    box: Box,
+    frame: Box,
+    mode: str,
+    depth: float = 0.0,
 ) -> Sample:
     py, px = slab.pixel
     side = ZOOM * max((frame[2] - frame[0]) * py, (frame[3] - frame[1]) * px)
     side = max(side, MIN_VIEW_PIXELS)
     row, col = (frame[0] + frame[2]) / 2, (frame[1] + frame[3]) / 2
     top, left = row - side / 2 / py, col - side / 2 / px
-    depth, height, width = slab.image.shape[:3]
+    slices, height, width = slab.image.shape[:3]
     my = resampling_matrix(height, top, top + side / py, VIEW_SIZE)
     mx = resampling_matrix(width, left, left + side / px, VIEW_SIZE).T
     if slab.colour:
         planes = np.moveaxis(slab.image[0], -1, 0)
     else:
-        planes = slab.image[[max(k - 1, 0), k, min(k + 1, depth - 1)]]
+        planes = slab.image[[max(k - 1, 0), k, min(k + 1, slices - 1)]]
     both = np.stack((mask, previous)).astype(np.float32)
     seen = np.matmul(np.matmul(my, np.concatenate((planes, both))), mx)
     scale = np.array((py, px, py, px)) * VIEW_SIZE / side
@@ -249,6 +295,7 @@ def _rendered(
         masks[0],
         masks[1],
         ((np.array(box) - corner) * scale).astype(np.float32),
+        depth,
         mode,
         kind,
     )

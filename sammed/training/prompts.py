@@ -101,6 +101,7 @@ def first_prompts(rng: np.random.Generator, samples: Sequence[Sample]) -> Prompt
         positive=torch.from_numpy(positive),
         mask=torch.from_numpy(mask),
         has_mask=torch.from_numpy(has_mask),
+        depth=torch.tensor([s.depth for s in samples], dtype=torch.float32),
     )
 
 
@@ -117,7 +118,7 @@ def _choice(rng: np.random.Generator, sample: Sample) -> tuple[bool, bool, int]:
     if sample.mode == "next":
         return draw < 0.9, known and draw > 0.06, points if rng.random() < 0.3 else 0
     if sample.mode == "whole":
-        return True, known and draw < 0.75, points
+        return True, known and draw < 0.7, points
     return (draw < 0.93 or not known), known and draw > 0.72, points
 
 
@@ -183,6 +184,7 @@ def add_clicks(
         positive,
         torch.from_numpy(logits),
         torch.ones(len(targets), dtype=torch.bool),
+        prompts.depth,
     )
 
 

@@ -50,6 +50,7 @@ class Job:
     ellipse: Mask
     nearby: Mask
     slot: int
+    depth: float = 0.0
 
 
 @dataclass
@@ -110,7 +111,8 @@ def slice_jobs(
         for step in (-1, 1):
             if int(k) + step in present:
                 before = mask[int(k) + step]
-                yield _job(stack, size, "whole", int(k), whole, before, mask[k])
+                depth = (2 * k - filled[0] - filled[-1]) / (filled[-1] - filled[0] + 1)
+                yield _job(stack, size, "whole", int(k), whole, before, mask[k], depth)
                 near = Box2D.from_mask(before).jitter(0.1, rng, stack.shape)
                 yield _job(stack, size, "next", int(k), near, before, mask[k])
                 break
@@ -129,6 +131,7 @@ def _job(
     box: Box2D,
     previous: Mask | None,
     reference: Mask,
+    depth: float = 0.0,
 ) -> Job:
     view = View.zoomed(k, box, ZOOM, stack.pixel_mm, size)
     prompt = None
@@ -138,7 +141,7 @@ def _job(
         prompt = view.mask_prompt(logits, region, size)
     nearby = box.expand(0.15 * box.shape[0] + 1, 0.15 * box.shape[1] + 1).mask(stack.shape)
     ellipse = _ellipse(box, stack.shape)
-    return Job(task, view, view.box(box), prompt, reference, ellipse, nearby, k)
+    return Job(task, view, view.box(box), prompt, reference, ellipse, nearby, k, float(depth))
 
 
 def job_prompts(stack: SliceStack, jobs: list[Job]) -> Prompts:
@@ -162,6 +165,7 @@ def job_prompts(stack: SliceStack, jobs: list[Job]) -> Prompts:
         positive=torch.zeros((n, 0), dtype=torch.bool),
         mask=torch.from_numpy(masks),
         has_mask=torch.tensor([j.mask is not None for j in jobs]),
+        depth=torch.tensor([j.depth for j in jobs], dtype=torch.float32),
     )
 
 
