@@ -341,8 +341,10 @@ class SliceDecoder:
         self, view: View, mask: SliceMask, asked: ViewPrompt, prompt: SlicePrompt
     ) -> SliceResult:
         chosen = choose_candidate(mask, asked.mask)
-        region = view.slice_region(self.stack.shape)
-        logits = view.to_slice(mask.low_res_logits[chosen], region)
+        low_res = mask.low_res_logits[chosen]
+        cells = Box2D.from_mask(low_res > KEEP_ABOVE_LOGIT)
+        region = view.reach(cells, view.slice_region(self.stack.shape), low_res.shape[-1])
+        logits = view.to_slice(low_res, region)
         np.clip(logits, OUTSIDE_LOGIT, -OUTSIDE_LOGIT, out=logits)
         keep = Box2D.from_mask(logits > KEEP_ABOVE_LOGIT)
         return SliceResult(

@@ -229,11 +229,26 @@ class View:
         (height, width) float32
             Logits at the pixels of the region.
         """
-        r0, c0, r1, c1 = self.rect
-        m = logits.shape[-1]
-        rows = _back_weights(region.r0, region.r1, r0, r1, self.extent[0], self.size, m)
-        cols = _back_weights(region.c0, region.c1, c0, c1, self.extent[1], self.size, m)
+        rows, cols = self._back(region, logits.shape[-1])
         return np.asarray(rows @ logits @ cols.T, np.float32)
+
+    def reach(self, cells: Box2D, region: Box2D, m: int) -> Box2D:
+        """The pixels of a region whose logits depend on some of the (m, m) low-res cells."""
+        sides = []
+        for weights, start, used in zip(
+            self._back(region, m), (region.r0, region.c0), cells.slices, strict=True
+        ):
+            touched = np.flatnonzero(weights[:, used].any(axis=1))
+            sides.append((start + touched[0], start + touched[-1] + 1) if touched.size else (0, 0))
+        (r0, r1), (c0, c1) = sides
+        return Box2D(int(r0), int(c0), int(r1), int(c1))
+
+    def _back(self, region: Box2D, m: int) -> tuple[Float, Float]:
+        """Weights from low-res cells to the rows and to the columns of a region."""
+        r0, c0, r1, c1 = self.rect
+        rows, top = _back_weights(r0, r1, self.extent[0], self.size, m)
+        cols, left = _back_weights(c0, c1, self.extent[1], self.size, m)
+        return rows[region.r0 - top : region.r1 - top], cols[region.c0 - left : region.c1 - left]
 
     def mask_prompt(self, logits: Float, region: Box2D, m: int) -> Float:
         """Logits given on pixels of a slice as a mask prompt of this view.
@@ -303,16 +318,19 @@ def _shrink_weights(low: float, high: float, n_out: int, n_in: int) -> tuple[Flo
 
 
 @lru_cache(maxsize=256)
-def _back_weights(
-    start: int, stop: int, low: float, high: float, extent: int, size: int, m: int
-) -> Float:
-    """(stop - start, m) weights from low-res cells to slice pixels, via the padded square."""
+def _back_weights(low: float, high: float, extent: int, size: int, m: int) -> tuple[Float, int]:
+    """Weights from low-res cells to slice pixels, via the padded square, along one axis.
+
+    Returns (n, m) float32 for the ``n`` pixels whose centres lie in ``[low, high)``, and the first
+    of them.
+    """
+    start, stop = (int(np.ceil(v - 0.5)) for v in (low, high))
     in_view = (np.arange(start, stop) + 0.5 - low) * (extent / (high - low))
     to_pixels = _bilinear_weights(in_view - 0.5, extent)
     if m == size:
-        return np.pad(to_pixels, ((0, 0), (0, m - extent)))
+        return np.pad(to_pixels, ((0, 0), (0, m - extent))), start
     to_square = _bilinear_weights((np.arange(extent) + 0.5) * (m / size) - 0.5, m)
-    return np.asarray(to_pixels @ to_square, np.float32)
+    return np.asarray(to_pixels @ to_square, np.float32), start
 
 
 def _bilinear_weights(positions: NDArray[np.floating], n: int) -> Float:

@@ -162,6 +162,29 @@ def test_masks_as_large_as_the_view_are_not_blurred_twice():
     np.testing.assert_array_equal(view.to_slice(logits, Box2D(0, 0, 40, 64)), logits[:40])
 
 
+@pytest.mark.parametrize(
+    "view",
+    [
+        View.whole(0, (90, 130), 256),
+        View.zoomed(0, Box2D(20, 30, 50, 70), 2.0, (1.0, 0.8), 256),
+        View.zoomed(0, Box2D(70, 100, 90, 130), 3.0, (0.7, 1.0), 256),
+    ],
+)
+def test_what_lies_above_a_level_is_found_in_the_smallest_region(view: View) -> None:
+    logits = np.full((64, 64), -9.0, np.float32)
+    logits[25:33, 20:29] = np.linspace(-8, 7, 72, dtype=np.float32).reshape(8, 9)
+    whole = view.slice_region((90, 130))
+    part = view.reach(Box2D.from_mask(logits > -6), whole, 64)
+    found = np.full((90, 130), -9.0, np.float32)
+    found[part.slices] = view.to_slice(logits, part)
+    expected = np.full((90, 130), -9.0, np.float32)
+    expected[whole.slices] = view.to_slice(logits, whole)
+    assert ((found > -6) == (expected > -6)).all()
+    np.testing.assert_allclose(found[expected > -6], expected[expected > -6], atol=1e-5)
+    assert 0 < part.area < 0.5 * whole.area
+    assert view.reach(Box2D(0, 0, 0, 0), whole, 64).is_empty
+
+
 # -- zoomed views ----------------------------------------------------------------------------
 
 
