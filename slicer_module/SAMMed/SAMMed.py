@@ -23,7 +23,7 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-POLL_MS = 50
+POLL_MS = 20
 PYTHON_SETTING = "SAMMed/Python"
 
 
@@ -148,7 +148,7 @@ class SAMMedWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.panel.update()
 
     def onTimer(self):
-        """Let the workflow go on; an error here must not repeat twenty times a second."""
+        """Let the workflow go on; an error here must not repeat fifty times a second."""
         try:
             self.logic.workflow.poll()
         except Exception as error:

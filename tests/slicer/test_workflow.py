@@ -11,7 +11,7 @@ import pytest
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed: make test-slicer")
 
 import vtk  # noqa: E402
-from SAMMedLib import geometry, prompts, segmentation  # noqa: E402
+from SAMMedLib import geometry, prompts, segmentation, wording  # noqa: E402
 from SAMMedLib.engine import Engine  # noqa: E402
 
 from tests.slicer.conftest import ROOT, SAMMED_PYTHON, dice, phantom, run  # noqa: E402
@@ -114,11 +114,12 @@ def test_the_mask_is_the_engines_own_to_the_voxel(workflow):
     work = workflow._work()
     work.name = "again"
     work.prompts = {"boxes": [{"axis": 0, "block": BOX}], "blocks": [], "points": []}
-    workflow.engine.segment(work, lambda kind, value: result.append(value))
+    workflow.engine.segment(work, lambda kind, value: result.append((kind, value)))
     run(workflow)
-    block = result[0].block
-    assert np.array_equal(found[geometry.inside(block, [0] * 6)], result[0].voxels > 0)
-    assert found.sum() == result[0].voxels.sum()
+    assert [kind for kind, _ in result] == ["partial", "done"]
+    answer = result[1][1]
+    assert np.array_equal(found[geometry.inside(answer.block, [0] * 6)], answer.voxels > 0)
+    assert found.sum() == answer.voxels.sum()
 
 
 def test_a_turned_box_means_all_its_eight_corners(workflow):
@@ -285,6 +286,23 @@ def test_undo_takes_prompts_and_masks_back_together(workflow):
     assert np.array_equal(segment(workflow), first)  # the engine is of the same mind
 
 
+def test_undo_brings_the_table_back_and_hands_still_count(workflow):
+    add_box(workflow)
+    first = segment(workflow)
+    run_before = workflow.runs[workflow.key]
+    prompts.place_box(*chosen(workflow), workflow.volume, [14, 15, 40, 15, 40, 60], 0)
+    segment(workflow)
+    workflow.undo()
+    assert workflow.runs[workflow.key] is run_before
+    painted = np.zeros(ORGAN.shape[1:], np.uint8)
+    painted[24:33, 46:60] = 1
+    paint(workflow, 14, painted)
+    after = segment(workflow)
+    assert prompts.right_slices(*chosen(workflow)) == (0, [14])
+    assert np.array_equal(after[14], painted > 0)
+    assert np.array_equal(after[:11], first[:11])
+
+
 def test_undo_takes_back_a_prompt_that_was_not_segmented_yet(workflow):
     add_box(workflow)
     first = segment(workflow)
@@ -306,6 +324,162 @@ def test_undo_does_not_undo_work_by_hand(workflow):
     assert workflow.failed
     assert "changed by hand" in workflow.message
     assert np.array_equal(mask_of(workflow), edited)
+
+
+# The slice that was corrected comes first ------------------------------------------------------
+
+
+@pytest.fixture
+def corrected(slow):
+    """A segment, its box then moved: slice 11 has been shown already, the others not yet."""
+    slow.first = segment_with(slow, "slow:0.001")
+    box = prompts.nodes(*chosen(slow), prompts.BOX)[0]
+    geometry.fit_roi(slow.volume, box, [11, 30, 40, 12, 50, 60])
+    slow.parameters.model = "slow:0.1"
+    segment_until_shown(slow)
+    return slow
+
+
+def segment_with(workflow, model):
+    workflow.parameters.model = model
+    return segment(workflow)
+
+
+def segment_until_shown(workflow):
+    workflow.segment()
+    poll_until(workflow, lambda: workflow.shows_early)
+
+
+def poll_until(workflow, condition):
+    end = time.monotonic() + 20
+    while not condition():
+        workflow.poll()
+        time.sleep(0.005)
+        assert time.monotonic() < end
+
+
+def moved():
+    expected = np.zeros(ORGAN.shape[1:], bool)
+    expected[30:50, 40:60] = True
+    return expected
+
+
+def test_the_corrected_slice_is_shown_before_the_others(corrected):
+    early = mask_of(corrected)
+    assert np.array_equal(early[11], moved())
+    others = np.arange(len(early)) != 11
+    assert np.array_equal(early[others], corrected.first[others])
+    assert corrected.busy
+    assert "The slice is done" in wording.hint(corrected)
+    assert not corrected.can_undo
+
+    run(corrected)
+    final = mask_of(corrected)
+    assert np.array_equal(final[10:13], np.stack([moved()] * 3))
+    assert len(corrected.history.past) == 2
+    corrected.undo()
+    assert np.array_equal(mask_of(corrected), corrected.first)
+    corrected.redo()
+    assert np.array_equal(mask_of(corrected), final)
+
+
+def test_cancel_takes_the_slice_back_and_keeps_the_prompt(corrected):
+    corrected.cancel()
+    assert run(corrected) < 0.5
+    assert "the segment is as it was" in corrected.message
+    assert np.array_equal(mask_of(corrected), corrected.first)
+    asked, _ = prompts.read(corrected.volume, *chosen(corrected))
+    assert asked["boxes"][0]["block"] == [11, 30, 40, 12, 50, 60]
+    assert len(corrected.history.past) == 1
+    corrected.parameters.model = "slow:0.001"
+    again = segment(corrected)
+    assert np.array_equal(again[11], moved())
+    assert prompts.right_slices(*chosen(corrected)) == (None, [])  # nothing was done by hand
+    corrected.undo()
+    assert np.array_equal(mask_of(corrected), corrected.first)
+
+
+def test_a_worker_that_dies_takes_the_slice_with_it(corrected):
+    os.kill(corrected.engine._process.pid, signal.SIGKILL)
+    run(corrected)
+    assert "ended unexpectedly" in corrected.message
+    assert np.array_equal(mask_of(corrected), corrected.first)
+
+
+def test_what_is_painted_meanwhile_is_never_written_over(corrected):
+    painted = np.zeros(ORGAN.shape[1:], np.uint8)
+    painted[5:9, 5:9] = 1
+    paint(corrected, 13, painted)
+    run(corrected)
+    found = mask_of(corrected)
+    assert np.array_equal(found[13], painted > 0)
+    assert np.array_equal(found[12], moved())
+    corrected.undo()
+    assert np.array_equal(mask_of(corrected)[13], painted > 0)
+    corrected.redo()
+    corrected.parameters.model = "slow:0.001"
+    corrected.segment()
+    run(corrected)
+    assert prompts.right_slices(*chosen(corrected)) == (0, [13])  # a correction like any other
+    assert np.array_equal(mask_of(corrected)[13], painted > 0)
+
+
+def test_a_slice_painted_over_before_it_is_cancelled_stays(corrected):
+    painted = moved().astype(np.uint8)
+    painted[30] = 0
+    paint(corrected, 11, painted)
+    corrected.cancel()
+    run(corrected)
+    assert np.array_equal(mask_of(corrected)[11], painted > 0)
+
+
+def test_another_change_leaves_the_slice_up_until_its_own(corrected):
+    corrected.parameters.autoUpdate = True
+    box = prompts.nodes(*chosen(corrected), prompts.BOX)[0]
+    geometry.fit_roi(corrected.volume, box, [11, 30, 40, 12, 50, 70])
+    corrected.placing.watch()
+    box.InvokeEvent(slicer.vtkMRMLMarkupsNode.PointEndInteractionEvent)
+    states = []
+
+    def follow():
+        states.append(int(mask_of(corrected)[11].sum()))
+        return states[-1] == 20 * 30
+
+    poll_until(corrected, follow)
+    assert set(states) == {20 * 20, 20 * 30}  # never the first segment again
+    run(corrected)
+    assert mask_of(corrected)[10].sum() == 20 * 30
+    assert prompts.right_slices(*chosen(corrected)) == (None, [])
+    assert len(corrected.history.past) == 2
+    corrected.undo()
+    assert np.array_equal(mask_of(corrected), corrected.first)
+
+
+def test_a_segment_that_goes_while_a_slice_is_shown(corrected):
+    corrected.remove_segment()
+    run(corrected)
+    assert corrected.parameters.segmentID == ""
+    assert not corrected.shows_early
+
+
+@pytest.mark.parametrize("overlap", ["allow", "keep"])
+def test_a_slice_shown_early_minds_the_others(slow, overlap):
+    node = slow.parameters.segmentation
+    mine = slow.parameters.segmentID
+    other = segmentation.add(node, "other")
+    drawn = np.zeros(ORGAN.shape, np.uint8)
+    drawn[11, 20:30, 40:50] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(drawn, node, other, slow.volume)
+    slow.parameters.segmentID = mine
+    slow.parameters.overlap = overlap
+    slow.parameters.model = "slow:0.1"
+    segment_until_shown(slow)
+    assert (mask_of(slow)[11] & (drawn[11] > 0)).any() == (overlap == "allow")
+    assert np.array_equal(mask_of(slow, other), drawn > 0)
+    slow.cancel()
+    run(slow)
+    assert not mask_of(slow).any()
+    assert np.array_equal(mask_of(slow, other), drawn > 0)
 
 
 # Several segments and volumes ---------------------------------------------------------------
@@ -500,7 +674,7 @@ def test_what_the_engine_refuses_is_shown(workflow):
 def test_a_second_segmentation_waits_for_the_first(slow):
     start(slow, "slow:0.05")
     slow.segment()
-    assert "another segmentation is running" in slow.message
+    assert "Another segmentation is running" in slow.message
     run(slow)
     assert mask_of(slow).any()
 

@@ -50,15 +50,31 @@ def find(written, current, axis):
     before_block, before = written
     if block is None or before_block is None:
         return Corrections([], [])
-    union = [min(p, q) for p, q in zip(block[:3], before_block[:3])]
-    union += [max(p, q) for p, q in zip(block[3:], before_block[3:])]
-    a, b = _on(union, before_block, before), _on(union, block, now)
+    union = geometry.union(block, before_block)
+    a, b = geometry.laid_on(union, before_block, before), geometry.laid_on(union, block, now)
     others = tuple(n for n in range(3) if n != axis)
-    changed = np.flatnonzero((a != b).any(axis=others))
+    differ = np.flatnonzero((a != b).any(axis=others))
     filled = b.any(axis=others)
-    painted = [int(i) + union[axis] for i in changed if filled[i]]
-    emptied = [int(i) + union[axis] for i in changed if not filled[i]]
+    painted = [int(i) + union[axis] for i in differ if filled[i]]
+    emptied = [int(i) + union[axis] for i in differ if not filled[i]]
     return Corrections(painted, emptied, block[axis], block[axis + 3] - 1)
+
+
+def changed(expected, current, axis):
+    """Index of the slices of two arrays that differ: ``array[changed(...)]`` is those slices."""
+    others = tuple(n for n in range(3) if n != axis)
+    index = [slice(None)] * 3
+    index[axis] = np.flatnonzero((expected != current).any(axis=others))
+    return tuple(index)
+
+
+def filled(node, segment_id, volume, axis):
+    """Indices of the slices on which a segment has voxels."""
+    block, mask = segmentation.read(node, segment_id, volume)
+    if block is None:
+        return []
+    others = tuple(n for n in range(3) if n != axis)
+    return [int(i) + block[axis] for i in np.flatnonzero(mask.any(axis=others))]
 
 
 def masks(node, segment_id, volume):
@@ -77,9 +93,3 @@ def masks(node, segment_id, volume):
         if voxels.any():
             found.append((part, np.ascontiguousarray(voxels, np.uint8)))
     return found
-
-
-def _on(union, block, mask):
-    voxels = np.zeros([union[n + 3] - union[n] for n in range(3)], bool)
-    voxels[geometry.inside(block, union)] = mask
-    return voxels

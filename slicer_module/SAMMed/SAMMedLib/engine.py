@@ -7,13 +7,14 @@ described in docs/worker.md of sammed.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import threading
 import time
 import typing
 
 from .process import WorkerProcess
-from .work import EngineError, read_result, write_array
+from .work import EngineError, read_part, read_result, write_array
 
 PROTOCOL = 1
 
@@ -104,7 +105,7 @@ class Engine:
         """Segment one object; ``finish(kind, value)`` is called from `poll`.
 
         ``kind`` is ``"done"`` with a `Result`, ``"cancelled"``, or ``"failed"`` with an
-        `EngineError`.
+        `EngineError`; before it ``"partial"`` with a `SlicePart` for each prompted slice.
 
         Raises
         ------
@@ -137,7 +138,7 @@ class Engine:
             waiting[1]("cancelled", None)
 
     def poll(self):
-        """Take in what has happened; call it some twenty times a second."""
+        """Take in what has happened; call it some fifty times a second."""
         if self._process is not None:
             for message in self._process.poll():
                 self._take(message)
@@ -160,7 +161,8 @@ class Engine:
         yield from self._prepare(work)
         yield from self._put(work)
         self.progress = None
-        answer = yield Ask("segment", {"whole": [work.name] if work.whole else []})
+        whole = [work.name] if work.whole else []
+        answer = yield Ask("segment", {"whole": whole, "partial": True})
         return read_result(answer, work.name)
 
     def _greet(self, model):
@@ -179,7 +181,8 @@ class Engine:
         self._process.exchange = answer["exchange"]
 
     def _hand_over(self, volume):
-        yield Aside(lambda: volume.hash)
+        if not volume.is_hashed:
+            yield Aside(lambda: volume.hash)
         described = volume.describe()
         if self._current == described:
             return
@@ -201,14 +204,18 @@ class Engine:
         for name in list(self._objects):  # what stays would be segmented again as well
             if name != work.name:
                 yield from self._remove(name)
+        self._settings = None  # not known, should it be cancelled
         answer = yield Ask("settings", wanted)
         self._settings = wanted
         if answer["renewed"]:
             self._objects = {name: None for name in answer["objects"]}
 
     def _remove(self, name):
-        if self._settings is not None:
+        try:
             yield Ask("remove", {"name": name})
+        except EngineError as error:
+            if error.code not in ("refused", "no_settings"):  # it is not there: as wanted
+                raise
         self._objects.pop(name, None)
 
     def _put(self, work):
@@ -216,10 +223,12 @@ class Engine:
         if self._objects.get(work.name) == key:
             return
         masks = []
-        for block, voxels in work.masks:
-            data = yield Aside(lambda v=voxels: write_array(self.hello["exchange"], v))
-            masks.append({"block": block, "data": data})
+        if work.masks:
+            folder = self.hello["exchange"]
+            written = yield Aside(lambda: [write_array(folder, v) for _, v in work.masks])
+            masks = [{"block": b, "data": d} for (b, _), d in zip(work.masks, written)]
         prompts = {**work.prompts, "name": work.name, "mask": masks}
+        self._objects[work.name] = None  # not known, should it be cancelled
         yield Ask("put", {"object": prompts})
         self._objects[work.name] = key
 
@@ -269,6 +278,11 @@ class Engine:
             return
         elif event == "progress":
             self.progress = message
+        elif event == "partial":
+            with contextlib.suppress(OSError):  # the worker is gone, which it is told next
+                part = read_part(message) if self.state == "busy" else None
+                if part is not None:
+                    self._finish("partial", part)
         else:
             self._pending = None
             if event == "cancelled":
@@ -298,6 +312,8 @@ class Engine:
         self._close("failed", error)
 
     def _cancelled(self):
+        if self.hello is None:  # what it answers now would be lost
+            self._kill()
         self.state = "ready" if self._process is not None else "off"
         self._close("cancelled", None)
 

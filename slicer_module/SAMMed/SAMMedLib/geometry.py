@@ -218,6 +218,23 @@ def union(a, b):
     return low + [max(p, q) for p, q in zip(a[3:], b[3:])]
 
 
+def laid_on(block, own, mask):
+    """A mask that fills its own block, on another block; ``own`` is ``None`` if it is empty."""
+    voxels = np.zeros([block[a + 3] - block[a] for a in range(3)], bool)
+    shared = common(own, block) if own else None
+    if shared:
+        voxels[inside(shared, block)] = mask[inside(shared, own)]
+    return voxels
+
+
+def overlaid(own, block, voxels):
+    """A (tight block, mask) with its voxels on a block set anew."""
+    whole = union(own[0], block)
+    mask = laid_on(whole, *own)
+    mask[inside(block, whole)] = voxels
+    return crop(whole, mask)
+
+
 def range_block(volume, axis, low, high):
     """The slices ``low`` to ``high - 1`` of a volume across an axis, in full."""
     block = [0, 0, 0, *shape_of(volume)]

@@ -7,7 +7,7 @@ import dataclasses
 
 import numpy as np
 
-from . import prompts, segmentation
+from . import geometry, prompts, segmentation
 
 STEPS = 50
 """Steps kept; each holds only the voxels of the block that changed, packed to bits."""
@@ -43,6 +43,8 @@ class Step:
     block: list = None
     before: Packed = None
     after: Packed = None
+    run_before: dict = None
+    run_after: dict = None
 
 
 class History:
@@ -80,6 +82,25 @@ def changed_since(step, node, volume, backwards):
         return False
     now = Packed(segmentation.on_block(node, step.segment_id, volume, step.block))
     return now != (step.after if backwards else step.before)
+
+
+def engines(step, written, backwards):
+    """The segment as the engine's answers left it, on one side of a step.
+
+    Parameters
+    ----------
+    step
+        With voxels.
+    written
+        The same on the other side; what the user changed by hand is not in it.
+    backwards
+        Which way.
+    """
+    before, after = step.before.unpack(), step.after.unpack()
+    voxels = geometry.laid_on(step.block, *written)
+    differ = before != after
+    voxels[differ] = (before if backwards else after)[differ]
+    return geometry.overlaid(written, step.block, voxels)
 
 
 def apply(step, node, volume, backwards):

@@ -189,6 +189,13 @@ def set_right_slices(segmentation, segment_id, axis, indices):
     _set_tag(segmentation, segment_id, RIGHT_TAG, f"{axis}:{text}" if text else "")
 
 
+def add_right_slices(segmentation, segment_id, axis, indices):
+    """Remember more of them; those across another axis are forgotten."""
+    known_axis, known = right_slices(segmentation, segment_id)
+    known = known if known_axis == axis else []
+    set_right_slices(segmentation, segment_id, axis, [*known, *indices])
+
+
 def ends(segmentation, segment_id):
     """(axis, first, last + 1) between which the user said that the object ends; or ``None``."""
     text = get_tag(segmentation.GetSegmentation().GetSegment(segment_id), ENDS_TAG)

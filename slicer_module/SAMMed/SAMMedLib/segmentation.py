@@ -118,25 +118,21 @@ def read(node, segment_id, volume):
 
     The block is one of the volume's array, whatever grid the segment is stored on.
     """
-    image = slicer.vtkOrientedImageData()
-    if not node.GetBinaryLabelmapRepresentation(segment_id, image):
+    block, voxels = _stored(node, segment_id, volume)
+    if block is None:
         return None, None
-    voxels, first = _voxels(image, volume)
-    if voxels is None:  # on another grid: Slicer resamples it
-        voxels = slicer.util.arrayFromSegmentBinaryLabelmap(node, segment_id, volume)
-        first = [0, 0, 0]
-    block, mask = geometry.crop([int(n) for n in first], voxels != 0)
+    block, mask = geometry.crop(block, voxels)
     return (None, None) if block is None else _inside(block, mask, geometry.shape_of(volume))
 
 
 def on_block(node, segment_id, volume, block):
     """The segment's voxels on a block of the volume's array, bool."""
-    voxels = np.zeros([block[a + 3] - block[a] for a in range(3)], bool)
-    own, mask = read(node, segment_id, volume)
-    shared = geometry.common(own, block) if own else None
-    if shared:
-        voxels[geometry.inside(shared, block)] = mask[geometry.inside(shared, own)]
-    return voxels
+    return geometry.laid_on(block, *_stored(node, segment_id, volume))
+
+
+def same(a, b):
+    """Whether two (tight block, mask) are the same voxels."""
+    return a[0] == b[0] and (a[0] is None or bool((a[1] == b[1]).all()))
 
 
 def write(node, segment_id, volume, block, voxels, replace=False):
@@ -194,6 +190,11 @@ def others(node, segment_id, volume, block):
     return taken
 
 
+def leave_others(node, segment_id, volume, block, voxels):
+    """The voxels, bool on a block, without those that belong to any other segment."""
+    return voxels & ~others(node, segment_id, volume, block)
+
+
 def refresh_surface(node, segment_id):
     """Make the 3D surface again if the user has it shown."""
     name = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
@@ -228,6 +229,19 @@ def _image(volume, block, voxels, value):
     scalars = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
     scalars[:] = np.ascontiguousarray(voxels).ravel() * scalars.dtype.type(value)
     return image
+
+
+def _stored(node, segment_id, volume):
+    """A segment's voxels as they are stored: (block, bool array), ``None`` if there are none."""
+    image = slicer.vtkOrientedImageData()
+    if not node.GetBinaryLabelmapRepresentation(segment_id, image):
+        return None, None
+    voxels, first = _voxels(image, volume)
+    if voxels is None:  # on another grid: Slicer resamples it
+        voxels = slicer.util.arrayFromSegmentBinaryLabelmap(node, segment_id, volume)
+        first = [0, 0, 0]
+    first = [int(n) for n in first]
+    return [*first, *(n + size for n, size in zip(first, voxels.shape))], voxels != 0
 
 
 def _voxels(image, volume):

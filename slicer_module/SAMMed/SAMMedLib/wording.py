@@ -36,6 +36,8 @@ def hint(workflow):
     problem = workflow.problem()
     if workflow.engine.state == "cancelling":
         return "Cancelling..."
+    if workflow.busy and workflow.shows_early:
+        return "The slice is done; those that depend on it follow. You can go on working."
     if workflow.busy:
         return "Segmenting; you can go on working."
     role = workflow.placing.role
@@ -46,7 +48,7 @@ def hint(workflow):
         return f"Click points {where} the object; press the button again to end."
     if problem:
         return problem
-    if workflow.key not in workflow.runs:
+    if not workflow.runs.get(workflow.key):
         return "Press Segment."
     return (
         "Look through the slices. Fix one with any tool, or add a prompt, and press Segment again."

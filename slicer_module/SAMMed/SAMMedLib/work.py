@@ -42,6 +42,11 @@ class VolumeData:
         self._hash = None
 
     @property
+    def is_hashed(self):
+        """Whether the hash is known."""
+        return self._hash is not None
+
+    @property
     def hash(self):
         """SHA-256 (hex) of the voxels; computed once, which takes a moment."""
         if self._hash is None:
@@ -99,6 +104,27 @@ class Result:
     timings: dict
 
 
+@dataclasses.dataclass
+class SlicePart:
+    """All that an object has on one slice, told before the rest is known.
+
+    Attributes
+    ----------
+    name
+        Of the object.
+    axis, index
+        Which slice.
+    block, voxels
+        Its voxels; ``None`` if it has none there.
+    """
+
+    name: str
+    axis: int
+    index: int
+    block: typing.Optional[list]
+    voxels: typing.Optional[np.ndarray]
+
+
 _numbers = itertools.count(1)
 
 
@@ -129,10 +155,7 @@ def write_array(folder, array):
 def read_result(answer, name):
     """The result of an object out of the worker's answer to ``segment``."""
     entry = next((m for m in answer["masks"] if m["name"] == name), None)
-    block = voxels = None
-    if entry is not None and entry["data"]:
-        block, data = entry["block"], entry["data"]
-        voxels = np.fromfile(data["path"], data["dtype"]).reshape(data["shape"])
+    block, voxels = _read_block(entry)
     return Result(
         name,
         block,
@@ -142,3 +165,16 @@ def read_result(answer, name):
         answer["window"],
         answer["timings"],
     )
+
+
+def read_part(message):
+    """The slice that a ``partial`` line tells."""
+    where = message["name"], message["axis"], message["index"]
+    return SlicePart(*where, *_read_block(message))
+
+
+def _read_block(entry):
+    if entry is None or not entry["data"]:
+        return None, None
+    data = entry["data"]
+    return entry["block"], np.fromfile(data["path"], data["dtype"]).reshape(data["shape"])

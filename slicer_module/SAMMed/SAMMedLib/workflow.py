@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import time
 
-import numpy as np
 import slicer
 
 from . import corrections, geometry, history, placing, prompts, segmentation, wording
 from .engine import Engine
+from .running import Running
 from .work import EngineError, VolumeData, Work
 
 DEBOUNCE_SECONDS = 0.3
@@ -50,8 +50,10 @@ class Workflow:
         self.runs = {}
         self.volumes_ml = {}
         self._written = {}
+        self._told = set()
         self._settled = {}
         self._volumes = {}
+        self._running = None
         self._due = None
 
     # -- what is chosen ----------------------------------------------------------------------
@@ -82,6 +84,11 @@ class Workflow:
     def busy(self):
         """Whether a segmentation of the user's runs; warming up does not count."""
         return self.engine.segmenting
+
+    @property
+    def shows_early(self):
+        """Whether a prompted slice is shown already while the others are computed."""
+        return self._running is not None and bool(self._running.blocks)
 
     def check(self):
         """Start the engine to see whether it works; what it says is in ``message``."""
@@ -144,6 +151,7 @@ class Workflow:
         self.history.forget(lambda step: (step.segmentation_id, step.segment_id) != key)
         for kept in (self.runs, self.volumes_ml, self._written, self._settled):
             kept.pop(key, None)
+        self._told.discard(key)
         ids = node.GetSegmentation().GetSegmentIDs()
         self.parameters.segmentID = ids[-1] if ids else ""
         self._say("")
@@ -178,15 +186,9 @@ class Workflow:
                 f"No view shows {plane} slices of the volume: press Align views first.", failed=True
             )
         node, segment_id = self.parameters.segmentation, self.parameters.segmentID
-        block, mask = segmentation.read(node, segment_id, self.volume)
-        filled = block is not None and block[axis] <= index < block[axis + 3]
-        if filled:
-            filled = mask.take(index - block[axis], axis=axis).any()
-        if not filled:
+        if index not in corrections.filled(node, segment_id, self.volume, axis):
             return self._say(f"Slice {index} holds nothing of this segment yet.", failed=True)
-        known_axis, indices = prompts.right_slices(node, segment_id)
-        indices = indices if known_axis == axis else []
-        prompts.set_right_slices(node, segment_id, axis, [*indices, index])
+        prompts.add_right_slices(node, segment_id, axis, [index])
         self._say(f"Slice {index} is kept as it is.")
         self._prompt_settled()
 
@@ -194,11 +196,9 @@ class Workflow:
         """Take the segment as it is for a prompt: every slice of it is right."""
         axis = self.axis
         node, segment_id = self.parameters.segmentation, self.parameters.segmentID
-        block, mask = segmentation.read(node, segment_id, self.volume)
-        if block is None:
+        indices = corrections.filled(node, segment_id, self.volume, axis)
+        if not indices:
             return self._say("The segment is empty: there is nothing to start from.", failed=True)
-        others = tuple(n for n in range(3) if n != axis)
-        indices = [int(i) + block[axis] for i in mask.any(axis=others).nonzero()[0]]
         prompts.set_right_slices(node, segment_id, axis, indices)
         self._say(f"{len(indices)} slices of the segment are taken as they are.")
         self._prompt_settled()
@@ -220,34 +220,43 @@ class Workflow:
         """Segment the chosen segment from its prompts."""
         self._due = None
         self.placing.end()
-        problem = self.problem()
+        if self.busy:
+            return self._say("Another segmentation is running; cancel it first.", failed=True)
+        problem = self.problem() or self._ask()
         if problem:
-            return self._say(problem, failed=True)
-        key = self.key
-        node = self.parameters.segmentation
+            self._take_back()
+            self._say(problem, failed=True)
+
+    def _ask(self):
+        """Ask the engine; what is wrong with the prompts, or empty."""
+        key, node = self.key, self.parameters.segmentation
+        known = self._running  # what was shown before it was cancelled for other prompts
+        if known is not None and (known.key, known.volume_id) != (key, self.volume.GetID()):
+            self._take_back()
         kept = self._keep_corrections(key)
         asked, problems = prompts.read(self.volume, node, key[1])
+        if problems:
+            return "; ".join(problems) + "."
         limits = prompts.ends(node, key[1])
         if limits:
             asked["blocks"].append({"block": geometry.range_block(self.volume, *limits)})
-        if problems:
-            return self._say("; ".join(problems) + ".", failed=True)
         if not self.parameters.window:
             self.copy_window()
         work = self._work()
         work.name = "/".join(key)
         work.prompts = asked
         work.masks = corrections.masks(node, key[1], self.volume)
-        work.whole = not self._is_as_written(key)
+        current = segmentation.read(node, key[1], self.volume)
+        if self._running is None:
+            self._running = Running(key, self.volume.GetID(), current)
+        work.whole = not self._is_as_told(current)
         state = prompts.snapshot(node, key[1])
-        volume_id = self.volume.GetID()
         try:
-            self.engine.segment(
-                work, lambda kind, value: self._finish(key, volume_id, state, kind, value)
-            )
+            self.engine.segment(work, lambda kind, value: self._finish(state, kind, value))
         except EngineError as error:
-            return self._say(str(error), failed=True)
+            return str(error)
         self._say(kept)
+        return ""
 
     def cancel(self):
         """Stop what runs; the segment stays as it was."""
@@ -256,7 +265,7 @@ class Workflow:
         self.on_change()
 
     def poll(self):
-        """Let things go on; called by a timer some twenty times a second."""
+        """Let things go on; called by a timer some fifty times a second."""
         state = self.engine.state, self.engine.progress
         self.engine.poll()
         self.placing.poll()
@@ -284,76 +293,115 @@ class Workflow:
             known = self._volumes[volume.GetID()] = (now, data)
         return known[1]
 
-    def _finish(self, key, volume_id, state, kind, value):
-        if kind == "cancelled":
-            self._say("Cancelled; the segment is as it was.")
-        elif kind == "failed":
-            self._say(wording.sentence(str(value)), failed=True)
+    def _finish(self, state, kind, value):
+        if self._running is None:  # the scene was closed
+            return
+        if kind == "partial":
+            self._show(value)
+        elif kind == "done":
+            self._take(state, value)
+        elif kind == "cancelled" and self._due is not None:
+            self._say("")  # it is asked again at once: what was shown stays until then
         else:
-            self._take(key, volume_id, state, value)
+            self._take_back()
+            text = "Cancelled; the segment is as it was." if kind == "cancelled" else str(value)
+            self._say(wording.sentence(text), failed=kind == "failed")
 
-    def _take(self, key, volume_id, state, result):
+    def _home(self):
+        """The segmentation and the volume of what runs; ``None`` twice if either is gone."""
+        key, volume_id = self._running.key, self._running.volume_id
         node, volume = (slicer.mrmlScene.GetNodeByID(i) for i in (key[0], volume_id))
-        if volume is None or not segmentation.exists(node, key[1]):
+        there = volume is not None and segmentation.exists(node, key[1])
+        return (node, volume) if there else (None, None)
+
+    def _show(self, part):
+        """Show a slice before the rest is there."""
+        node, volume = self._home()
+        if node is None or part.name != "/".join(self._running.key):
+            return
+        voxels = self._allowed(node, volume, self._running.key[1], part)
+        self._running.show(node, volume, part, voxels)
+        self.on_change()
+
+    def _take_back(self):
+        """The rest does not come: what was shown of it goes."""
+        if self._running is not None:
+            node, volume = self._home()
+            if node is not None:
+                self._running.take_back(node, volume)
+            self._running = None
+
+    def _allowed(self, node, volume, segment_id, part):
+        """The voxels of a result or of a slice that the overlap policy lets the segment have."""
+        if part.block is None:
+            return None
+        voxels = part.voxels != 0
+        if self.parameters.overlap == segmentation.OTHERS_KEEP:
+            voxels = segmentation.leave_others(node, segment_id, volume, part.block, voxels)
+        return voxels
+
+    def _take(self, state, result):
+        node, volume = self._home()
+        key = self._running.key
+        if node is None:
+            self._running = None
             return self._say(
                 "The volume or the segment was removed meanwhile; the result is dropped.", True
             )
         if result.run.get("error"):
+            self._take_back()
             return self._say(wording.sentence(result.run["error"]), failed=True)
         started = time.perf_counter()
-        self._write(key, node, volume, state, result)
+        self._write(node, volume, state, result)
         self.write_seconds = time.perf_counter() - started
         self.runs[key] = result.run
         segmentation.refresh_surface(node, key[1])
         self._say(wording.summary(result))
 
-    def _write(self, key, node, volume, state, result):
+    def _write(self, node, volume, state, result):
         """Write what changed, and remember it for undo."""
-        block = result.block
-        if result.replace:
-            own, _ = segmentation.read(node, key[1], volume)
-            block = geometry.union(own, result.block)
+        running, self._running = self._running, None
+        key = running.key
+        voxels = self._allowed(node, volume, key[1], result)
+        change, written = running.finish(node, volume, result, voxels, self._written.get(key))
         step = history.Step(*key, volume.GetID(), self._settled.get(key, prompts.EMPTY), state)
-        written = None
-        if block is not None:
-            before = segmentation.on_block(node, key[1], volume, block)
-            after = np.zeros_like(before) if result.replace else before.copy()
-            if result.block is not None:
-                voxels = result.voxels != 0
-                if self.parameters.overlap == segmentation.OTHERS_KEEP:
-                    voxels &= ~segmentation.others(node, key[1], volume, result.block)
-                after[geometry.inside(result.block, block)] = voxels
-            segmentation.write(node, key[1], volume, block, after)
-            step.block, step.before, step.after = block, *map(history.Packed, (before, after))
-            written = geometry.crop(block, after) if result.replace else None
+        if change.block is not None:
+            step.block = change.block
+            step.before, step.after = map(history.Packed, (change.before, change.after))
+            step.run_before, step.run_after = self.runs.get(key), result.run
         self.history.add(step)
         self._settled[key] = state
-        written = written or segmentation.read(node, key[1], volume)
         self._written[key] = written
+        self._told.add(key)
         self.volumes_ml[key] = segmentation.millilitres(volume, written[1])
+
+    def _last_shown(self, key):
+        """The segment as the engine's answers left it; ``None`` if there were none."""
+        running = self._running
+        if self.shows_early and running.key == key:
+            return running.expected
+        return self._written.get(key)
+
+    def _is_as_told(self, current):
+        """Whether the segment is as the worker thinks, but for slices shown early."""
+        key = self._running.key
+        if key not in self._told or not segmentation.same(self._running.base, self._written[key]):
+            return False
+        return segmentation.same(self._running.expected, current)
 
     def _keep_corrections(self, key):
         """Slices that were changed by hand since the last run are right; says so."""
-        written = self._written.get(key)
+        written = self._last_shown(key)
         if written is None:
             return ""
         node, axis = self.parameters.segmentation, self.axis
         current = segmentation.read(node, key[1], self.volume)
         found = corrections.find(written, current, axis)
         if found.painted:
-            known_axis, indices = prompts.right_slices(node, key[1])
-            indices = indices if known_axis == axis else []
-            prompts.set_right_slices(node, key[1], axis, [*indices, *found.painted])
+            prompts.add_right_slices(node, key[1], axis, found.painted)
         if found.cut:
             prompts.set_ends(node, key[1], axis, found.first, found.last + 1)
         return wording.kept(found)
-
-    def _is_as_written(self, key):
-        written = self._written.get(key)
-        if written is None:
-            return False
-        block, mask = segmentation.read(self.parameters.segmentation, key[1], self.volume)
-        return block == written[0] and (block is None or (mask == written[1]).all())
 
     # -- undo --------------------------------------------------------------------------------
 
@@ -377,6 +425,8 @@ class Workflow:
         """Take back prompts not segmented yet, else the last segmentation and its prompts."""
         if not self.can_undo:
             return
+        self._due = None
+        self._take_back()
         if self._prompts_changed():
             now = prompts.snapshot(self.parameters.segmentation, self.key[1])
             before = self._settled.get(self.key, prompts.EMPTY)
@@ -386,6 +436,8 @@ class Workflow:
     def redo(self):
         """Do again what `undo` took back."""
         if self.can_redo:
+            self._due = None
+            self._take_back()
             self._go(backwards=False)
 
     def _go(self, backwards):
@@ -406,9 +458,13 @@ class Workflow:
         history.apply(step, node, volume, backwards)
         target.append(step)
         self._settled[key] = step.prompts_before if backwards else step.prompts_after
+        self._told.discard(key)
         if step.block is not None:
-            for kept in (self.runs, self.volumes_ml, self._written):
-                kept.pop(key, None)
+            current = segmentation.read(node, key[1], volume)
+            written = self._written.get(key, current)
+            self._written[key] = history.engines(step, written, backwards)
+            self.volumes_ml[key] = segmentation.millilitres(volume, current[1])
+            self.runs[key] = step.run_before if backwards else step.run_after
         self.parameters.segmentID = key[1]
         self.placing.watch()
         segmentation.refresh_surface(node, key[1])
@@ -436,12 +492,13 @@ class Workflow:
 
     def reset(self):
         """The scene was closed: nothing of it is known any more."""
-        self._due = None
+        self._due = self._running = None
         if self.engine.busy:
             self.engine.cancel()
         self.placing.end()
         for kept in (self.runs, self.volumes_ml, self._written, self._settled, self._volumes):
             kept.clear()
+        self._told.clear()
         self.history.clear()
         self._say("")
 

@@ -1,0 +1,135 @@
+"""A segmentation under way: slices shown before the rest is there, and the result at its end.
+
+What the user sees meanwhile is a preview. If the rest does not come it is taken back, and the
+segment is as it was; slices that the user changes by hand meanwhile are never written over.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+
+import numpy as np
+
+from . import corrections, geometry, segmentation
+
+
+@dataclasses.dataclass
+class Change:
+    """What a result did to a segment: the block, its voxels before and after."""
+
+    block: typing.Optional[list] = None
+    before: typing.Optional[np.ndarray] = None
+    after: typing.Optional[np.ndarray] = None
+
+
+class Running:
+    """One segmentation from the moment it was asked for.
+
+    Parameters
+    ----------
+    key
+        (segmentation ID, segment ID).
+    volume_id
+        ID of the volume.
+    base
+        The segment when it was asked for, as `segmentation.read` gives it.
+
+    Attributes
+    ----------
+    expected
+        The segment as it is now, unless the user has changed it: the base and the slices shown.
+    blocks
+        By (axis, index), where a slice was shown.
+    """
+
+    def __init__(self, key, volume_id, base):
+        self.key = key
+        self.volume_id = volume_id
+        self.base = self.expected = base
+        self.blocks = {}
+
+    def show(self, node, volume, part, voxels):
+        """Show all that the segment has on one slice, unless the user has changed it meanwhile.
+
+        Parameters
+        ----------
+        node, volume
+            The segmentation and the volume.
+        part
+            A `work.SlicePart`.
+        voxels : bool
+            On its block; ``None`` if the slice is empty.
+        """
+        plane = geometry.range_block(volume, part.axis, part.index, part.index + 1)
+        own = geometry.common(self.expected[0], plane) if self.expected[0] else None
+        block = geometry.union(part.block, own)
+        if block is None:
+            return
+        now = segmentation.on_block(node, self.key[1], volume, block)
+        if (now != geometry.laid_on(block, *self.expected)).any():
+            return
+        after = np.zeros_like(now)
+        if part.block is not None:
+            after[geometry.inside(part.block, block)] = voxels
+        segmentation.write(node, self.key[1], volume, block, after)
+        self.expected = geometry.overlaid(self.expected, block, after)
+        place = part.axis, part.index
+        self.blocks[place] = geometry.union(self.blocks.get(place), block)
+
+    def take_back(self, node, volume):
+        """Bring the slices that were shown back, but for those that the user has changed."""
+        for block in self.blocks.values():
+            now = segmentation.on_block(node, self.key[1], volume, block)
+            if (now == geometry.laid_on(block, *self.expected)).all():
+                before = geometry.laid_on(block, *self.base)
+                segmentation.write(node, self.key[1], volume, block, before)
+        self.blocks.clear()
+        self.expected = self.base
+
+    def finish(self, node, volume, result, voxels, engines):
+        """Write the result over the base.
+
+        Parameters
+        ----------
+        node, volume
+            The segmentation and the volume.
+        result
+            A `work.Result`.
+        voxels : bool
+            On its block; ``None`` if there is none.
+        engines
+            The segment as the engine wrote it before this, or ``None``.
+
+        Returns
+        -------
+        change : Change
+            For undo.
+        engines
+            The segment as the engine wrote it now; what the user has changed is not in it.
+        """
+        current = segmentation.read(node, self.key[1], volume)
+        block = result.block
+        for shown in self.blocks.values():
+            block = geometry.union(block, shown)
+        if result.replace:
+            block = geometry.union(geometry.union(block, current[0]), self.base[0])
+        if block is None:
+            return Change(), engines or current
+        before = geometry.laid_on(block, *self.base)
+        wanted = np.zeros_like(before) if result.replace else before.copy()
+        if result.block is not None:
+            wanted[geometry.inside(result.block, block)] = voxels
+        after = wanted.copy()
+        now = geometry.laid_on(block, *current)
+        by_hand = corrections.changed(
+            geometry.laid_on(block, *self.expected), now, result.run["axis"]
+        )
+        for own in (before, after):
+            own[by_hand] = now[by_hand]
+        segmentation.write(node, self.key[1], volume, block, after)
+        if result.replace or engines is None:
+            engines = geometry.crop(block, wanted)
+        else:
+            engines = geometry.overlaid(engines, block, wanted)
+        return Change(block, before, after), engines
