@@ -19,7 +19,8 @@ from scipy import ndimage
 from sammed.boxes import Box2D
 from sammed.embeddings import EmbeddingStore, view_key
 from sammed.models.base import Embedding, SliceMask, SliceModel, ViewPrompt
-from sammed.slices import OUTSIDE_LOGIT, SliceStack, View, render_views
+from sammed.prefetch import ViewRenderer
+from sammed.slices import OUTSIDE_LOGIT, SliceStack, View
 
 Float = NDArray[np.float32]
 
@@ -210,6 +211,7 @@ class SliceDecoder:
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.counts: Counter[str] = Counter()
         self.before_decode: Callable[[], None] | None = None
+        self._renderer = ViewRenderer(stack, model.spec)
 
     def decode(self, index: int, prompts: Sequence[SlicePrompt]) -> list[SliceResult]:
         """Answer any number of prompts on one slice, in order.
@@ -310,18 +312,31 @@ class SliceDecoder:
 
     def embed(self, view: View) -> Embedding:
         """The view's embedding, from the store if it is there."""
-        key = view_key(self.volume_hash, self.stack.plane, self.stack.window, view, self.model.spec)
-        found = self.store.get(key)
-        if found is not None:
-            return found
+        return self.embed_batch([view])[0]
+
+    def embed_batch(self, views: Sequence[View]) -> list[Embedding]:
+        """Embeddings of views of equal extent; what the store lacks is encoded in one call."""
+        about = (self.volume_hash, self.stack.plane, self.stack.window)
+        keys = [view_key(*about, view, self.model.spec) for view in views]
+        found = {key: kept for key in keys if (kept := self.store.get(key)) is not None}
+        missing = [n for n, key in enumerate(keys) if key not in found]
+        if missing:
+            encoded = self._encode([views[n] for n in missing])
+            for n, embedding in zip(missing, encoded, strict=True):
+                found[keys[n]] = self.store.put(keys[n], embedding)
+        return [found[key] for key in keys]
+
+    def _encode(self, views: Sequence[View]) -> list[Embedding]:
         started = time.perf_counter()
-        batch = render_views(self.stack, [view], self.model.spec)
+        batch = self._renderer.render(views)
+        if self.zoom is None and self.model.spec.costly:
+            self._renderer.expect_next(views)
         rendered = time.perf_counter()
-        embedding = self.model.encode(batch)[0]
+        embeddings = self.model.encode(batch)
         self.seconds["render"] += rendered - started
         self.seconds["encode"] += time.perf_counter() - rendered
-        self.counts["encode"] += 1
-        return self.store.put(key, embedding)
+        self.counts["encode"] += len(views)
+        return embeddings
 
     def _view_prompt(self, view: View, prompt: SlicePrompt) -> ViewPrompt:
         kinds = self.model.spec.prompts

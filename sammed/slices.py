@@ -7,6 +7,7 @@ matrices.
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ def choose_plane(name: str, volume: Volume) -> str:
 
 
 class SliceStack:
-    """The slices of a volume across one axis, windowed when asked for.
+    """The slices of a volume across one axis, windowed when asked for; several threads may ask.
 
     Parameters
     ----------
@@ -79,6 +80,7 @@ class SliceStack:
         self.axis = PLANES[plane]
         self.window = window
         self._images: OrderedDict[int, Float] = OrderedDict()
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return self.volume.shape[self.axis]
@@ -102,15 +104,18 @@ class SliceStack:
 
     def image(self, index: int) -> Float:
         """Windowed slice, (1, h, w) grey or (3, h, w) colour, float32 in [0, 1]."""
-        if index in self._images:
-            self._images.move_to_end(index)
-            return self._images[index]
+        with self._lock:
+            if index in self._images:
+                self._images.move_to_end(index)
+                return self._images[index]
         image = self.window.apply(np.take(self.volume.voxels, index, axis=self.axis))
         image = np.moveaxis(image, -1, 0) if image.ndim == 3 else image[None]
-        self._images[index] = np.ascontiguousarray(image)
-        while len(self._images) > self.KEEP:
-            self._images.popitem(last=False)
-        return self._images[index]
+        image = np.ascontiguousarray(image)
+        with self._lock:
+            self._images[index] = image
+            while len(self._images) > self.KEEP:
+                self._images.popitem(last=False)
+        return image
 
 
 @dataclass(frozen=True)

@@ -103,9 +103,11 @@ def embed(
             View.whole(index, stack.shape, built.spec.view_size)
             for index in _range(slices, len(stack))
         ]
-        with _progress(name, views, quiet) as shown:
-            for view in shown:
-                decoder.embed(view)
+        size = built.spec.batch
+        batches = [views[n : n + size] for n in range(0, len(views), size)]
+        with _progress(name, batches, quiet) as shown:
+            for batch in shown:
+                decoder.embed_batch(batch)
         if not quiet:
             done = decoder.counts["encode"]
             say(f"{name}: {done} slices encoded, {len(views) - done} were kept already")
@@ -126,12 +128,12 @@ def _range(text: str | None, n: int) -> range:
 
 
 @contextmanager
-def _progress(name: str, views: list[View], quiet: bool) -> Iterator[Iterable[View]]:
-    """The views, with a bar on a terminal's stderr."""
+def _progress(name: str, batches: list[list[View]], quiet: bool) -> Iterator[Iterable[list[View]]]:
+    """The batches of views, with a bar on a terminal's stderr."""
     if quiet or not sys.stderr.isatty():
-        yield views
+        yield batches
         return
     from rich.console import Console
     from rich.progress import track
 
-    yield track(views, description=name, console=Console(stderr=True), transient=True)
+    yield track(batches, description=name, console=Console(stderr=True), transient=True)

@@ -53,6 +53,8 @@ class ModelSpec:
         ``SliceMask.present`` is learned, so that propagation may stop by it.
     costly
         ``encode`` takes so long that embeddings are worth keeping on disk.
+    batch
+        How many views ``encode`` likes to take at once: more than 1 on a GPU.
     weights_hash
         SHA-256 of the weights (hex), empty for models without any; part of cache keys.
     variant
@@ -70,6 +72,7 @@ class ModelSpec:
     prompts: PromptKinds = ALL_PROMPTS
     knows_absence: bool = False
     costly: bool = False
+    batch: int = 1
     weights_hash: str = ""
     variant: str = ""
     license: str = ""

@@ -100,6 +100,7 @@ class SamModel:
             eight_bit=True,
             prompts=self.prompts,
             costly=True,
+            batch=1 if self._device.type == "cpu" else GPU_ENCODE_BATCH,
             weights_hash=weights_hash,
             variant=variant,
             license=license,
@@ -122,8 +123,7 @@ class SamModel:
         size, (h, w) = self.spec.view_size, views.pixels.shape[2:]
         if max(h, w) != size:
             raise ModelError(f"views are {h} x {w} px; expected {size} px on the longer side")
-        step = 1 if self._device.type == "cpu" else GPU_ENCODE_BATCH
-        embeddings = []
+        embeddings, step = [], self.spec.batch
         for start in range(0, len(views), step):
             pixels = torch.from_numpy(np.ascontiguousarray(views.pixels[start : start + step]))
             images = self._prepare(pixels.to(self._device).expand(-1, 3, -1, -1))
