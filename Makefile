@@ -4,9 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+SLICER ?= 1
+SLICER_VENV := .venv-slicer
+SLICER_STAMP := $(SLICER_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint test-slow test-slicer bench coverage clean
+.PHONY: help demo test lint test-slow test-slicer bench bench-slicer coverage clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -30,18 +33,32 @@ lint: $(STAMP) ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint ## Lint, type-check, run the fast tests
+test: lint ## Lint, type-check, run the fast tests; SLICER=0 leaves the 3D Slicer module's out
 	$(BIN)/python -m pytest
+ifeq ($(SLICER),0)
+	@echo "SLICER=0: the tests of the 3D Slicer module were left out"
+else
+	@if $(MAKE) --no-print-directory $(SLICER_STAMP); then $(MAKE) --no-print-directory test-slicer; \
+	else echo "SKIPPED: the tests of the 3D Slicer module: $(SLICER_VENV) (1.3 GB) could not be" \
+	  "installed, see above; 'make test SLICER=0' does not try"; fi
+endif
 
 test-slow: $(STAMP) ## Also the tests marked slow
 	$(BIN)/python -m pytest -m "slow or not slow"
 
-test-slicer: $(STAMP) ## Tests of the 3D Slicer module on real MRML, in .venv-slicer (1.3 GB)
-	test -x .venv-slicer/bin/python || $(PYTHON) -m venv .venv-slicer
-	.venv-slicer/bin/pip install --quiet "slicer-core==5.13.*" "PySide6-Essentials==6.9.*" \
-	  "cmake>=3.28" "pytest>=8"
+$(SLICER_STAMP): $(STAMP)
+	$(PYTHON) -m venv $(SLICER_VENV)
+	$(BIN)/python -c 'from importlib.metadata import requires; \
+	  print(*(r.partition(";")[0] for r in requires("sammed") if "slicer-test" in r), sep="\n")' \
+	  | $(SLICER_VENV)/bin/pip install --quiet -r /dev/stdin
+	@touch $@
+
+test-slicer: $(STAMP) $(SLICER_STAMP) ## Tests of the 3D Slicer module on real MRML, in .venv-slicer
 	SAMMED_PYTHON=$(CURDIR)/$(BIN)/python QT_QPA_PLATFORM=offscreen \
-	  .venv-slicer/bin/python -m pytest --confcutdir=tests/slicer tests/slicer
+	  $(SLICER_VENV)/bin/python -m pytest --confcutdir=tests/slicer tests/slicer
+
+bench-slicer: $(STAMP) $(SLICER_STAMP) ## What the users of the 3D Slicer module wait for
+	SAMMED_PYTHON=$(CURDIR)/$(BIN)/python $(SLICER_VENV)/bin/python benchmarks/slicer_worker.py
 
 coverage: $(STAMP) ## Line coverage of the package
 	$(BIN)/python -m pytest --cov --cov-report=term
@@ -50,4 +67,4 @@ bench: $(STAMP) ## Benchmarks, into benchmarks/results
 	$(BIN)/python -m benchmarks
 
 clean: ## Remove the environment and what was made
-	rm -rf $(VENV) out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(SLICER_VENV) out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
 import sys
 import time
 import types
@@ -57,6 +58,29 @@ def application():
     from standin import scene
 
     return scene.start()
+
+
+DRAW = """
+import vtk
+window, renderer = vtk.vtkRenderWindow(), vtk.vtkRenderer()
+window.SetOffScreenRendering(1)
+window.SetMultiSamples(0)
+window.SetSize(8, 8)
+window.AddRenderer(renderer)
+renderer.SetBackground(1, 0, 0)
+window.Render()
+pixel = vtk.vtkUnsignedCharArray()
+window.GetPixelData(4, 4, 4, 4, 0, pixel, 0)
+raise SystemExit(0 if pixel.GetValue(0) == 255 else 1)
+"""
+
+
+@pytest.fixture(scope="session")
+def drawing():
+    """Skips where nothing can be drawn offscreen; tried in a process of its own: it may crash."""
+    tried = subprocess.run([sys.executable, "-c", DRAW], capture_output=True, check=False)
+    if tried.returncode:
+        pytest.skip("nothing can be drawn offscreen: EGL (libegl1, libegl-mesa0) is missing")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import types
 import numpy as np
 import pytest
 
-slicer = pytest.importorskip("slicer", reason="slicer-core is not installed: make test-slicer")
+slicer = pytest.importorskip("slicer", reason="needs slicer-core: run by make test-slicer")
 
 from SAMMedLib import dependencies, work  # noqa: E402
 from SAMMedLib.work import EngineError  # noqa: E402

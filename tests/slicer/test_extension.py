@@ -28,7 +28,7 @@ def cmake():
     found = Path(sys.executable).with_name("cmake")
     found = str(found) if found.exists() else shutil.which("cmake")
     if not found:
-        pytest.skip("cmake is not installed: make test-slicer")
+        pytest.skip("needs cmake: run by make test-slicer")
     return found
 
 

@@ -8,8 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-slicer = pytest.importorskip("slicer", reason="slicer-core is not installed: make test-slicer")
-pytest.importorskip("PySide6", reason="PySide6-Essentials is not installed: make test-slicer")
+slicer = pytest.importorskip("slicer", reason="needs slicer-core: run by make test-slicer")
+pytest.importorskip(
+    "PySide6.QtWidgets",
+    reason="PySide6-Essentials, or a system library that it needs, is not installed",
+    exc_type=ImportError,
+)
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 from PySide6 import QtCore, QtWidgets  # noqa: E402

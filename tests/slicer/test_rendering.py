@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-slicer = pytest.importorskip("slicer", reason="slicer-core is not installed: make test-slicer")
+slicer = pytest.importorskip("slicer", reason="needs slicer-core: run by make test-slicer")
 
 from SAMMedLib import geometry, prompts  # noqa: E402
 
@@ -18,7 +18,7 @@ SAMPLE = ROOT / "sample_data" / "phantom_ct.nii.gz"
 
 
 @pytest.fixture
-def red(scene):
+def red(scene, drawing):
     return slicer.mrmlScene.GetNodeByID("vtkMRMLSliceNodeRed")
 
 

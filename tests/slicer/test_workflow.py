@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-slicer = pytest.importorskip("slicer", reason="slicer-core is not installed: make test-slicer")
+slicer = pytest.importorskip("slicer", reason="needs slicer-core: run by make test-slicer")
 
 import vtk  # noqa: E402
 from SAMMedLib import geometry, prompts, segmentation, wording  # noqa: E402
