@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from functools import lru_cache
+
 from sammed.errors import BackendUnavailableError, InputError
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 """What ``--device`` takes."""
+
+FASTER = 1.1
+"""Fewer threads than PyTorch's own number must be this many times faster to be taken."""
 
 
 def resolve_device(name: str) -> str:
@@ -57,3 +63,37 @@ def set_threads(threads: int | None) -> None:
     import torch
 
     torch.set_num_threads(threads)
+
+
+@lru_cache(maxsize=1)
+def fastest_threads() -> int:
+    """How many threads multiply matrices fastest here: PyTorch's own number, or fewer.
+
+    Fewer are faster where a processor's cores count twice, or where a container sees more cores
+    than it may use. Measured once, in some tenths of a second.
+    """
+    import torch
+
+    own = count = torch.get_num_threads()
+    least = _seconds(own)
+    while count > 1:
+        seconds = _seconds(count // 2)
+        if seconds * FASTER > least:
+            break
+        count, least = count // 2, seconds
+    torch.set_num_threads(own)
+    return count
+
+
+def _seconds(threads: int) -> float:
+    """Shortest of three products of the size of those in ViT-B, on that many threads."""
+    import torch
+
+    torch.set_num_threads(threads)
+    a, b = torch.ones(1024, 768), torch.ones(768, 3072)
+    times = []
+    for _ in range(4):
+        started = time.perf_counter()
+        torch.mm(a, b)
+        times.append(time.perf_counter() - started)
+    return min(times[1:])

@@ -10,7 +10,7 @@ from sammed.errors import InputError, WeightsNotFoundError
 from sammed.models import catalogue, downloads
 from sammed.models.base import SliceModel
 from sammed.models.checkpoints import check_there, is_weights_path, sha256
-from sammed.models.devices import resolve_device, set_threads
+from sammed.models.devices import fastest_threads, resolve_device, set_threads
 
 COMPACT_WEIGHTS = Path(__file__).parent / "weights" / "compact.safetensors"
 """The built-in network's weights, part of the package."""
@@ -92,7 +92,8 @@ def build(
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``; the floors always run on the CPU.
     threads
-        How many threads PyTorch may use.
+        How many threads PyTorch may use; ``None`` leaves its own number, or fewer for
+        segment-anything where a measurement says that fewer are faster.
     weights
         A file to take instead of the official one.
     **options
@@ -124,6 +125,8 @@ def build(
     set_threads(threads)
     if name == "compact":
         return _build_compact(weights, device)
+    if threads is None and device == "cpu":
+        set_threads(fastest_threads())
     return _build_sam(name, weights, device, **options)
 
 

@@ -98,6 +98,18 @@ def test_whole_encoders_and_batches(size: int) -> None:
         close(FastEncoder(encoder)(images), encoder(images))
 
 
+@pytest.mark.parametrize("heads", [1, 3, 16])
+def test_the_path_of_a_gpu(heads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images in one batch, plain weights, SDPA for some heads at a time: here on the CPU."""
+    monkeypatch.setattr(attention, "HEADS_AT_ONCE", heads)
+    monkeypatch.setattr(attention, "BANDED_FROM", 16)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    encoder = random_sam(TINY, 240).image_encoder
+    images = torch.randn(3, 3, 240, 240)
+    with torch.inference_mode():
+        close(FastEncoder(encoder, pack=False)._embed_batch(images), encoder(images))
+
+
 def test_a_whole_vit_b() -> None:
     encoder = random_sam(ARCHITECTURES["vit_b"], 128).image_encoder
     images = torch.randn(1, 3, 128, 128)

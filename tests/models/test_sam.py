@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch.nn import functional
 from sammed.errors import InputError, ModelError, WeightsMismatchError
 from sammed.models import registry
 from sammed.models.base import Embedding, ViewBatch, ViewPrompt
+from sammed.models.fast_encoder import FastEncoder
 from sammed.models.sam import MedSamModel, SamModel
 from sammed.models.sam_network import ARCHITECTURES, load_network
 from sammed.slices import View
@@ -255,3 +257,22 @@ def test_embeddings_of_half_precision_are_taken(pair: Pair) -> None:
     exact = pair.model.decode(pair.embedding, [prompt])[0].low_res_logits
     close = pair.model.decode(half, [prompt])[0].low_res_logits
     assert 0 < np.abs(close - exact).max() < 0.02 * np.abs(exact).max()
+
+
+def test_views_are_encoded_in_batches_where_the_device_gains(network: Sam) -> None:
+    batches: list[int] = []
+    fast = FastEncoder(network.image_encoder)
+
+    def encoder(images: torch.Tensor) -> torch.Tensor:
+        batches.append(len(images))
+        return fast(images)
+
+    model = SamModel(network, name="tiny", encoder=encoder)
+    assert model.spec.batch == 1
+    pixels = np.random.default_rng(4).random((5, 1, 177, 256), np.float32)
+    one_by_one = model.encode(ViewBatch(pixels))
+    model._spec = replace(model.spec, batch=3)
+    together = model.encode(ViewBatch(pixels))
+    assert batches == [1, 1, 1, 1, 1, 3, 2]
+    for a, b in zip(one_by_one, together, strict=True):
+        np.testing.assert_allclose(a.arrays["image"], b.arrays["image"], atol=1e-5)
