@@ -65,6 +65,7 @@ coverage: $(STAMP) ## Line coverage of the package
 
 bench: $(STAMP) ## Benchmarks, into benchmarks/results
 	$(BIN)/python -m benchmarks
+	@$(MAKE) --no-print-directory bench-slicer
 
 clean: ## Remove the environment and what was made
 	rm -rf $(VENV) $(SLICER_VENV) out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -516,6 +516,27 @@ def test_other_segments_are_never_damaged(workflow, neighbours, overlap):
         assert np.array_equal(mask_of(workflow, segment_id), drawn)
 
 
+@pytest.mark.parametrize("whole", [0, 10**9])
+def test_a_block_is_written_exactly_whichever_way_is_faster(
+    workflow, neighbours, whole, monkeypatch
+):
+    monkeypatch.setattr(segmentation, "WHOLE_VOXELS", whole)
+    monkeypatch.setattr(segmentation, "WHOLE_SHARE", 0)
+    random = np.random.default_rng(3)
+    workflow.add_segment("organ")
+    node, segment_id = chosen(workflow)
+    expected = np.zeros(ORGAN.shape, bool)
+    for block in ([2, 5, 7, 9, 30, 40], [5, 1, 20, 22, 12, 60], [7, 8, 30, 8, 10, 50], [0] * 6):
+        block = [a + (n > 2) for n, a in enumerate(block)]
+        part = geometry.inside(block, [0] * 6)
+        for voxels in (random.random(expected[part].shape) > 0.5, np.zeros_like(expected[part])):
+            expected[part] = voxels
+            segmentation.write(node, segment_id, workflow.volume, block, voxels)
+            assert np.array_equal(mask_of(workflow), expected)
+    for other, drawn in neighbours.items():
+        assert np.array_equal(mask_of(workflow, other), drawn)
+
+
 def test_segments_have_prompts_of_their_own(workflow):
     add_box(workflow, "organ")
     first_id = workflow.parameters.segmentID

@@ -227,12 +227,22 @@ def laid_on(block, own, mask):
     return voxels
 
 
+def laid_over(whole, own, mask, block, voxels):
+    """A mask that fills its own block, on a larger one, with its voxels on a third set anew."""
+    laid = laid_on(whole, own, mask)
+    laid[inside(block, whole)] = voxels
+    return laid
+
+
 def overlaid(own, block, voxels):
     """A (tight block, mask) with its voxels on a block set anew."""
     whole = union(own[0], block)
-    mask = laid_on(whole, *own)
-    mask[inside(block, whole)] = voxels
-    return crop(whole, mask)
+    return crop(whole, laid_over(whole, *own, block, voxels))
+
+
+def count(block):
+    """Number of voxels of a block."""
+    return int(np.prod([block[a + 3] - block[a] for a in range(3)]))
 
 
 def range_block(volume, axis, low, high):

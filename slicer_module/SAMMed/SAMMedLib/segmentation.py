@@ -14,6 +14,10 @@ _Logic = slicer.vtkSlicerSegmentationsModuleLogic
 ALLOW, OTHERS_KEEP = "allow", "keep"
 """What happens where a segment meets others: it may overlap them, or leaves them their voxels."""
 
+WHOLE_VOXELS, WHOLE_SHARE = 8_000_000, 3
+"""A segment that is stored on at most so many voxels, or so many times those of the block that
+changes, is written anew as a whole: that is faster then than merging the block into it."""
+
 _CONTEXT = "Segmentation category and type - DICOM master list"
 _ANATOMY = "SCT^123037004^Anatomical Structure"
 _ALTERED = "SCT^49755003^Morphologically Altered Structure"
@@ -135,7 +139,7 @@ def same(a, b):
     return a[0] == b[0] and (a[0] is None or bool((a[1] == b[1]).all()))
 
 
-def write(node, segment_id, volume, block, voxels, replace=False):
+def write(node, segment_id, volume, block, voxels):
     """Set a segment's voxels on a block; elsewhere, and in other segments, nothing changes.
 
     Parameters
@@ -145,34 +149,27 @@ def write(node, segment_id, volume, block, voxels, replace=False):
     volume
         Whose array the block belongs to.
     block
-        Where; ``None`` for nowhere.
+        Where.
     voxels : bool
         On the block.
-    replace
-        Clear the segment outside the block.
     """
     segments = node.GetSegmentation()
     modified = node.StartModify()
     try:
         layer = segments.GetLayerIndex(segment_id)
-        if len(segments.GetSegmentIDsForLayer(layer)) > 1:  # merging would touch the others
+        if len(segments.GetSegmentIDsForLayer(layer)) > 1:  # writing would touch the others
             segments.SeparateSegmentLabelmap(segment_id)
-        if replace:
-            _Logic.ClearSegment(node, segment_id)
-        if block is not None:
-            extent = _extent(block)
-            value = segments.GetSegment(segment_id).GetLabelValue()
-            if not replace:  # take away what is no longer there, then add: exact in two steps
-                image = _image(volume, block, voxels, value)
-                _Logic.SetBinaryLabelmapToSegment(
-                    image, node, segment_id, _Logic.MODE_MERGE_MIN, extent
-                )
-            if voxels.any():
-                image = _image(volume, block, voxels, value)
-                _Logic.SetBinaryLabelmapToSegment(
-                    image, node, segment_id, _Logic.MODE_MERGE_MAX, extent
-                )
         segment = segments.GetSegment(segment_id)
+        own, mask = _stored(node, segment_id, volume)
+        whole = geometry.union(own, block)
+        if geometry.count(whole) <= max(WHOLE_VOXELS, WHOLE_SHARE * geometry.count(block)):
+            voxels = geometry.laid_over(whole, own, mask, block, voxels)
+            steps, block = [_Logic.MODE_REPLACE], whole
+        else:  # take away what is no longer there, then add: exact in two steps
+            steps = [_Logic.MODE_MERGE_MIN, _Logic.MODE_MERGE_MAX]
+        for mode in steps:
+            image = _image(volume, block, voxels, segment.GetLabelValue())
+            _Logic.SetBinaryLabelmapToSegment(image, node, segment_id, mode, _extent(block))
         if _Logic.GetSegmentStatus(segment) == _Logic.NotStarted:
             _Logic.SetSegmentStatus(segment, _Logic.InProgress)
     finally:
