@@ -71,11 +71,18 @@ def click(ui, name):
     button.click()
 
 
-def rest(module):
+def next_button(ui):
+    """The button in the colour of the hint."""
+    names = ("addSegmentButton", "boxButton", "segmentButton")
+    return "".join(name for name in names if "highlight" in getattr(ui, name).styleSheet)
+
+
+def rest(module, look=lambda: None):
     """Let the timer work until the engine rests, as in Slicer."""
     end = time.monotonic() + 60
     while module.logic.workflow.engine.busy:
         QtWidgets.QApplication.processEvents()
+        look()
         time.sleep(0.005)
         assert time.monotonic() < end
 
@@ -108,10 +115,8 @@ def cells(table, row):
     return [table.item(row, c).text() for c in range(table.columnCount)]
 
 
-def picture(module, name, title):
-    """Keep a picture, if pictures are wanted; marked for what it is."""
-    if not PICTURES:
-        return
+def picture(module, name, title="rendered in the test harness, not in Slicer"):
+    """Keep a picture, marked for what it is."""
     from PySide6 import QtGui
 
     module.parent.adjustSize()
@@ -152,7 +157,9 @@ def test_opening_the_module_starts_nothing(qt_application, volume):
 def test_the_whole_use(module):
     ui, workflow = module.panel.ui, module.logic.workflow
 
+    assert next_button(ui) == "addSegmentButton"
     click(ui, "addSegmentButton")
+    assert next_button(ui) == "boxButton"
     assert cells(ui.segmentTable, 0)[1] == "Segment 1"
     ui.segmentTable.item(0, 1).setText("liver")
     segment_id = workflow.parameters.segmentID
@@ -168,14 +175,19 @@ def test_the_whole_use(module):
     assert not ui.boxButton.checked
     assert ui.promptLabel.text == "1 box"
     assert ui.hintLabel.text == "Press Segment."
-    picture(module, "slicer_panel_start.png", "rendered in the test harness, not in Slicer")
+    assert next_button(ui) == "segmentButton"
 
     click(ui, "segmentButton")
     assert ui.segmentButton.text == "Cancel"
     assert ui.progressBar.isVisible()
     assert not ui.undoButton.enabled
-    rest(module)
+    assert next_button(ui) == ""
+    told = set()
+    rest(module, lambda: told.add(ui.messageLabel.text))
+    assert any(" done, at most " in text and text.endswith(" left.") for text in told), told
     assert ui.segmentButton.text == "Segment"
+    assert ui.hintLabel.text.startswith("Look through the slices")
+    assert next_button(ui) == ""
     assert not ui.progressBar.isVisible()
     assert dice(mask_of(module), ORGAN) > 0.9
     first = mask_of(module)
@@ -196,6 +208,8 @@ def test_the_whole_use(module):
     assert red is not None
     click(ui, "rightButton")
     assert "kept: 8" in ui.promptLabel.text
+    assert next_button(ui) == "segmentButton"
+    assert ui.hintLabel.text.startswith("Press Segment: what depends on the change")
 
     painted = first.copy()
     painted[14] = False
@@ -209,12 +223,46 @@ def test_the_whole_use(module):
     assert np.array_equal(mask_of(module)[8], first[8])
     ui.qualityButton.collapsed = False
     module.panel.update()
-    picture(module, "slicer_panel.png", "rendered in the test harness, not in Slicer")
 
     click(ui, "undoButton")
     assert ui.redoButton.enabled
     click(ui, "redoButton")
     assert np.array_equal(mask_of(module)[14], painted[14])
+
+
+if PICTURES:  # drawn for the manual, not tested
+
+    def test_pictures_for_the_manual(module):
+        ui, workflow = module.panel.ui, module.logic.workflow
+        logic = slicer.modules.volumes.logic()
+        sample = ROOT / "sample_data" / "phantom_ct.nii.gz"
+        volume = logic.AddArchetypeVolume(str(sample), "phantom_ct", 0)
+        volume.GetDisplayNode().AutoWindowLevelOff()
+        volume.GetDisplayNode().SetWindowLevel(400, 40)
+        ui.volumeSelector.setCurrentNode(volume)
+        workflow.parameters.model = "compact"
+        for name, block in (
+            ("spleen", [44, 56, 99, 45, 97, 131]),
+            ("liver", [46, 25, 23, 47, 92, 97]),
+        ):
+            click(ui, "addSegmentButton")
+            row = ui.segmentTable.rowCount - 1
+            ui.segmentTable.item(row, 1).setText(name)
+            if name == "liver":
+                picture(module, "slicer_panel_start.png")
+            click(ui, "boxButton")
+            draw_box(module, block)
+            click(ui, "segmentButton")
+            if name == "liver":
+                end = time.monotonic() + 60
+                while not (workflow.engine.progress or {}).get("done", 0) > 9:
+                    QtWidgets.QApplication.processEvents()
+                    assert time.monotonic() < end
+                picture(module, "slicer_panel_busy.png")
+            rest(module)
+        ui.qualityButton.collapsed = False
+        module.panel.update()
+        picture(module, "slicer_panel.png")
 
 
 def test_cancel_is_a_press_of_the_same_button(module):

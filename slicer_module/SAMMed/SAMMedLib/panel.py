@@ -24,10 +24,11 @@ MEANINGS = (
 )
 MODELS = ("compact", "two_class", "medsam", "vit_b", "vit_l", "vit_h", "ellipse", "box")
 
-DOUBTFUL = 0.7
-"""Slices whose confidence or agreement is lower are marked."""
-
 _RED, _DOUBT = "#c0392b", "#f6c9a0"
+_NEXT = (
+    "background-color: palette(highlight); color: palette(highlighted-text); "
+    "border-radius: 3px; padding: 4px 8px; font-weight: bold;"
+)
 
 
 class Panel:
@@ -66,6 +67,12 @@ class Panel:
         ):
             for value, text in choices:
                 box.addItem(text, value)
+        for button, role in (
+            (ui.boxButton, prompts.BOX),
+            (ui.positiveButton, prompts.POSITIVE),
+            (ui.negativeButton, prompts.NEGATIVE),
+        ):
+            button.setIcon(_swatch(prompts.COLOURS[role], 9))
         _columns(ui.segmentTable, ("", "Segment", "Prompts", "Volume"), stretch=1)
         _columns(ui.qualityTable, ("Slice", "Area", "Confidence", "Agrees", "From"), stretch=4)
 
@@ -291,6 +298,7 @@ class Panel:
         self._show_segments(parameters.segmentation, parameters.segmentID)
         self._show_prompts()
         self._show_progress()
+        self._show_next()
         self._show_quality()
 
     def _show_segments(self, node, chosen):
@@ -300,12 +308,14 @@ class Panel:
         if rows != self._listed:
             self._listed = rows
             table.setRowCount(len(rows))
-            for n, (colour, name, shown, said, volume) in enumerate(rows):
+            for n, (colour, name, shown, said, volume, meant) in enumerate(rows):
                 swatch = _item("")
                 swatch.setIcon(_swatch(colour))
                 title = _item(name, editable=True)
                 title.setCheckState(qt.Qt.Checked if shown else qt.Qt.Unchecked)
-                cells = (swatch, title, _item(said), _item(volume, right=True))
+                prompted = _item(said)
+                prompted.setToolTip(meant)
+                cells = (swatch, title, prompted, _item(volume, right=True))
                 for column, cell in enumerate(cells):
                     table.setItem(n, column, cell)
         if chosen in ids and table.currentRow() != ids.index(chosen):
@@ -321,6 +331,7 @@ class Panel:
             bool(shown),
             wording.prompts_short(node, segment_id),
             "" if volume is None else f"{volume:.1f} ml",
+            wording.prompts_long(node, segment_id),
         )
 
     def _show_prompts(self):
@@ -345,6 +356,22 @@ class Panel:
         ui.removeSegmentButton.setEnabled(there)
         ui.addSegmentButton.setEnabled(ready)
 
+    def _show_next(self):
+        """Give the button that comes next the colour of the hint."""
+        ui, workflow = self.ui, self.workflow
+        wanted = None
+        if workflow.volume is not None and not workflow.busy and workflow.placing.role is None:
+            if workflow.key is None:
+                wanted = ui.addSegmentButton
+            elif not workflow.has_start:
+                wanted = ui.boxButton
+            elif not workflow.runs.get(workflow.key) or workflow.prompts_changed:
+                wanted = ui.segmentButton
+        for button in (ui.addSegmentButton, ui.boxButton, ui.segmentButton):
+            style = _NEXT if button is wanted else ""
+            if button.styleSheet != style:
+                button.setStyleSheet(style)
+
     def _show_progress(self):
         ui, workflow = self.ui, self.workflow
         state = workflow.engine.state
@@ -356,12 +383,13 @@ class Panel:
         ui.undoButton.setEnabled(workflow.can_undo)
         ui.redoButton.setEnabled(workflow.can_redo)
         ui.progressBar.setVisible(busy)
+        message = workflow.message
         if busy:
-            done, total, text = wording.progress(workflow.engine)
+            done, total, text = wording.progress(workflow.engine, workflow.most_slices)
             ui.progressBar.setMaximum(total)
             ui.progressBar.setValue(done)
-            ui.progressBar.setFormat(text)
-        ui.messageLabel.setText(workflow.message)
+            message = f"{wording.sentence(text)} {message}".strip()
+        ui.messageLabel.setText(message)
         ui.messageLabel.setStyleSheet(f"color: {_RED}" if workflow.failed else "")
 
     def _show_quality(self):
@@ -374,7 +402,7 @@ class Panel:
         self.ui.stopLabel.setText(wording.stops(run) if run else "Nothing segmented yet.")
         table.setRowCount(len(lines))
         for row, line in enumerate(lines):
-            doubtful = wording.is_doubtful(line, DOUBTFUL)
+            doubtful = wording.is_doubtful(line)
             for column, text in enumerate(wording.quality(line)):
                 cell = _item(text, right=column < 4)
                 if doubtful:
@@ -424,8 +452,8 @@ def _columns(table, titles, stretch):
     table.verticalHeader().setDefaultSectionSize(24)
 
 
-def _swatch(colour):
-    pixmap = qt.QPixmap(14, 14)
+def _swatch(colour, size=14):
+    pixmap = qt.QPixmap(size, size)
     pixmap.fill(qt.QColor.fromRgbF(*colour))
     return qt.QIcon(pixmap)
 

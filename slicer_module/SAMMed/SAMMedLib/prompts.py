@@ -29,7 +29,7 @@ _CLASSES = {
     NEGATIVE: "vtkMRMLMarkupsFiducialNode",
 }
 _NAMES = {BOX: "box", POSITIVE: "inside", NEGATIVE: "outside"}
-_COLOURS = {BOX: (1.0, 0.8, 0.2), POSITIVE: (0.2, 0.85, 0.3), NEGATIVE: (0.95, 0.25, 0.2)}
+COLOURS = {BOX: (1.0, 0.8, 0.2), POSITIVE: (0.2, 0.85, 0.3), NEGATIVE: (0.95, 0.25, 0.2)}
 
 
 def nodes(segmentation, segment_id, role=None):
@@ -59,8 +59,8 @@ def make(segmentation, segment_id, role, meaning=SLICE):
 
 def _dress(node, role):
     display = node.GetDisplayNode()
-    display.SetSelectedColor(*_COLOURS[role])
-    display.SetColor(*_COLOURS[role])
+    display.SetSelectedColor(*COLOURS[role])
+    display.SetColor(*COLOURS[role])
     display.SetPointLabelsVisibility(False)
     display.SetPropertiesLabelVisibility(False)
     if role == BOX:

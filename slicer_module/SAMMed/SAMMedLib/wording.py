@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from . import prompts
 
+DOUBTFUL = 0.7
+"""Slices whose confidence or agreement is lower are marked."""
+
 
 def sentence(text):
     """The text with a capital and a full stop."""
@@ -28,7 +31,9 @@ def summary(result):
     slices = len(result.run.get("slices", []))
     if not slices:
         return "Nothing was found."
-    return f"{_count(slices, 'slice')} segmented."
+    marked = sum(is_doubtful(line) for line in result.run["slices"])
+    doubt = f"; {marked} of them marked for a look" if marked else ""
+    return f"{_count(slices, 'slice')} segmented{doubt}."
 
 
 def hint(workflow):
@@ -48,15 +53,22 @@ def hint(workflow):
         return f"Click points {where} the object; press the button again to end."
     if problem:
         return problem
-    if not workflow.runs.get(workflow.key):
+    run = workflow.runs.get(workflow.key)
+    if not run:
         return "Press Segment."
-    return (
-        "Look through the slices. Fix one with any tool, or add a prompt, and press Segment again."
-    )
+    if workflow.prompts_changed:
+        return "Press Segment: what depends on the change is computed again."
+    look = "Look through the slices"
+    if any(is_doubtful(line) for line in run["slices"]):
+        look += ", first at the marked ones below"
+    return f"{look}. Fix one with any tool, or add a prompt, and press Segment again."
 
 
-def progress(engine):
-    """(done, total, text) for the progress bar; a total of 0 means that it is not known."""
+def progress(engine, most=0):
+    """(done, total, text) for the progress bar; a total of 0 means that it is not known.
+
+    ``most`` is how many slices there are at all.
+    """
     if engine.state == "starting":
         return 0, 0, "starting the engine"
     told = engine.progress
@@ -64,10 +76,13 @@ def progress(engine):
         return 0, 0, "preparing"
     done, total, left = told["done"], told["total"] or 0, told["seconds_left"]
     if not total:
-        return 0, 0, f"{_count(done, 'slice')} done"
+        text = f"{_count(done, 'slice')} done"
+        if most > done and told.get("seconds_per_slice"):
+            text += f", at most {_time((most - done) * told['seconds_per_slice'])} left"
+        return 0, 0, text
     text = f"slice {done} of {total}"
     if left is not None:
-        text += f", {left:.0f} s left" if left < 90 else f", {left / 60:.0f} min left"
+        text += f", {_time(left)} left"
     return done, total, text
 
 
@@ -118,10 +133,10 @@ def quality(line):
     )
 
 
-def is_doubtful(line, least):
+def is_doubtful(line):
     """Whether a slice deserves a look."""
     values = (line["predicted_iou"], line["neighbour_iou"])
-    return any(value is not None and value < least for value in values)
+    return any(value is not None and value < DOUBTFUL for value in values)
 
 
 def engine_state(engine):
@@ -136,6 +151,10 @@ def engine_state(engine):
         "failed": "stopped by an error" if not engine.hello else "ready; the last request failed",
     }
     return words[engine.state] + version
+
+
+def _time(seconds):
+    return f"{max(seconds, 1):.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def _count(number, word, plural=None):

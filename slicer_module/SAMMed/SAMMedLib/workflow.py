@@ -86,6 +86,13 @@ class Workflow:
         return self.engine.segmenting
 
     @property
+    def most_slices(self):
+        """How many slices a segmentation can have; 0 if that is not known."""
+        if self.volume is None or self.parameters.plane == "all":
+            return 0
+        return geometry.shape_of(self.volume)[self.axis]
+
+    @property
     def shows_early(self):
         """Whether a prompted slice is shown already while the others are computed."""
         return self._running is not None and bool(self._running.blocks)
@@ -116,11 +123,13 @@ class Workflow:
         wrong = segmentation.problem(self.parameters.segmentation, self.volume)
         if wrong:
             return wrong
-        if not self._has_start():
+        if not self.has_start:
             return "Draw a box round it, or click a point inside it."
         return ""
 
-    def _has_start(self):
+    @property
+    def has_start(self):
+        """Whether a prompt of the chosen segment says where the object is."""
         node, segment_id = self.parameters.segmentation, self.parameters.segmentID
         boxes, inside, _ = prompts.count(node, segment_id)
         return bool(boxes or inside or prompts.right_slices(node, segment_id)[1])
@@ -408,14 +417,16 @@ class Workflow:
     @property
     def can_undo(self):
         """Whether there is something to take back."""
-        return not self.busy and (bool(self.history.past) or self._prompts_changed())
+        return not self.busy and (bool(self.history.past) or self.prompts_changed)
 
     @property
     def can_redo(self):
         """Whether something was taken back."""
         return not self.busy and bool(self.history.future)
 
-    def _prompts_changed(self):
+    @property
+    def prompts_changed(self):
+        """Whether the chosen segment has prompts that were not segmented yet."""
         if self.key is None:
             return False
         now = prompts.snapshot(self.parameters.segmentation, self.key[1])
@@ -427,7 +438,7 @@ class Workflow:
             return
         self._due = None
         self._take_back()
-        if self._prompts_changed():
+        if self.prompts_changed:
             now = prompts.snapshot(self.parameters.segmentation, self.key[1])
             before = self._settled.get(self.key, prompts.EMPTY)
             self.history.past.append(history.Step(*self.key, self.volume.GetID(), before, now))
