@@ -63,7 +63,8 @@ bench-slicer: $(STAMP) $(SLICER_STAMP) ## What the users of the 3D Slicer module
 coverage: $(STAMP) ## Line coverage of the package
 	$(BIN)/python -m pytest --cov --cov-report=term
 
-bench: $(STAMP) ## Benchmarks, into benchmarks/results
+bench: $(STAMP) ## Benchmarks (25 minutes on two cores), into benchmarks/results
+	$(BIN)/pip install --quiet -e '.[bench]'
 	$(BIN)/python -m benchmarks
 	@$(MAKE) --no-print-directory bench-slicer
 

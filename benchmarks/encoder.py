@@ -9,7 +9,8 @@ import torch
 
 from benchmarks import cases
 from benchmarks.timing import by_turns, ratio
-from sammed.models.base import Embedding, ViewPrompt
+from sammed.models import registry
+from sammed.models.base import Embedding, ViewBatch, ViewPrompt
 from sammed.models.engines import build_encoder
 from sammed.models.sam_network import ARCHITECTURES, PATCH, PROMPT_DIM, WINDOW, Architecture
 
@@ -32,7 +33,7 @@ def gflop(architecture: Architecture, size: int = 1024) -> float:
 
 
 def encode(
-    engine: str, precision: str = "float32", name: str = "vit_b", rounds: int = 3
+    engine: str, precision: str = "float32", name: str = "vit_b", rounds: int = 2
 ) -> dict[str, Any]:
     """One 1024 x 1024 image: segment-anything's forward against an engine's."""
     encoder = cases.random_network(name).image_encoder
@@ -65,7 +66,7 @@ def encode(
     }
 
 
-def precision(name: str = "bfloat16", rounds: int = 3) -> dict[str, Any]:
+def precision(name: str = "bfloat16", rounds: int = 2) -> dict[str, Any]:
     """The fast path at lower precision: speed, and how far embeddings and masks move."""
     sam = cases.model()
     encoder = cases.random_network().image_encoder
@@ -80,8 +81,32 @@ def precision(name: str = "bfloat16", rounds: int = 3) -> dict[str, Any]:
     a, b = (m.low_res_logits[0] > 0 for m in masks)
     return {
         **ratio(best, "float32", name),
-        "dice_of_masks": round(float(2 * (a & b).sum() / (a.sum() + b.sum())), 5),
+        "dice": round(float(2 * (a & b).sum() / (a.sum() + b.sum())), 5),
         "relative_error": float(
             (rounded(image) - exact(image)).abs().max() / exact(image).abs().max()
         ),
+    }
+
+
+def compact_view(rounds: int = 20) -> dict[str, Any]:
+    """The built-in network on one view on one thread, in ms; ViT-B's encode as yardstick."""
+    own = torch.get_num_threads()
+    torch.set_num_threads(1)
+    model = registry.build("compact")
+    side = model.spec.view_size
+    rng = np.random.default_rng(0)
+    around = rng.random((1, 2 * model.spec.context, side, side), np.float32)
+    views = ViewBatch(rng.random((1, 1, side, side), np.float32), around)
+    box = ViewPrompt(box=np.array([0.2, 0.25, 0.8, 0.75], np.float32) * side)
+    fast = build_encoder(cases.random_network().image_encoder)
+    image = torch.randn(1, 3, 1024, 1024)
+    best = by_turns({"view": lambda: model.decode(model.encode(views)[0], [box])}, rounds)
+    sam = by_turns({"vit_b": lambda: fast(image)}, 1, warm_up=False)
+    torch.set_num_threads(own)
+    return {
+        "ratio": round(1000 * best["view"].wall, 2),
+        "vit_b_encode_s": round(sam["vit_b"].wall, 2),
+        "vit_b_over_view": round(sam["vit_b"].wall / best["view"].wall),
+        "note": f"encode and decode; ViT-B's encode on one thread takes {sam['vit_b'].wall:.1f} s "
+        "in the same run",
     }

@@ -36,7 +36,7 @@ def nifti(slices: int = 400) -> dict[str, Any]:
 
         def by_sammed() -> None:
             read = io.read(image)
-            io.write(LabelVolume(labels, read.grid, {1: "object"}), ours, force=True)
+            io.write_labels(LabelVolume(labels, read.grid, {1: "object"}), ours, force=True)
 
         best = by_turns({"sammed": by_sammed, "nibabel": by_nibabel}, rounds=2, warm_up=False)
         same = np.array_equal(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from benchmarks import __main__ as runner
-from benchmarks import cases, encoder, end_to_end, keeping, machine
+from benchmarks import cases, encoder, end_to_end, growth, keeping, machine, rows, shortcuts, table
 from sammed.models.sam_network import ARCHITECTURES
 from tests.models.networks import TINY
 
@@ -23,7 +24,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_objects_share_their_encodes_and_masks_are_the_naive_loops() -> None:
     found = end_to_end.objects(2, slices=2)
-    assert (found["encodes"], found["decodes"]) == (2, 4)
+    assert (found["encodes"], found["decodes"], found["compared_masks"]) == (2, 4, 4)
     assert found["exact"], found
     assert found["dice"] > 0.9999
     assert found["ratio"] > 0
@@ -37,7 +38,43 @@ def test_a_cached_run_encodes_nothing_and_gives_the_same() -> None:
 
 
 def test_zoomed_views_are_encoded_apart() -> None:
-    assert end_to_end.zoomed(slices=1, number=2, size=256)["encodes"] == 2
+    found = shortcuts.zoomed(slices=1, number=2, size=256)
+    assert found["encodes"] == 2
+    assert 0 <= found["dice"] <= 1
+
+
+def test_fewer_tokens_are_quicker_and_differ() -> None:
+    found = shortcuts.encode_size(256, slices=1)
+    assert found["ratio"] > 1
+    assert found["dice"] < 1
+
+
+def test_a_stride_encodes_less_and_keeps_compacts_masks() -> None:
+    found = shortcuts.stride(2, slices=20)
+    assert found["ratio"] > 1
+    assert found["dice"] > 0.9
+
+
+def test_growth_is_measured_in_slices_and_objects(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(growth, "COUNTS", (1, 2))
+    found = growth.growth(slices=8, vit_b_slices=4)
+    assert list(found["curves"]["compact"]["slices"]) == [1, 2, 4, 8]
+    assert list(found["curves"]["ViT-B"]["objects, 1 slice"]) == [1, 2]
+    table.plot(found["curves"], tmp_path / "growth.png")
+    assert (tmp_path / "growth.png").stat().st_size > 1000
+
+
+def test_the_bend_of_a_curve() -> None:
+    assert growth.bend({1: 3.0, 2: 5.0, 4: 9.0}) == 0
+    assert growth.bend({1: 1.0, 2: 4.0, 4: 16.0}) > 0.05
+
+
+def test_compact_is_timed_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = encoder.compact_view(rounds=1)
+    assert found["ratio"] > 0.1
+    assert found["vit_b_over_view"] > 0
 
 
 def test_the_encoder_row_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +85,7 @@ def test_the_encoder_row_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_half_precision_hardly_moves_masks() -> None:
-    assert keeping.half_precision(slices=1)["dice_worst"] > 0.99
+    assert keeping.half_precision(slices=1)["ratio"] > 0.99
 
 
 def test_vit_b_needs_as_much_arithmetic_as_is_known() -> None:
@@ -67,7 +104,66 @@ def test_boxes_hold_their_objects() -> None:
 
 
 def test_a_row_knows_whether_it_met_its_target() -> None:
-    at_least, at_most = runner.ROWS["objects-5"], runner.ROWS["nifti"]
+    at_least, at_most = rows.ROWS["objects-5"], rows.ROWS["nifti"]
     assert [at_least.met(r) for r in (7.9, 8.0, None)] == [False, True, None]
     assert [at_most.met(r) for r in (1.3, 1.31)] == [True, False]
     assert json.dumps(machine.describe())
+
+
+ENGINES = {
+    "encode-torch": {"ratio": 1.7, "share_of_matrix": 0.55, "exact": True},
+    "encode-openvino": {"ratio": 2.2, "share_of_matrix": 0.71, "exact": False},
+    "encode-onnxruntime": {"error": "not installed"},
+}
+
+
+def test_a_row_may_be_read_from_the_best_of_others() -> None:
+    best = rows.ROWS["gflops"].read(ENGINES)
+    assert best == {"ratio": 0.71, "from": "encode-openvino", "exact": False}
+    assert "error" in rows.ROWS["gflops"].read({"encode-torch": {"error": "no"}})
+    measured = rows.measure("gflops", {}, known=ENGINES)
+    assert (measured["met"], measured["unit"]) == (True, "share")
+    assert measured["machine"]["cores"]
+
+
+def test_every_row_says_what_it_is_and_takes_its_options() -> None:
+    for name, row in rows.ROWS.items():
+        assert (row.run is None) == bool(row.of), name
+        assert set(row.of) <= set(rows.ROWS), name
+    run = rows.ROWS["objects-1"].run
+    assert run is not None
+    assert [run.takes(o) for o in ("slices", "number", "size")] == [True, False, False]
+
+
+def test_the_table_goes_into_the_page_between_its_marks(tmp_path: Path) -> None:
+    measured = [
+        rows.described(name, found) | {"machine": {"processor": "abacus", "cores": 2}}
+        for name, found in ENGINES.items()
+    ]
+    measured.append(
+        rows.described("zoom-512", {"ratio": 20.0, "dice": 0.5, "note": "8 slices"})
+        | {"machine": {}}
+    )
+    table.write(measured, tmp_path)
+    text = table.markdown(table.read(tmp_path))
+    assert "processor abacus; cores 2" in text
+    (zoomed,) = [line for line in text.splitlines() if line.startswith("| `zoom-512`")]
+    cells = [cell.strip() for cell in zoomed.split("|")[4:-1]]
+    assert cells == ["20 ×", "≥ 25 ×", "**missed**", "Dice 0.500"]
+    assert "- `zoom-512`: 8 slices." in text
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
+    for _ in range(2):
+        table.fill(page, text)
+    assert page.read_text() == f"before\n{table.BEGIN}\n{text}\n\n{table.END}\nafter\n"
+    with pytest.raises(ValueError, match="has no <!-- table -->"):
+        table.fill(tmp_path / "results.csv", text)
+    assert (tmp_path / "results.csv").read_text().startswith("# processor abacus; cores 2\n")
+
+
+def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert runner.main(["--list"]) == 0
+    assert "encode-torch" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        runner.main(["no-such-row"])
+    assert "unknown row 'no-such-row'" in capsys.readouterr().err
