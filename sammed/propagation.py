@@ -51,6 +51,12 @@ class Rules:
         Distance between slices for which `max_growth` is meant; thicker slices may change more.
     max_slope
         Largest extrapolated move of a box side from slice to slice, as a share of its size.
+    spike
+        Rows and columns of a mask that hold fewer than this share of its fullest row's or
+        column's pixels do not widen the box for the next slice.
+    caution
+        Logit above which a pixel belongs to a propagated mask; more than 0, since what leaks on
+        one slice leaks more on the next.
     """
 
     min_present: float = 0.5
@@ -64,6 +70,8 @@ class Rules:
     min_area: float = 0.01
     step_mm: float = 3.0
     max_slope: float = 0.15
+    spike: float = 0.15
+    caution: float = 0.3
 
 
 @dataclass(frozen=True)
@@ -168,7 +176,7 @@ def walk(
         expected = accepted[-1]
         result, reason = None, ("", "")
         for retry, prompt in enumerate(_ladder(expected, box, decoder.stack.shape)):
-            answer = replace(decoder.decode(index, [prompt])[0], retries=retry)
+            answer = _cautious(decoder.decode(index, [prompt])[0], retry, rules)
             verdict = _judge(answer, expected, reference, largest, limits, rules, decoder)
             if not verdict:
                 result = answer
@@ -228,9 +236,10 @@ def _next_box(
 ) -> Box2D:
     """Box for the next slice: interpolated towards a target, else extrapolated.
 
-    It is not widened: a mask that fills its box would then grow from slice to slice.
+    It is not widened, and spikes of the mask do not widen it either: a mask that fills its box
+    would then grow from slice to slice.
     """
-    last = accepted[-1].box
+    last = trimmed_box(accepted[-1], rules.spike)
     sides = last.as_array()
     extent = np.array([*last.shape, *last.shape], np.float64)
     if target is not None and not target.box.is_empty:
@@ -238,11 +247,42 @@ def _next_box(
         sides = sides + share * (target.box.as_array() - sides)
     elif len(accepted) > 1:
         since = (index - accepted[-1].index) / (accepted[-1].index - accepted[-2].index)
-        slope = since * (sides - accepted[-2].box.as_array())
+        slope = since * (sides - trimmed_box(accepted[-2], rules.spike).as_array())
         sides = sides + np.clip(slope, -rules.max_slope * extent, rules.max_slope * extent)
     r0, c0, r1, c1 = (int(v) for v in np.rint(sides))
     box = Box2D(r0, c0, max(r1, r0 + 1), max(c1, c0 + 1)).intersection(limits.frame)
     return last.intersection(limits.frame) if box.is_empty else box
+
+
+def trimmed_box(result: SliceResult, share: float) -> Box2D:
+    """Box of a mask without its outermost thin rows and columns.
+
+    Parameters
+    ----------
+    result
+        A mask.
+    share
+        Of the pixels of the fullest row (column) that a row (column) must hold to count.
+    """
+    box = result.box
+    if box.is_empty:
+        return box
+    mask = result.on(box) > 0
+    rows, cols = (
+        np.flatnonzero(counts >= share * counts.max()) for counts in (mask.sum(1), mask.sum(0))
+    )
+    return Box2D(
+        box.r0 + int(rows[0]),
+        box.c0 + int(cols[0]),
+        box.r0 + int(rows[-1]) + 1,
+        box.c0 + int(cols[-1]) + 1,
+    )
+
+
+def _cautious(answer: SliceResult, retry: int, rules: Rules) -> SliceResult:
+    """The answer with the pixels that the model is hardly sure of left out."""
+    logits = np.asarray(answer.logits - np.float32(rules.caution), np.float32)
+    return replace(answer, logits=logits, retries=retry)
 
 
 def _ladder(expected: SliceResult, box: Box2D, shape: tuple[int, int]) -> Iterator[SlicePrompt]:
