@@ -157,6 +157,34 @@ def workflow(parameters, engine):
         engine.stop()
 
 
+def save_scene(folder):
+    """Save the scene with its data as Slicer does; returns the scene file."""
+    import slicer
+
+    for number, node in enumerate(slicer.util.getNodesByClass("vtkMRMLStorableNode")):
+        if node.GetClassName() == "vtkMRMLColorTableNode" or not node.GetSaveWithScene():
+            continue
+        if node.GetStorageNode() is None:
+            node.AddDefaultStorageNode()
+        storage = node.GetStorageNode()
+        if storage is not None:
+            ending = storage.GetDefaultWriteFileExtension()
+            storage.SetFileName(str(folder / f"{number}.{ending}"))
+            assert storage.WriteData(node), node.GetName()
+    path = str(folder / "scene.mrml")
+    slicer.mrmlScene.SetURL(path)
+    assert slicer.mrmlScene.Commit(path)
+    return path
+
+
+def load_scene(path):
+    """Load a scene into the empty one."""
+    import slicer
+
+    slicer.mrmlScene.SetURL(path)
+    assert slicer.mrmlScene.Import()
+
+
 def run(workflow, seconds=60):
     """Poll until the engine rests; returns how long it took."""
     started = time.monotonic()

@@ -17,9 +17,16 @@ pytest.importorskip(
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 from PySide6 import QtCore, QtWidgets  # noqa: E402
-from SAMMedLib import geometry, prompts, segmentation  # noqa: E402
+from SAMMedLib import geometry, prompts  # noqa: E402
 
-from tests.slicer.conftest import MODULE, ROOT, SAMMED_PYTHON, dice, phantom, run  # noqa: E402
+from tests.slicer.conftest import (  # noqa: E402
+    ROOT,
+    SAMMED_PYTHON,
+    dice,
+    load_scene,
+    phantom,
+    save_scene,
+)
 
 ORGAN = phantom()[1]
 BOX = [11, 12, 32, 12, 44, 72]
@@ -392,6 +399,34 @@ def test_a_closed_scene_leaves_the_panel_empty_and_usable(module):
     assert mask_of(module).any()
 
 
+def test_a_saved_scene_comes_back_as_it_was_left(module, tmp_path):
+    ui = module.panel.ui
+    click(ui, "addSegmentButton")
+    ui.segmentTable.item(0, 1).setText("spleen")
+    click(ui, "boxButton")
+    draw_box(module)
+    ui.overlapBox.setCurrentIndex(1)
+    ui.autoCheck.setChecked(True)
+    click(ui, "segmentButton")
+    rest(module)
+    found, said = mask_of(module), ui.promptLabel.text
+    path = save_scene(tmp_path)
+    slicer.mrmlScene.Clear(0)
+    assert ui.segmentTable.rowCount == 0
+    load_scene(path)
+    QtWidgets.QApplication.processEvents()
+    assert ui.volumeSelector.currentNode().GetName() == "phantom"
+    assert cells(ui.segmentTable, 0)[1] == "spleen"
+    assert (ui.promptLabel.text, ui.windowEdit.text) == (said, "160/70")
+    assert ui.overlapBox.currentIndex == 1
+    assert ui.modelBox.currentText == "two_class"
+    assert ui.autoCheck.checked
+    assert np.array_equal(mask_of(module), found)
+    click(ui, "segmentButton")
+    rest(module)
+    assert np.array_equal(mask_of(module), found)
+
+
 def test_a_volume_that_is_removed_while_it_runs_cancels(module):
     ui, workflow = module.panel.ui, module.logic.workflow
     click(ui, "addSegmentButton")
@@ -411,12 +446,8 @@ def test_the_selftest_of_the_module_passes(qt_application, scene, engine, monkey
     test = SAMMed.SAMMedTest()
     test.runTest()
     assert test.messages[-1] == "All cases passed"
-    assert len(test.messages) == 6
+    assert len(test.messages) == 7
 
 
 def test_the_panel_needs_no_more_width_than_slicers(module):
     assert module.parent.minimumSizeHint().width() <= 460
-    assert MODULE.is_dir()
-    assert ROOT.is_dir()
-    assert run is not None
-    assert segmentation is not None

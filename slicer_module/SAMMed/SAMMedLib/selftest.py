@@ -89,6 +89,23 @@ def undo_and_redo(workflow):
     assert (_mask(workflow) == found).all()
 
 
+def cancelled_in_time(workflow):
+    """Cancel takes less than half a second and leaves the segment as it was."""
+    _prepare(workflow)
+    found = _segment(workflow)
+    node, segment_id = workflow.parameters.segmentation, workflow.parameters.segmentID
+    prompts.place_box(node, segment_id, workflow.volume, [14, 15, 40, 15, 40, 60], 0)
+    workflow.segment()
+    started = time.monotonic()
+    workflow.cancel()
+    while workflow.engine.busy:
+        workflow.poll()
+        time.sleep(0.01)
+    assert time.monotonic() - started < 0.5
+    assert (_mask(workflow) == found).all()
+    assert prompts.count(node, segment_id)[0] == 2
+
+
 def neighbours_are_kept(workflow):
     """A segment that was there before is not changed."""
     _prepare(workflow)
@@ -107,6 +124,7 @@ CASES = (
     network_between_limits,
     corrected_slice,
     undo_and_redo,
+    cancelled_in_time,
     neighbours_are_kept,
 )
 
