@@ -42,6 +42,10 @@ def doctor(
     model: Annotated[
         list[str] | None, typer.Option("--model", help="Only these models. Repeatable.")
     ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option("--engine", help="For segment-anything: torch, compile, openvino, ..."),
+    ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="Threads that PyTorch may use.")
@@ -55,6 +59,8 @@ def doctor(
       sammed doctor
 
       sammed doctor ct.nii.gz --model compact --json
+
+      sammed doctor --model vit_b --engine openvino
     """
     set_verbosity(quiet=False, verbose=False)
     from sammed import io
@@ -63,7 +69,9 @@ def doctor(
     found: dict[str, Any] = {
         "machine": _machine(),
         "packages": {extra: _versions(names) for extra, names in PACKAGES.items()},
-        "models": [_measure(name, device, threads, volume) for name in model or _known()],
+        "models": [
+            _measure(name, device, threads, engine, volume) for name in model or _known(engine)
+        ],
     }
     if as_json:
         put(found)
@@ -92,19 +100,23 @@ def _versions(names: tuple[str, ...]) -> dict[str, str | None]:
     return versions
 
 
-def _known() -> list[str]:
-    from sammed.models import registry
+def _known(engine: str | None) -> list[str]:
+    """All models, or those that an engine may run."""
+    from sammed.models import catalogue, registry
 
-    return registry.names()
+    others = ("compact", *catalogue.FLOORS) if engine else ()
+    return [name for name in registry.names() if name not in others]
 
 
-def _measure(name: str, device: str, threads: int | None, volume: Volume | None) -> dict[str, Any]:
+def _measure(
+    name: str, device: str, threads: int | None, engine: str | None, volume: Volume | None
+) -> dict[str, Any]:
     """Seconds to encode one view and to decode one prompt on it, medians."""
     from sammed.errors import ModelError
     from sammed.models import registry
 
     try:
-        model = registry.build(name, device=device, threads=threads)
+        model = registry.build(name, device=device, threads=threads, engine=engine)
     except ModelError as error:
         return {"name": name, "available": False, "reason": str(error)}
     encode, decode = _time_slices(model)

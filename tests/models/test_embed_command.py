@@ -100,3 +100,13 @@ def test_how_to_run_sam_is_no_option_of_other_models(image: Path) -> None:
         api.segment(str(image), box="3,2,11,9@1", model="box", encode_size=512)
     with pytest.raises(InputError, match="'box' is built already"):
         api.segment(str(image), box="3,2,11,9@1", model=registry.build("box"), engine="torch")
+
+
+def test_the_doctor_times_an_engine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["doctor", "--model", str(tmp_path / "tiny.pth"), "--engine", "torch", "--json"]
+    assert cli.main(asked) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["models"][0]["seconds_per_slice"] > 0
+    assert set(found["packages"]["onnx"]) == {"onnxruntime", "onnx"}
+    assert cli.main(["doctor", "--engine", "torch", "--json"]) == 0
+    assert "compact" not in [m["name"] for m in json.loads(capsys.readouterr().out)["models"]]
