@@ -118,7 +118,10 @@ ROWS = {
         "decode of one object on one slice, ViT-B", "", of=("objects-5",), most=True,
         field="decode_ms", unit="ms",
     ),
-    "zoom-512": Row("5 objects, zoomed at 512 px", LOOP, 25.0, Run("shortcuts", "zoomed")),
+    "zoom-512": Row("5 objects, --zoom 2 at 512 px", LOOP, 25.0, Run("shortcuts", "small", 2.0)),
+    "whole-512": Row(
+        "5 objects, whole slices at 512 px", LOOP, 25.0, Run("shortcuts", "small", None)
+    ),
     "encode-size-512": Row("--encode-size 512", FULL, None, Run("shortcuts", "encode_size", 512)),
     "encode-size-768": Row("--encode-size 768", FULL, None, Run("shortcuts", "encode_size", 768)),
     "stride-2": Row("encodes, --stride 2", "every slice", None, Run("shortcuts", "stride", 2)),

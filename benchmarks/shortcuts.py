@@ -21,12 +21,12 @@ from sammed.session import Session
 RANDOM = "random weights: the Dice says nothing of a trained network's masks"
 
 
-def zoomed(slices: int = 8, number: int = 5, size: int = 512) -> dict[str, Any]:
-    """Views round each object: one encode an object and slice, but of few tokens."""
+def small(zoom: float | None, slices: int = 8, number: int = 5, size: int = 512) -> dict[str, Any]:
+    """Objects seen at fewer tokens: in a view round each, or (no zoom) in one whole slice."""
     scan, sample = cases.volume(slices), sampled(slices)
     asked = prompted(number, scan)
     naive_s, _ = naive(scan, 1, sample)
-    ours_s, session = segment(scan, cases.model(size=size), asked, zoom=2.0)
+    ours_s, session = segment(scan, cases.model(size=size), asked, zoom=zoom)
     some = [replace(o, boxes=tuple(b for b in o.boxes if b.index in sample)) for o in asked]
     full_s, full = segment(scan, cases.model(), some)
     expected_s = naive_s / len(sample) * slices * number
@@ -37,8 +37,8 @@ def zoomed(slices: int = 8, number: int = 5, size: int = 512) -> dict[str, Any]:
         "sammed_s": round(ours_s, 2),
         "encodes": session.counts["encode"],
         "dice": _dice(full, session, number, sample),
-        "note": f"{slices} slices, zoom 2; naive loop and whole slices measured on {len(sample)} "
-        f"of them and scaled; {RANDOM}",
+        "note": f"{slices} slices, {session.counts['encode']} encodes; naive loop and full path "
+        f"measured on {len(sample)} slices and scaled; {RANDOM}",
     }
 
 

@@ -38,9 +38,9 @@ def test_a_cached_run_encodes_nothing_and_gives_the_same() -> None:
 
 
 def test_zoomed_views_are_encoded_apart() -> None:
-    found = shortcuts.zoomed(slices=1, number=2, size=256)
-    assert found["encodes"] == 2
-    assert 0 <= found["dice"] <= 1
+    apart, together = (shortcuts.small(zoom, slices=1, number=2, size=256) for zoom in (2.0, None))
+    assert (apart["encodes"], together["encodes"]) == (2, 1)
+    assert 0 <= apart["dice"] <= 1
 
 
 def test_fewer_tokens_are_quicker_and_differ() -> None:
