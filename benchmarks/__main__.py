@@ -6,6 +6,7 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from benchmarks import table
@@ -26,8 +27,10 @@ def measure_apart(name: str, options: list[str]) -> Found:
     return found
 
 
-def run_all(names: list[str], options: list[str]) -> list[Found]:
-    """Rows one after the other, printed as they come; some are read from those before them."""
+def run_all(
+    names: list[str], options: list[str], keep: Callable[[list[Found]], None]
+) -> list[Found]:
+    """Rows one after the other, printed and kept as they come; some are read from others."""
     results: dict[str, Found] = {}
     for name in names:
         row = ROWS[name]
@@ -36,6 +39,7 @@ def run_all(names: list[str], options: list[str]) -> list[Found]:
         else:
             result = measure_apart(name, options)
         results[name] = result
+        keep(list(results.values()))
         state = {True: "met", False: "MISSED", None: ""}[result.get("met")]
         value = result.get("error") or table.shown(result.get("ratio"), row.unit)
         wanted = f"(target {table.shown(row.target, row.unit)})" if row.target else ""
@@ -78,11 +82,9 @@ def main(arguments: list[str] | None = None) -> int:
             parser.error("--json measures one row")
         print(json.dumps(measure(asked.names[0], _options(asked.set))))
     else:
-        results = run_all(asked.names or list(ROWS), asked.set)
-        if asked.names:
-            print("\n" + table.markdown(results))
-        else:
-            table.write(results)
+        keep = (lambda results: None) if asked.names else table.write
+        results = run_all(asked.names or list(ROWS), asked.set, keep)
+        print("\n" + table.markdown(results))
     return 0
 
 

@@ -161,6 +161,19 @@ def test_the_table_goes_into_the_page_between_its_marks(tmp_path: Path) -> None:
     assert (tmp_path / "results.csv").read_text().startswith("# processor abacus; cores 2\n")
 
 
+def test_a_whole_run_keeps_each_row_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(name: str, options: list[str]) -> dict[str, object]:
+        return rows.described(name, dict(ENGINES[name]))
+
+    monkeypatch.setattr(runner, "measure_apart", found)
+    kept: list[list[str]] = []
+    names = [*ENGINES, "gflops"]
+    results = runner.run_all(names, [], lambda r: kept.append([x["name"] for x in r]))
+    assert kept == [names[:n] for n in (1, 2, 3, 4)]
+    assert results[-1]["ratio"] == 0.71
+    assert results[-2]["error"] == "not installed"
+
+
 def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert runner.main(["--list"]) == 0
     assert "encode-torch" in capsys.readouterr().out
