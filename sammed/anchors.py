@@ -32,6 +32,8 @@ class SlicePrompts:
         In slice px.
     painted : (height, width) bool or None
         The slice as the user painted it.
+    depth
+        Where the slice lies in the 3D box whose outline ``boxes`` holds: -1 and 1 at its faces.
     """
 
     index: int
@@ -39,6 +41,7 @@ class SlicePrompts:
     points: tuple[ClickedPoint, ...] = ()
     painted: NDArray[np.bool_] | None = field(default=None, compare=False)
     painted_key: int = 0
+    depth: float = 0.0
 
     @property
     def locates(self) -> bool:
@@ -151,7 +154,9 @@ def decode_anchor(decoder: SliceDecoder, prompts: SlicePrompts) -> Anchor:
     else:
         by_box = _points_by_box(prompts.boxes, prompts.points)
         asked = [
-            SlicePrompt(box, tuple(points), name="box + points" if points else "box")
+            SlicePrompt(
+                box, tuple(points), name="box + points" if points else "box", depth=prompts.depth
+            )
             for box, points in zip(prompts.boxes, by_box, strict=True)
         ]
     return Anchor(prompts.index, tuple(decoder.decode(prompts.index, asked)))
@@ -173,7 +178,13 @@ def correct_anchor(decoder: SliceDecoder, prompts: SlicePrompts, former: SliceRe
 def middle(block: Box3D, axis: int) -> SlicePrompts:
     """The middle slice of a 3D box, prompted by the box's outline."""
     low, high = block.range(axis)
-    return SlicePrompts((low + high - 1) // 2, (block.across(axis),))
+    index = (low + high - 1) // 2
+    return SlicePrompts(index, (block.across(axis),), depth=depth_in(low, high, index))
+
+
+def depth_in(low: int, high: int, index: int) -> float:
+    """Where a slice lies in the half-open range ``low`` to ``high``: -1 and 1 are its ends."""
+    return (2 * index + 1 - low - high) / (high - low)
 
 
 def _points_by_box(

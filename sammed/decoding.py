@@ -137,12 +137,15 @@ class SlicePrompt:
         A mask that the object is expected to resemble: the neighbour's, or an earlier answer.
     name
         What the prompt is called in the report.
+    depth
+        Of a box that is the outline of a 3D box: where the slice lies in it, see `ViewPrompt`.
     """
 
     box: Box2D | None = None
     points: tuple[ClickedPoint, ...] = ()
     prior: SliceResult | None = field(default=None, compare=False)
     name: str = "box"
+    depth: float = 0.0
 
 
 def overlap(a: SliceResult, b: SliceResult) -> tuple[float, float]:
@@ -347,10 +350,10 @@ class SliceDecoder:
             mask = view.mask_prompt(prior.logits, prior.region, self.model.spec.mask_size)
         wanted = "points" in kinds or (box is None and mask is None)  # the model says what it lacks
         if not prompt.points or not wanted:
-            return ViewPrompt(box=box, mask=mask)
+            return ViewPrompt(box=box, mask=mask, depth=prompt.depth)
         centres = np.array([(p.row + 0.5, p.col + 0.5) for p in prompt.points])
         positive = np.array([p.positive for p in prompt.points], bool)
-        return ViewPrompt(box, view.points(centres), positive, mask)
+        return ViewPrompt(box, view.points(centres), positive, mask, prompt.depth)
 
     def _result(
         self, view: View, mask: SliceMask, asked: ViewPrompt, prompt: SlicePrompt

@@ -56,7 +56,9 @@ class Rules:
         column's pixels do not widen the box for the next slice.
     caution
         Logit above which a pixel belongs to a propagated mask; more than 0, since what leaks on
-        one slice leaks more on the next.
+        one slice leaks more on the next...
+    cautious_area
+        ... of masks of at least so many pixels; less for smaller ones, which would vanish.
     """
 
     min_present: float = 0.5
@@ -72,6 +74,7 @@ class Rules:
     max_slope: float = 0.15
     spike: float = 0.15
     caution: float = 0.3
+    cautious_area: int = 150
 
 
 @dataclass(frozen=True)
@@ -281,7 +284,8 @@ def trimmed_box(result: SliceResult, share: float) -> Box2D:
 
 def _cautious(answer: SliceResult, retry: int, rules: Rules) -> SliceResult:
     """The answer with the pixels that the model is hardly sure of left out."""
-    logits = np.asarray(answer.logits - np.float32(rules.caution), np.float32)
+    caution = rules.caution * min(1.0, answer.area / rules.cautious_area)
+    logits = np.asarray(answer.logits - np.float32(caution), np.float32)
     return replace(answer, logits=logits, retries=retry)
 
 

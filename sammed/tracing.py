@@ -19,6 +19,7 @@ from sammed.anchors import (
     check_ranges,
     correct_anchor,
     decode_anchor,
+    depth_in,
     middle,
     slice_prompts,
 )
@@ -108,7 +109,7 @@ class Tracer:
         for _, start in starts:
             known = located.get(start.index) or prompts.get(start.index) or start
             boxes = tuple(dict.fromkeys((*known.boxes, *start.boxes)))
-            located[start.index] = replace(known, boxes=boxes)
+            located[start.index] = replace(known, boxes=boxes, depth=start.depth)
         if not located:
             located = {i: p for i, p in prompts.items() if any(q.positive for q in p.points)}
         anchors = {i: self._anchor(p, on_slice) for i, p in located.items()}
@@ -152,14 +153,19 @@ class Tracer:
         last = limits.high - limits.low - 1
         picks = {limits.low + round(share * last) for share in PROBES} | {start.index}
 
+        def depth(index: int) -> float:
+            return depth_in(limits.low, limits.high, index)
+
         def surest() -> int:
             def score(index: int) -> tuple[float, int]:
-                answer = self.decoder.decode(index, [SlicePrompt(start.boxes[0])])[0]
+                asked = SlicePrompt(start.boxes[0], depth=depth(index))
+                answer = self.decoder.decode(index, [asked])[0]
                 return answer.predicted_iou * answer.present, -abs(index - start.index)
 
             return max(sorted(picks), key=score)
 
-        return replace(start, index=self._remember(("start", limits, start), surest))
+        index = self._remember(("start", limits, start), surest)
+        return replace(start, index=index, depth=depth(index))
 
     def _start_again(
         self,
