@@ -162,9 +162,9 @@ def test_the_plane_is_the_one_that_was_chosen(workflow, plane, axis):
     workflow.add_segment("organ")
     prompts.place_box(*chosen(workflow), workflow.volume, geometry.tight(ORGAN))
     assert dice(segment(workflow), ORGAN) > 0.8
-    assert workflow.runs[workflow.key]["axis"] == axis
+    assert workflow.history.runs[workflow.key]["axis"] == axis
     extent = geometry.tight(ORGAN)
-    indices = [line["index"] for line in workflow.runs[workflow.key]["slices"]]
+    indices = [line["index"] for line in workflow.history.runs[workflow.key]["slices"]]
     assert extent[axis] <= indices[0] < indices[-1] < extent[axis + 3]
 
 
@@ -310,11 +310,11 @@ def test_undo_takes_prompts_and_masks_back_together(workflow):
 def test_undo_brings_the_table_back_and_hands_still_count(workflow):
     add_box(workflow)
     first = segment(workflow)
-    run_before = workflow.runs[workflow.key]
+    run_before = workflow.history.runs[workflow.key]
     prompts.place_box(*chosen(workflow), workflow.volume, [14, 15, 40, 15, 40, 60], 0)
     segment(workflow)
     workflow.undo()
-    assert workflow.runs[workflow.key] is run_before
+    assert workflow.history.runs[workflow.key] is run_before
     painted = np.zeros(ORGAN.shape[1:], np.uint8)
     painted[24:33, 46:60] = 1
     paint(workflow, 14, painted)
@@ -667,6 +667,38 @@ def test_cancel_while_it_starts(workflow):
     assert segment(workflow).any()
 
 
+def test_cancel_when_the_worker_has_just_said_hello(workflow):
+    workflow.engine = Engine(workflow.engine._launch)
+    add_box(workflow)
+    workflow.segment()
+    end = time.monotonic() + 30
+    while workflow.engine._process._messages.empty():  # its hello is there, and not yet read
+        time.sleep(0.01)
+        assert time.monotonic() < end
+    workflow.cancel()
+    assert run(workflow) < 0.5
+    assert segment(workflow).any()
+
+
+@pytest.mark.parametrize("do", ["settings", "put", "segment"])
+def test_prompts_taken_back_after_a_cancel_are_told_again(workflow, do):
+    """The worker has done what was cancelled; the module must not think that it has not."""
+    box = add_box(workflow)
+    first = segment(workflow)
+    geometry.fit_roi(workflow.volume, box, [12, 34, 34, 13, 42, 62])
+    workflow.parameters.window = "300/60"
+    asked, send = [], workflow.engine._send
+    workflow.engine._send = lambda what, fields: (asked.append(what), send(what, fields))[1]
+    workflow.segment()
+    poll_until(workflow, lambda: do in asked)
+    workflow.cancel()
+    run(workflow)
+    workflow.engine._send = send
+    geometry.fit_roi(workflow.volume, box, BOX)
+    workflow.parameters.window = "160/70"
+    assert np.array_equal(segment(workflow), first)
+
+
 def test_a_killed_worker_is_told_and_replaced(slow):
     start(slow, "slow:0.2")
     os.kill(slow.engine._process.pid, signal.SIGKILL)
@@ -858,7 +890,7 @@ def test_the_window_is_copied_from_the_display_once(workflow):
 def test_a_line_of_the_table_shows_its_slice(workflow):
     add_box(workflow)
     segment(workflow)
-    lines = workflow.runs[workflow.key]["slices"]
+    lines = workflow.history.runs[workflow.key]["slices"]
     assert [line["index"] for line in lines] == sorted(line["index"] for line in lines)
     line = next(line for line in lines if line["index"] == 9)
     show_slice(workflow, 0, 3)

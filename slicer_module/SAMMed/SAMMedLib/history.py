@@ -48,32 +48,82 @@ class Step:
 
 
 class History:
-    """Steps that can be taken back, and those that were.
+    """What was done to each segment, and the steps that can be taken back.
 
     Attributes
     ----------
     past, future
         Newest last.
+    settled, written
+        By (segmentation ID, segment ID): the prompts as they were at the last step, and the
+        voxels, as `segmentation.read` gives them, as the engine's answers left them.
+    told
+        Segments that the worker knows as they are in ``written``.
+    runs, volumes_ml
+        How the last segmentation went, and the volume of what it gave.
     """
 
     def __init__(self):
         self.past = collections.deque(maxlen=STEPS)
         self.future = []
+        self.settled, self.written, self.told = {}, {}, set()
+        self.runs, self.volumes_ml = {}, {}
 
-    def add(self, step):
-        """A new step; what was taken back before is gone."""
+    def record(self, key, volume, state, change, written, run):
+        """A result was written; what was taken back before is gone.
+
+        Parameters
+        ----------
+        key, volume
+            Which segment, of which volume.
+        state
+            The prompts that led to it.
+        change
+            A `running.Change`.
+        written
+            The segment as the engine's answers leave it.
+        run
+            How it went.
+        """
+        step = Step(*key, volume.GetID(), self.settled.get(key, prompts.EMPTY), state)
+        if change.block is not None:
+            step.block = change.block
+            step.before, step.after = Packed(change.before), Packed(change.after)
+            step.run_before, step.run_after = self.runs.get(key), run
         self.past.append(step)
         self.future.clear()
+        self.settled[key], self.written[key] = state, written
+        self.told.add(key)
+        self.runs[key] = run
+        self.volumes_ml[key] = segmentation.millilitres(volume, written[1])
 
-    def clear(self):
-        """Forget everything."""
-        self.past.clear()
-        self.future.clear()
+    def replay(self, step, node, volume, backwards):
+        """Bring prompts and voxels to one side of a step."""
+        key = step.segmentation_id, step.segment_id
+        state = step.prompts_before if backwards else step.prompts_after
+        prompts.restore(node, step.segment_id, state)
+        self.settled[key] = state
+        self.told.discard(key)
+        if step.block is None:
+            return
+        voxels = (step.before if backwards else step.after).unpack()
+        segmentation.write(node, step.segment_id, volume, step.block, voxels)
+        current = segmentation.read(node, step.segment_id, volume)
+        self.written[key] = _engines(step, self.written.get(key, current), backwards)
+        self.volumes_ml[key] = segmentation.millilitres(volume, current[1])
+        self.runs[key] = step.run_before if backwards else step.run_after
 
-    def forget(self, keep):
-        """Forget steps for which ``keep`` is false, such as those of removed segments."""
-        self.past = collections.deque((s for s in self.past if keep(s)), maxlen=STEPS)
-        self.future = [s for s in self.future if keep(s)]
+    def forget(self, key):
+        """A segment was removed."""
+
+        def stays(step):
+            return (step.segmentation_id, step.segment_id) != key
+
+        self.past = collections.deque(filter(stays, self.past), maxlen=STEPS)
+        self.future = list(filter(stays, self.future))
+        for kept in (self.settled, self.written, self.runs, self.volumes_ml):
+            kept.pop(key, None)
+        self.told.discard(key)
 
 
 def changed_since(step, node, volume, backwards):
@@ -84,7 +134,7 @@ def changed_since(step, node, volume, backwards):
     return now != (step.after if backwards else step.before)
 
 
-def engines(step, written, backwards):
+def _engines(step, written, backwards):
     """The segment as the engine's answers left it, on one side of a step.
 
     Parameters
@@ -101,12 +151,3 @@ def engines(step, written, backwards):
     differ = before != after
     voxels[differ] = (before if backwards else after)[differ]
     return geometry.overlaid(written, step.block, voxels)
-
-
-def apply(step, node, volume, backwards):
-    """Bring prompts and voxels to one side of a step."""
-    state = step.prompts_before if backwards else step.prompts_after
-    prompts.restore(node, step.segment_id, state)
-    if step.block is not None:
-        voxels = (step.before if backwards else step.after).unpack()
-        segmentation.write(node, step.segment_id, volume, step.block, voxels)

@@ -235,7 +235,7 @@ class Panel:
 
     def onQualityCell(self, row, column=0):
         """Go to the slice of a line."""
-        run = self.workflow.runs.get(self.workflow.key)
+        run = self.workflow.history.runs.get(self.workflow.key)
         if run and 0 <= row < len(run["slices"]):
             self.workflow.jump(run["slices"][row])
 
@@ -324,7 +324,7 @@ class Panel:
     def _segment_row(self, node, segment_id):
         segment = node.GetSegmentation().GetSegment(segment_id)
         shown = node.GetDisplayNode().GetSegmentVisibility(segment_id)
-        volume = self.workflow.volumes_ml.get((node.GetID(), segment_id))
+        volume = self.workflow.history.volumes_ml.get((node.GetID(), segment_id))
         return (
             tuple(segment.GetColor()),
             segment.GetName(),
@@ -365,7 +365,7 @@ class Panel:
                 wanted = ui.addSegmentButton
             elif not workflow.has_start:
                 wanted = ui.boxButton
-            elif not workflow.runs.get(workflow.key) or workflow.prompts_changed:
+            elif not workflow.history.runs.get(workflow.key) or workflow.prompts_changed:
                 wanted = ui.segmentButton
         for button in (ui.addSegmentButton, ui.boxButton, ui.segmentButton):
             style = _NEXT if button is wanted else ""
@@ -393,7 +393,7 @@ class Panel:
         ui.messageLabel.setStyleSheet(f"color: {_RED}" if workflow.failed else "")
 
     def _show_quality(self):
-        run = self.workflow.runs.get(self.workflow.key)
+        run = self.workflow.history.runs.get(self.workflow.key)
         if run is self._tabled:
             return
         self._tabled = run

@@ -53,7 +53,7 @@ def hint(workflow):
         return f"Click points {where} the object; press the button again to end."
     if problem:
         return problem
-    run = workflow.runs.get(workflow.key)
+    run = workflow.history.runs.get(workflow.key)
     if not run:
         return "Press Segment."
     if workflow.prompts_changed:

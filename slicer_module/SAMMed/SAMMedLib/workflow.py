@@ -15,7 +15,7 @@ from .engine import Engine
 from .running import Running
 from .work import EngineError, VolumeData, Work
 
-DEBOUNCE_SECONDS = 0.3
+DEBOUNCE_SECONDS = 0.2
 """With auto-update on, a change of the prompts is segmented after so long a rest."""
 
 _BOX, _POSITIVE = prompts.BOX, prompts.POSITIVE
@@ -36,8 +36,8 @@ class Workflow:
         ``window``, ``model``, ``overlap``, ``autoUpdate``.
     message, failed
         What to tell the user, and whether it is bad news.
-    runs, volumes_ml
-        By (segmentation ID, segment ID) how the last segmentation went, and its volume.
+    history
+        What was done to each segment, for undo and for the panel.
     """
 
     def __init__(self, launch):
@@ -47,11 +47,6 @@ class Workflow:
         self.parameters = None
         self.on_change = lambda: None
         self.message, self.failed = "", False
-        self.runs = {}
-        self.volumes_ml = {}
-        self._written = {}
-        self._told = set()
-        self._settled = {}
         self._volumes = {}
         self._running = None
         self._due = None
@@ -73,7 +68,7 @@ class Workflow:
     @property
     def axis(self):
         """The array axis across which the chosen segment is segmented."""
-        run = self.runs.get(self.key) if self.key else None
+        run = self.history.runs.get(self.key) if self.key else None
         node, segment_id = self.parameters.segmentation, self.parameters.segmentID
         for box in prompts.nodes(node, segment_id, _BOX) if self.key else ():
             if box.GetAttribute(prompts.MEANING) == prompts.SLICE and prompts.is_complete(box):
@@ -157,10 +152,7 @@ class Workflow:
             self.engine.cancel()
         prompts.clear(node, key[1])
         node.GetSegmentation().RemoveSegment(key[1])
-        self.history.forget(lambda step: (step.segmentation_id, step.segment_id) != key)
-        for kept in (self.runs, self.volumes_ml, self._written, self._settled):
-            kept.pop(key, None)
-        self._told.discard(key)
+        self.history.forget(key)
         ids = node.GetSegmentation().GetSegmentIDs()
         self.parameters.segmentID = ids[-1] if ids else ""
         self._say("")
@@ -361,40 +353,28 @@ class Workflow:
             self._take_back()
             return self._say(wording.sentence(result.run["error"]), failed=True)
         started = time.perf_counter()
-        self._write(node, volume, state, result)
+        running, self._running = self._running, None
+        voxels = self._allowed(node, volume, key[1], result)
+        written = self.history.written.get(key)
+        change, written = running.finish(node, volume, result, voxels, written)
+        self.history.record(key, volume, state, change, written, result.run)
         self.write_seconds = time.perf_counter() - started
-        self.runs[key] = result.run
         segmentation.refresh_surface(node, key[1])
         self._say(wording.summary(result))
-
-    def _write(self, node, volume, state, result):
-        """Write what changed, and remember it for undo."""
-        running, self._running = self._running, None
-        key = running.key
-        voxels = self._allowed(node, volume, key[1], result)
-        change, written = running.finish(node, volume, result, voxels, self._written.get(key))
-        step = history.Step(*key, volume.GetID(), self._settled.get(key, prompts.EMPTY), state)
-        if change.block is not None:
-            step.block = change.block
-            step.before, step.after = map(history.Packed, (change.before, change.after))
-            step.run_before, step.run_after = self.runs.get(key), result.run
-        self.history.add(step)
-        self._settled[key] = state
-        self._written[key] = written
-        self._told.add(key)
-        self.volumes_ml[key] = segmentation.millilitres(volume, written[1])
 
     def _last_shown(self, key):
         """The segment as the engine's answers left it; ``None`` if there were none."""
         running = self._running
         if self.shows_early and running.key == key:
             return running.expected
-        return self._written.get(key)
+        return self.history.written.get(key)
 
     def _is_as_told(self, current):
         """Whether the segment is as the worker thinks, but for slices shown early."""
         key = self._running.key
-        if key not in self._told or not segmentation.same(self._running.base, self._written[key]):
+        if key not in self.history.told or not segmentation.same(
+            self._running.base, self.history.written[key]
+        ):
             return False
         return segmentation.same(self._running.expected, current)
 
@@ -430,7 +410,7 @@ class Workflow:
         if self.key is None:
             return False
         now = prompts.snapshot(self.parameters.segmentation, self.key[1])
-        return not prompts.same(now, self._settled.get(self.key, prompts.EMPTY))
+        return not prompts.same(now, self.history.settled.get(self.key, prompts.EMPTY))
 
     def undo(self):
         """Take back prompts not segmented yet, else the last segmentation and its prompts."""
@@ -440,7 +420,7 @@ class Workflow:
         self._take_back()
         if self.prompts_changed:
             now = prompts.snapshot(self.parameters.segmentation, self.key[1])
-            before = self._settled.get(self.key, prompts.EMPTY)
+            before = self.history.settled.get(self.key, prompts.EMPTY)
             self.history.past.append(history.Step(*self.key, self.volume.GetID(), before, now))
         self._go(backwards=True)
 
@@ -466,16 +446,8 @@ class Workflow:
                 "The segment was changed by hand since: undo that in the Segment Editor first.",
                 failed=True,
             )
-        history.apply(step, node, volume, backwards)
+        self.history.replay(step, node, volume, backwards)
         target.append(step)
-        self._settled[key] = step.prompts_before if backwards else step.prompts_after
-        self._told.discard(key)
-        if step.block is not None:
-            current = segmentation.read(node, key[1], volume)
-            written = self._written.get(key, current)
-            self._written[key] = history.engines(step, written, backwards)
-            self.volumes_ml[key] = segmentation.millilitres(volume, current[1])
-            self.runs[key] = step.run_before if backwards else step.run_after
         self.parameters.segmentID = key[1]
         self.placing.watch()
         segmentation.refresh_surface(node, key[1])
@@ -492,7 +464,7 @@ class Workflow:
 
     def jump(self, record):
         """Show the slice of a line of the quality table, centred on the object."""
-        run = self.runs.get(self.key)
+        run = self.history.runs.get(self.key)
         if run is None or self.volume is None:
             return
         point = geometry.slice_centre(self.volume, run["axis"], record["index"], record["centroid"])
@@ -507,10 +479,8 @@ class Workflow:
         if self.engine.busy:
             self.engine.cancel()
         self.placing.end()
-        for kept in (self.runs, self.volumes_ml, self._written, self._settled, self._volumes):
-            kept.clear()
-        self._told.clear()
-        self.history.clear()
+        self._volumes.clear()
+        self.history = history.History()
         self._say("")
 
     def adopt(self):
@@ -519,7 +489,7 @@ class Workflow:
         for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
             for segment_id in node.GetSegmentation().GetSegmentIDs():
                 key = node.GetID(), segment_id
-                self._settled.setdefault(key, prompts.snapshot(node, segment_id))
+                self.history.settled.setdefault(key, prompts.snapshot(node, segment_id))
         self.on_change()
 
     def close(self):
