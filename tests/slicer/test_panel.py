@@ -289,6 +289,48 @@ def test_cancel_is_a_press_of_the_same_button(module):
     assert not mask_of(module).any()
 
 
+def test_points_are_clicked_and_everything_is_cleared(module):
+    ui, workflow = module.panel.ui, module.logic.workflow
+    click(ui, "addSegmentButton")
+    node, segment_id = workflow.parameters.segmentation, workflow.parameters.segmentID
+    for name, role, voxel in (
+        ("positiveButton", prompts.POSITIVE, [52, 28, 11]),
+        ("negativeButton", prompts.NEGATIVE, [20, 60, 11]),
+    ):
+        click(ui, name)
+        assert getattr(ui, name).checked
+        assert ui.hintLabel.text.startswith("Click points")
+        world = geometry.world_from_ijk(workflow.volume, [voxel])[0]
+        prompts.add_point(node, segment_id, role, world)  # what a click in a view does
+        click(ui, name)
+        assert not getattr(ui, name).checked
+    rest(module)
+    assert ui.promptLabel.text == "2 points (1 +, 1 −)"
+    workflow.parameters.model = "compact"
+    click(ui, "segmentButton")
+    rest(module)
+    assert mask_of(module)[11, 28, 52], ui.messageLabel.text
+    click(ui, "startButton")
+    assert "slices of the segment are taken as they are" in ui.messageLabel.text
+    click(ui, "clearButton")
+    assert ui.promptLabel.text == "No prompts yet"
+    assert mask_of(module).any()
+
+
+def test_auto_update_needs_no_press(module):
+    ui = module.panel.ui
+    click(ui, "addSegmentButton")
+    ui.autoCheck.setChecked(True)
+    click(ui, "boxButton")
+    draw_box(module)
+    end = time.monotonic() + 30
+    while not mask_of(module).any():
+        QtWidgets.QApplication.processEvents()
+        assert time.monotonic() < end
+    rest(module)
+    assert dice(mask_of(module), ORGAN) > 0.9
+
+
 def test_choices_go_to_the_scene_and_come_back(module):
     ui, parameters = module.panel.ui, module.logic.workflow.parameters
     ui.planeBox.setCurrentIndex(ui.planeBox.findData("coronal"))
