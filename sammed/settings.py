@@ -56,8 +56,8 @@ class Settings:
             raise InputError(
                 f"unknown components {self.cleanup.components!r}; expected {', '.join(COMPONENTS)}"
             )
-        if self.stride < 1:
-            raise InputError(f"cannot decode every {self.stride}-th slice; expected 1 or more")
+        if not isinstance(self.stride, int) or self.stride < 1:
+            raise InputError(f"unknown stride {self.stride!r}; expected a whole number from 1")
         if not 0 <= self.cleanup.smooth_mm < inf:
             raise InputError(
                 f"smoothing of {self.cleanup.smooth_mm:g} mm makes no sense; expected 0 or more"

@@ -146,6 +146,7 @@ def test_a_stride_of_one_is_the_plain_walk() -> None:
     assert all(r.prompt != "interpolated" for r in chain.slices)
 
 
-def test_a_stride_below_one_is_refused() -> None:
-    with pytest.raises(InputError, match="every 0-th slice; expected 1 or more"):
-        Settings(stride=0)
+@pytest.mark.parametrize("stride", [0, -2, 1.5, "2"])
+def test_a_stride_that_makes_no_sense_is_refused(stride: int) -> None:
+    with pytest.raises(InputError, match="unknown stride .*; expected a whole number from 1"):
+        Settings(stride=stride)
