@@ -148,5 +148,5 @@ def test_a_stride_of_one_is_the_plain_walk() -> None:
 
 @pytest.mark.parametrize("stride", [0, -2, 1.5, "2"])
 def test_a_stride_that_makes_no_sense_is_refused(stride: int) -> None:
-    with pytest.raises(InputError, match="unknown stride .*; expected a whole number from 1"):
+    with pytest.raises(InputError, match=r"unknown stride .*; expected a whole number from 1"):
         Settings(stride=stride)
