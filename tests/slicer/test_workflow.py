@@ -780,6 +780,22 @@ def test_a_python_without_sammed_is_said_so(workflow, tmp_path):
     assert "has no sammed; install it" in workflow.message
 
 
+def test_nothing_found_leaves_the_segment_and_no_trace_in_the_next(slow, tmp_path):
+    blind = tmp_path / "blind"
+    first = segment_with(slow, f"blind:{blind}")
+    box = prompts.nodes(*chosen(slow), prompts.BOX)[0]
+    blind.touch()
+    geometry.fit_roi(slow.volume, box, [11, 30, 40, 12, 50, 60])
+    slow.segment()
+    run(slow)
+    assert "nothing was segmented" in slow.message.lower()
+    assert np.array_equal(mask_of(slow), first)
+    blind.unlink()
+    geometry.fit_roi(slow.volume, box, [11, 30, 40, 12, 48, 60])
+    second = segment(slow)
+    assert geometry.tight(second)[1:3] + geometry.tight(second)[4:] == [30, 40, 48, 60]
+
+
 def test_what_the_engine_refuses_is_shown(workflow):
     workflow.parameters.model = "vit_h"
     add_box(workflow)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import sammed.models.registry as registry
 
@@ -31,10 +33,26 @@ class Slow:
         return self._model.decode(embedding, prompts)
 
 
+class Blind(Slow):
+    """A model that finds nothing while a file exists."""
+
+    def __init__(self, model, path):
+        super().__init__(model, 0)
+        self._path = Path(path)
+
+    def decode(self, embedding, prompts):
+        found = super().decode(embedding, prompts)
+        if not self._path.exists():
+            return found
+        return [replace(m, low_res_logits=-abs(m.low_res_logits) - 1) for m in found]
+
+
 def build(name, **options):
-    """``slow:SECONDS`` or ``broken``, else the registry's."""
+    """``slow:SECONDS``, ``blind:FILE`` or ``broken``, else the registry's."""
     if name == "broken":
         raise ZeroDivisionError("a bug")
+    if name.startswith("blind:"):
+        return Blind(_build("box"), name[6:])
     if name.startswith("slow:"):
         return Slow(_build("box"), float(name[5:]))
     return _build(name, **options)

@@ -351,6 +351,7 @@ class Workflow:
             )
         if result.run.get("error"):
             self._take_back()
+            self.history.told.discard(key)  # for the worker it is empty now
             return self._say(wording.sentence(result.run["error"]), failed=True)
         started = time.perf_counter()
         running, self._running = self._running, None
