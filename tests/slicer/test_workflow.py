@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from SAMMedLib import geometry, prompts, segmentation, wording  # noqa: E402
 from SAMMedLib.engine import Engine  # noqa: E402
 
 from tests.slicer.conftest import (  # noqa: E402
+    MODULE,
     ROOT,
     SAMMED_PYTHON,
     dice,
@@ -719,6 +722,24 @@ def test_closing_leaves_no_process_and_no_files(slow):
     while exchange.exists() and time.monotonic() < end:
         time.sleep(0.02)
     assert not exchange.exists()
+
+
+def test_an_application_that_ends_leaves_no_process_and_no_files(tmp_path):
+    code = f"""
+import os, sys, time
+sys.path.insert(0, {str(MODULE)!r})
+from SAMMedLib.process import WorkerProcess
+command = [{SAMMED_PYTHON!r}, "-m", "sammed.worker", "--exchange", {str(tmp_path)!r}]
+worker = WorkerProcess(command, dict(os.environ))
+worker.send({{"id": 1, "do": "hello", "protocol": 1}})
+while not (messages := worker.poll()):
+    time.sleep(0.01)
+worker.exchange = messages[0]["exchange"]
+assert os.path.isdir(worker.exchange)
+worker.kill()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_volume_removed_while_it_runs(slow):

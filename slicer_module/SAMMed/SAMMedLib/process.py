@@ -82,7 +82,7 @@ class WorkerProcess:
                 os.killpg(self._process.pid, signal.SIGKILL)
             else:
                 self._process.kill()
-        threading.Thread(target=self._clear_up, daemon=True).start()
+        threading.Thread(target=self._clear_up).start()  # the application's end waits for it
 
     def wait(self, seconds):
         """Whether it has ended within that time."""
