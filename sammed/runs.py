@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sammed.decoding import overlap
 from sammed.fusion import ObjectVolume
@@ -106,3 +107,14 @@ def slice_records(trace: Trace, slices: SliceStack) -> list[SliceRecord]:
             )
         )
     return records
+
+
+def on_prompted(trace: Trace, volume: ObjectVolume, axis: int) -> NDArray[np.bool_] | None:
+    """(z, y, x) bool on the object's block, true on prompted slices."""
+    if volume.block.is_empty:
+        return None
+    low, high = volume.block.range(axis)
+    there = np.array([i in trace.prompted for i in range(low, high)])
+    shape = [1, 1, 1]
+    shape[axis] = high - low
+    return np.broadcast_to(there.reshape(shape), volume.logits.shape)

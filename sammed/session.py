@@ -11,6 +11,7 @@ import hashlib
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -33,9 +34,10 @@ from sammed.fusion import (
 )
 from sammed.intensity import Window, resolve_window
 from sammed.models.base import SliceModel
+from sammed.plane_search import planes_to_try, surest_plane
 from sammed.progress import OnPrompted, Progress, Reporter
 from sammed.prompts import ObjectPrompts, with_labels
-from sammed.runs import ObjectRun, slice_records
+from sammed.runs import ObjectRun, on_prompted, slice_records
 from sammed.settings import Settings
 from sammed.slices import PLANES, SliceStack, choose_plane
 from sammed.tracing import Trace, Tracer
@@ -250,19 +252,11 @@ class Session:
         return self._repaint()
 
     def _run(self, obj: ObjectPrompts) -> ObjectRun:
-        axis = self._axis(obj)
-        decoder = self._decoder(axis)
-        key = (obj.name, axis)
-        tracer = self._tracers.setdefault(
-            key, Tracer(decoder, self.settings.rules, self.settings.stride)
-        )
-        reporter = self._progress
-        if reporter:
-            reporter.begin(obj.name, axis, slice_prompts(obj, axis))
-            decoder.before_decode = reporter.check
         started = time.perf_counter()
+        axis = self._surest_axis(obj)
+        decoder = self._decoder(axis)
         try:
-            trace = tracer.trace(obj, reporter.on_slice if reporter else None)
+            trace = self._trace(obj, axis)
         except SegmentationError as error:
             nothing = Trace({}, (), frozenset())
             return ObjectRun(obj, decoder.stack.plane, nothing, (), NOTHING, str(error))
@@ -275,12 +269,39 @@ class Session:
                 volume = keep_slices(volume, axis, trace.slices)
         started = time.perf_counter()
         volume = clean(
-            volume, self.settings.cleanup, self.volume.spacing, _prompted(trace, volume, axis)
+            volume, self.settings.cleanup, self.volume.spacing, on_prompted(trace, volume, axis)
         )
         self._seconds["fusion"] += time.perf_counter() - started
         records = tuple(slice_records(trace, decoder.stack))
         lost = "" if volume.mask.any() else f"nothing is left of {obj.name!r} after clean-up"
         return ObjectRun(obj, decoder.stack.plane, trace, records, volume, lost)
+
+    def _trace(self, obj: ObjectPrompts, axis: int) -> Trace:
+        decoder = self._decoder(axis)
+        tracer = self._tracers.setdefault(
+            (obj.name, axis), Tracer(decoder, self.settings.rules, self.settings.stride)
+        )
+        reporter = self._progress
+        if reporter:
+            reporter.begin(obj.name, axis, slice_prompts(obj, axis))
+            decoder.before_decode = reporter.check
+        return tracer.trace(obj, reporter.on_slice if reporter else None)
+
+    def _surest_axis(self, obj: ObjectPrompts) -> int:
+        """Where there is a choice, the axis across which the 3D box alone is traced best."""
+        axes = self._axes(obj)
+        traces: dict[int, Trace] = {}
+        for axis in axes if len(axes) > 1 else ():
+            with suppress(SegmentationError):
+                traces[axis] = self._trace(replace(obj, points=()), axis)
+        return surest_plane(traces, axes[0])
+
+    def _axes(self, obj: ObjectPrompts) -> tuple[int, ...]:
+        """Axes across which an object is traced before the surest one is chosen."""
+        usual = self._axis(obj)
+        if self.settings.plane != "auto" or self.model.spec.costly:
+            return (usual,)
+        return planes_to_try(obj, usual, self.volume.spacing)
 
     def _refine(self, volume: ObjectVolume, axis: int) -> ObjectVolume:
         """The object in another plane: each cross-section of the first plane's mask as a prompt."""
@@ -344,8 +365,9 @@ class Session:
                 continue
             if obj.propagate == "auto" and not obj.blocks:
                 return None
-            low, high = obj.extent().range(self._axis(obj))
-            total += high - low
+            for axis in self._axes(obj):
+                low, high = obj.extent().range(axis)
+                total += high - low
         return total
 
     # -- results ---------------------------------------------------------------------------
@@ -418,14 +440,3 @@ class Session:
 def _same_prompts(a: ObjectPrompts, b: ObjectPrompts) -> bool:
     """Whether two objects would be segmented alike (their label values do not matter)."""
     return replace(a, label=0) == replace(b, label=0)
-
-
-def _prompted(trace: Trace, volume: ObjectVolume, axis: int) -> NDArray[np.bool_] | None:
-    """(z, y, x) bool on the object's block, true on prompted slices."""
-    if volume.block.is_empty:
-        return None
-    low, high = volume.block.range(axis)
-    on_prompted = np.array([i in trace.prompted for i in range(low, high)])
-    shape = [1, 1, 1]
-    shape[axis] = high - low
-    return np.broadcast_to(on_prompted.reshape(shape), volume.logits.shape)

@@ -98,8 +98,7 @@ def run_trial(
     condition
         The protocol and its variant.
     settings
-        Of the session; ``plane="auto"`` becomes the plane of the volume's thick slices, so that
-        all protocols segment the same slices.
+        Of the session. Slice prompts lie in ``plane``, for ``"auto"`` that of the thick slices.
     store
         Embeddings shared with other objects of this volume.
     case
@@ -119,9 +118,7 @@ def run_trial(
         return
     start = start_prompts(condition, target.name, setting.there(target.prompts_from), axis, rng)
     began = time.perf_counter()
-    engine = Session(
-        setting.volume, model, replace(settings, plane=plane, window=setting.window), store
-    )
+    engine = Session(setting.volume, model, replace(settings, window=setting.window), store)
     step = _advance(engine, start, setting, axis, 0, began)
     yield step
     for number in range(1, condition.clicks + 1):

@@ -117,9 +117,7 @@ def _sample(rng: np.random.Generator, slab: Slab, target: Target) -> Sample | No
     mask = _drawn(rng, target.mask[k])
     if mode == "own" and rng.random() < 0.75:
         mask = _component(rng, mask)
-    if np.count_nonzero(mask) < 12 and rng.random() < 0.8:
-        return None
-    if not mask.any():
+    if not mask.any() or (np.count_nonzero(mask) < 12 and rng.random() < 0.8):
         return None
     tight, depth = _bounds(mask), 0.0
     if mode == "whole":
