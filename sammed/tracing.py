@@ -39,9 +39,6 @@ FRAME_MARGIN = 0.1
 PROBES = (0.25, 0.375, 0.5, 0.625, 0.75)
 """Where in a 3D box's range propagation may start, as shares of it."""
 
-RESTART_AREA = 0.5
-"""A 3D box starts again only from slices with this share of the largest slice's area."""
-
 Slices = dict[int, SliceResult]
 Range = tuple[Limits, SlicePrompts | None]
 _Value = TypeVar("_Value")
@@ -115,11 +112,6 @@ class Tracer:
         anchors = {i: self._anchor(p, on_slice) for i, p in located.items()}
         self._check_found(obj, anchors)
         trace = self._spans(anchors, ranges, obj.propagate, on_slice)
-        if obj.propagate == "auto":
-            for limits, start in starts:
-                if start.index not in prompts and len(anchors[start.index].parts) == 1:
-                    self._start_again(start.index, limits, anchors, trace, on_slice)
-            trace = self._spans(anchors, ranges, obj.propagate, on_slice)
         clicked = {i: p for i, p in prompts.items() if i not in located and p.points}
         if not clicked:
             return trace
@@ -166,39 +158,6 @@ class Tracer:
 
         index = self._remember(("start", limits, start), surest)
         return replace(start, index=index, depth=depth(index))
-
-    def _start_again(
-        self,
-        start: int,
-        limits: Limits,
-        anchors: dict[int, Anchor],
-        trace: Trace,
-        on_slice: OnSlice | None,
-    ) -> None:
-        """Move the start of a 3D box to the slice that came out best, seen in its own mask's box.
-
-        The outline of the whole object is loose on any slice; where a first walk found a mask
-        that the model is surer about, that mask's box is a better start.
-        """
-        found = {i: r for i, r in trace.slices.items() if limits.low <= i < limits.high}
-        least = RESTART_AREA * max((r.area for r in found.values()), default=0)
-        large = [i for i, r in found.items() if r.area >= least and r.area]
-        best = max(large, key=lambda i: (found[i].predicted_iou, -abs(i - start)), default=start)
-        if best == start or found[best].predicted_iou <= found[start].predicted_iou:
-            return
-        former = found[best]
-
-        def compute() -> Anchor:
-            asked = SlicePrompt(former.box, prior=former, name="box + mask")
-            anchor = Anchor(best, tuple(self.decoder.decode(best, [asked])))
-            if on_slice:
-                on_slice(anchor.parts[0])
-            return anchor
-
-        anchor = self._remember(("again", former), compute)
-        if anchor.parts[0].area:
-            del anchors[start]
-            anchors[best] = anchor
 
     def _anchor(self, prompts: SlicePrompts, on_slice: OnSlice | None) -> Anchor:
         def compute() -> Anchor:
