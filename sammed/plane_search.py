@@ -1,8 +1,8 @@
 """In which plane a 3D box is traced: the one in which the model is surest of what it finds.
 
 A 3D box outlines the object in three planes. Round some objects one outline fits much better than
-the others, and in some planes a chain goes astray; the mean predicted IoU of the traced slices
-tells which. Only for models whose slices are cheap.
+the others, and in some planes a chain goes astray; the mean predicted IoU of the traced slices,
+times the probability that the object is there, tells which. Only for models whose slices are cheap.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MOST_STRETCH = 3.0
 """Nor is one whose pixels are longer than wide by more than this."""
 
 HABIT = 0.02
-"""By how much the mean predicted IoU must be better in another plane than the usual one."""
+"""By how much the model must be surer in another plane than in the usual one."""
 
 
 def planes_to_try(
@@ -46,10 +46,11 @@ def planes_to_try(
 
 
 def surest_plane(traces: Mapping[int, Trace], usual: int) -> int:
-    """The axis whose trace has the highest mean predicted IoU; the usual one if about as good."""
+    """The axis whose trace the model is surest of; the usual one if about as sure."""
 
     def sureness(axis: int) -> float:
-        found = [result.predicted_iou for result in traces[axis].slices.values() if result.area]
+        results = [result for result in traces[axis].slices.values() if result.area]
+        found = [result.predicted_iou * result.present for result in results]
         return float(np.mean(found)) + (HABIT if axis == usual else 0.0) if found else 0.0
 
     return max(traces, key=sureness, default=usual)
