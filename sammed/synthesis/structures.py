@@ -155,22 +155,32 @@ def tumour(canvas: Canvas, palette: Palette, place: Place, size: float) -> None:
     canvas.want("tumour", *parts)
 
 
-def ring(canvas: Canvas, palette: Palette, place: Place, size: float) -> None:
-    """A shell with a cavity, like the left ventricle or the wall of a vessel or a cyst."""
-    rng, space = _rng(canvas), canvas.space
+def round_shape(
+    space: Space, place: Place, size: float, *, bumps: float, roundness: float
+) -> Shape:
+    """A column across the slab, or a blob: what walls are drawn round.
+
+    ``bumps`` is the most that the column has, ``roundness`` how far the blob may be from round.
+    """
+    rng = space.rng
     if rng.random() < 0.6:
-        shape = column(
+        return column(
             space,
             place[1:],
             size,
             lean=(float(rng.normal(0, 0.3)), float(rng.normal(0, 0.3))),
             bend=0.0,
             squash=float(np.exp(rng.normal(0, 0.2))),
-            bumps=float(rng.uniform(0, 0.12)),
+            bumps=float(rng.uniform(0, bumps)),
             taper=float(rng.normal(0, 0.8)),
         )
-    else:
-        shape = random_blob(space, place, size, roundness=0.3)
+    return random_blob(space, place, size, roundness=roundness)
+
+
+def ring(canvas: Canvas, palette: Palette, place: Place, size: float) -> None:
+    """A shell with a cavity, like the left ventricle or the wall of a vessel or a cyst."""
+    rng, space = _rng(canvas), canvas.space
+    shape = round_shape(space, place, size, bumps=0.12, roundness=0.3)
     if shape.empty:
         return
     wall = _tissue(canvas, palette, place, ("muscle", "organ", "muscle"))

@@ -10,8 +10,8 @@ import numpy as np
 
 from sammed.synthesis.canvas import Canvas
 from sammed.synthesis.fields import Array
-from sammed.synthesis.shapes import Shape, column, random_blob
-from sammed.synthesis.structures import Place, below, inside
+from sammed.synthesis.shapes import Shape, random_blob
+from sammed.synthesis.structures import Place, below, inside, round_shape
 from sammed.synthesis.tissues import Palette
 
 
@@ -22,19 +22,7 @@ def wall(canvas: Canvas, palette: Palette, place: Place, size: float) -> None:
     """
     space = canvas.space
     rng = space.rng
-    if rng.random() < 0.6:
-        shape = column(
-            space,
-            place[1:],
-            size,
-            lean=(float(rng.normal(0, 0.3)), float(rng.normal(0, 0.3))),
-            bend=0.0,
-            squash=float(np.exp(rng.normal(0, 0.2))),
-            bumps=float(rng.uniform(0, 0.1)),
-            taper=float(rng.normal(0, 0.8)),
-        )
-    else:
-        shape = random_blob(space, place, size, roundness=0.35)
+    shape = round_shape(space, place, size, bumps=0.1, roundness=0.35)
     if shape.empty:
         return
     muscle = palette.beside(below(canvas, place), strongest=0.3)
