@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sammed.cli.options import Json
+
 if TYPE_CHECKING:
     from sammed.embedding_files import EmbeddingFolder
 
@@ -13,8 +15,6 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Show or remove embeddings that are kept between runs.",
 )
-
-Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 
 @app.command()

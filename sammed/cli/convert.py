@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sammed.cli.console import put, say, set_verbosity
+from sammed.cli.options import AllowGaps, Force, Frame, OutputType, Quiet, Series, Verbose
 
 if TYPE_CHECKING:
     from sammed.volume import LabelVolume, Volume
@@ -31,27 +32,16 @@ def convert(
         Path | None,
         typer.Option("--like", help="The image that the label map belongs to (RTSTRUCT, DICOM)."),
     ] = None,
-    output_type: Annotated[
-        str | None,
-        typer.Option(
-            "--output-type", help="Where the ending leaves a choice: dicom-seg or rtstruct."
-        ),
-    ] = None,
-    frame: Annotated[
-        int | None, typer.Option("--frame", help="Which volume of a 4D file, from 0.")
-    ] = None,
-    series: Annotated[
-        str | None, typer.Option("--series", help="DICOM series: number, UID or description.")
-    ] = None,
-    allow_gaps: Annotated[
-        bool, typer.Option("--allow-gaps", help="Resample unevenly spaced DICOM slices.")
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite existing outputs.")] = False,
+    output_type: OutputType = None,
+    frame: Frame = None,
+    series: Series = None,
+    allow_gaps: AllowGaps = False,
+    force: Force = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print what was converted on stdout.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Errors only.")] = False,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Convert an image or a label map, on its own grid.
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sammed.cli.console import put, set_verbosity
+from sammed.cli.options import Device, Engine, Json, Threads
 
 if TYPE_CHECKING:
     from sammed.models.base import SliceModel
@@ -42,15 +43,10 @@ def doctor(
     model: Annotated[
         list[str] | None, typer.Option("--model", help="Only these models. Repeatable.")
     ] = None,
-    engine: Annotated[
-        str | None,
-        typer.Option("--engine", help="For segment-anything: torch, compile, openvino, ..."),
-    ] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
-    threads: Annotated[
-        int | None, typer.Option("--threads", min=1, help="Threads that PyTorch may use.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+    engine: Engine = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    as_json: Json = False,
 ) -> None:
     """Say what is installed and measure seconds per slice of every model that is at hand.
 

@@ -12,6 +12,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sammed.cli.console import say, set_verbosity
+from sammed.cli.options import (
+    Device,
+    EncodeSize,
+    Engine,
+    Frame,
+    Precision,
+    Quiet,
+    Series,
+    Threads,
+    Verbose,
+    Window,
+)
 from sammed.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,9 +38,7 @@ def embed(
     model: Annotated[
         str, typer.Option("--model", help="A segment-anything model, or a checkpoint file.")
     ] = "vit_b",
-    window: Annotated[
-        str, typer.Option("--window", help="As it will be when segmenting.")
-    ] = "auto",
+    window: Window = "auto",
     plane: Annotated[
         str, typer.Option("--plane", help="auto, axial, coronal, sagittal, or all.")
     ] = "auto",
@@ -36,30 +46,15 @@ def embed(
         str | None,
         typer.Option("--slices", metavar="A:B", help="Only slices A to B - 1 of the plane."),
     ] = None,
-    frame: Annotated[
-        int | None, typer.Option("--frame", help="Which volume of a 4D file, from 0.")
-    ] = None,
-    series: Annotated[
-        str | None, typer.Option("--series", help="DICOM series: number, UID or description.")
-    ] = None,
-    encode_size: Annotated[
-        int | None,
-        typer.Option("--encode-size", help="segment-anything: px at which views are encoded."),
-    ] = None,
-    engine: Annotated[
-        str | None,
-        typer.Option("--engine", help="segment-anything: torch, compile, openvino, onnxruntime."),
-    ] = None,
-    precision: Annotated[
-        str | None,
-        typer.Option("--precision", help="segment-anything: float32, bfloat16 or float16."),
-    ] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
-    threads: Annotated[
-        int | None, typer.Option("--threads", min=1, help="Threads that PyTorch may use.")
-    ] = None,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Errors only.")] = False,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")] = False,
+    frame: Frame = None,
+    series: Series = None,
+    encode_size: EncodeSize = None,
+    engine: Engine = None,
+    precision: Precision = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Encode the slices of a volume and keep the embeddings, for instance over night.
 

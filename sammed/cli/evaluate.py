@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from sammed.cli.console import put, say, set_verbosity
+from sammed.cli.options import Device, Json, Plane, Quiet, Threads, Verbose, Window
 from sammed.errors import InputError
 
 if TYPE_CHECKING:
@@ -88,16 +89,14 @@ def run(
     resample: Annotated[
         bool, typer.Option("--resample", help="Put the prediction on the reference's grid.")
     ] = False,
-    window: Annotated[str, typer.Option("--window", help="As in `sammed segment`.")] = "auto",
-    plane: Annotated[str, typer.Option("--plane", help="As in `sammed segment`.")] = "auto",
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
-    threads: Annotated[
-        int | None, typer.Option("--threads", min=1, help="Threads that PyTorch may use.")
-    ] = None,
+    window: Window = "auto",
+    plane: Plane = "auto",
+    device: Device = "auto",
+    threads: Threads = None,
     title: Annotated[str, typer.Option("--title", help="Head of the report.")] = "Evaluation",
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Errors only.")] = False,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Score two label maps, or run models over a cohort with simulated prompts.
 
@@ -150,7 +149,7 @@ def compare(
     model_b: Annotated[
         str | None, typer.Option("--model-b", help="Model of the second, if it has several.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Paired difference of two runs, second minus first, with its interval and a Wilcoxon test.
 

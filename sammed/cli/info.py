@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sammed.cli.console import put, set_verbosity
+from sammed.cli.options import Frame, Json
 
 if TYPE_CHECKING:
     from sammed.io.dicom import Survey
@@ -22,13 +23,11 @@ def info(
     image: Annotated[
         Path, typer.Argument(help="An image, or a DICOM folder, zip, tar or DICOMDIR.")
     ],
-    frame: Annotated[
-        int | None, typer.Option("--frame", min=0, help="Which volume of a 4D file, from 0.")
-    ] = None,
+    frame: Frame = None,
     phi: Annotated[
         bool, typer.Option("--phi", help="Show patient-level identifiers of DICOM files.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Say what a file or folder holds: series, size, spacing, orientation, and if it is usable.
 

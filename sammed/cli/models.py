@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sammed.cli.options import Json, Quiet
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -17,9 +19,6 @@ app = typer.Typer(
     no_args_is_help=True,
     help="List the models; download, verify or import the weights of those that need some.",
 )
-
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no remarks.")]
-Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 
 @app.command("list")

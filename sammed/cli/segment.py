@@ -12,6 +12,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sammed.cli.console import progress_bar, put, say, set_verbosity
+from sammed.cli.options import (
+    AllowGaps,
+    Device,
+    EncodeSize,
+    Engine,
+    Force,
+    Frame,
+    OutputType,
+    Plane,
+    Precision,
+    Quiet,
+    Series,
+    Threads,
+    Verbose,
+    Window,
+)
 from sammed.errors import InputError, OutputError
 
 if TYPE_CHECKING:
@@ -69,27 +85,13 @@ def segment(
     model: Annotated[
         str, typer.Option("--model", help="A model of `sammed models list`, or a checkpoint file.")
     ] = "compact",
-    window: Annotated[
-        str,
-        typer.Option(
-            "--window",
-            help="auto, dicom, W/L such as 400/40, p0.5-99.5, soft-tissue, lung, bone, brain, ...",
-        ),
-    ] = "auto",
-    plane: Annotated[
-        str, typer.Option("--plane", help="auto, axial, coronal, sagittal, or all (fused).")
-    ] = "auto",
+    window: Window = "auto",
+    plane: Plane = "auto",
     zoom: Annotated[
         str,
         typer.Option("--zoom", help="View: auto (the model's own), off (whole slice) or a factor."),
     ] = "auto",
-    encode_size: Annotated[
-        int | None,
-        typer.Option(
-            "--encode-size",
-            help="segment-anything: px at which views are encoded; 512 is quicker than 1024.",
-        ),
-    ] = None,
+    encode_size: EncodeSize = None,
     stride: Annotated[
         int,
         typer.Option(
@@ -113,21 +115,10 @@ def segment(
     smooth: Annotated[
         float, typer.Option("--smooth", min=0, help="Gaussian smoothing in mm. Default: none.")
     ] = 0.0,
-    frame: Annotated[
-        int | None, typer.Option("--frame", help="Which volume of a 4D file, from 0.")
-    ] = None,
-    series: Annotated[
-        str | None, typer.Option("--series", help="DICOM series: number, UID or description.")
-    ] = None,
-    allow_gaps: Annotated[
-        bool, typer.Option("--allow-gaps", help="Resample unevenly spaced DICOM slices.")
-    ] = False,
-    output_type: Annotated[
-        str | None,
-        typer.Option(
-            "--output-type", help="Where the ending leaves a choice: dicom-seg or rtstruct."
-        ),
-    ] = None,
+    frame: Frame = None,
+    series: Series = None,
+    allow_gaps: AllowGaps = False,
+    output_type: OutputType = None,
     fractional: Annotated[
         bool, typer.Option("--fractional", help="DICOM SEG of probabilities instead of 0 and 1.")
     ] = False,
@@ -144,24 +135,16 @@ def segment(
         bool,
         typer.Option("--cache/--no-cache", help="Keep costly embeddings on disk between runs."),
     ] = True,
-    engine: Annotated[
-        str | None,
-        typer.Option("--engine", help="segment-anything: torch, compile, openvino, onnxruntime."),
-    ] = None,
-    precision: Annotated[
-        str | None,
-        typer.Option("--precision", help="segment-anything: float32, bfloat16 or float16."),
-    ] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
-    threads: Annotated[
-        int | None, typer.Option("--threads", min=1, help="Threads that PyTorch may use.")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite existing outputs.")] = False,
+    engine: Engine = None,
+    precision: Precision = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    force: Force = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the run report on stdout.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Errors only.")] = False,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Segment objects from boxes, points or painted slices into a label map on the input's grid.
 

@@ -1,0 +1,57 @@
+"""Options that several commands share: each is defined once, as a type of the parameter."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Window = Annotated[
+    str,
+    typer.Option(
+        "--window",
+        help="auto, dicom, W/L such as 400/40, p0.5-99.5, soft-tissue, lung, bone, brain, ...",
+    ),
+]
+Plane = Annotated[
+    str, typer.Option("--plane", help="auto, axial, coronal, sagittal, or all (fused).")
+]
+
+Frame = Annotated[
+    int | None, typer.Option("--frame", min=0, help="Which volume of a 4D file, from 0.")
+]
+Series = Annotated[
+    str | None, typer.Option("--series", help="DICOM series: number, UID or description.")
+]
+AllowGaps = Annotated[
+    bool, typer.Option("--allow-gaps", help="Resample unevenly spaced DICOM slices.")
+]
+
+Engine = Annotated[
+    str | None,
+    typer.Option("--engine", help="segment-anything: torch, compile, openvino, onnxruntime."),
+]
+Precision = Annotated[
+    str | None,
+    typer.Option("--precision", help="segment-anything: float32, bfloat16 or float16."),
+]
+EncodeSize = Annotated[
+    int | None,
+    typer.Option(
+        "--encode-size",
+        help="segment-anything: px at which views are encoded; 512 is quicker than 1024.",
+    ),
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, help="Threads that PyTorch may use.")
+]
+
+OutputType = Annotated[
+    str | None,
+    typer.Option("--output-type", help="Where the ending leaves a choice: dicom-seg or rtstruct."),
+]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite existing outputs.")]
+Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Errors only.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")]
