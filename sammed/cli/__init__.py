@@ -17,6 +17,7 @@ from sammed.cli import cache, evaluate, models
 from sammed.cli.console import report_error, say
 from sammed.cli.convert import convert
 from sammed.cli.doctor import doctor
+from sammed.cli.embed import embed
 from sammed.cli.info import info
 from sammed.cli.segment import segment
 from sammed.cli.train import train
@@ -59,7 +60,7 @@ app.command()(convert)
 app.add_typer(models.app, name="models")
 app.add_typer(cache.app, name="cache")
 app.add_typer(evaluate.app, name="evaluate")
-app.add_typer(evaluate.app, name="evaluate")
+app.command()(embed)
 app.command()(train)
 app.command()(doctor)
 

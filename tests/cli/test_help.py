@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,9 @@ pytestmark = pytest.mark.usefixtures("console")
 
 HEAVY = ("numpy", "scipy", "torch", "torchvision", "nibabel", "SimpleITK", "pydicom", "highdicom",
          "PIL", "matplotlib", "monai", "segment_anything", "zarr", "safetensors")  # fmt: skip
+
+NO_COMMANDS = {"__init__", "__main__", "console", "options"}
+"""Modules of the command line that are no command's."""
 
 SECONDS = 0.5
 """Of processor time, so that a busy machine does not matter."""
@@ -32,9 +36,9 @@ ALL = list(commands(typer.main.get_command(cli.app)))
 GROUPS = {path[:-1] for path in ALL if path}
 
 
-def test_the_main_commands_are_there():
-    wanted = {"segment", "info", "models", "doctor", "cache"}
-    assert wanted <= {path[0] for path in ALL if path}
+def test_every_module_of_the_command_line_is_mounted():
+    wanted = {p.stem for p in Path(cli.__file__).parent.glob("*.py")} - NO_COMMANDS
+    assert wanted == {path[0] for path in ALL if path}
     for name in ("list", "download", "verify", "import"):
         assert ("models", name) in ALL
 
