@@ -59,6 +59,9 @@ class ModelSpec:
         SHA-256 of the weights (hex), empty for models without any; part of cache keys.
     variant
         What changes the numbers beside the weights, e.g. ``"bfloat16"``; part of cache keys.
+    engine
+        What runs the network, for the report: ``"torch"``, ``"openvino"``, ...; empty for models
+        without any. All give the same embeddings, so that it is no part of cache keys.
     license
         Licence of the weights, for the report.
     """
@@ -75,6 +78,7 @@ class ModelSpec:
     batch: int = 1
     weights_hash: str = ""
     variant: str = ""
+    engine: str = ""
     license: str = ""
 
 

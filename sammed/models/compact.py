@@ -132,6 +132,7 @@ class CompactModel:
             context=1,
             knows_absence=True,
             weights_hash=digest,
+            engine="torch",
             license="Apache-2.0",
         )
 

@@ -216,6 +216,7 @@ def _build_sam(
         name=architecture if name == _ANY_SAM else name,
         encoder=build_encoder(encoder, engine=engine, precision=precision, key=weights_hash),
         variant="" if precision == "float32" else precision,
+        engine=engine,
         weights_hash=weights_hash,
         license=known.license if known and weights is None else "unknown (own weights file)",
         device=device,

@@ -69,6 +69,8 @@ class SamModel:
         `FastEncoder` with the network's weights.
     variant
         What changes the numbers that the encoder computes, e.g. ``"bfloat16"``.
+    engine
+        What runs the encoder, one of `sammed.models.engines.ENGINES`.
     """
 
     prompts = ALL_PROMPTS
@@ -84,6 +86,7 @@ class SamModel:
         zoom: float | None = None,
         encoder: Encoder | None = None,
         variant: str = "",
+        engine: str = "torch",
     ) -> None:
         self._device = torch.device(device)
         network = network.eval().requires_grad_(False).to(self._device)
@@ -103,6 +106,7 @@ class SamModel:
             batch=1 if self._device.type == "cpu" else GPU_ENCODE_BATCH,
             weights_hash=weights_hash,
             variant=variant,
+            engine=engine,
             license=license,
         )
 

@@ -34,7 +34,7 @@ VOLUME = Volume.from_array(
 
 @pytest.fixture(scope="module")
 def session() -> Session:
-    made = Session(VOLUME, StubModel(52), Settings(overlap="score"))
+    made = Session(VOLUME, StubModel(52, engine="openvino"), Settings(overlap="score"))
     made.put(
         ObjectPrompts("organ", 5, boxes=(slice_box(ORGAN, 8),), points=(PointPrompt((9, 17, 24)),))
     )
@@ -86,6 +86,7 @@ def test_how_it_was_done(report):
     assert report["window"] == {"low": -160, "high": 240, "name": "soft-tissue"}
     assert report["model"]["name"] == "stub"
     assert report["model"]["weights_hash"] == "5" * 64
+    assert report["model"]["engine"] == "openvino"
     assert report["settings"]["overlap"] == "score"
     assert report["settings"]["rules"]["max_growth"] > 1
     assert report["timings_s"]["read"] == 0.25

@@ -92,6 +92,7 @@ def test_a_smaller_size_is_prepared_and_found_by_the_command(tmp_path: Path, ima
     assert cli.main(["segment", str(image), *sam, *boxes, "-o", str(out)]) == 0
     report = json.loads((tmp_path / "o.report.json").read_text())
     assert report["model"]["view_size"] == 512
+    assert report["model"]["engine"] == "torch"
     assert report["counts"] == {"encode": 0, "decode": 1}
 
 

@@ -149,6 +149,17 @@ def test_lower_precision_is_part_of_what_a_model_says_of_itself(
     assert exact.spec.weights_hash == rounded.spec.weights_hash
 
 
+def test_a_model_says_what_runs_it(
+    engine: str, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ARCHITECTURES, "vit_b", TINY)
+    torch.save(random_sam(TINY, 1024).state_dict(), tmp_path / "tiny.pth")
+    built = registry.build(str(tmp_path / "tiny.pth"), encode_size=128, engine=engine)
+    assert built.spec.engine == engine
+    assert registry.build("compact").spec.engine == "torch"
+    assert registry.build("box").spec.engine == ""
+
+
 @pytest.mark.slow
 def test_torch_compile_gives_the_same_embeddings() -> None:
     small = random_sam(TINY, 128).image_encoder
