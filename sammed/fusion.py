@@ -87,6 +87,13 @@ class ObjectVolume:
 NOTHING = ObjectVolume(_EMPTY, np.zeros((0, 0, 0), np.float16))
 
 
+LOUDEST = 4.0
+"""Logits beyond this count as this where planes are weighed: a probability of 98 %."""
+
+UNTRACED = 1e-5
+"""Weight of a slice that a plane's trace did not reach."""
+
+
 def stack(slices: Mapping[int, SliceResult], axis: int) -> ObjectVolume:
     """Stack masks of slices across an axis into a block of the canonical grid."""
     found = {i: r for i, r in slices.items() if r.area}
@@ -117,6 +124,52 @@ def fuse_planes(planes: Sequence[ObjectVolume]) -> ObjectVolume:
         block = block.union(plane.block)
     mean = sum(plane.on(block) for plane in seen) / np.float32(len(seen))
     return ObjectVolume(block, np.asarray(mean, np.float16))
+
+
+@dataclass(frozen=True, eq=False)
+class PlaneView:
+    """One object as it was traced in one plane.
+
+    Attributes
+    ----------
+    volume
+        The stacked slices.
+    axis
+        Across which they lie.
+    weights
+        How much each slice counts, by index.
+    """
+
+    volume: ObjectVolume
+    axis: int
+    weights: Mapping[int, float]
+
+
+def weigh_planes(views: Sequence[PlaneView]) -> ObjectVolume:
+    """Mean of the logits of one object traced in several planes, weighted slice by slice.
+
+    Logits count up to `LOUDEST`, so that no plane can shout the others down; a slice that was not
+    traced says "no" with the weight `UNTRACED`.
+    """
+    seen = [view for view in views if not view.volume.block.is_empty]
+    if not seen:
+        return NOTHING
+    block = _EMPTY
+    for view in seen:
+        block = block.union(view.volume.block)
+    total = np.zeros(block.shape, np.float32)
+    weight = np.zeros(block.shape, np.float32)
+    for view in seen:
+        low, high = block.range(view.axis)
+        line = np.array([view.weights.get(i, UNTRACED) for i in range(low, high)], np.float32)
+        shape = [1, 1, 1]
+        shape[view.axis] = high - low
+        line = line.reshape(shape)
+        logits = view.volume.on(block)
+        np.clip(logits, -LOUDEST, LOUDEST, out=logits)
+        total += line * logits
+        weight += line
+    return ObjectVolume(block, np.asarray(total / weight, np.float16))
 
 
 def keep_slices(volume: ObjectVolume, axis: int, indices: Collection[int]) -> ObjectVolume:

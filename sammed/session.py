@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from sammed.anchors import check_plane, check_ranges, object_axis, slice_prompts
 from sammed.boxes import Box3D
-from sammed.decoding import SliceDecoder, SlicePrompt, SliceResult, overlap
+from sammed.consensus import is_block, join_planes, planes_to_trace, refine
+from sammed.decoding import SliceDecoder
 from sammed.embeddings import EmbeddingStore
 from sammed.errors import InputError, SegmentationError
 from sammed.fusion import (
@@ -34,19 +35,16 @@ from sammed.fusion import (
 )
 from sammed.intensity import Window, resolve_window
 from sammed.models.base import SliceModel
-from sammed.plane_search import planes_to_try, surest_plane
 from sammed.progress import OnPrompted, Progress, Reporter
 from sammed.prompts import ObjectPrompts, with_labels
+from sammed.repair import repair
 from sammed.runs import ObjectRun, on_prompted, slice_records
 from sammed.settings import Settings
 from sammed.slices import PLANES, SliceStack, choose_plane
-from sammed.tracing import Trace, Tracer
+from sammed.tracing import Trace, Tracer, block_limits
 from sammed.volume import LabelVolume, Volume
 
 __all__ = ["Session", "Settings"]
-
-CONSENSUS_OVERLAP = 0.5
-"""In ``plane="all"`` an answer that has less IoU with the first plane's mask is not used."""
 
 
 @dataclass(frozen=True)
@@ -253,18 +251,21 @@ class Session:
 
     def _run(self, obj: ObjectPrompts) -> ObjectRun:
         started = time.perf_counter()
-        axis = self._surest_axis(obj)
+        axis = self._axis(obj)
         decoder = self._decoder(axis)
         try:
-            trace = self._trace(obj, axis)
+            if is_block(obj):
+                trace, volume = self._trace_block(obj)
+            else:
+                trace = self._trace(obj, axis)
+                volume = stack(trace.slices, axis)
         except SegmentationError as error:
             nothing = Trace({}, (), frozenset())
             return ObjectRun(obj, decoder.stack.plane, nothing, (), NOTHING, str(error))
         self._seconds["propagate"] += time.perf_counter() - started
-        volume = stack(trace.slices, axis)
         if self.settings.plane == "all":
             others = [a for a in range(3) if a != axis and self.volume.shape[a] > 1]
-            volume = fuse_planes([volume, *(self._refine(volume, a) for a in others)])
+            volume = fuse_planes([volume, *(refine(volume, self._checked(a)) for a in others)])
             if obj.blocks or obj.propagate != "auto":
                 volume = keep_slices(volume, axis, trace.slices)
         started = time.perf_counter()
@@ -277,53 +278,54 @@ class Session:
         return ObjectRun(obj, decoder.stack.plane, trace, records, volume, lost)
 
     def _trace(self, obj: ObjectPrompts, axis: int) -> Trace:
-        decoder = self._decoder(axis)
+        decoder = self._checked(axis)
         tracer = self._tracers.setdefault(
             (obj.name, axis), Tracer(decoder, self.settings.rules, self.settings.stride)
         )
         reporter = self._progress
         if reporter:
             reporter.begin(obj.name, axis, slice_prompts(obj, axis))
-            decoder.before_decode = reporter.check
         return tracer.trace(obj, reporter.on_slice if reporter else None)
 
-    def _surest_axis(self, obj: ObjectPrompts) -> int:
-        """Where there is a choice, the axis across which the 3D box alone is traced best."""
-        axes = self._axes(obj)
-        traces: dict[int, Trace] = {}
-        for axis in axes if len(axes) > 1 else ():
-            with suppress(SegmentationError):
-                traces[axis] = self._trace(replace(obj, points=()), axis)
-        return surest_plane(traces, axes[0])
+    def _trace_block(self, obj: ObjectPrompts) -> tuple[Trace, ObjectVolume]:
+        """A 3D box: its trace in its own plane, and the volume on which all planes agree."""
+        (axis, *others), bare = self._axes(obj), replace(obj, points=())
+        traces = {axis: self._trace(bare, axis)}
+        for other in others:
+            with suppress(SegmentationError):  # nothing was found in that plane
+                traces[other] = self._trace(bare, other)
+        decoder, trace = self._decoder(axis), traces[axis]
+        limits = block_limits(obj.blocks[0], decoder.stack)
+        volume = keep_slices(join_planes(traces), axis, range(limits.low, limits.high))
+        clicked = slice_prompts(obj, axis)
+        if not clicked or not volume.mask.any():
+            return trace, volume
+        if self._progress:
+            self._progress.begin(obj.name, axis, clicked)
+        on_slice = self._progress.on_slice if self._progress else None
+        volume, found = repair(decoder, volume, clicked, limits, on_slice)
+        prompted = trace.prompted | frozenset(found)
+        return replace(trace, slices={**trace.slices, **found}, prompted=prompted), volume
 
     def _axes(self, obj: ObjectPrompts) -> tuple[int, ...]:
-        """Axes across which an object is traced before the surest one is chosen."""
+        """Axes across which an object is traced, its own first."""
         usual = self._axis(obj)
         if self.settings.plane != "auto" or self.model.spec.costly:
             return (usual,)
-        return planes_to_try(obj, usual, self.volume.spacing)
-
-    def _refine(self, volume: ObjectVolume, axis: int) -> ObjectVolume:
-        """The object in another plane: each cross-section of the first plane's mask as a prompt."""
-        decoder = self._decoder(axis)
-        if self._progress:
-            decoder.before_decode = self._progress.check
-        slices: dict[int, SliceResult] = {}
-        for index in range(*volume.block.range(axis)):
-            prior = volume.across(axis, index)
-            if not prior.area:
-                continue
-            box = prior.box.expand(1).clip(decoder.stack.shape)
-            answer = decoder.decode(index, [SlicePrompt(box, prior=prior, name="box + mask")])[0]
-            agrees = overlap(answer, prior)[0] >= CONSENSUS_OVERLAP
-            slices[index] = answer if agrees else prior
-        return stack(slices, axis)
+        return planes_to_trace(obj, usual, self.volume.spacing)
 
     def _axis(self, obj: ObjectPrompts) -> int:
         plane = self.settings.plane
         if plane in PLANES:
             return PLANES[plane]
         return object_axis(obj, PLANES[choose_plane("auto", self.volume)])
+
+    def _checked(self, axis: int) -> SliceDecoder:
+        """The decoder across an axis, which asks before each slice whether to go on."""
+        decoder = self._decoder(axis)
+        if self._progress:
+            decoder.before_decode = self._progress.check
+        return decoder
 
     def _decoder(self, axis: int) -> SliceDecoder:
         if axis not in self._decoders:

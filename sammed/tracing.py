@@ -23,11 +23,12 @@ from sammed.anchors import (
     middle,
     slice_prompts,
 )
-from sammed.boxes import Box2D
+from sammed.boxes import Box2D, Box3D
 from sammed.decoding import SliceDecoder, SlicePrompt, SliceResult, unite
 from sammed.errors import SegmentationError
 from sammed.prompts import ObjectPrompts
 from sammed.propagation import Chain, Limits, OnSlice, Rules, Stop, blend
+from sammed.slices import SliceStack
 from sammed.stride import stride_walk
 
 REMEMBERED = 256
@@ -125,14 +126,7 @@ class Tracer:
         whole = Box2D(0, 0, *stack.shape)
         if not obj.blocks:
             return [(Limits(0, len(stack), whole), None)]
-        ranges: list[Range] = []
-        for block in obj.blocks:
-            low, high = block.range(stack.axis)
-            outline = block.across(stack.axis)
-            rows, cols = outline.shape
-            frame = outline.expand(FRAME_MARGIN * rows, FRAME_MARGIN * cols).clip(stack.shape)
-            ranges.append((Limits(low, high, frame, known=True), middle(block, stack.axis)))
-        return ranges
+        return [(block_limits(b, stack), middle(b, stack.axis)) for b in obj.blocks]
 
     def _best_start(self, own: Range) -> SlicePrompts:
         """The slice of a 3D box whose outline the model is surest about; the middle one if equal.
@@ -305,6 +299,15 @@ class Tracer:
         while len(self._known) > REMEMBERED:
             self._known.popitem(last=False)
         return value
+
+
+def block_limits(block: Box3D, stack: SliceStack) -> Limits:
+    """Where a chain may go within a 3D box."""
+    low, high = block.range(stack.axis)
+    outline = block.across(stack.axis)
+    rows, cols = outline.shape
+    frame = outline.expand(FRAME_MARGIN * rows, FRAME_MARGIN * cols).clip(stack.shape)
+    return Limits(low, high, frame, known=True)
 
 
 def _candidates(index: int, ranges: Sequence[Range]) -> list[int]:

@@ -1,0 +1,98 @@
+"""One object in several planes: which planes, and how their slices are joined.
+
+A 3D box outlines the object in three planes. In some a chain of slices goes astray, elsewhere the
+same place is found easily; the mean of the traces, each slice weighted by how sure the model is of
+it, is better than any of them. Only for models whose slices are cheap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sammed.decoding import SliceDecoder, SlicePrompt, SliceResult, overlap
+from sammed.fusion import ObjectVolume, PlaneView, stack, weigh_planes
+from sammed.prompts import ObjectPrompts
+from sammed.tracing import Trace
+
+LEAST_SLICES = 3
+"""A plane in which the 3D box has fewer slices is not traced."""
+
+MOST_STRETCH = 3.0
+"""Nor is one whose pixels are longer than wide by more than this."""
+
+CONSENSUS_OVERLAP = 0.5
+"""When refining, an answer that has less IoU with the volume's cross-section is not used."""
+
+SHARPNESS = 4
+"""Power of a slice's sureness that is its weight."""
+
+
+def is_block(obj: ObjectPrompts) -> bool:
+    """Whether an object is given by one 3D box, perhaps corrected by points."""
+    alone = len(obj.blocks) == 1 and not obj.boxes and obj.mask is None
+    return alone and obj.propagate == "auto"
+
+
+def planes_to_trace(
+    obj: ObjectPrompts, usual: int, spacing: tuple[float, float, float]
+) -> tuple[int, ...]:
+    """Canonical axes across which an object is traced, the usual one first.
+
+    Parameters
+    ----------
+    obj
+        Its prompts; a 3D box, perhaps with points, can be traced in any plane.
+    usual
+        The axis that the object has otherwise.
+    spacing
+        Voxel size (z, y, x) in mm.
+    """
+    if not is_block(obj):
+        return (usual,)
+    return (usual, *(a for a in range(3) if a != usual and _fits(obj, a, spacing)))
+
+
+def join_planes(traces: Mapping[int, Trace]) -> ObjectVolume:
+    """One volume of an object's traces in several planes.
+
+    Parameters
+    ----------
+    traces
+        By the canonical axis across which their slices lie.
+    """
+    views = [
+        PlaneView(stack(trace.slices, axis), axis, _weights(trace))
+        for axis, trace in traces.items()
+    ]
+    return weigh_planes(views)
+
+
+def refine(volume: ObjectVolume, decoder: SliceDecoder) -> ObjectVolume:
+    """An object in another plane: each cross-section of its volume as a prompt."""
+    axis = decoder.stack.axis
+    slices: dict[int, SliceResult] = {}
+    for index in range(*volume.block.range(axis)):
+        prior = volume.across(axis, index)
+        if not prior.area:
+            continue
+        box = prior.box.expand(1).clip(decoder.stack.shape)
+        answer = decoder.decode(index, [SlicePrompt(box, prior=prior, name="box + mask")])[0]
+        agrees = overlap(answer, prior)[0] >= CONSENSUS_OVERLAP
+        slices[index] = answer if agrees else prior
+    return stack(slices, axis)
+
+
+def _weights(trace: Trace) -> dict[int, float]:
+    """How much each slice of a trace counts beside the same place in other planes."""
+    return {
+        index: (result.predicted_iou * result.present) ** SHARPNESS
+        for index, result in trace.slices.items()
+    }
+
+
+def _fits(obj: ObjectPrompts, axis: int, spacing: tuple[float, float, float]) -> bool:
+    height, width = (mm for a, mm in enumerate(spacing) if a != axis)
+    if max(height, width) > MOST_STRETCH * min(height, width):
+        return False
+    low, high = obj.blocks[0].range(axis)
+    return high - low >= LEAST_SLICES
