@@ -1,0 +1,212 @@
+"""One object in several planes, and repairs of it round clicks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sammed.anchors import depth_in, slice_prompts
+from sammed.boxes import Box2D, Box3D
+from sammed.consensus import join_planes, planes_to_trace
+from sammed.decoding import SliceDecoder, SliceResult
+from sammed.embeddings import EmbeddingStore
+from sammed.fusion import ObjectVolume, PlaneView, weigh_planes
+from sammed.intensity import Window
+from sammed.models.base import SliceMask, ViewPrompt
+from sammed.prompts import MaskPrompt, ObjectPrompts, PointPrompt
+from sammed.propagation import trimmed_box
+from sammed.repair import REACH, repair
+from sammed.session import Session, Settings
+from sammed.slices import SliceStack
+from sammed.tracing import Trace, block_limits
+from sammed.volume import Volume
+from tests.phantoms import ORGAN, StubModel, block_of, dice, image_of, organ_volume, slice_box
+
+BLOCK = ObjectPrompts("organ", blocks=(block_of(ORGAN),))
+SPACING = (1.0, 1.0, 1.0)
+CUBIC = Volume.from_array(image_of(ORGAN), np.diag([1.0, 1.1, 1.2, 1.0])[[2, 1, 0, 3]])
+MIDDLE = PointPrompt((8, 17, 24), True)
+
+
+# -- which planes ----------------------------------------------------------------------------
+
+
+def test_a_3d_box_alone_is_traced_in_all_planes_its_own_first():
+    assert planes_to_trace(BLOCK, 1, SPACING) == (1, 0, 2)
+    assert planes_to_trace(replace(BLOCK, points=(MIDDLE,)), 0, SPACING) == (0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    "obj",
+    [
+        replace(BLOCK, boxes=(slice_box(ORGAN, 8),)),
+        replace(BLOCK, mask=MaskPrompt(ORGAN)),
+        replace(BLOCK, propagate="between"),
+        replace(BLOCK, blocks=(block_of(ORGAN), Box3D(0, 0, 0, 2, 2, 2))),
+        ObjectPrompts("organ", points=(MIDDLE,)),
+    ],
+)
+def test_other_prompts_leave_one_plane(obj):
+    assert planes_to_trace(obj, 2, SPACING) == (2,)
+
+
+def test_planes_of_flat_pixels_and_of_few_slices_are_left_out():
+    assert planes_to_trace(BLOCK, 0, (3.5, 1.0, 1.0)) == (0,)
+    assert planes_to_trace(BLOCK, 0, (2.9, 1.0, 1.0)) == (0, 1, 2)
+    thin = replace(BLOCK, blocks=(Box3D(2, 10, 10, 9, 12, 30),))
+    assert planes_to_trace(thin, 0, SPACING) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "spec", "planes"),
+    [({}, {}, 3), ({"plane": "axial"}, {}, 1), ({}, {"costly": True}, 1)],
+)
+def test_only_quick_models_trace_all_planes_and_only_if_no_plane_is_asked_for(
+    settings, spec, planes
+):
+    model = StubModel(52, **spec)
+    made = Session(CUBIC, model, Settings(**settings))
+    made.put(BLOCK)
+    made.segment()
+    assert dice(made.object_mask("organ"), ORGAN) > 0.98
+    extents = sorted(int(n) for n in np.ptp(np.argwhere(ORGAN), axis=0) + 1)
+    expected = extents[0] if planes == 1 else sum(extents)
+    assert expected <= made.counts["decode"] <= 1.5 * expected + 6 * planes
+    assert made.runs["organ"].plane == "axial"
+
+
+# -- joining them ----------------------------------------------------------------------------
+
+
+def one_voxel(logit: float) -> ObjectVolume:
+    return ObjectVolume(Box3D(4, 5, 6, 5, 6, 7), np.full((1, 1, 1), logit, np.float16))
+
+
+def test_the_surer_plane_wins():
+    yes = PlaneView(one_voxel(3.0), 0, {4: 0.8})
+    no = PlaneView(one_voxel(-3.0), 1, {5: 0.3})
+    assert weigh_planes([yes, no]).mask.all()
+    assert not weigh_planes([yes, replace_weights(no, {5: 0.9})]).mask.any()
+
+
+def replace_weights(view: PlaneView, weights: dict[int, float]) -> PlaneView:
+    return PlaneView(view.volume, view.axis, weights)
+
+
+def test_a_loud_plane_does_not_shout_two_others_down():
+    loud = PlaneView(one_voxel(60.0), 0, {4: 0.5})
+    quiet = [PlaneView(one_voxel(-4.0), axis, {5: 0.5, 6: 0.5}) for axis in (1, 2)]
+    assert not weigh_planes([loud, *quiet]).mask.any()
+
+
+def test_a_slice_that_was_not_reached_has_no_veto():
+    found = PlaneView(one_voxel(1.0), 0, {4: 0.05})
+    elsewhere = PlaneView(
+        ObjectVolume(Box3D(0, 0, 0, 1, 1, 1), np.ones((1, 1, 1), "f2")), 1, {0: 1.0}
+    )
+    assert weigh_planes([found, elsewhere]).on(Box3D(4, 5, 6, 5, 6, 7))[0, 0, 0] > 0
+
+
+def test_nothing_joined_is_nothing():
+    assert weigh_planes([]).block.is_empty
+
+
+def test_an_object_that_goes_astray_in_one_plane_is_saved_by_the_others():
+    def trace(axis: int, sure: float, wrong: bool) -> Trace:
+        results = {}
+        for index in np.flatnonzero(ORGAN.any(tuple({0, 1, 2} - {axis}))):
+            mask = np.take(ORGAN, int(index), axis=axis)
+            mask = np.roll(mask, 15, axis=1) if wrong else mask
+            logits = np.where(mask, 4.0, -4.0).astype(np.float32)
+            region = Box2D(0, 0, *mask.shape)
+            results[int(index)] = SliceResult(int(index), region, logits, predicted_iou=sure)
+        return Trace(results, (), frozenset())
+
+    traces = {0: trace(0, 0.5, True), 1: trace(1, 0.9, False), 2: trace(2, 0.9, False)}
+    joined = join_planes(traces)
+    mask = np.zeros(ORGAN.shape, bool)
+    mask[joined.block.slices] = joined.mask
+    assert dice(mask, ORGAN) > 0.999
+
+
+# -- repairs ---------------------------------------------------------------------------------
+
+
+def repaired(points: tuple[PointPrompt, ...]) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """Before, after, and the slices that were corrected; the object so far has lost half."""
+    stack = SliceStack(organ_volume(), "axial", Window(-160, 240, "soft-tissue"))
+    decoder = SliceDecoder(stack, StubModel(52), EmbeddingStore())
+    before = ORGAN.copy()
+    before[:, :, 24:] = False
+    block = Box3D.from_mask(ORGAN)
+    logits = np.where(before, 4.0, -4.0)[block.slices].astype(np.float16)
+    clicked = slice_prompts(replace(BLOCK, points=points), 0)
+    volume, found = repair(
+        decoder, ObjectVolume(block, logits), clicked, block_limits(block, stack)
+    )
+    after = np.zeros_like(before)
+    after[volume.block.slices] = volume.mask
+    return before, after, sorted(found)
+
+
+def test_a_click_repairs_its_slice_and_a_few_beside_it():
+    point = PointPrompt((8, 17, 30), True)
+    before, after, found = repaired((point,))
+    assert found == [8]
+    assert dice(after[8], ORGAN[8]) > 0.9 > dice(before[8], ORGAN[8])
+    changed = np.flatnonzero((before != after).any(axis=(1, 2)))
+    assert changed[0] >= 8 - REACH
+    assert changed[-1] <= 8 + REACH
+    assert len(changed) > 1
+
+
+def test_two_clicks_on_one_slice_are_seen_together():
+    _, after, found = repaired((PointPrompt((8, 17, 30), True), PointPrompt((8, 1, 1), False)))
+    assert found == [8]
+    assert not after[8, 1, 1]
+
+
+def test_clicks_on_a_3d_box_cost_a_few_slices():
+    model = StubModel(52)
+    made = Session(CUBIC, model, Settings())
+    made.put(BLOCK)
+    made.segment()
+    asked = model.decoded
+    made.put(replace(BLOCK, points=(MIDDLE,)))
+    made.segment()
+    assert model.decoded - asked <= 2 * REACH + 1
+    assert 8 in made.runs["organ"].trace.prompted
+    assert dice(made.object_mask("organ"), ORGAN) > 0.98
+
+
+# -- what keeps masks from growing, and where a slice lies in its box --------------------------
+
+
+def test_spikes_do_not_widen_the_next_box():
+    mask = np.zeros((30, 40), bool)
+    mask[10:20, 10:30] = True
+    mask[15, 30:38] = True
+    result = SliceResult(0, Box2D(0, 0, 30, 40), np.where(mask, 3.0, -3.0).astype(np.float32))
+    assert result.box == Box2D(10, 10, 20, 38)
+    assert trimmed_box(result, 0.15) == Box2D(10, 10, 20, 30)
+    assert trimmed_box(result, 0.0) == result.box
+
+
+def test_depth_runs_from_face_to_face():
+    assert [depth_in(3, 7, k) for k in range(3, 7)] == [-0.75, -0.25, 0.25, 0.75]
+    assert depth_in(5, 6, 5) == 0.0
+
+
+def test_the_start_of_a_3d_box_is_told_its_depth():
+    model = StubModel(52, rule=_surer_when_deep)
+    made = Session(organ_volume(), model, Settings(plane="axial"))
+    made.put(BLOCK)
+    made.segment()
+    told = {round(prompt.depth, 2) for prompt in model.asked}
+    assert {d < 0 for d in told if d} == {True, False}
+
+
+def _surer_when_deep(prompt: ViewPrompt, grey: np.ndarray, mask: SliceMask) -> SliceMask:
+    return replace(mask, predicted_iou=np.array([0.5 + abs(prompt.depth) / 4], np.float32))
