@@ -6,6 +6,7 @@ import collections
 import dataclasses
 
 import numpy as np
+import slicer
 
 from . import geometry, prompts, segmentation
 
@@ -96,6 +97,44 @@ class History:
         self.told.add(key)
         self.runs[key] = run
         self.volumes_ml[key] = segmentation.millilitres(volume, written[1])
+
+    def is_behind(self, node, segment_id):
+        """Whether a segment has prompts that were not segmented yet."""
+        now = prompts.snapshot(node, segment_id)
+        return not prompts.same(now, self.settled.get((node.GetID(), segment_id), prompts.EMPTY))
+
+    def record_prompts(self, node, segment_id, volume):
+        """Make a step of the prompts that were not segmented yet."""
+        key = node.GetID(), segment_id
+        before = self.settled.get(key, prompts.EMPTY)
+        now = prompts.snapshot(node, segment_id)
+        self.past.append(Step(*key, volume.GetID(), before, now))
+
+    def go(self, backwards):
+        """Take the last step back, or do again the one that was taken back last.
+
+        Returns
+        -------
+        key : tuple
+            (segmentation ID, segment ID) of the step.
+        problem : str
+            Why it cannot be; empty if it was done.
+        """
+        source, target = (self.past, self.future) if backwards else (self.future, self.past)
+        step = source.pop()
+        key = step.segmentation_id, step.segment_id
+        node, volume = (slicer.mrmlScene.GetNodeByID(i) for i in (key[0], step.volume_id))
+        if volume is None or not segmentation.exists(node, key[1]):
+            return key, "That segment is gone; there is nothing to bring back."
+        if changed_since(step, node, volume, backwards):
+            source.append(step)
+            return (
+                key,
+                "The segment was changed by hand since: undo that in the Segment Editor first.",
+            )
+        self.replay(step, node, volume, backwards)
+        target.append(step)
+        return key, ""
 
     def replay(self, step, node, volume, backwards):
         """Bring prompts and voxels to one side of a step."""

@@ -6,6 +6,7 @@ import qt
 import slicer
 
 from . import geometry, prompts, segmentation, wording
+from .tables import QualityTable, SegmentTable, swatch
 
 PLANES = (
     ("auto", "as the box was drawn"),
@@ -24,7 +25,7 @@ MEANINGS = (
 )
 MODELS = ("compact", "two_class", "medsam", "vit_b", "vit_l", "vit_h", "ellipse", "box")
 
-_RED, _DOUBT = "#c0392b", "#f6c9a0"
+_RED = "#c0392b"
 _NEXT = (
     "background-color: palette(highlight); color: palette(highlighted-text); "
     "border-radius: 3px; padding: 4px 8px; font-weight: bold;"
@@ -49,8 +50,8 @@ class Panel:
         self.workflow = workflow
         self.actions = actions
         self._updating = False
-        self._listed = None
-        self._tabled = None
+        self._segments = SegmentTable(ui.segmentTable, workflow, self._parameters, self.update)
+        self._quality = QualityTable(ui.qualityTable, ui.stopLabel, workflow)
         self._fill()
         self._connect()
         workflow.on_change = self.update
@@ -72,9 +73,7 @@ class Panel:
             (ui.positiveButton, prompts.POSITIVE),
             (ui.negativeButton, prompts.NEGATIVE),
         ):
-            button.setIcon(_swatch(prompts.COLOURS[role], 9))
-        _columns(ui.segmentTable, ("", "Segment", "Prompts", "Volume"), stretch=1)
-        _columns(ui.qualityTable, ("Slice", "Area", "Confidence", "Agrees", "From"), stretch=4)
+            button.setIcon(swatch(prompts.COLOURS[role], 9))
 
     def _connect(self):
         ui = self.ui
@@ -105,15 +104,12 @@ class Panel:
         ui.autoCheck.connect("toggled(bool)", self.onAuto)
         ui.windowEdit.connect("editingFinished()", self.onWindow)
         ui.pythonEdit.connect("editingFinished()", self.onPythonEdited)
-        ui.segmentTable.connect("currentCellChanged(int,int,int,int)", self.onSegmentRow)
-        ui.segmentTable.connect("itemChanged(QTableWidgetItem*)", self.onSegmentItem)
-        ui.segmentTable.connect("cellDoubleClicked(int,int)", self.onSegmentCell)
-        ui.qualityTable.connect("cellClicked(int,int)", self.onQualityCell)
 
     def connectParameters(self, parameters):
         """Show another parameter node; ``None`` while there is no scene."""
         self.workflow.parameters = parameters
-        self._listed = self._tabled = None
+        self._segments.forget()
+        self._quality.forget()
         self.update()
 
     def showPython(self, path):
@@ -131,9 +127,9 @@ class Panel:
         chosen = self.ui.segmentationSelector.currentNode()
         if chosen is not parameters.segmentation:
             parameters.segmentation = chosen
-            ids = chosen.GetSegmentation().GetSegmentIDs() if chosen is not None else ()
+            ids = segmentation.ids(chosen)
             parameters.segmentID = ids[0] if ids else ""
-        if chosen is not None and not ids_of(chosen) and parameters.volume is not None:
+        if chosen is not None and not segmentation.ids(chosen) and parameters.volume is not None:
             segmentation.attach(chosen, parameters.volume)
         self.update()
 
@@ -166,42 +162,6 @@ class Panel:
         """Remove the chosen segment."""
         self.workflow.remove_segment()
 
-    def onSegmentRow(self, row=-1, column=0, oldRow=0, oldColumn=0):
-        """Another segment was chosen."""
-        parameters = self._parameters()
-        if parameters is None or parameters.segmentation is None:
-            return
-        ids = ids_of(parameters.segmentation)
-        if 0 <= row < len(ids):
-            self.workflow.placing.end()
-            parameters.segmentID = ids[row]
-            self.update()
-
-    def onSegmentItem(self, item):
-        """A segment was renamed, or shown or hidden."""
-        parameters = self._parameters()
-        if parameters is None or parameters.segmentation is None or item.column() != 1:
-            return
-        node = parameters.segmentation
-        segment_id = ids_of(node)[item.row()]
-        name = item.text().strip()
-        if name and name != node.GetSegmentation().GetSegment(segment_id).GetName():
-            segmentation.rename(node, segment_id, name)
-        shown = item.checkState() == qt.Qt.Checked
-        node.GetDisplayNode().SetSegmentVisibility(segment_id, shown)
-        self.update()
-
-    def onSegmentCell(self, row, column):
-        """A double click on the colour changes it."""
-        if column != 0 or self._parameters() is None:
-            return
-        node = self.workflow.parameters.segmentation
-        segment = node.GetSegmentation().GetSegment(ids_of(node)[row])
-        chosen = qt.QColorDialog.getColor(qt.QColor.fromRgbF(*segment.GetColor()))
-        if chosen.isValid():
-            segment.SetColor(chosen.redF(), chosen.greenF(), chosen.blueF())
-            self.update()
-
     def onBox(self):
         """Draw a box, or stop drawing."""
         self._place(prompts.BOX)
@@ -232,12 +192,6 @@ class Panel:
         """Turn the views into the volume's planes."""
         if self.workflow.parameters is not None and self.workflow.volume is not None:
             geometry.align_views(self.workflow.volume)
-
-    def onQualityCell(self, row, column=0):
-        """Go to the slice of a line."""
-        run = self.workflow.history.runs.get(self.workflow.key)
-        if run and 0 <= row < len(run["slices"]):
-            self.workflow.jump(run["slices"][row])
 
     def onBrowse(self):
         """Choose a Python."""
@@ -295,44 +249,11 @@ class Panel:
         ui.autoCheck.setChecked(parameters.autoUpdate)
         if not ui.windowEdit.hasFocus():
             ui.windowEdit.setText(parameters.window)
-        self._show_segments(parameters.segmentation, parameters.segmentID)
+        self._segments.show(parameters.segmentation, parameters.segmentID)
         self._show_prompts()
         self._show_progress()
         self._show_next()
-        self._show_quality()
-
-    def _show_segments(self, node, chosen):
-        table = self.ui.segmentTable
-        ids = ids_of(node)
-        rows = [self._segment_row(node, segment_id) for segment_id in ids]
-        if rows != self._listed:
-            self._listed = rows
-            table.setRowCount(len(rows))
-            for n, (colour, name, shown, said, volume, meant) in enumerate(rows):
-                swatch = _item("")
-                swatch.setIcon(_swatch(colour))
-                title = _item(name, editable=True)
-                title.setCheckState(qt.Qt.Checked if shown else qt.Qt.Unchecked)
-                prompted = _item(said)
-                prompted.setToolTip(meant)
-                cells = (swatch, title, prompted, _item(volume, right=True))
-                for column, cell in enumerate(cells):
-                    table.setItem(n, column, cell)
-        if chosen in ids and table.currentRow() != ids.index(chosen):
-            table.setCurrentCell(ids.index(chosen), 1)
-
-    def _segment_row(self, node, segment_id):
-        segment = node.GetSegmentation().GetSegment(segment_id)
-        shown = node.GetDisplayNode().GetSegmentVisibility(segment_id)
-        volume = self.workflow.history.volumes_ml.get((node.GetID(), segment_id))
-        return (
-            tuple(segment.GetColor()),
-            segment.GetName(),
-            bool(shown),
-            wording.prompts_short(node, segment_id),
-            "" if volume is None else f"{volume:.1f} ml",
-            wording.prompts_long(node, segment_id),
-        )
+        self._quality.show()
 
     def _show_prompts(self):
         ui, workflow = self.ui, self.workflow
@@ -392,24 +313,6 @@ class Panel:
         ui.messageLabel.setText(message)
         ui.messageLabel.setStyleSheet(f"color: {_RED}" if workflow.failed else "")
 
-    def _show_quality(self):
-        run = self.workflow.history.runs.get(self.workflow.key)
-        if run is self._tabled:
-            return
-        self._tabled = run
-        table = self.ui.qualityTable
-        lines = run["slices"] if run else []
-        self.ui.stopLabel.setText(wording.stops(run) if run else "Nothing segmented yet.")
-        table.setRowCount(len(lines))
-        for row, line in enumerate(lines):
-            doubtful = wording.is_doubtful(line)
-            for column, text in enumerate(wording.quality(line)):
-                cell = _item(text, right=column < 4)
-                if doubtful:
-                    cell.setBackground(qt.QBrush(qt.QColor(_DOUBT)))
-                    cell.setForeground(qt.QBrush(qt.QColor("black")))
-                table.setItem(row, column, cell)
-
     def _show_engine(self):
         ui, engine = self.ui, self.workflow.engine
         ui.stateLabel.setText(wording.engine_state(engine))
@@ -424,11 +327,6 @@ class Panel:
         return None if self._updating else self.workflow.parameters
 
 
-def ids_of(node):
-    """Segment IDs of a segmentation; none if there is no segmentation."""
-    return list(node.GetSegmentation().GetSegmentIDs()) if node is not None else []
-
-
 def _value(box):
     return box.itemData(box.currentIndex)
 
@@ -439,31 +337,3 @@ def _choose(box, value):
         box.addItem(value, value)
         index = box.count - 1
     box.setCurrentIndex(index)
-
-
-def _columns(table, titles, stretch):
-    table.setColumnCount(len(titles))
-    table.setHorizontalHeaderLabels(list(titles))
-    header = table.horizontalHeader()
-    for column in range(len(titles)):
-        mode = qt.QHeaderView.Stretch if column == stretch else qt.QHeaderView.ResizeToContents
-        header.setSectionResizeMode(column, mode)
-    header.setMinimumSectionSize(26)
-    table.verticalHeader().setDefaultSectionSize(24)
-
-
-def _swatch(colour, size=14):
-    pixmap = qt.QPixmap(size, size)
-    pixmap.fill(qt.QColor.fromRgbF(*colour))
-    return qt.QIcon(pixmap)
-
-
-def _item(text, editable=False, right=False):
-    item = qt.QTableWidgetItem(text)
-    flags = qt.Qt.ItemIsSelectable | qt.Qt.ItemIsEnabled
-    if editable:
-        flags = flags | qt.Qt.ItemIsEditable | qt.Qt.ItemIsUserCheckable
-    item.setFlags(flags)
-    if right:
-        item.setTextAlignment(int(qt.Qt.AlignRight) | int(qt.Qt.AlignVCenter))
-    return item

@@ -10,6 +10,7 @@ import dataclasses
 import typing
 
 import numpy as np
+import slicer
 
 from . import corrections, geometry, segmentation
 
@@ -48,6 +49,12 @@ class Running:
         self.volume_id = volume_id
         self.base = self.expected = base
         self.blocks = {}
+
+    def home(self):
+        """The segmentation and the volume; ``None`` twice if either is gone."""
+        node, volume = (slicer.mrmlScene.GetNodeByID(i) for i in (self.key[0], self.volume_id))
+        there = volume is not None and segmentation.exists(node, self.key[1])
+        return (node, volume) if there else (None, None)
 
     def show(self, node, volume, part, voxels):
         """Show all that the segment has on one slice, unless the user has changed it meanwhile.

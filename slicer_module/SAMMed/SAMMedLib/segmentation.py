@@ -40,6 +40,11 @@ _TYPES = {
 _SIDES = {"right": "SCT^24028007^Right", "left": "SCT^7771000^Left"}
 
 
+def ids(node):
+    """Segment IDs of a segmentation; none if there is no segmentation."""
+    return list(node.GetSegmentation().GetSegmentIDs()) if node is not None else []
+
+
 def make(volume):
     """A new segmentation on a volume's grid, beside it in the subject hierarchy."""
     name = f"{volume.GetName()} segmentation"
@@ -185,6 +190,31 @@ def others(node, segment_id, volume, block):
         if other != segment_id:
             taken |= on_block(node, other, volume, block)
     return taken
+
+
+def allowed(node, segment_id, volume, part, overlap):
+    """The voxels of a result or of a slice that the overlap policy lets a segment have.
+
+    Parameters
+    ----------
+    node, segment_id, volume
+        The segment and the volume.
+    part
+        A `work.Result` or `work.SlicePart`.
+    overlap
+        `ALLOW` or `OTHERS_KEEP`.
+
+    Returns
+    -------
+    array of bool or None
+        On the part's block; ``None`` if it has none.
+    """
+    if part.block is None:
+        return None
+    voxels = part.voxels != 0
+    if overlap == OTHERS_KEEP:
+        voxels = leave_others(node, segment_id, volume, part.block, voxels)
+    return voxels
 
 
 def leave_others(node, segment_id, volume, block, voxels):

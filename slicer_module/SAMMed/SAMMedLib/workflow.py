@@ -11,18 +11,18 @@ import time
 import slicer
 
 from . import corrections, geometry, history, placing, prompts, segmentation, wording
+from .choice import Choice
 from .engine import Engine
 from .running import Running
-from .work import EngineError, VolumeData, Work
+from .volumes import Volumes
+from .work import EngineError, Work
 
 DEBOUNCE_SECONDS = 0.2
 """With auto-update on, a change of the prompts is segmented after so long a rest."""
 
-_BOX, _POSITIVE = prompts.BOX, prompts.POSITIVE
 
-
-class Workflow:
-    """What the module does, on the nodes that its parameters name.
+class Workflow(Choice):
+    """What the module does, on what is chosen.
 
     Parameters
     ----------
@@ -31,9 +31,6 @@ class Workflow:
 
     Attributes
     ----------
-    parameters
-        The module's parameter node: ``volume``, ``segmentation``, ``segmentID``, ``plane``,
-        ``window``, ``model``, ``overlap``, ``autoUpdate``.
     message, failed
         What to tell the user, and whether it is bad news.
     history
@@ -44,33 +41,17 @@ class Workflow:
         self.engine = Engine(launch)
         self.history = history.History()
         self.placing = placing.Placing(self._prompt_settled)
-        self.parameters = None
         self.on_change = lambda: None
         self.message, self.failed = "", False
-        self._volumes = {}
+        self._volumes = Volumes()
         self._running = None
         self._due = None
-
-    # -- what is chosen ----------------------------------------------------------------------
-
-    @property
-    def volume(self):
-        """The chosen volume, ``None`` if there is none or it is empty."""
-        node = self.parameters.volume if self.parameters else None
-        return node if node is not None and node.GetImageData() is not None else None
-
-    @property
-    def key(self):
-        """(segmentation ID, segment ID) of the chosen segment, ``None`` if there is none."""
-        node, segment_id = self.parameters.segmentation, self.parameters.segmentID
-        return (node.GetID(), segment_id) if segmentation.exists(node, segment_id) else None
 
     @property
     def axis(self):
         """The array axis across which the chosen segment is segmented."""
         run = self.history.runs.get(self.key) if self.key else None
-        node, segment_id = self.parameters.segmentation, self.parameters.segmentID
-        for box in prompts.nodes(node, segment_id, _BOX) if self.key else ():
+        for box in prompts.nodes(*self.target, prompts.BOX) if self.key else ():
             if box.GetAttribute(prompts.MEANING) == prompts.SLICE and prompts.is_complete(box):
                 return prompts.box_axis(box, self.volume)
         return run["axis"] if run else placing.default_axis(self.volume, self.parameters.plane)
@@ -109,26 +90,6 @@ class Workflow:
         elif kind == "done":
             self._say(f"The engine works: sammed {value['sammed']}.")
 
-    def problem(self):
-        """What is missing before anything can be segmented; empty if nothing is."""
-        if self.volume is None:
-            return "Choose the volume to segment."
-        if self.key is None:
-            return "Add a segment for the organ or lesion."
-        wrong = segmentation.problem(self.parameters.segmentation, self.volume)
-        if wrong:
-            return wrong
-        if not self.has_start:
-            return "Draw a box round it, or click a point inside it."
-        return ""
-
-    @property
-    def has_start(self):
-        """Whether a prompt of the chosen segment says where the object is."""
-        node, segment_id = self.parameters.segmentation, self.parameters.segmentID
-        boxes, inside, _ = prompts.count(node, segment_id)
-        return bool(boxes or inside or prompts.right_slices(node, segment_id)[1])
-
     # -- segments ----------------------------------------------------------------------------
 
     def add_segment(self, name=""):
@@ -153,7 +114,7 @@ class Workflow:
         prompts.clear(node, key[1])
         node.GetSegmentation().RemoveSegment(key[1])
         self.history.forget(key)
-        ids = node.GetSegmentation().GetSegmentIDs()
+        ids = segmentation.ids(node)
         self.parameters.segmentID = ids[-1] if ids else ""
         self._say("")
 
@@ -186,7 +147,7 @@ class Workflow:
             return self._say(
                 f"No view shows {plane} slices of the volume: press Align views first.", failed=True
             )
-        node, segment_id = self.parameters.segmentation, self.parameters.segmentID
+        node, segment_id = self.target
         if index not in corrections.filled(node, segment_id, self.volume, axis):
             return self._say(f"Slice {index} holds nothing of this segment yet.", failed=True)
         prompts.add_right_slices(node, segment_id, axis, [index])
@@ -196,7 +157,7 @@ class Workflow:
     def confirm_all(self):
         """Take the segment as it is for a prompt: every slice of it is right."""
         axis = self.axis
-        node, segment_id = self.parameters.segmentation, self.parameters.segmentID
+        node, segment_id = self.target
         indices = corrections.filled(node, segment_id, self.volume, axis)
         if not indices:
             return self._say("The segment is empty: there is nothing to start from.", failed=True)
@@ -281,18 +242,7 @@ class Workflow:
     def _work(self):
         options = {"plane": self.parameters.plane or "auto"}
         options["window"] = self.parameters.window or "auto"
-        return Work(self._volume_data(), self.parameters.model or "compact", options)
-
-    def _volume_data(self):
-        """The volume's voxels; the same object as long as nothing about them has changed."""
-        volume = self.volume
-        image = volume.GetImageData()
-        now = image.GetMTime(), geometry.lps_from_kji(volume).tobytes()
-        known = self._volumes.get(volume.GetID())
-        if known is None or known[0] != now:
-            data = VolumeData(slicer.util.arrayFromVolume(volume), geometry.lps_from_kji(volume))
-            known = self._volumes[volume.GetID()] = (now, data)
-        return known[1]
+        return Work(self._volumes.data(self.volume), self.parameters.model or "compact", options)
 
     def _finish(self, state, kind, value):
         if self._running is None:  # the scene was closed
@@ -308,41 +258,27 @@ class Workflow:
             text = "Cancelled; the segment is as it was." if kind == "cancelled" else str(value)
             self._say(wording.sentence(text), failed=kind == "failed")
 
-    def _home(self):
-        """The segmentation and the volume of what runs; ``None`` twice if either is gone."""
-        key, volume_id = self._running.key, self._running.volume_id
-        node, volume = (slicer.mrmlScene.GetNodeByID(i) for i in (key[0], volume_id))
-        there = volume is not None and segmentation.exists(node, key[1])
-        return (node, volume) if there else (None, None)
-
     def _show(self, part):
         """Show a slice before the rest is there."""
-        node, volume = self._home()
+        node, volume = self._running.home()
         if node is None or part.name != "/".join(self._running.key):
             return
-        voxels = self._allowed(node, volume, self._running.key[1], part)
+        voxels = segmentation.allowed(
+            node, self._running.key[1], volume, part, self.parameters.overlap
+        )
         self._running.show(node, volume, part, voxels)
         self.on_change()
 
     def _take_back(self):
         """The rest does not come: what was shown of it goes."""
         if self._running is not None:
-            node, volume = self._home()
+            node, volume = self._running.home()
             if node is not None:
                 self._running.take_back(node, volume)
             self._running = None
 
-    def _allowed(self, node, volume, segment_id, part):
-        """The voxels of a result or of a slice that the overlap policy lets the segment have."""
-        if part.block is None:
-            return None
-        voxels = part.voxels != 0
-        if self.parameters.overlap == segmentation.OTHERS_KEEP:
-            voxels = segmentation.leave_others(node, segment_id, volume, part.block, voxels)
-        return voxels
-
     def _take(self, state, result):
-        node, volume = self._home()
+        node, volume = self._running.home()
         key = self._running.key
         if node is None:
             self._running = None
@@ -355,7 +291,7 @@ class Workflow:
             return self._say(wording.sentence(result.run["error"]), failed=True)
         started = time.perf_counter()
         running, self._running = self._running, None
-        voxels = self._allowed(node, volume, key[1], result)
+        voxels = segmentation.allowed(node, key[1], volume, result, self.parameters.overlap)
         written = self.history.written.get(key)
         change, written = running.finish(node, volume, result, voxels, written)
         self.history.record(key, volume, state, change, written, result.run)
@@ -408,50 +344,29 @@ class Workflow:
     @property
     def prompts_changed(self):
         """Whether the chosen segment has prompts that were not segmented yet."""
-        if self.key is None:
-            return False
-        now = prompts.snapshot(self.parameters.segmentation, self.key[1])
-        return not prompts.same(now, self.history.settled.get(self.key, prompts.EMPTY))
+        return self.key is not None and self.history.is_behind(*self.target)
 
     def undo(self):
         """Take back prompts not segmented yet, else the last segmentation and its prompts."""
-        if not self.can_undo:
-            return
-        self._due = None
-        self._take_back()
-        if self.prompts_changed:
-            now = prompts.snapshot(self.parameters.segmentation, self.key[1])
-            before = self.history.settled.get(self.key, prompts.EMPTY)
-            self.history.past.append(history.Step(*self.key, self.volume.GetID(), before, now))
-        self._go(backwards=True)
+        if self.can_undo:
+            if self.prompts_changed:
+                self.history.record_prompts(*self.target, self.volume)
+            self._go(backwards=True)
 
     def redo(self):
         """Do again what `undo` took back."""
         if self.can_redo:
-            self._due = None
-            self._take_back()
             self._go(backwards=False)
 
     def _go(self, backwards):
-        source, target = self.history.past, self.history.future
-        if not backwards:
-            source, target = target, source
-        step = source.pop()
-        key = step.segmentation_id, step.segment_id
-        node, volume = (slicer.mrmlScene.GetNodeByID(i) for i in (key[0], step.volume_id))
-        if volume is None or not segmentation.exists(node, key[1]):
-            return self._say("That segment is gone; there is nothing to bring back.", failed=True)
-        if history.changed_since(step, node, volume, backwards):
-            source.append(step)
-            return self._say(
-                "The segment was changed by hand since: undo that in the Segment Editor first.",
-                failed=True,
-            )
-        self.history.replay(step, node, volume, backwards)
-        target.append(step)
+        self._due = None
+        self._take_back()
+        key, problem = self.history.go(backwards)
+        if problem:
+            return self._say(problem, failed=True)
         self.parameters.segmentID = key[1]
         self.placing.watch()
-        segmentation.refresh_surface(node, key[1])
+        segmentation.refresh_surface(slicer.mrmlScene.GetNodeByID(key[0]), key[1])
         self._say("Undone." if backwards else "Done again.")
 
     # -- views and window --------------------------------------------------------------------
@@ -488,7 +403,7 @@ class Workflow:
         """The scene was loaded: its prompts are ours, and where undo starts from."""
         self.placing.watch()
         for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
-            for segment_id in node.GetSegmentation().GetSegmentIDs():
+            for segment_id in segmentation.ids(node):
                 key = node.GetID(), segment_id
                 self.history.settled.setdefault(key, prompts.snapshot(node, segment_id))
         self.on_change()

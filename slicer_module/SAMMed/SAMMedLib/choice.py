@@ -1,0 +1,54 @@
+"""What is chosen in the panel, as the module's parameters name it, and what is missing yet."""
+
+from __future__ import annotations
+
+from . import prompts, segmentation
+
+
+class Choice:
+    """The chosen volume and segment.
+
+    Attributes
+    ----------
+    parameters
+        The module's parameter node: ``volume``, ``segmentation``, ``segmentID``, ``plane``,
+        ``window``, ``model``, ``overlap``, ``autoUpdate``; ``None`` while there is no scene.
+    """
+
+    parameters = None
+
+    @property
+    def volume(self):
+        """The chosen volume, ``None`` if there is none or it is empty."""
+        node = self.parameters.volume if self.parameters else None
+        return node if node is not None and node.GetImageData() is not None else None
+
+    @property
+    def target(self):
+        """The segmentation and the ID of the segment that are named; they need not exist."""
+        return self.parameters.segmentation, self.parameters.segmentID
+
+    @property
+    def key(self):
+        """(segmentation ID, segment ID) of the chosen segment, ``None`` if there is none."""
+        node, segment_id = self.target
+        return (node.GetID(), segment_id) if segmentation.exists(node, segment_id) else None
+
+    @property
+    def has_start(self):
+        """Whether a prompt of the chosen segment says where the object is."""
+        boxes, inside, _ = prompts.count(*self.target)
+        return bool(boxes or inside or prompts.right_slices(*self.target)[1])
+
+    def problem(self):
+        """What is missing before anything can be segmented; empty if nothing is."""
+        if self.volume is None:
+            return "Choose the volume to segment."
+        if self.key is None:
+            return "Add a segment for the organ or lesion."
+        wrong = segmentation.problem(self.parameters.segmentation, self.volume)
+        if wrong:
+            return wrong
+        if not self.has_start:
+            return "Draw a box round it, or click a point inside it."
+        return ""
