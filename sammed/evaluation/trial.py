@@ -98,7 +98,8 @@ def run_trial(
     condition
         The protocol and its variant.
     settings
-        Of the session. Slice prompts lie in ``plane``, for ``"auto"`` that of the thick slices.
+        Of the session. Slice prompts lie in ``plane``; for ``"auto"`` and ``"all"`` that is the
+        plane of the thick slices.
     store
         Embeddings shared with other objects of this volume.
     case
@@ -110,7 +111,7 @@ def run_trial(
         Nothing at all where the condition does not apply, see `disturb`.
     """
     settings = settings or Settings()
-    plane = choose_plane(settings.plane, volume)
+    plane = choose_plane("auto" if settings.plane == "all" else settings.plane, volume)
     axis = PLANES[plane]
     rng = condition.generator(case, target.name)
     setting = _setting(condition, volume, target, axis, settings.window)

@@ -10,6 +10,7 @@ from sammed.evaluation.protocols import DISTORTIONS, Condition
 from sammed.evaluation.trial import Target, profile, run_trial
 from sammed.geometry import Reorientation
 from sammed.models import registry
+from sammed.settings import Settings
 from sammed.volume import Volume
 
 from .conftest import Bright
@@ -49,6 +50,12 @@ def test_propagating_protocols_reach_all_slices(volume, target, protocol):
     (step,) = steps(volume, target, Condition(protocol))
     assert metrics.dice(step.mask, target.reference) > 0.9
     assert len(step.stops) == 2
+
+
+@pytest.mark.parametrize("protocol", ["A", "B", "B2"])
+def test_all_planes_can_be_evaluated(volume, target, protocol):
+    (step,) = steps(volume, target, Condition(protocol), settings=Settings(plane="all"))
+    assert metrics.dice(step.mask, target.reference) > 0.9
 
 
 def test_protocol_c_starts_as_b_and_adds_one_click_a_step(volume, target):
