@@ -13,7 +13,7 @@ import pytest
 slicer = pytest.importorskip("slicer", reason="needs slicer-core: run by make test-slicer")
 
 import vtk  # noqa: E402
-from SAMMedLib import geometry, prompts, segmentation, wording  # noqa: E402
+from SAMMedLib import geometry, placing, prompts, segmentation, wording  # noqa: E402
 from SAMMedLib.engine import Engine  # noqa: E402
 
 from tests.slicer.conftest import (  # noqa: E402
@@ -279,6 +279,104 @@ def test_a_segment_from_elsewhere_is_a_prompt(workflow):
     assert found[13].any()
     workflow.undo()
     assert np.array_equal(mask_of(workflow), array > 0)
+
+
+# A 3D box, segmented in whichever plane -----------------------------------------------------
+
+
+def add_limits(workflow, block=None):
+    workflow.add_segment("organ")
+    block = block or geometry.tight(ORGAN)
+    return prompts.place_box(*chosen(workflow), workflow.volume, block)
+
+
+@pytest.fixture(params=["auto", "sagittal"])
+def from_limits(request, workflow):
+    """A segment from a 3D box, whose run came in the usual plane or in another; plane: auto."""
+    workflow.parameters.plane = request.param
+    add_limits(workflow)
+    assert dice(segment(workflow), ORGAN) > 0.8
+    workflow.parameters.plane = "auto"
+    if request.param == "sagittal":
+        assert workflow.history.runs[workflow.key]["axis"] == 2
+        assert placing.default_axis(workflow.volume, "auto") == 0
+    return workflow
+
+
+def test_the_table_of_a_3d_box_shows_its_slices(from_limits):
+    workflow = from_limits
+    run_of = workflow.history.runs[workflow.key]
+    axis, extent = workflow.axis, geometry.tight(ORGAN)
+    assert axis == run_of["axis"]
+    assert workflow.most_slices == ORGAN.shape[axis]
+    line = run_of["slices"][len(run_of["slices"]) // 2]
+    assert extent[axis] <= line["index"] < extent[axis + 3]
+    show_slice(workflow, axis, 3)
+    workflow.jump(line)
+    red = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceNodeRed")
+    assert geometry.shown_slice(workflow.volume, red) == (axis, line["index"])
+
+
+def test_a_slice_of_a_3d_box_is_right(from_limits):
+    workflow = from_limits
+    axis, before = workflow.axis, mask_of(workflow)
+    index = sum(geometry.tight(before)[axis::3]) // 2
+    show_slice(workflow, (axis + 1) % 3, 30)  # the view in which the box was drawn, say
+    workflow.confirm_slice()
+    assert workflow.failed
+    assert f"No view shows {geometry.plane_of(workflow.volume, axis)} slices" in workflow.message
+    show_slice(workflow, axis, index)
+    workflow.confirm_slice()
+    assert prompts.right_slices(*chosen(workflow)) == (axis, [index])
+    after = segment(workflow)
+    assert workflow.history.runs[workflow.key]["axis"] == axis
+    assert np.array_equal(after.take(index, axis), before.take(index, axis))
+    assert dice(after, ORGAN) > 0.7
+
+
+def test_a_slice_of_a_3d_box_painted_by_hand_is_kept(from_limits):
+    workflow = from_limits
+    axis, array = workflow.axis, mask_of(workflow).astype(np.uint8)
+    low, high = (geometry.tight(array)[a] for a in (axis, axis + 3))
+    index = (low + high) // 2
+    painted = array.take(index, axis).copy()
+    painted[: np.flatnonzero(painted.any(axis=1)).mean().astype(int)] = 0
+    np.moveaxis(array, axis, 0)[index] = painted
+    slicer.util.updateSegmentBinaryLabelmapFromArray(array, *chosen(workflow), workflow.volume)
+    after = segment(workflow)
+    assert prompts.right_slices(*chosen(workflow)) == (axis, [index])
+    assert np.array_equal(after.take(index, axis), painted > 0)
+    assert after.take(index + 3, axis).any()
+
+
+def test_a_click_corrects_a_slice_of_a_3d_box(from_limits):
+    workflow = from_limits
+    before = mask_of(workflow)
+    line = workflow.history.runs[workflow.key]["slices"][3]
+    at = [round(c) for c in line["centroid"]]
+    world = geometry.world_from_ijk(workflow.volume, [at[::-1]])[0]
+    prompts.add_point(*chosen(workflow), prompts.NEGATIVE, world)
+    after = segment(workflow)
+    axis = workflow.axis
+    lines = workflow.history.runs[workflow.key]["slices"]
+    assert any("points" in own["prompt"] for own in lines if own["index"] == at[axis])
+    assert not np.array_equal(after.take(at[axis], axis), before.take(at[axis], axis))
+
+
+def test_slices_emptied_at_an_end_of_a_3d_box_end_the_object_there(from_limits):
+    workflow = from_limits
+    axis, array = workflow.axis, mask_of(workflow).astype(np.uint8)
+    low, high = (geometry.tight(array)[a] for a in (axis, axis + 3))
+    cut = high - (high - low) // 3
+    np.moveaxis(array, axis, 0)[cut:] = 0
+    slicer.util.updateSegmentBinaryLabelmapFromArray(array, *chosen(workflow), workflow.volume)
+    after = np.moveaxis(segment(workflow), axis, 0)
+    assert prompts.ends(*chosen(workflow)) == (axis, low, cut)
+    assert not after[cut:].any()
+    assert after[cut - 1].any()
+    box = geometry.tight(ORGAN)
+    inside = geometry.inside(box, [0] * 6)
+    assert np.moveaxis(after, 0, axis)[inside].sum() == after.sum()
 
 
 # Undo ---------------------------------------------------------------------------------------

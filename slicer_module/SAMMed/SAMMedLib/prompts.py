@@ -207,6 +207,16 @@ def set_ends(segmentation, segment_id, axis, low, high):
     _set_tag(segmentation, segment_id, ENDS_TAG, f"{axis}:{low}:{high}")
 
 
+def within_ends(volume, blocks, ends):
+    """The 3D boxes of `read`, or the whole volume, cut at the object's ends.
+
+    Boxes that lie beyond the ends were drawn since: they are what counts.
+    """
+    between = geometry.range_block(volume, *ends)
+    cut = [geometry.common(b["block"], between) for b in blocks]
+    return [{"block": b} for b in cut if b] or blocks or [{"block": between}]
+
+
 def _set_tag(segmentation, segment_id, name, text):
     segment = segmentation.GetSegmentation().GetSegment(segment_id)
     if text:

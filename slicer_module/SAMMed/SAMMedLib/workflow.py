@@ -51,10 +51,19 @@ class Workflow(Choice):
     def axis(self):
         """The array axis across which the chosen segment is segmented."""
         run = self.history.runs.get(self.key) if self.key else None
-        for box in prompts.nodes(*self.target, prompts.BOX) if self.key else ():
-            if box.GetAttribute(prompts.MEANING) == prompts.SLICE and prompts.is_complete(box):
-                return prompts.box_axis(box, self.volume)
+        drawn = self._box_axes()
+        if drawn:
+            return drawn[0]
         return run["axis"] if run else placing.default_axis(self.volume, self.parameters.plane)
+
+    def _box_axes(self):
+        """The axes across which the chosen segment's boxes on one slice were drawn."""
+        boxes = prompts.nodes(*self.target, prompts.BOX) if self.key else ()
+        return [
+            prompts.box_axis(box, self.volume)
+            for box in boxes
+            if box.GetAttribute(prompts.MEANING) == prompts.SLICE and prompts.is_complete(box)
+        ]
 
     @property
     def busy(self):
@@ -199,9 +208,9 @@ class Workflow(Choice):
         asked, problems = prompts.read(self.volume, node, key[1])
         if problems:
             return "; ".join(problems) + "."
-        limits = prompts.ends(node, key[1])
-        if limits:
-            asked["blocks"].append({"block": geometry.range_block(self.volume, *limits)})
+        ends = prompts.ends(node, key[1])
+        if ends:
+            asked["blocks"] = prompts.within_ends(self.volume, asked["blocks"], ends)
         if not self.parameters.window:
             self.copy_window()
         work = self._work()
@@ -240,9 +249,17 @@ class Workflow(Choice):
             self.on_change()
 
     def _work(self):
-        options = {"plane": self.parameters.plane or "auto"}
-        options["window"] = self.parameters.window or "auto"
+        options = {"plane": self._plane(), "window": self.parameters.window or "auto"}
         return Work(self._volumes.data(self.volume), self.parameters.model or "compact", options)
+
+    def _plane(self):
+        """The plane to ask for: slices that are right are so only across their own axis."""
+        plane = self.parameters.plane or "auto"
+        axis = prompts.right_slices(*self.target)[0] if self.key else None
+        usual = placing.default_axis(self.volume, "auto")
+        if plane == "auto" and axis not in (None, usual) and not self._box_axes():
+            return geometry.plane_of(self.volume, axis)
+        return plane
 
     def _finish(self, state, kind, value):
         if self._running is None:  # the scene was closed
