@@ -28,9 +28,8 @@ SHARPNESS = 4
 
 
 def is_block(obj: ObjectPrompts) -> bool:
-    """Whether an object is given by one 3D box, perhaps corrected by points."""
-    alone = len(obj.blocks) == 1 and not obj.boxes and obj.mask is None
-    return alone and obj.propagate == "auto"
+    """Whether an object is given by one 3D box, perhaps with points and painted slices."""
+    return len(obj.blocks) == 1 and not obj.boxes and obj.propagate == "auto"
 
 
 def planes_to_trace(
@@ -41,7 +40,7 @@ def planes_to_trace(
     Parameters
     ----------
     obj
-        Its prompts; a 3D box, perhaps with points, can be traced in any plane.
+        Its prompts; only a 3D box can be traced in any plane.
     usual
         The axis that the object has otherwise.
     spacing

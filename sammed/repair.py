@@ -1,15 +1,15 @@
-"""Clicks on an object that was put together from several planes: local repairs of its volume.
+"""Clicks and painted slices on an object that a 3D box gave: local repairs of its volume.
 
-The clicked slice is seen again with the object's mask on it as the mask prompt. From there the
-correction walks on for a few slices, counting less with each, and ends early where the model finds
-what is there already.
+A clicked slice is seen again with the object's mask on it as the mask prompt; a painted one is
+taken as it is. From there the correction walks on for a few slices, counting less with each, and
+ends early where the model finds what is there already.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from sammed.anchors import SlicePrompts, correct_anchor
+from sammed.anchors import SlicePrompts, correct_anchor, decode_anchor
 from sammed.decoding import SliceDecoder, SlicePrompt, SliceResult, overlap, unite
 from sammed.fusion import ObjectVolume, stack
 from sammed.propagation import Limits, blend
@@ -39,7 +39,7 @@ def repair(
     volume
         The object so far.
     clicked
-        Points by slice.
+        Points and painted slices, by slice.
     limits
         Slices that the object may have.
     on_slice
@@ -50,7 +50,7 @@ def repair(
     volume
         Corrected.
     corrected
-        The clicked slices.
+        The clicked and painted slices.
     """
     axis = decoder.stack.axis
     slices = {i: volume.across(axis, i) for i in range(*volume.block.range(axis))}
@@ -69,6 +69,8 @@ def repair(
 def _corrected(
     decoder: SliceDecoder, slices: Slices, index: int, said: SlicePrompts
 ) -> SliceResult:
+    if said.painted is not None:
+        return unite(decode_anchor(decoder, said).parts)
     nearest = min(slices, key=lambda i: abs(i - index))
     return unite(correct_anchor(decoder, said, _moved(slices[nearest], index)).parts)
 

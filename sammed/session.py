@@ -41,7 +41,7 @@ from sammed.repair import repair
 from sammed.runs import ObjectRun, on_prompted, slice_records
 from sammed.settings import Settings
 from sammed.slices import PLANES, SliceStack, choose_plane
-from sammed.tracing import Trace, Tracer, block_limits
+from sammed.tracing import Trace, Tracer, block_limits, only_limits
 from sammed.volume import LabelVolume, Volume
 
 __all__ = ["Session", "Settings"]
@@ -254,7 +254,7 @@ class Session:
         axis = self._axis(obj)
         decoder = self._decoder(axis)
         try:
-            if is_block(obj):
+            if is_block(obj) and not only_limits(obj, obj.blocks[0], decoder.stack):
                 trace, volume = self._trace_block(obj)
             else:
                 trace = self._trace(obj, axis)
@@ -289,7 +289,7 @@ class Session:
 
     def _trace_block(self, obj: ObjectPrompts) -> tuple[Trace, ObjectVolume]:
         """A 3D box: its trace in its own plane, and the volume on which all planes agree."""
-        (axis, *others), bare = self._axes(obj), replace(obj, points=())
+        (axis, *others), bare = self._axes(obj), replace(obj, points=(), mask=None)
         traces = {axis: self._trace(bare, axis)}
         for other in others:
             with suppress(SegmentationError):  # nothing was found in that plane

@@ -126,7 +126,10 @@ class Tracer:
         whole = Box2D(0, 0, *stack.shape)
         if not obj.blocks:
             return [(Limits(0, len(stack), whole), None)]
-        return [(block_limits(b, stack), middle(b, stack.axis)) for b in obj.blocks]
+        return [
+            (block_limits(b, stack), None if only_limits(obj, b, stack) else middle(b, stack.axis))
+            for b in obj.blocks
+        ]
 
     def _best_start(self, own: Range) -> SlicePrompts:
         """The slice of a 3D box whose outline the model is surest about; the middle one if equal.
@@ -308,6 +311,12 @@ def block_limits(block: Box3D, stack: SliceStack) -> Limits:
     rows, cols = outline.shape
     frame = outline.expand(FRAME_MARGIN * rows, FRAME_MARGIN * cols).clip(stack.shape)
     return Limits(low, high, frame, known=True)
+
+
+def only_limits(obj: ObjectPrompts, block: Box3D, stack: SliceStack) -> bool:
+    """Whether a 3D box covers whole slices, and other prompts say where on them the object is."""
+    told = obj.mask is not None or any(point.positive for point in obj.points)
+    return told and block.across(stack.axis).clip(stack.shape) == Box2D(0, 0, *stack.shape)
 
 
 def _candidates(index: int, ranges: Sequence[Range]) -> list[int]:

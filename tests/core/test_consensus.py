@@ -42,7 +42,6 @@ def test_a_3d_box_alone_is_traced_in_all_planes_its_own_first():
     "obj",
     [
         replace(BLOCK, boxes=(slice_box(ORGAN, 8),)),
-        replace(BLOCK, mask=MaskPrompt(ORGAN)),
         replace(BLOCK, propagate="between"),
         replace(BLOCK, blocks=(block_of(ORGAN), Box3D(0, 0, 0, 2, 2, 2))),
         ObjectPrompts("organ", points=(MIDDLE,)),
@@ -166,6 +165,20 @@ def test_two_clicks_on_one_slice_are_seen_together():
     _, after, found = repaired((PointPrompt((8, 17, 30), True), PointPrompt((8, 1, 1), False)))
     assert found == [8]
     assert not after[8, 1, 1]
+
+
+@pytest.mark.parametrize("index", [3, 12])
+def test_a_painted_slice_stays_as_it_is_and_does_not_harm_the_others(index):
+    painted = np.zeros_like(ORGAN)
+    painted[index] = ORGAN[index]
+    painted[index, :, 24:] = False
+    made = Session(CUBIC, StubModel(52), Settings())
+    made.put(replace(BLOCK, mask=MaskPrompt(painted)))
+    made.segment()
+    found = made.object_mask("organ")
+    np.testing.assert_array_equal(found[index], painted[index])
+    far = np.abs(np.arange(len(ORGAN)) - index) > REACH
+    assert dice(found[far], ORGAN[far]) > 0.98
 
 
 def test_clicks_on_a_3d_box_cost_a_few_slices():

@@ -107,6 +107,16 @@ def test_nothing_on_the_prompted_slice_is_an_error():
 # -- 3D boxes --------------------------------------------------------------------------------
 
 
+def test_a_3d_box_of_whole_slices_only_limits_what_points_name():
+    limits = Box3D(5, 0, 0, 11, *ORGAN_SHAPE[1:])
+    obj = ObjectPrompts("organ", blocks=(limits,), points=(PointPrompt((8, 17, 24), True),))
+    model = StubModel(52)
+    trace = tracer(model).trace(obj)
+    assert sorted(trace.slices) == list(range(5, 11))
+    assert trace.prompted == {8}
+    assert dice(volume_of(trace)[5:11], ORGAN[5:11]) > 0.95
+
+
 def test_a_3d_box_is_the_object_from_end_to_end():
     trace = tracer().trace(ObjectPrompts("organ", blocks=(block_of(ORGAN),)))
     assert dice(volume_of(trace), ORGAN) > 0.99
