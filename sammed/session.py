@@ -37,6 +37,7 @@ from sammed.intensity import Window, resolve_window
 from sammed.models.base import SliceModel
 from sammed.progress import OnPrompted, Progress, Reporter
 from sammed.prompts import ObjectPrompts, with_labels
+from sammed.propagation import Rules
 from sammed.repair import repair
 from sammed.runs import ObjectRun, on_prompted, slice_records
 from sammed.settings import Settings
@@ -280,12 +281,17 @@ class Session:
     def _trace(self, obj: ObjectPrompts, axis: int) -> Trace:
         decoder = self._checked(axis)
         tracer = self._tracers.setdefault(
-            (obj.name, axis), Tracer(decoder, self.settings.rules, self.settings.stride)
+            (obj.name, axis), Tracer(decoder, self._rules, self.settings.stride)
         )
         reporter = self._progress
         if reporter:
             reporter.begin(obj.name, axis, slice_prompts(obj, axis))
         return tracer.trace(obj, reporter.on_slice if reporter else None)
+
+    @property
+    def _rules(self) -> Rules:
+        rules = self.settings.rules
+        return rules if self.model.spec.judges else replace(rules, spike=0.0, caution=0.0)
 
     def _trace_block(self, obj: ObjectPrompts) -> tuple[Trace, ObjectVolume]:
         """A 3D box: its trace in its own plane, and the volume on which all planes agree."""
@@ -310,7 +316,7 @@ class Session:
     def _axes(self, obj: ObjectPrompts) -> tuple[int, ...]:
         """Axes across which an object is traced, its own first."""
         usual = self._axis(obj)
-        if self.settings.plane != "auto" or self.model.spec.costly:
+        if self.settings.plane != "auto" or self.model.spec.costly or not self.model.spec.judges:
             return (usual,)
         return planes_to_trace(obj, usual, self.volume.spacing)
 

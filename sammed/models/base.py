@@ -51,6 +51,9 @@ class ModelSpec:
         Which of ``"box"``, ``"points"``, ``"mask"`` the model makes use of.
     knows_absence
         ``SliceMask.present`` is learned, so that propagation may stop by it.
+    judges
+        ``SliceMask.predicted_iou`` and how large logits are say something. Where they do not (the
+        floors), the engine neither joins planes by them nor leaves doubtful pixels out.
     costly
         ``encode`` takes so long that embeddings are worth keeping on disk.
     batch
@@ -74,6 +77,7 @@ class ModelSpec:
     eight_bit: bool = False
     prompts: PromptKinds = ALL_PROMPTS
     knows_absence: bool = False
+    judges: bool = True
     costly: bool = False
     batch: int = 1
     weights_hash: str = ""

@@ -62,6 +62,7 @@ class _Floor(ABC):
             mask_size=VIEW_SIZE,
             zoom=ZOOM,
             prompts=BOX_ONLY,
+            judges=False,
             license="Apache-2.0 (no weights)",
         )
 

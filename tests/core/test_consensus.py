@@ -223,3 +223,17 @@ def test_the_start_of_a_3d_box_is_told_its_depth():
 
 def _surer_when_deep(prompt: ViewPrompt, grey: np.ndarray, mask: SliceMask) -> SliceMask:
     return replace(mask, predicted_iou=np.array([0.5 + abs(prompt.depth) / 4], np.float32))
+
+
+def test_a_model_that_does_not_judge_itself_is_followed_in_one_plane_as_it_is():
+    model = StubModel(52, judges=False, rule=_unsure)
+    made = Session(CUBIC, model, Settings())
+    made.put(BLOCK)
+    made.segment()
+    assert dice(made.object_mask("organ"), ORGAN) > 0.98
+    low, high = block_of(ORGAN).range(0)
+    assert made.counts["decode"] <= 2 * (high - low)
+
+
+def _unsure(prompt: ViewPrompt, grey: np.ndarray, mask: SliceMask) -> SliceMask:
+    return replace(mask, low_res_logits=np.asarray(mask.low_res_logits * 0.02, np.float32))
