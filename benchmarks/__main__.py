@@ -28,10 +28,16 @@ def measure_apart(name: str, options: list[str]) -> Found:
 
 
 def run_all(
-    names: list[str], options: list[str], keep: Callable[[list[Found]], None]
+    names: list[str],
+    options: list[str],
+    keep: Callable[[list[Found]], None],
+    known: list[Found] | None = None,
 ) -> list[Found]:
-    """Rows one after the other, printed and kept as they come; some are read from others."""
-    results: dict[str, Found] = {}
+    """Rows one after the other, printed and kept as they come; some are read from others.
+
+    ``known`` are results of former runs, from which rows may be read as well.
+    """
+    results: dict[str, Found] = {r["name"]: r for r in known or ()}
     for name in names:
         row = ROWS[name]
         if row.of and set(row.of) <= set(results):
@@ -52,6 +58,11 @@ def _options(given: list[str]) -> dict[str, int]:
     return {key.replace("-", "_"): int(value) for key, value in pairs}
 
 
+def _write(results: list[Found]) -> None:
+    """Results in the order of the rows."""
+    table.write(sorted(results, key=lambda result: list(ROWS).index(result["name"])))
+
+
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="rows; all by default")
@@ -59,6 +70,9 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--list", action="store_true", help="the names of the rows")
     parser.add_argument(
         "--set", action="append", default=[], metavar="slices=40", help="an option of the rows"
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="put the named rows into benchmarks/results, too"
     )
     parser.add_argument(
         "--write-docs", action="store_true",
@@ -82,8 +96,9 @@ def main(arguments: list[str] | None = None) -> int:
             parser.error("--json measures one row")
         print(json.dumps(measure(asked.names[0], _options(asked.set))))
     else:
-        keep = (lambda results: None) if asked.names else table.write
-        results = run_all(asked.names or list(ROWS), asked.set, keep)
+        known = table.read() if asked.keep else []
+        write = _write if asked.keep or not asked.names else lambda results: None
+        results = run_all(asked.names or list(ROWS), asked.set, write, known)
         print("\n" + table.markdown(results))
     return 0
 

@@ -180,3 +180,19 @@ def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         runner.main(["no-such-row"])
     assert "unknown row 'no-such-row'" in capsys.readouterr().err
+
+
+def test_named_rows_join_the_results_of_former_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table.write([rows.described("half", {"ratio": 1.0})], tmp_path)
+    write, read = table.write, table.read
+    monkeypatch.setattr(table, "read", lambda: read(tmp_path))
+    monkeypatch.setattr(table, "write", lambda results: write(results, tmp_path))
+    monkeypatch.setattr(
+        runner, "measure_apart", lambda name, options: rows.described(name, {"ratio": 2.0})
+    )
+    assert runner.main(["container", "--keep"]) == 0
+    assert [(r["name"], r["ratio"]) for r in read(tmp_path)] == [("container", 2.0), ("half", 1.0)]
+    assert runner.main(["nifti"]) == 0
+    assert len(read(tmp_path)) == 2
