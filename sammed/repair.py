@@ -56,6 +56,7 @@ def repair(
     slices = {i: volume.across(axis, i) for i in range(*volume.block.range(axis))}
     slices = {i: result for i, result in slices.items() if result.area}
     corrected: Slices = {}
+    clicked = {i: said for i, said in clicked.items() if limits.low <= i < limits.high}
     for index, said in clicked.items():
         corrected[index] = _corrected(decoder, slices, index, said)
         slices[index] = corrected[index]

@@ -181,6 +181,16 @@ def test_a_painted_slice_stays_as_it_is_and_does_not_harm_the_others(index):
     assert dice(found[far], ORGAN[far]) > 0.98
 
 
+def test_a_negative_click_beyond_the_3d_box_adds_nothing_there():
+    block = replace(block_of(ORGAN), z1=11)
+    made = Session(CUBIC, StubModel(52), Settings())
+    made.put(ObjectPrompts("organ", blocks=(block,), points=(PointPrompt((12, 1, 1), False),)))
+    made.segment()
+    found = made.object_mask("organ")
+    assert found[:11].any()
+    assert not found[11:].any()
+
+
 def test_clicks_on_a_3d_box_cost_a_few_slices():
     model = StubModel(52)
     made = Session(CUBIC, model, Settings())
