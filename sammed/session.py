@@ -295,14 +295,19 @@ class Session:
 
     def _trace_block(self, obj: ObjectPrompts) -> tuple[Trace, ObjectVolume]:
         """A 3D box: its trace in its own plane, and the volume on which all planes agree."""
-        (axis, *others), bare = self._axes(obj), replace(obj, points=(), mask=None)
-        traces = {axis: self._trace(bare, axis)}
-        for other in others:
+        axis, bare = self._axis(obj), replace(obj, points=(), mask=None)
+        traces: dict[int, Trace] = {}
+        for each in self._axes(obj):
             with suppress(SegmentationError):  # nothing was found in that plane
-                traces[other] = self._trace(bare, other)
+                traces[each] = self._trace(bare, each)
+        if axis not in traces:  # only points and painted slices can tell
+            trace = self._trace(obj, axis)
+            return trace, stack(trace.slices, axis)
+        volume = join_planes(traces)
+        for each in traces:
+            volume = keep_slices(volume, each, range(*obj.blocks[0].range(each)))
         decoder, trace = self._decoder(axis), traces[axis]
         limits = block_limits(obj.blocks[0], decoder.stack)
-        volume = keep_slices(join_planes(traces), axis, range(limits.low, limits.high))
         clicked = slice_prompts(obj, axis)
         if not clicked or not volume.mask.any():
             return trace, volume

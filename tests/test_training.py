@@ -13,12 +13,18 @@ from typer.testing import CliRunner
 from sammed.errors import InputError, UnreadableFileError
 from sammed.models.compact_net import Architecture, CompactNet
 from sammed.synthesis import draw_samples
+from sammed.synthesis.views import VIEW_SIZE
 from sammed.training.checkpoint import load_checkpoint
 from sammed.training.commands import run_training
 from sammed.training.losses import compact_loss, mask_loss, true_iou
 from sammed.training.plots import plot_metrics
 from sammed.training.previews import previews_of
-from sammed.training.prompts import add_clicks, first_prompts
+from sammed.training.prompts import (
+    add_clicks,
+    before_following,
+    first_prompts,
+    follow,
+)
 from sammed.training.real_cases import score_cases, validate_real, write_scores
 from sammed.training.schedule import learning_rate
 from sammed.training.speed import operations
@@ -139,6 +145,43 @@ def test_a_click_goes_into_the_largest_error():
     assert clicked.has_mask.all()
     assert ((clicked.points[:, 0] >= 25) & (clicked.points[:, 0] <= 35)).all()
     assert clicked.positive[:, 0].all()
+
+
+def test_following_puts_the_networks_own_answer_in_place_of_the_neighbours_mask(samples):
+    first = first_prompts(np.random.default_rng(5), samples)
+    answer = np.full((VIEW_SIZE, VIEW_SIZE), -9, np.float32)
+    answer[20:40, 30:70] = 9
+    half = {i: answer for i in range(0, len(samples), 2)}
+    after = follow(np.random.default_rng(6), first, half)
+    ours = after.mask[:, 30, 50] > 8
+    assert 0.6 < float(ours[::2].float().mean()) < 1
+    assert after.has_mask[::2][ours[::2]].all()
+    moved = (after.box != first.box).any(1) & torch.isfinite(first.box).all(1)
+    assert moved[::2].any()
+    sides = torch.tensor([20.0, 30.0, 40.0, 70.0])
+    assert ((after.box[moved] - sides).abs() <= 20).all()
+    assert (after.depth[moved] == 0).all()
+    for name in ("box", "mask", "depth"):
+        rest = getattr(after, name)[1::2], getattr(first, name)[1::2]
+        assert torch.equal(*(torch.nan_to_num(t, -1.0) for t in rest))
+
+
+def test_an_empty_answer_is_not_followed(samples):
+    first = first_prompts(np.random.default_rng(5), samples)
+    nothing = dict.fromkeys(range(len(samples)), np.full((VIEW_SIZE, VIEW_SIZE), -9, np.float32))
+    after = follow(np.random.default_rng(6), first, nothing)
+    assert torch.equal(after.mask, first.mask)
+    assert torch.equal(after.has_mask, first.has_mask)
+
+
+def test_what_was_asked_before_is_asked_of_the_source_without_points(samples):
+    first = first_prompts(np.random.default_rng(5), samples)
+    source = torch.from_numpy(np.stack([s.source for s in samples]).astype(np.float32))
+    before = before_following(np.random.default_rng(6), first, source)
+    assert torch.equal(before.image, source)
+    assert torch.isnan(before.points).all()
+    assert before.has_mask.sum() < first.has_mask.sum()
+    assert not (before.has_mask & ~first.has_mask).any()
 
 
 def test_the_loss_is_small_for_the_right_answer_and_for_rightly_nothing():

@@ -14,7 +14,7 @@ from sammed.synthesis.scenes import compose
 from sammed.synthesis.shapes import Space
 from sammed.synthesis.tissues import Palette
 
-COLOUR_SHARE = 0.08
+COLOUR_SHARE = 0.11
 """Share of slabs that are colour photographs of one slice."""
 
 DEEP_SHARE = 0.35
