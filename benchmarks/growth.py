@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,12 +25,12 @@ def growth(slices: int = 200, vit_b_slices: int = 8) -> dict[str, Any]:
     segment(cases.volume(2), built_in, prompted(1, cases.volume(2)))
     curves = {
         "compact": {
-            "slices": by_slices(built_in, [quarter * n for n in (1, 2, 4, 8)], ROUNDS),
-            f"objects, {quarter} slices": by_objects(built_in, quarter, ROUNDS),
+            "slices": by_slices(built_in, [quarter * n for n in (1, 2, 4, 8)]),
+            f"objects, {quarter} slices": by_objects(built_in, quarter),
         },
         "ViT-B": {
-            "slices": by_slices(sam, [few * n for n in (1, 2, 4)], 1),
-            "objects, 1 slice": by_objects(sam, 1, 1),
+            "slices": by_slices(sam, [few * n for n in (1, 2, 4)]),
+            "objects, 1 slice": by_objects(sam, 1),
         },
     }
     bends = {f"{m}, {name}": bend(c) for m, by in curves.items() for name, c in by.items()}
@@ -44,20 +44,20 @@ def growth(slices: int = 200, vit_b_slices: int = 8) -> dict[str, Any]:
     }
 
 
-def by_slices(model: SliceModel, counts: list[int], rounds: int) -> Curve:
+def by_slices(model: SliceModel, counts: list[int]) -> Curve:
     """Seconds for one object, by number of slices."""
     found = {}
     for count in counts:
         scan = cases.volume(count)
-        found[count] = _fastest(lambda s=scan: segment(s, model, prompted(1, s))[0], rounds)
+        found[count] = _fastest(lambda s=scan: segment(s, model, prompted(1, s))[0])
     return found
 
 
-def by_objects(model: SliceModel, slices: int, rounds: int) -> Curve:
+def by_objects(model: SliceModel, slices: int) -> Curve:
     """Seconds for several objects over some slices, by number of objects."""
     scan = cases.volume(slices)
     asked = prompted(COUNTS[-1], scan)
-    return {n: _fastest(lambda n=n: segment(scan, model, asked[:n])[0], rounds) for n in COUNTS}
+    return {n: _fastest(lambda n=n: segment(scan, model, asked[:n])[0]) for n in COUNTS}
 
 
 def bend(curve: Mapping[int, float]) -> float:
@@ -67,5 +67,5 @@ def bend(curve: Mapping[int, float]) -> float:
     return round(float(np.abs(seconds - line).max() / seconds.max()), 4)
 
 
-def _fastest(run: Any, rounds: int) -> float:
-    return round(min(run() for _ in range(rounds)), 3)
+def _fastest(run: Callable[[], float]) -> float:
+    return round(min(run() for _ in range(ROUNDS)), 3)

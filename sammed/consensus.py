@@ -2,7 +2,8 @@
 
 A 3D box outlines the object in three planes. In some a chain of slices goes astray, elsewhere the
 same place is found easily; the mean of the traces, each slice weighted by how sure the model is of
-it, is better than any of them. Only for models whose slices are cheap.
+it, is better than any of them. A second look, prompted by that mean, is better still. Only for
+models whose slices are cheap.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 from sammed.decoding import SliceDecoder, SlicePrompt, SliceResult, overlap
 from sammed.fusion import ObjectVolume, PlaneView, stack, weigh_planes
 from sammed.prompts import ObjectPrompts
+from sammed.propagation import OnSlice
 from sammed.tracing import Trace
 
 LEAST_SLICES = 3
@@ -22,6 +24,9 @@ MOST_STRETCH = 3.0
 
 CONSENSUS_OVERLAP = 0.5
 """When refining, an answer that has less IoU with the volume's cross-section is not used."""
+
+DISPUTED = 0.05
+"""Weight of such a cross-section beside answers in other planes."""
 
 SHARPNESS = 4
 """Power of a slice's sureness that is its weight."""
@@ -59,17 +64,33 @@ def join_planes(traces: Mapping[int, Trace]) -> ObjectVolume:
     traces
         By the canonical axis across which their slices lie.
     """
-    views = [
-        PlaneView(stack(trace.slices, axis), axis, _weights(trace))
-        for axis, trace in traces.items()
-    ]
+    views = []
+    for axis, trace in traces.items():
+        weights = {index: _weight(result) for index, result in trace.slices.items()}
+        views.append(PlaneView(stack(trace.slices, axis), axis, weights))
     return weigh_planes(views)
 
 
-def refine(volume: ObjectVolume, decoder: SliceDecoder) -> ObjectVolume:
-    """An object in another plane: each cross-section of its volume as a prompt."""
+def refine(
+    volume: ObjectVolume, decoder: SliceDecoder, on_slice: OnSlice | None = None
+) -> PlaneView:
+    """An object seen again in a plane: each cross-section of its volume as a prompt.
+
+    What a chain saw from one side now has the consensus of all planes as its prompt, and a box
+    that fits. Where the answer differs much from the cross-section, that stays, and counts little.
+
+    Parameters
+    ----------
+    volume
+        The object.
+    decoder
+        Of the plane.
+    on_slice
+        Called with each slice.
+    """
     axis = decoder.stack.axis
     slices: dict[int, SliceResult] = {}
+    weights: dict[int, float] = {}
     for index in range(*volume.block.range(axis)):
         prior = volume.across(axis, index)
         if not prior.area:
@@ -78,15 +99,15 @@ def refine(volume: ObjectVolume, decoder: SliceDecoder) -> ObjectVolume:
         answer = decoder.decode(index, [SlicePrompt(box, prior=prior, name="box + mask")])[0]
         agrees = overlap(answer, prior)[0] >= CONSENSUS_OVERLAP
         slices[index] = answer if agrees else prior
-    return stack(slices, axis)
+        weights[index] = _weight(answer) if agrees else DISPUTED
+        if on_slice:
+            on_slice(slices[index])
+    return PlaneView(stack(slices, axis), axis, weights)
 
 
-def _weights(trace: Trace) -> dict[int, float]:
-    """How much each slice of a trace counts beside the same place in other planes."""
-    return {
-        index: (result.predicted_iou * result.present) ** SHARPNESS
-        for index, result in trace.slices.items()
-    }
+def _weight(result: SliceResult) -> float:
+    """How much a slice counts beside the same place in other planes."""
+    return (result.predicted_iou * result.present) ** SHARPNESS
 
 
 def _fits(obj: ObjectPrompts, axis: int, spacing: tuple[float, float, float]) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -28,10 +28,12 @@ from sammed.fusion import (
     NOTHING,
     LabelMap,
     ObjectVolume,
+    PlaneView,
     clean,
     fuse_planes,
     keep_slices,
     stack,
+    weigh_planes,
 )
 from sammed.intensity import Window, resolve_window
 from sammed.models.base import SliceModel
@@ -46,6 +48,9 @@ from sammed.tracing import Trace, Tracer, block_limits, only_limits
 from sammed.volume import LabelVolume, Volume
 
 __all__ = ["Session", "Settings"]
+
+REMEMBERED = 16
+"""Objects whose volume, joined from several planes, is kept."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,7 @@ class Session:
         self._future: list[_State] = []
         self._tracers: dict[tuple[str, int], Tracer] = {}
         self._decoders: dict[int, SliceDecoder] = {}
+        self._joined: OrderedDict[tuple[Trace, ...], ObjectVolume] = OrderedDict()
         self._labels = LabelMap(volume.shape, self.settings.overlap)
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._progress: Reporter | None = None
@@ -266,7 +272,9 @@ class Session:
         self._seconds["propagate"] += time.perf_counter() - started
         if self.settings.plane == "all":
             others = [a for a in range(3) if a != axis and self.volume.shape[a] > 1]
-            volume = fuse_planes([volume, *(refine(volume, self._checked(a)) for a in others)])
+            volume = fuse_planes(
+                [volume, *(refine(volume, self._checked(a)).volume for a in others)]
+            )
             if obj.blocks or obj.propagate != "auto":
                 volume = keep_slices(volume, axis, trace.slices)
         started = time.perf_counter()
@@ -303,9 +311,7 @@ class Session:
         if axis not in traces:  # only points and painted slices can tell
             trace = self._trace(obj, axis)
             return trace, stack(trace.slices, axis)
-        volume = join_planes(traces)
-        for each in traces:
-            volume = keep_slices(volume, each, range(*obj.blocks[0].range(each)))
+        volume = self._join(obj, traces)
         decoder, trace = self._decoder(axis), traces[axis]
         limits = block_limits(obj.blocks[0], decoder.stack)
         clicked = slice_prompts(obj, axis)
@@ -317,6 +323,27 @@ class Session:
         volume, found = repair(decoder, volume, clicked, limits, on_slice)
         prompted = trace.prompted | frozenset(found)
         return replace(trace, slices={**trace.slices, **found}, prompted=prompted), volume
+
+    def _join(self, obj: ObjectPrompts, traces: dict[int, Trace]) -> ObjectVolume:
+        """What all planes agree on within a 3D box; kept, since clicks do not change it."""
+        key = tuple(traces.values())
+        if key not in self._joined:
+            volume = join_planes(traces)
+            if len(traces) > 1:
+                views = [self._refine(obj.name, volume, axis) for axis in traces]
+                volume = weigh_planes(views)
+            for axis in traces:
+                volume = keep_slices(volume, axis, range(*obj.blocks[0].range(axis)))
+            self._joined[key] = volume
+            while len(self._joined) > REMEMBERED:
+                self._joined.popitem(last=False)
+        return self._joined[key]
+
+    def _refine(self, name: str, volume: ObjectVolume, axis: int) -> PlaneView:
+        decoder, reporter = self._checked(axis), self._progress
+        if reporter:
+            reporter.begin(name, axis, ())
+        return refine(volume, decoder, reporter.on_slice if reporter else None)
 
     def _axes(self, obj: ObjectPrompts) -> tuple[int, ...]:
         """Axes across which an object is traced, its own first."""
@@ -378,9 +405,11 @@ class Session:
                 continue
             if obj.propagate == "auto" and not obj.blocks:
                 return None
-            for axis in self._axes(obj):
+            axes = self._axes(obj)
+            looks = 1 if len(axes) == 1 else 2
+            for axis in axes:
                 low, high = obj.extent().range(axis)
-                total += high - low
+                total += looks * (high - low)
         return total
 
     # -- results ---------------------------------------------------------------------------
