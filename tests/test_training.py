@@ -11,10 +11,12 @@ import torch
 from typer.testing import CliRunner
 
 from sammed.errors import InputError, UnreadableFileError
+from sammed.models.compact import load_net
 from sammed.models.compact_net import Architecture, CompactNet
 from sammed.synthesis import draw_samples
 from sammed.synthesis.views import VIEW_SIZE
-from sammed.training.checkpoint import load_checkpoint
+from sammed.training.average import average_weights
+from sammed.training.checkpoint import export_weights, load_checkpoint
 from sammed.training.commands import run_training
 from sammed.training.losses import compact_loss, mask_loss, true_iou
 from sammed.training.plots import plot_metrics
@@ -73,6 +75,28 @@ def test_a_resumed_run_goes_on_as_if_never_stopped(run, tmp_path):
     assert second.step == 2
     second.run()
     assert losses(first) + losses(second) == pytest.approx(losses(run), rel=1e-5)
+
+
+def test_weights_are_averaged_and_the_mean_can_be_loaded(tmp_path):
+    for name, seed in (("a", 1), ("b", 2)):
+        torch.manual_seed(seed)
+        export_weights(tmp_path / name, CompactNet(TINY).state_dict(), TINY)
+    average_weights([tmp_path / "a", tmp_path / "b"], tmp_path / "mean")
+    a, b, mean = (load_net(tmp_path / name)[0].state_dict() for name in ("a", "b", "mean"))
+    for name in ("stem.0.weight", "masks.bias"):
+        assert not torch.equal(a[name], b[name])
+        assert torch.allclose(mean[name], (a[name] + b[name]) / 2, atol=1e-3)
+
+
+def test_what_cannot_be_averaged_is_a_clear_error(tmp_path):
+    export_weights(tmp_path / "a", CompactNet(TINY).state_dict(), TINY)
+    wider = replace(TINY, fine=8)
+    export_weights(tmp_path / "b", CompactNet(wider).state_dict(), wider)
+    with pytest.raises(InputError, match="expected two"):
+        average_weights([tmp_path / "a"], tmp_path / "mean")
+    with pytest.raises(InputError, match="another architecture"):
+        average_weights([tmp_path / "a", tmp_path / "b"], tmp_path / "mean")
+    assert not (tmp_path / "mean").exists()
 
 
 def test_a_checkpoint_that_is_none_is_a_clear_error(tmp_path):
