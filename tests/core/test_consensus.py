@@ -284,3 +284,34 @@ def test_where_the_second_look_sees_something_else_the_consensus_stays_and_count
     for index in disputed:
         assert np.array_equal(after[index], corner[index])
     assert disputed
+
+
+# -- where the box alone finds nothing, and where it ends ------------------------------------
+
+
+def test_a_painted_slice_says_what_the_3d_box_alone_did_not_find():
+    voxels = np.zeros_like(image_of(ORGAN))
+    voxels[0, 0, 0] = 100
+    empty = Volume.from_array(voxels, CUBIC.affine)
+    painted = np.zeros(ORGAN.shape, bool)
+    painted[8] = ORGAN[8]
+    made = Session(empty, StubModel(52))
+    made.put(BLOCK)
+    made.segment()
+    assert "nothing was segmented" in made.runs["organ"].error
+    made.put(replace(BLOCK, mask=MaskPrompt(painted)))
+    made.segment()
+    assert not made.runs["organ"].error
+    assert np.array_equal(made.object_mask("organ"), painted)
+
+
+def test_the_3d_box_is_a_hard_limit_across_every_plane_that_was_traced():
+    low = block_of(ORGAN)
+    tight = Box3D(low.z0 + 2, low.y0 + 3, low.x0 + 3, low.z1 - 2, low.y1 - 3, low.x1 - 3)
+    made = Session(CUBIC, StubModel(52))
+    made.put(replace(BLOCK, blocks=(tight,)))
+    made.segment()
+    outside = made.object_mask("organ").copy()
+    assert outside.any()
+    outside[tight.slices] = False
+    assert not outside.any()
