@@ -97,13 +97,6 @@ def test_absent_samples_have_no_target_but_a_neighbour(samples):
         assert s.previous.any()
 
 
-def test_the_source_is_the_neighbour_where_a_mask_is_followed_else_the_slice_itself(samples):
-    for s in samples:
-        assert s.source.shape == s.image.shape
-        same = np.array_equal(s.source, s.image)
-        assert same != (s.mode in ("next", "absent"))
-
-
 def test_the_view_is_centred_on_the_box_and_as_large_as_the_zoom_says(samples):
     for s in samples:
         if s.mode == "free":

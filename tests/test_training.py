@@ -11,22 +11,14 @@ import torch
 from typer.testing import CliRunner
 
 from sammed.errors import InputError, UnreadableFileError
-from sammed.models.compact import load_net
 from sammed.models.compact_net import Architecture, CompactNet
 from sammed.synthesis import draw_samples
-from sammed.synthesis.views import VIEW_SIZE
-from sammed.training.average import average_weights
-from sammed.training.checkpoint import export_weights, load_checkpoint
+from sammed.training.checkpoint import load_checkpoint
 from sammed.training.commands import run_training
 from sammed.training.losses import compact_loss, mask_loss, true_iou
 from sammed.training.plots import plot_metrics
 from sammed.training.previews import previews_of
-from sammed.training.prompts import (
-    add_clicks,
-    before_following,
-    first_prompts,
-    follow,
-)
+from sammed.training.prompts import add_clicks, first_prompts
 from sammed.training.real_cases import score_cases, validate_real, write_scores
 from sammed.training.schedule import learning_rate
 from sammed.training.speed import operations
@@ -75,28 +67,6 @@ def test_a_resumed_run_goes_on_as_if_never_stopped(run, tmp_path):
     assert second.step == 2
     second.run()
     assert losses(first) + losses(second) == pytest.approx(losses(run), rel=1e-5)
-
-
-def test_weights_are_averaged_and_the_mean_can_be_loaded(tmp_path):
-    for name, seed in (("a", 1), ("b", 2)):
-        torch.manual_seed(seed)
-        export_weights(tmp_path / name, CompactNet(TINY).state_dict(), TINY)
-    average_weights([tmp_path / "a", tmp_path / "b"], tmp_path / "mean")
-    a, b, mean = (load_net(tmp_path / name)[0].state_dict() for name in ("a", "b", "mean"))
-    for name in ("stem.0.weight", "masks.bias"):
-        assert not torch.equal(a[name], b[name])
-        assert torch.allclose(mean[name], (a[name] + b[name]) / 2, atol=1e-3)
-
-
-def test_what_cannot_be_averaged_is_a_clear_error(tmp_path):
-    export_weights(tmp_path / "a", CompactNet(TINY).state_dict(), TINY)
-    wider = replace(TINY, fine=8)
-    export_weights(tmp_path / "b", CompactNet(wider).state_dict(), wider)
-    with pytest.raises(InputError, match="expected two"):
-        average_weights([tmp_path / "a"], tmp_path / "mean")
-    with pytest.raises(InputError, match="another architecture"):
-        average_weights([tmp_path / "a", tmp_path / "b"], tmp_path / "mean")
-    assert not (tmp_path / "mean").exists()
 
 
 def test_a_checkpoint_that_is_none_is_a_clear_error(tmp_path):
@@ -169,43 +139,6 @@ def test_a_click_goes_into_the_largest_error():
     assert clicked.has_mask.all()
     assert ((clicked.points[:, 0] >= 25) & (clicked.points[:, 0] <= 35)).all()
     assert clicked.positive[:, 0].all()
-
-
-def test_following_puts_the_networks_own_answer_in_place_of_the_neighbours_mask(samples):
-    first = first_prompts(np.random.default_rng(5), samples)
-    answer = np.full((VIEW_SIZE, VIEW_SIZE), -9, np.float32)
-    answer[20:40, 30:70] = 9
-    half = {i: answer for i in range(0, len(samples), 2)}
-    after = follow(np.random.default_rng(6), first, half)
-    ours = after.mask[:, 30, 50] > 8
-    assert 0.6 < float(ours[::2].float().mean()) < 1
-    assert after.has_mask[::2][ours[::2]].all()
-    moved = (after.box != first.box).any(1) & torch.isfinite(first.box).all(1)
-    assert moved[::2].any()
-    sides = torch.tensor([20.0, 30.0, 40.0, 70.0])
-    assert ((after.box[moved] - sides).abs() <= 20).all()
-    assert (after.depth[moved] == 0).all()
-    for name in ("box", "mask", "depth"):
-        rest = getattr(after, name)[1::2], getattr(first, name)[1::2]
-        assert torch.equal(*(torch.nan_to_num(t, -1.0) for t in rest))
-
-
-def test_an_empty_answer_is_not_followed(samples):
-    first = first_prompts(np.random.default_rng(5), samples)
-    nothing = dict.fromkeys(range(len(samples)), np.full((VIEW_SIZE, VIEW_SIZE), -9, np.float32))
-    after = follow(np.random.default_rng(6), first, nothing)
-    assert torch.equal(after.mask, first.mask)
-    assert torch.equal(after.has_mask, first.has_mask)
-
-
-def test_what_was_asked_before_is_asked_of_the_source_without_points(samples):
-    first = first_prompts(np.random.default_rng(5), samples)
-    source = torch.from_numpy(np.stack([s.source for s in samples]).astype(np.float32))
-    before = before_following(np.random.default_rng(6), first, source)
-    assert torch.equal(before.image, source)
-    assert torch.isnan(before.points).all()
-    assert before.has_mask.sum() < first.has_mask.sum()
-    assert not (before.has_mask & ~first.has_mask).any()
 
 
 def test_the_loss_is_small_for_the_right_answer_and_for_rightly_nothing():

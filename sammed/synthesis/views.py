@@ -23,7 +23,7 @@ ZOOM = 1.5
 MIN_VIEW_PIXELS = 16.0
 """A view spans at least this many slice pixels."""
 
-MODES: dict[str, float] = {"own": 0.40, "whole": 0.22, "next": 0.20, "absent": 0.12, "free": 0.06}
+MODES: dict[str, float] = {"own": 0.42, "whole": 0.20, "next": 0.20, "absent": 0.12, "free": 0.06}
 """How a sample is prompted, and how often.
 
 ``own``: the box of the object (or one component) on this slice. ``whole``: the box of the whole
@@ -49,9 +49,6 @@ class Sample:
         1 inside; all 0 if the object is not on this slice.
     previous : (s, s) uint8
         The object on a neighbouring slice; all 0 if there is none.
-    source : (3, s, s) float16
-        The image where the engine's former answer comes from, in the same frame: ``next`` and
-        ``absent``: that neighbouring slice; else the slice itself.
     box : (4,) float32
         ``(row0, col0, row1, col1)`` in view edge coordinates; what the engine would give.
     depth
@@ -67,7 +64,6 @@ class Sample:
     colour: bool
     target: NDArray[np.uint8]
     previous: NDArray[np.uint8]
-    source: NDArray[np.float16]
     box: Array
     depth: float
     mode: str
@@ -123,9 +119,9 @@ def _sample(rng: np.random.Generator, slab: Slab, target: Target) -> Sample | No
         mask = _component(rng, mask)
     if not mask.any() or (np.count_nonzero(mask) < 12 and rng.random() < 0.8):
         return None
-    tight, depth = mask_bounds(mask), 0.0
+    tight, depth = _bounds(mask), 0.0
     if mode == "whole":
-        tight = _loosened(rng, mask_bounds(np.asarray(target.mask.any(0))))
+        tight = _loosened(rng, _bounds(np.asarray(target.mask.any(0))))
         depth = 0.0 if _cut(target) else _depth(k, filled)
     previous = _near(rng, target.mask, k)
     if mode == "own":
@@ -175,10 +171,9 @@ def _following(
     previous = _drawn(rng, target.mask[source])
     if not previous.any():
         return None
-    tight = mask_bounds(previous)
+    tight = _bounds(previous)
     box = jittered(rng, _grown(tight, 0.05) if rng.random() < 0.6 else tight)
-    mask = _drawn(rng, target.mask[k])
-    return _rendered(slab, target.kind, k, mask, previous, box, box, mode, source=source)
+    return _rendered(slab, target.kind, k, _drawn(rng, target.mask[k]), previous, box, box, mode)
 
 
 def _free(
@@ -186,7 +181,7 @@ def _free(
 ) -> Sample:
     rows, cols = np.nonzero(mask)
     pick = int(rng.integers(len(rows)))
-    tight = mask_bounds(mask)
+    tight = _bounds(mask)
     py, px = slab.pixel
     extent = max((tight[2] - tight[0]) * py, (tight[3] - tight[1]) * px)
     side = extent / float(rng.uniform(0.15, 0.8)) / ZOOM
@@ -225,8 +220,7 @@ def _near(rng: np.random.Generator, mask: Mask, k: int) -> Mask:
     return np.zeros(mask.shape[1:], bool)
 
 
-def mask_bounds(mask: Mask) -> Box:
-    """The tight box (row0, col0, row1, col1) of a mask that is not empty, edge coordinates."""
+def _bounds(mask: Mask) -> Box:
     rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return float(rows[0]), float(cols[0]), float(rows[-1] + 1), float(cols[-1] + 1)
 
@@ -275,7 +269,6 @@ def _rendered(
     frame: Box,
     mode: str,
     depth: float = 0.0,
-    source: int | None = None,
 ) -> Sample:
     py, px = slab.pixel
     side = ZOOM * max((frame[2] - frame[0]) * py, (frame[3] - frame[1]) * px)
@@ -288,20 +281,17 @@ def _rendered(
     if slab.colour:
         planes = np.moveaxis(slab.image[0], -1, 0)
     else:
-        shown = (k,) if source is None else (k, source)
-        planes = slab.image[[min(max(i + o, 0), slices - 1) for i in shown for o in (-1, 0, 1)]]
+        planes = slab.image[[max(k - 1, 0), k, min(k + 1, slices - 1)]]
     both = np.stack((mask, previous)).astype(np.float32)
     seen = np.matmul(np.matmul(my, np.concatenate((planes, both))), mx)
     scale = np.array((py, px, py, px)) * VIEW_SIZE / side
     corner = np.array((top, left, top, left))
-    masks = (seen[-2:] > 0.5).astype(np.uint8)
-    images = seen[:-2].astype(np.float16)
+    masks = (seen[3:] > 0.5).astype(np.uint8)
     return Sample(
-        images[:3],
+        seen[:3].astype(np.float16),
         slab.colour,
         masks[0],
         masks[1],
-        images[-3:],
         ((np.array(box) - corner) * scale).astype(np.float32),
         depth,
         mode,

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
-from torch import Tensor
 
 from sammed.models.compact_net import Prompts
-from sammed.synthesis.views import VIEW_SIZE, Sample, jittered, mask_bounds
+from sammed.synthesis.views import VIEW_SIZE, Sample
 
 MAX_POINTS = 6
 """Points of a prompt in training, at most."""
@@ -120,7 +118,7 @@ def _choice(rng: np.random.Generator, sample: Sample) -> tuple[bool, bool, int]:
     if sample.mode == "next":
         return draw < 0.9, known and draw > 0.06, points if rng.random() < 0.3 else 0
     if sample.mode == "whole":
-        return True, known and draw < 0.4, points
+        return True, known and draw < 0.7, points
     return (draw < 0.93 or not known), known and draw > 0.72, points
 
 
@@ -143,67 +141,6 @@ def _place(
         if at is not None:
             points[j] = at
             positive[j] = inside
-
-
-FOLLOWED: dict[str, float] = {"next": 0.8, "absent": 0.8, "whole": 0.5}
-"""Samples whose prompt may be made from the network's own former answer, and how often."""
-
-
-def picked(prompts: Prompts, rows: Sequence[int]) -> Prompts:
-    """Some samples of a batch."""
-    return Prompts(*(getattr(prompts, f.name)[list(rows)] for f in fields(Prompts)))
-
-
-def before_following(rng: np.random.Generator, prompts: Prompts, source: Tensor) -> Prompts:
-    """What the engine asked one step earlier, on the source images.
-
-    Parameters
-    ----------
-    rng
-        Source of randomness.
-    prompts
-        First prompts of some samples.
-    source : (n, 3, s, s)
-        Their source images.
-    """
-    shown = torch.from_numpy(rng.random(len(source)) < 0.5)  # else a chain that starts there
-    return replace(
-        prompts,
-        image=source,
-        points=torch.full_like(prompts.points, float("nan")),
-        has_mask=prompts.has_mask & shown,
-    )
-
-
-def follow(
-    rng: np.random.Generator, prompts: Prompts, answers: Mapping[int, NDArray[np.float32]]
-) -> Prompts:
-    """The network's own answer one step earlier becomes mask prompt and box, as in propagation.
-
-    Chains of masks go astray by small errors that add up: the network has to learn from its own.
-
-    Parameters
-    ----------
-    rng
-        Source of randomness.
-    prompts
-        First prompts of a batch.
-    answers
-        Logits (s, s) answered to `before_following`, by the sample's number.
-    """
-    box, mask, depth = prompts.box.clone(), prompts.mask.clone(), prompts.depth.clone()
-    has_mask = prompts.has_mask.clone()
-    for i, logits in answers.items():
-        answer = logits - float(rng.uniform(0, 0.6))  # the engine leaves out unsure pixels
-        found = answer > 0
-        if np.count_nonzero(found) < 8:
-            continue
-        if rng.random() < 0.85:
-            mask[i], has_mask[i] = torch.from_numpy(answer.clip(-10, 10)), True
-        if torch.isfinite(box[i]).all() and rng.random() < 0.8:
-            box[i] = torch.tensor(jittered(rng, mask_bounds(found)))
-            depth[i] = 0.0
-    return replace(prompts, box=box, mask=mask, has_mask=has_mask, depth=depth)
 
 
 def add_clicks(

@@ -68,15 +68,12 @@ class Batch:
         Views and first prompts.
     target : (n, s, s) uint8
         Masks.
-    source : (n, 3, s, s)
-        Images where the engine's former answer comes from, see `sammed.synthesis.views.Sample`.
     modes
         Mode of each sample.
     """
 
     prompts: Prompts
     target: NDArray[np.uint8]
-    source: torch.Tensor
     modes: tuple[str, ...]
 
 
@@ -97,7 +94,6 @@ def pack(rng: np.random.Generator, samples: list[Sample]) -> dict[str, NDArray[A
     arrays["image"] = arrays["image"].astype(np.float16)
     arrays["mask"] = arrays["mask"].astype(np.float16)
     arrays["target"] = np.stack([s.target for s in samples])
-    arrays["source"] = np.stack([s.source for s in samples])
     arrays["mode"] = np.array([list(MODES).index(s.mode) for s in samples])
     return arrays
 
@@ -108,9 +104,7 @@ def unpack(arrays: dict[str, NDArray[Any]]) -> Batch:
     tensors["image"] = tensors["image"].float()
     tensors["mask"] = tensors["mask"].float()
     names = list(MODES)
-    source = torch.from_numpy(arrays["source"]).float()
-    modes = tuple(names[i] for i in arrays["mode"])
-    return Batch(Prompts(**tensors), arrays["target"], source, modes)
+    return Batch(Prompts(**tensors), arrays["target"], tuple(names[i] for i in arrays["mode"]))
 
 
 def batches(plan: StreamPlan, start: int) -> Iterator[dict[str, NDArray[Any]]]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from sammed.models.compact_net import Architecture, CompactNet, Prompts, input_planes
 from sammed.training.checkpoint import export_weights, load_checkpoint, save_checkpoint
 from sammed.training.losses import compact_loss
-from sammed.training.prompts import FOLLOWED, add_clicks, before_following, follow, picked
+from sammed.training.prompts import add_clicks
 from sammed.training.schedule import learning_rate
 from sammed.training.stream import Batch, Stream, StreamPlan
 
@@ -58,8 +58,6 @@ class Recipe:
         Decay of the moving average of the weights.
     clicks
         Share of the batches with one to three rounds of corrective clicks.
-    followed
-        Share of the batches in which masks and boxes come from the network's own former answers.
     bfloat16
         Compute in bfloat16; ``None``: where the processor has instructions for it.
     validate_every
@@ -75,7 +73,6 @@ class Recipe:
     decay: float = 0.02
     average: float = 0.9995
     clicks: float = 0.2
-    followed: float = 0.5
     bfloat16: bool | None = None
     validate_every: float = 5.0
 
@@ -227,8 +224,6 @@ class Trainer:
         """One step of the optimiser; ``progress`` in [0, 1] sets the learning rate."""
         rng = np.random.default_rng((self.recipe.seed, 11, self.step))
         prompts = batch.prompts
-        if rng.random() < self.recipe.followed:
-            prompts = self._followed(rng, batch)
         if rng.random() < self.recipe.clicks:
             for _ in range(int(rng.integers(1, 4))):
                 prompts = add_clicks(rng, prompts, batch.target, self._answer(prompts))
@@ -247,14 +242,6 @@ class Trainer:
         if self.step % AVERAGE_EVERY == 0:
             self._update_average()
         return parts
-
-    def _followed(self, rng: np.random.Generator, batch: Batch) -> Prompts:
-        """The batch's prompts, some of them made from the network's own former answers."""
-        rows = [i for i, m in enumerate(batch.modes) if rng.random() < FOLLOWED.get(m, 0.0)]
-        if not rows:
-            return batch.prompts
-        before = before_following(rng, picked(batch.prompts, rows), batch.source[rows])
-        return follow(rng, batch.prompts, dict(zip(rows, self._answer(before), strict=True)))
 
     def _forward(self, prompts: Prompts) -> tuple[Tensor, Tensor, Tensor]:
         with torch.no_grad():
