@@ -8,10 +8,12 @@ models whose slices are cheap.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 
+from sammed.boxes import Box3D
 from sammed.decoding import SliceDecoder, SlicePrompt, SliceResult, overlap
-from sammed.fusion import ObjectVolume, PlaneView, stack, weigh_planes
+from sammed.fusion import ObjectVolume, PlaneView, keep_slices, stack, weigh_planes
 from sammed.prompts import ObjectPrompts
 from sammed.propagation import OnSlice
 from sammed.tracing import Trace
@@ -30,6 +32,9 @@ DISPUTED = 0.05
 
 SHARPNESS = 4
 """Power of a slice's sureness that is its weight."""
+
+REMEMBERED = 16
+"""Objects of which the consensus is kept."""
 
 
 def is_block(obj: ObjectPrompts) -> bool:
@@ -56,6 +61,14 @@ def planes_to_trace(
     return (usual, *(a for a in range(3) if a != usual and _fits(obj, a, spacing)))
 
 
+def slices_to_come(obj: ObjectPrompts, axes: Sequence[int]) -> int | None:
+    """How many slices will be looked at; ``None`` if propagation decides that."""
+    if obj.propagate == "auto" and not obj.blocks:
+        return None
+    looks = 1 if len(axes) == 1 else 2
+    return looks * sum(high - low for low, high in map(obj.extent().range, axes))
+
+
 def join_planes(traces: Mapping[int, Trace]) -> ObjectVolume:
     """One volume of an object's traces in several planes.
 
@@ -69,6 +82,40 @@ def join_planes(traces: Mapping[int, Trace]) -> ObjectVolume:
         weights = {index: _weight(result) for index, result in trace.slices.items()}
         views.append(PlaneView(stack(trace.slices, axis), axis, weights))
     return weigh_planes(views)
+
+
+Look = Callable[[ObjectVolume, int], PlaneView]
+
+
+class Consensus:
+    """What the traces of a 3D box in several planes agree on; kept, clicks do not change it."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[Trace, ...], ObjectVolume] = OrderedDict()
+
+    def of(self, traces: Mapping[int, Trace], block: Box3D, look: Look) -> ObjectVolume:
+        """The traces joined, looked at once more, and joined again, within the 3D box.
+
+        Parameters
+        ----------
+        traces
+            By the canonical axis across which their slices lie.
+        block
+            The 3D box.
+        look
+            `refine` across an axis.
+        """
+        key = tuple(traces.values())
+        if key not in self._known:
+            volume = join_planes(traces)
+            if len(traces) > 1:
+                volume = weigh_planes([look(volume, axis) for axis in traces])
+            for axis in traces:
+                volume = keep_slices(volume, axis, range(*block.range(axis)))
+            self._known[key] = volume
+            if len(self._known) > REMEMBERED:
+                self._known.popitem(last=False)
+        return self._known[key]
 
 
 def refine(

@@ -67,6 +67,18 @@ class ObjectVolume:
         """(z, y, x) bool on the block."""
         return self.logits > 0
 
+    def mask_in(self, shape: Shape3) -> NDArray[np.bool_]:
+        """Its voxels in the whole volume, (z, y, x) bool."""
+        mask = np.zeros(shape, bool)
+        mask[self.block.slices] = self.mask
+        return mask
+
+    def probabilities_in(self, shape: Shape3) -> NDArray[np.float16]:
+        """Its probability in the whole volume, (z, y, x) float16 in [0, 1]."""
+        dense = np.zeros(shape, np.float16)
+        dense[self.block.slices] = 1 / (1 + np.exp(-self.logits.astype(np.float32)))
+        return dense
+
     def across(self, axis: int, index: int) -> SliceResult:
         """Its cross-section with one slice, as a mask that a prompt can refer to."""
         low, high = self.block.range(axis)

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sammed.anchors import check_plane, check_ranges, object_axis, slice_prompts
 from sammed.boxes import Box3D
-from sammed.consensus import is_block, join_planes, planes_to_trace, refine
+from sammed.consensus import Consensus, is_block, planes_to_trace, refine, slices_to_come
 from sammed.decoding import SliceDecoder
 from sammed.embeddings import EmbeddingStore
 from sammed.errors import InputError, SegmentationError
@@ -33,7 +33,6 @@ from sammed.fusion import (
     fuse_planes,
     keep_slices,
     stack,
-    weigh_planes,
 )
 from sammed.intensity import Window, resolve_window
 from sammed.models.base import SliceModel
@@ -48,9 +47,6 @@ from sammed.tracing import Trace, Tracer, block_limits, only_limits
 from sammed.volume import LabelVolume, Volume
 
 __all__ = ["Session", "Settings"]
-
-REMEMBERED = 16
-"""Objects whose volume, joined from several planes, is kept."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +94,7 @@ class Session:
         self._future: list[_State] = []
         self._tracers: dict[tuple[str, int], Tracer] = {}
         self._decoders: dict[int, SliceDecoder] = {}
-        self._joined: OrderedDict[tuple[Trace, ...], ObjectVolume] = OrderedDict()
+        self._consensus = Consensus()
         self._labels = LabelMap(volume.shape, self.settings.overlap)
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._progress: Reporter | None = None
@@ -248,13 +244,16 @@ class Session:
         self._progress = Reporter(progress, cancel, self._total(), early)
         try:
             for obj in self.objects:
-                run = self._state.runs.get(obj.name)
-                stale = run is None or not _same_prompts(run.prompts, obj)
-                runs[obj.name] = self._run(obj) if stale or run is None else run
+                stale = self._is_stale(obj)
+                runs[obj.name] = self._run(obj) if stale else self._state.runs[obj.name]
         finally:
             self._progress = None
         self._state = replace(self._state, runs=runs)
         return self._repaint()
+
+    def _is_stale(self, obj: ObjectPrompts) -> bool:
+        run = self._state.runs.get(obj.name)
+        return run is None or replace(run.prompts, label=0) != replace(obj, label=0)
 
     def _run(self, obj: ObjectPrompts) -> ObjectRun:
         started = time.perf_counter()
@@ -272,9 +271,8 @@ class Session:
         self._seconds["propagate"] += time.perf_counter() - started
         if self.settings.plane == "all":
             others = [a for a in range(3) if a != axis and self.volume.shape[a] > 1]
-            volume = fuse_planes(
-                [volume, *(refine(volume, self._checked(a)).volume for a in others)]
-            )
+            seen = (refine(volume, self._checked(a)).volume for a in others)
+            volume = fuse_planes([volume, *seen])
             if obj.blocks or obj.propagate != "auto":
                 volume = keep_slices(volume, axis, trace.slices)
         started = time.perf_counter()
@@ -311,7 +309,8 @@ class Session:
         if axis not in traces:  # only points and painted slices can tell
             trace = self._trace(obj, axis)
             return trace, stack(trace.slices, axis)
-        volume = self._join(obj, traces)
+        look = partial(self._look, obj.name)
+        volume = self._consensus.of(traces, obj.blocks[0], look)
         decoder, trace = self._decoder(axis), traces[axis]
         limits = block_limits(obj.blocks[0], decoder.stack)
         clicked = slice_prompts(obj, axis)
@@ -324,22 +323,7 @@ class Session:
         prompted = trace.prompted | frozenset(found)
         return replace(trace, slices={**trace.slices, **found}, prompted=prompted), volume
 
-    def _join(self, obj: ObjectPrompts, traces: dict[int, Trace]) -> ObjectVolume:
-        """What all planes agree on within a 3D box; kept, since clicks do not change it."""
-        key = tuple(traces.values())
-        if key not in self._joined:
-            volume = join_planes(traces)
-            if len(traces) > 1:
-                views = [self._refine(obj.name, volume, axis) for axis in traces]
-                volume = weigh_planes(views)
-            for axis in traces:
-                volume = keep_slices(volume, axis, range(*obj.blocks[0].range(axis)))
-            self._joined[key] = volume
-            while len(self._joined) > REMEMBERED:
-                self._joined.popitem(last=False)
-        return self._joined[key]
-
-    def _refine(self, name: str, volume: ObjectVolume, axis: int) -> PlaneView:
+    def _look(self, name: str, volume: ObjectVolume, axis: int) -> PlaneView:
         decoder, reporter = self._checked(axis), self._progress
         if reporter:
             reporter.begin(name, axis, ())
@@ -398,19 +382,9 @@ class Session:
 
     def _total(self) -> int | None:
         """How many slices there will be, if every stale object says so itself."""
-        total = 0
-        for obj in self.objects:
-            run = self._state.runs.get(obj.name)
-            if run is not None and _same_prompts(run.prompts, obj):
-                continue
-            if obj.propagate == "auto" and not obj.blocks:
-                return None
-            axes = self._axes(obj)
-            looks = 1 if len(axes) == 1 else 2
-            for axis in axes:
-                low, high = obj.extent().range(axis)
-                total += looks * (high - low)
-        return total
+        stale = [obj for obj in self.objects if self._is_stale(obj)]
+        counts = [slices_to_come(obj, self._axes(obj)) for obj in stale]
+        return None if None in counts else sum(n for n in counts if n is not None)
 
     # -- results ---------------------------------------------------------------------------
 
@@ -448,11 +422,7 @@ class Session:
         """
         if name not in self._state.runs:
             raise InputError(f"no object called {name!r} has been segmented")
-        volume = self._state.runs[name].volume
-        mask = np.zeros(self.volume.shape, bool)
-        if not volume.block.is_empty:
-            mask[volume.block.slices] = volume.mask
-        return mask
+        return self._state.runs[name].volume.mask_in(self.volume.shape)
 
     def result(self) -> LabelVolume:
         """A copy of the label map, on the grid of the volume's file."""
@@ -461,10 +431,7 @@ class Session:
             for obj in self.objects:
                 run = self._state.runs.get(obj.name)
                 if run is not None and not run.volume.block.is_empty:
-                    dense = np.zeros(self.volume.shape, np.float16)
-                    logits = run.volume.logits.astype(np.float32)
-                    dense[run.volume.block.slices] = 1 / (1 + np.exp(-logits))
-                    probabilities[obj.label] = dense
+                    probabilities[obj.label] = run.volume.probabilities_in(self.volume.shape)
         names = {obj.label: obj.name for obj in self.objects}
         voxels = self._labels.voxels.copy()
         return LabelVolume(voxels, self.volume.grid, names, probabilities=probabilities)
@@ -477,8 +444,3 @@ class Session:
         changed = self._labels.update(wanted)
         self._seconds["fusion"] += time.perf_counter() - started
         return changed
-
-
-def _same_prompts(a: ObjectPrompts, b: ObjectPrompts) -> bool:
-    """Whether two objects would be segmented alike (their label values do not matter)."""
-    return replace(a, label=0) == replace(b, label=0)
