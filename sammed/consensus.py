@@ -9,7 +9,7 @@ models whose slices are cheap.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 
 from sammed.boxes import Box3D
 from sammed.decoding import SliceDecoder, SlicePrompt, SliceResult, overlap
@@ -91,7 +91,7 @@ class Consensus:
     """What the traces of a 3D box in several planes agree on; kept, clicks do not change it."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[Trace, ...], ObjectVolume] = OrderedDict()
+        self._known: OrderedDict[Hashable, ObjectVolume] = OrderedDict()
 
     def of(self, traces: Mapping[int, Trace], block: Box3D, look: Look) -> ObjectVolume:
         """The traces joined, looked at once more, and joined again, within the 3D box.
@@ -105,7 +105,7 @@ class Consensus:
         look
             `refine` across an axis.
         """
-        key = tuple(traces.values())
+        key = (block, *traces.values())
         if key not in self._known:
             volume = join_planes(traces)
             if len(traces) > 1:

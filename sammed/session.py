@@ -252,6 +252,7 @@ class Session:
         return self._repaint()
 
     def _is_stale(self, obj: ObjectPrompts) -> bool:
+        """Whether its prompts have changed since its run (label values do not matter)."""
         run = self._state.runs.get(obj.name)
         return run is None or replace(run.prompts, label=0) != replace(obj, label=0)
 
@@ -301,14 +302,15 @@ class Session:
 
     def _trace_block(self, obj: ObjectPrompts) -> tuple[Trace, ObjectVolume]:
         """A 3D box: its trace in its own plane, and the volume on which all planes agree."""
-        axis, bare = self._axis(obj), replace(obj, points=(), mask=None)
-        traces: dict[int, Trace] = {}
-        for each in self._axes(obj):
-            with suppress(SegmentationError):  # nothing was found in that plane
-                traces[each] = self._trace(bare, each)
-        if axis not in traces:  # only points and painted slices can tell
+        (axis, *others), bare = self._axes(obj), replace(obj, points=(), mask=None)
+        try:
+            traces = {axis: self._trace(bare, axis)}
+        except SegmentationError:  # points and painted slices may tell what the box did not
             trace = self._trace(obj, axis)
             return trace, stack(trace.slices, axis)
+        for other in others:
+            with suppress(SegmentationError):  # nothing was found in that plane
+                traces[other] = self._trace(bare, other)
         look = partial(self._look, obj.name)
         volume = self._consensus.of(traces, obj.blocks[0], look)
         decoder, trace = self._decoder(axis), traces[axis]

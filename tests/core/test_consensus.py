@@ -306,8 +306,10 @@ def test_a_painted_slice_says_what_the_3d_box_alone_did_not_find():
 
 
 def test_the_3d_box_is_a_hard_limit_across_every_plane_that_was_traced():
-    low = block_of(ORGAN)
-    tight = Box3D(low.z0 + 2, low.y0 + 3, low.x0 + 3, low.z1 - 2, low.y1 - 3, low.x1 - 3)
+    whole = block_of(ORGAN)
+    tight = Box3D(
+        whole.z0 + 2, whole.y0 + 3, whole.x0 + 3, whole.z1 - 2, whole.y1 - 3, whole.x1 - 3
+    )
     made = Session(CUBIC, StubModel(52))
     made.put(replace(BLOCK, blocks=(tight,)))
     made.segment()
