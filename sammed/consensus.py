@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 
 from sammed.boxes import Box3D
 from sammed.decoding import SliceDecoder, SlicePrompt, SliceResult, overlap
-from sammed.fusion import ObjectVolume, PlaneView, keep_slices, stack, weigh_planes
+from sammed.fusion import ObjectVolume, PlaneView, balanced, keep_slices, stack, weigh_planes
 from sammed.prompts import ObjectPrompts
 from sammed.propagation import OnSlice
 from sammed.tracing import Trace
@@ -112,6 +112,8 @@ class Consensus:
                 volume = weigh_planes([look(volume, axis) for axis in traces])
             for axis in traces:
                 volume = keep_slices(volume, axis, range(*block.range(axis)))
+            if len(traces) > 1:
+                volume = balanced(volume)
             self._known[key] = volume
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)

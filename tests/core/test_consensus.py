@@ -6,20 +6,31 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sammed.anchors import depth_in, slice_prompts
 from sammed.boxes import Box2D, Box3D
 from sammed.consensus import DISPUTED, join_planes, planes_to_trace, refine
 from sammed.decoding import SliceDecoder, SliceResult
 from sammed.embeddings import EmbeddingStore
-from sammed.fusion import ObjectVolume, PlaneView, weigh_planes
+from sammed.fusion import (
+    BIAS,
+    BORDERS,
+    NOTHING,
+    TEMPERATURE,
+    ObjectVolume,
+    PlaneView,
+    balanced,
+    weigh_planes,
+)
 from sammed.intensity import Window
 from sammed.models.base import SliceMask, ViewPrompt
 from sammed.prompts import MaskPrompt, ObjectPrompts, PointPrompt
 from sammed.propagation import trimmed_box
 from sammed.repair import REACH, repair
 from sammed.session import Session, Settings
-from sammed.slices import SliceStack
+from sammed.slices import OUTSIDE_LOGIT, SliceStack
 from sammed.tracing import Trace, block_limits
 from sammed.volume import Volume
 from tests.phantoms import ORGAN, StubModel, block_of, dice, image_of, organ_volume, slice_box
@@ -110,6 +121,53 @@ def test_a_slice_that_was_not_reached_has_no_veto():
 
 def test_nothing_joined_is_nothing():
     assert weigh_planes([]).block.is_empty
+
+
+def block_with(logits) -> ObjectVolume:
+    array = np.asarray(logits, np.float16)
+    return ObjectVolume(Box3D(0, 0, 0, *array.shape), array)
+
+
+def test_of_an_unsure_object_doubtful_voxels_belong_inside_too():
+    doubtful = np.full((4, 10, 10), -4.0)
+    doubtful[:, 4:6, 4:6] = 0.5
+    doubtful[:, 3, 4:6] = -0.25
+    assert block_with(doubtful).mask.sum() == 16
+    assert balanced(block_with(doubtful)).mask.sum() == 24
+
+
+def test_of_a_sure_object_a_doubtful_rim_is_left_out():
+    sure = np.full((10, 10, 10), -9.0)
+    sure[2:8, 2:8, 2:7] = 4.0
+    sure[2:8, 2:8, 7] = 0.25
+    assert block_with(sure).mask.sum() == 6 * 6 * 6
+    np.testing.assert_array_equal(balanced(block_with(sure)).mask, sure == 4.0)
+
+
+@given(seed=st.integers(0, 10_000), shift=st.floats(-2, 2))
+def test_a_balanced_border_has_the_largest_expected_dice(seed, shift):
+    rng = np.random.default_rng(seed)
+    volume = block_with(rng.normal(shift, 2.0, (3, 6, 7)).clip(-4, 4))
+    logits = volume.logits.astype(np.float64)
+    chance = 1 / (1 + np.exp(-(logits - BIAS) / TEMPERATURE))
+
+    def expected(mask):
+        return 2 * chance[mask].sum() / (mask.sum() + chance.sum())
+
+    found = expected(balanced(volume).mask)
+    others = [expected(logits > border) for border in np.linspace(*BORDERS, 40)]
+    assert found >= max(others) - 0.02  # half precision, and the border itself stays outside
+
+
+def test_what_lies_outside_does_not_move_the_border():
+    rng = np.random.default_rng(1)
+    inner = rng.normal(0, 2, (4, 6, 7)).clip(-4, 4)
+    wide = np.full((20, 30, 30), OUTSIDE_LOGIT)
+    wide[:4, :6, :7] = inner
+    near, far = balanced(block_with(inner)).mask, balanced(block_with(wide)).mask
+    np.testing.assert_array_equal(far[:4, :6, :7], near)
+    assert far.sum() == near.sum()
+    assert balanced(NOTHING) is NOTHING
 
 
 def test_an_object_that_goes_astray_in_one_plane_is_saved_by_the_others():
