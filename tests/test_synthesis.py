@@ -117,6 +117,18 @@ def test_the_box_of_an_own_sample_is_round_its_target(samples):
         assert (np.abs(s.box - tight) <= 0.45 * size + pixel).all()
 
 
+def test_pictures_are_asked_for_by_close_boxes_and_by_far_too_wide_ones():
+    filled: dict[str, list[float]] = {"own": [], "whole": []}
+    for seed in range(150):
+        for s in draw_samples((8, seed), 8):
+            if s.colour and s.mode in filled:
+                area = (s.box[2] - s.box[0]) * (s.box[3] - s.box[1])
+                filled[s.mode].append(float(s.target.sum() / area))
+    assert min(len(shares) for shares in filled.values()) > 10
+    assert min(filled["own"]) > 0.3 > min(filled["whole"])
+    assert np.mean(filled["whole"]) < np.mean(filled["own"]) - 0.05
+
+
 def test_jitter_moves_sides_by_at_most_a_bit_more_than_a_quarter():
     rng = np.random.default_rng(0)
     moved = np.array([jittered(rng, (40, 60, 140, 100)) for _ in range(500)])

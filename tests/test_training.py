@@ -11,9 +11,11 @@ import torch
 from typer.testing import CliRunner
 
 from sammed.errors import InputError, UnreadableFileError
+from sammed.models.compact import load_net
 from sammed.models.compact_net import Architecture, CompactNet
 from sammed.synthesis import draw_samples
-from sammed.training.checkpoint import load_checkpoint
+from sammed.training.average import average_weights
+from sammed.training.checkpoint import export_weights, load_checkpoint
 from sammed.training.commands import run_training
 from sammed.training.losses import compact_loss, mask_loss, true_iou
 from sammed.training.plots import plot_metrics
@@ -51,6 +53,36 @@ def test_a_run_leaves_checkpoint_and_weights(run):
     assert run.checkpoint.is_file()
     assert (run.out / "compact.safetensors").is_file()
     assert not list(run.out.glob("*.part"))
+
+
+def exported(path, seed, architecture=TINY):
+    torch.manual_seed(seed)
+    export_weights(path, CompactNet(architecture).state_dict(), architecture)
+    return str(path)
+
+
+def test_averaged_weights_lie_where_the_shares_say(tmp_path):
+    one, two = exported(tmp_path / "a.safetensors", 1), exported(tmp_path / "b.safetensors", 2)
+    average_weights({one: 1, two: 3}, tmp_path / "mean.safetensors")
+    first, second, mean = (
+        load_net(tmp_path / f"{name}.safetensors")[0].state_dict() for name in ("a", "b", "mean")
+    )
+    key = "masks.weight"
+    assert not torch.allclose(first[key], second[key])
+    torch.testing.assert_close(mean[key], first[key] / 4 + second[key] * 3 / 4, atol=2e-3, rtol=0)
+    average_weights({one: 2}, tmp_path / "same.safetensors")
+    torch.testing.assert_close(load_net(tmp_path / "same.safetensors")[0].state_dict(), first)
+
+
+def test_weights_that_cannot_be_averaged_are_a_clear_error(tmp_path):
+    one = exported(tmp_path / "a.safetensors", 1)
+    other = exported(tmp_path / "b.safetensors", 1, replace(TINY, fine=8))
+    with pytest.raises(InputError, match="different architectures"):
+        average_weights({one: 1, other: 1}, tmp_path / "mean.safetensors")
+    for shares in ({}, {one: 0.0}, {one: 1.0, "shipped": -0.5}):
+        with pytest.raises(InputError, match="shares > 0"):
+            average_weights(shares, tmp_path / "mean.safetensors")
+    assert not (tmp_path / "mean.safetensors").exists()
 
 
 def test_the_same_seed_gives_the_same_losses(run, tmp_path):

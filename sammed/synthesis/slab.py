@@ -17,7 +17,7 @@ from sammed.synthesis.tissues import Palette
 COLOUR_SHARE = 0.11
 """Share of slabs that are colour photographs of one slice."""
 
-DEEP_SHARE = 0.35
+DEEP_SHARE = 0.5
 """Share of slabs that hold most of their objects from end to end."""
 
 

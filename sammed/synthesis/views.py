@@ -23,12 +23,13 @@ ZOOM = 1.5
 MIN_VIEW_PIXELS = 16.0
 """A view spans at least this many slice pixels."""
 
-MODES: dict[str, float] = {"own": 0.42, "whole": 0.20, "next": 0.20, "absent": 0.12, "free": 0.06}
+MODES: dict[str, float] = {"own": 0.36, "whole": 0.32, "next": 0.17, "absent": 0.10, "free": 0.05}
 """How a sample is prompted, and how often.
 
 ``own``: the box of the object (or one component) on this slice. ``whole``: the box of the whole
-object on all slices. ``next``: the neighbouring slice's box. ``absent``: the same beyond the
-object's end. ``free``: no box at all, a view of any scale around a point of the object.
+object on all slices, often looser still, most so in pictures. ``next``: the neighbouring slice's
+box. ``absent``: the same beyond the object's end. ``free``: no box at all, a view of any scale
+around a point of the object.
 """
 
 Box = tuple[float, float, float, float]
@@ -100,7 +101,7 @@ def draw_samples(seed: int | tuple[int, ...], count: int) -> list[Sample]:
 
 def _sample(rng: np.random.Generator, slab: Slab, target: Target) -> Sample | None:
     mode = str(rng.choice(list(MODES), p=list(MODES.values())))
-    if slab.colour and mode != "free":
+    if slab.colour and mode not in ("free", "whole"):
         mode = "own"
     if mode == "whole":
         target = _ended(rng, slab, target)
@@ -121,7 +122,7 @@ def _sample(rng: np.random.Generator, slab: Slab, target: Target) -> Sample | No
         return None
     tight, depth = _bounds(mask), 0.0
     if mode == "whole":
-        tight = _loosened(rng, _bounds(np.asarray(target.mask.any(0))))
+        tight = _loosened(rng, _bounds(np.asarray(target.mask.any(0))), slab)
         depth = 0.0 if _cut(target) else _depth(k, filled)
     previous = _near(rng, target.mask, k)
     if mode == "own":
@@ -151,14 +152,21 @@ def _depth(k: int, filled: NDArray[np.integer]) -> float:
     return (2 * k - first - last) / (last - first + 1)
 
 
-def _loosened(rng: np.random.Generator, box: Box) -> Box:
-    """Some sides further out: the slab holds only a part of most objects."""
+def _loosened(rng: np.random.Generator, box: Box, slab: Slab) -> Box:
+    """Some sides further out: a slab holds only a part of most objects, specks widen boxes."""
     if rng.random() < 0.5:
         return box
     height, width = box[2] - box[0], box[3] - box[1]
-    out = rng.exponential(0.25, 4).clip(0, 0.8) * (rng.random(4) < 0.5)
+    mean, most = (0.6, 2.5) if slab.colour else (0.25, 0.8)
+    out = rng.exponential(mean, 4).clip(0, most) * (rng.random(4) < 0.5)
     out *= (height, width, height, width)
-    return box[0] - out[0], box[1] - out[1], box[2] + out[2], box[3] + out[3]
+    end_y, end_x = slab.image.shape[1:3]
+    return (
+        max(box[0] - out[0], 0.0),
+        max(box[1] - out[1], 0.0),
+        min(box[2] + out[2], float(end_y)),
+        min(box[3] + out[3], float(end_x)),
+    )
 
 
 def _goes(k: int, filled: NDArray[np.integer], depth: int, mode: str) -> bool:

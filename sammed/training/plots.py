@@ -45,6 +45,7 @@ def plot_metrics(source: Path, path: Path) -> None:
         if column(name)[0]:
             right.plot(*column(name), marker=".", label=label)
     right.set(xlabel="thousand views", ylabel="Dice")
+    right.set_ylim(top=right.get_ylim()[1] + 0.06)  # room for the legend
     for axes in (left, right):
         axes.legend(fontsize=8)
         axes.grid(alpha=0.3)

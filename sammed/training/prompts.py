@@ -118,7 +118,7 @@ def _choice(rng: np.random.Generator, sample: Sample) -> tuple[bool, bool, int]:
     if sample.mode == "next":
         return draw < 0.9, known and draw > 0.06, points if rng.random() < 0.3 else 0
     if sample.mode == "whole":
-        return True, known and draw < 0.7, points
+        return True, known and draw < 0.4, points
     return (draw < 0.93 or not known), known and draw > 0.72, points
 
 

@@ -31,9 +31,9 @@ from sammed.training.validation import answers, roc_area
 log = logging.getLogger(__name__)
 
 JITTER = 0.05
-TASKS = ("a", "whole", "next", "absent")
-"""Protocol A; the whole object's box with the neighbour's mask; the neighbour's box and mask, on
-slices with and without the object."""
+TASKS = ("a", "whole", "start", "next", "absent")
+"""Protocol A; the whole object's box with the neighbour's mask, and alone, as a 3D box starts; the
+neighbour's box and mask, on slices with and without the object."""
 
 Mask = NDArray[np.bool_]
 
@@ -113,6 +113,7 @@ def slice_jobs(
                 before = mask[int(k) + step]
                 depth = (2 * k - filled[0] - filled[-1]) / (filled[-1] - filled[0] + 1)
                 yield _job(stack, size, "whole", int(k), whole, before, mask[k], depth)
+                yield _job(stack, size, "start", int(k), whole, None, mask[k], depth)
                 near = Box2D.from_mask(before).jitter(0.1, rng, stack.shape)
                 yield _job(stack, size, "next", int(k), near, before, mask[k])
                 break
@@ -174,7 +175,7 @@ def _score(
 ) -> ObjectScore:
     rng = np.random.default_rng(int(mask.sum()))
     jobs = list(slice_jobs(stack, mask, net.architecture.view, most, rng))
-    parts = {task: [0, 0] for task in ("a", "floor", "whole", "next")}
+    parts = {task: [0, 0] for task in ("a", "floor", "whole", "start", "next")}
     stacked: dict[int, list[Mask]] = {}
     judged, reached = [], []
     for start in range(0, len(jobs), 32):
@@ -261,6 +262,7 @@ def summarise(scores: list[ObjectScore], presence: list[tuple[float, bool]]) -> 
         "a_manual_floor": _mean_over_cases(manual, "floor"),
         "above_floor": float(np.mean([s.dice["a"] > s.floor for s in scores])),
         "whole": _mean_over_cases(scores, "whole"),
+        "start": _mean_over_cases(scores, "start"),
         "next": _mean_over_cases(scores, "next"),
         "absence_auc": roc_area([p for p, _ in presence], [w for _, w in presence]),
         "iou_r": float(np.corrcoef(judged, reached)[0, 1]),

@@ -1,0 +1,76 @@
+"""Weights of several runs averaged: ``python -m sammed.training.average OUT WEIGHTS=SHARE ...``.
+
+Runs that start from the same weights end close enough to each other that the mean of their
+weights is a network too, often a better one than any of them; averaged with the weights that they
+started from, it keeps what these did better (Wortsman et al. 2022, arXiv:2203.05482 and
+arXiv:2109.01903).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from sammed.errors import InputError
+from sammed.models.compact import load_net
+from sammed.training.checkpoint import export_weights
+
+SHIPPED = "shipped"
+"""Stands for the weights in the package."""
+
+
+def average_weights(shares: Mapping[str, float], out: Path) -> None:
+    """Write the weighted mean of weights files.
+
+    Parameters
+    ----------
+    shares
+        Weights file (or ``"shipped"``) → its share; shares are divided by their sum.
+    out
+        The ``.safetensors`` file to write.
+
+    Raises
+    ------
+    InputError
+        If a share is not positive, or the files are of different architectures.
+    """
+    if not shares or min(shares.values()) <= 0:
+        raise InputError(f"cannot average {dict(shares)}: expected at least one file, shares > 0")
+    total = sum(shares.values())
+    mean: dict[str, Tensor] = {}
+    architectures = {}
+    for name, share in shares.items():
+        net = load_net(None if name == SHIPPED else Path(name))[0]
+        architectures[net.architecture.tag] = net.architecture
+        if len(architectures) > 1:
+            raise InputError(f"cannot average different architectures: {sorted(architectures)}")
+        for key, value in net.state_dict().items():
+            if value.is_floating_point():
+                mean[key] = mean.get(key, 0) + value.float() * (share / total)
+    note = " + ".join(f"{s / total:.3g} {Path(n).parent.name or n}" for n, s in shares.items())
+    export_weights(out, mean, next(iter(architectures.values())), f"mean of weights: {note}")
+
+
+def _share(text: str) -> tuple[str, float]:
+    name, _, share = text.rpartition("=")
+    if not name:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected WEIGHTS=SHARE, as in shipped=0.5")
+    return name, float(share)
+
+
+def main() -> None:
+    """Average weights files."""
+    parser = argparse.ArgumentParser(prog="python -m sammed.training.average")
+    parser.add_argument("out", type=Path, help=".safetensors file to write")
+    parser.add_argument(
+        "shares", nargs="+", type=_share, help="WEIGHTS=SHARE; WEIGHTS may be 'shipped'"
+    )
+    options = parser.parse_args()
+    average_weights(dict(options.shares), options.out)
+
+
+if __name__ == "__main__":
+    main()
