@@ -117,11 +117,13 @@ def test_the_box_of_an_own_sample_is_round_its_target(samples):
         assert (np.abs(s.box - tight) <= 0.45 * size + pixel).all()
 
 
-def test_pictures_are_asked_for_by_close_boxes_and_by_far_too_wide_ones():
+def test_pictures_are_asked_for_by_close_boxes_and_by_far_too_wide_ones(monkeypatch):
+    monkeypatch.setattr("sammed.synthesis.slab.COLOUR_SHARE", 1.0)
     filled: dict[str, list[float]] = {"own": [], "whole": []}
-    for seed in range(150):
+    for seed in range(40):
         for s in draw_samples((8, seed), 8):
-            if s.colour and s.mode in filled:
+            assert s.colour
+            if s.mode in filled:
                 area = (s.box[2] - s.box[0]) * (s.box[3] - s.box[1])
                 filled[s.mode].append(float(s.target.sum() / area))
     assert min(len(shares) for shares in filled.values()) > 10

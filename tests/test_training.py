@@ -14,6 +14,7 @@ from sammed.errors import InputError, UnreadableFileError
 from sammed.models.compact import load_net
 from sammed.models.compact_net import Architecture, CompactNet
 from sammed.synthesis import draw_samples
+from sammed.training import average
 from sammed.training.average import average_weights
 from sammed.training.checkpoint import export_weights, load_checkpoint
 from sammed.training.commands import run_training
@@ -83,6 +84,28 @@ def test_weights_that_cannot_be_averaged_are_a_clear_error(tmp_path):
         with pytest.raises(InputError, match="shares > 0"):
             average_weights(shares, tmp_path / "mean.safetensors")
     assert not (tmp_path / "mean.safetensors").exists()
+    with pytest.raises(InputError, match="exists"):
+        average_weights({one: 1}, tmp_path / "b.safetensors")
+
+
+def test_averaging_on_the_command_line_answers_in_one_line(tmp_path, monkeypatch, capsys):
+    one, out = exported(tmp_path / "a.safetensors", 1), tmp_path / "mean.safetensors"
+
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", ["average", str(out), *arguments])
+        average.main()
+
+    run(f"{one}=0.5", f"{exported(tmp_path / 'b.safetensors', 2)}=0.5")
+    assert load_net(out)[0].architecture == TINY
+    with pytest.raises(SystemExit, match=r"error: .*exists"):
+        run(f"{one}=1")
+    run(f"{one}=1", "--force")
+    with pytest.raises(SystemExit, match=r"error: .*nowhere"):
+        run(f"{tmp_path / 'nowhere'}=1", "--force")
+    for wrong in ("half", f"{one}=half"):
+        with pytest.raises(SystemExit):
+            run(wrong)
+        assert "half" in capsys.readouterr().err
 
 
 def test_the_same_seed_gives_the_same_losses(run, tmp_path):

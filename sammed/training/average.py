@@ -9,12 +9,14 @@ arXiv:2109.01903).
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor
 
-from sammed.errors import InputError
+from sammed.errors import InputError, SammedError
+from sammed.io.output import check_output
 from sammed.models.compact import load_net
 from sammed.training.checkpoint import export_weights
 
@@ -22,7 +24,7 @@ SHIPPED = "shipped"
 """Stands for the weights in the package."""
 
 
-def average_weights(shares: Mapping[str, float], out: Path) -> None:
+def average_weights(shares: Mapping[str, float], out: Path, force: bool = False) -> None:
     """Write the weighted mean of weights files.
 
     Parameters
@@ -31,12 +33,16 @@ def average_weights(shares: Mapping[str, float], out: Path) -> None:
         Weights file (or ``"shipped"``) → its share; shares are divided by their sum.
     out
         The ``.safetensors`` file to write.
+    force
+        Overwrite it if it is there.
 
     Raises
     ------
     InputError
-        If a share is not positive, or the files are of different architectures.
+        If a share is not positive, a file is no weights file, the files are of different
+        architectures, or ``out`` cannot be written.
     """
+    check_output(out, force)
     if not shares or min(shares.values()) <= 0:
         raise InputError(f"cannot average {dict(shares)}: expected at least one file, shares > 0")
     total = sum(shares.values())
@@ -58,7 +64,10 @@ def _share(text: str) -> tuple[str, float]:
     name, _, share = text.rpartition("=")
     if not name:
         raise argparse.ArgumentTypeError(f"{text!r}: expected WEIGHTS=SHARE, as in shipped=0.5")
-    return name, float(share)
+    try:
+        return name, float(share)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: the share {share!r} is no number") from None
 
 
 def main() -> None:
@@ -68,8 +77,12 @@ def main() -> None:
     parser.add_argument(
         "shares", nargs="+", type=_share, help="WEIGHTS=SHARE; WEIGHTS may be 'shipped'"
     )
+    parser.add_argument("--force", action="store_true", help="overwrite OUT if it is there")
     options = parser.parse_args()
-    average_weights(dict(options.shares), options.out)
+    try:
+        average_weights(dict(options.shares), options.out, options.force)
+    except SammedError as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":
