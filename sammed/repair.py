@@ -1,24 +1,29 @@
 """Clicks and painted slices on an object that a 3D box gave: local repairs of its volume.
 
 A clicked slice is seen again with the object's mask on it as the mask prompt; a painted one is
-taken as it is. From there the correction walks on for a few slices, counting less with each, and
-ends early where the model finds what is there already.
+taken as it is. What that changed is carried on to the slices beside it, less with each: an error is
+seldom on one slice alone, and what was right there stays.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sammed.anchors import SlicePrompts, correct_anchor, decode_anchor
-from sammed.decoding import SliceDecoder, SlicePrompt, SliceResult, overlap, unite
-from sammed.fusion import ObjectVolume, stack
-from sammed.propagation import Limits, blend
+from sammed.boxes import Box2D
+from sammed.decoding import SliceDecoder, SliceResult, unite
+from sammed.fusion import LOUDEST, ObjectVolume, stack
+from sammed.propagation import Limits
 
 REACH = 6
 """Slices on each side of a clicked one that its correction may change."""
 
-SETTLED = 0.9
-"""A slice on which the answer has this IoU with what is there ends the walk."""
+FADE = 0.6
+"""What is left of a change of logits from one slice to the next."""
 
 Slices = dict[int, SliceResult]
 
@@ -43,7 +48,7 @@ def repair(
     limits
         Slices that the object may have.
     on_slice
-        Called with each corrected slice.
+        Called with each clicked or painted slice.
 
     Returns
     -------
@@ -58,13 +63,19 @@ def repair(
     corrected: Slices = {}
     clicked = {i: said for i, said in clicked.items() if limits.low <= i < limits.high}
     for index, said in clicked.items():
-        corrected[index] = _corrected(decoder, slices, index, said)
-        slices[index] = corrected[index]
+        before, after = _on(slices, index), _corrected(decoder, slices, index, said)
+        corrected[index] = slices[index] = after
         if on_slice:
-            on_slice(corrected[index])
+            on_slice(after)
         for direction in (-1, 1):
-            _walk_on(decoder, slices, clicked, index, direction, limits)
+            _carry_on(slices, before, after, direction, clicked, limits)
     return stack(slices, axis), corrected
+
+
+def _on(slices: Slices, index: int) -> SliceResult:
+    """The object on a slice, empty where it is not."""
+    nothing = SliceResult(index, Box2D(0, 0, 0, 0), np.zeros((0, 0), np.float32))
+    return slices.get(index, nothing)
 
 
 def _corrected(
@@ -72,32 +83,38 @@ def _corrected(
 ) -> SliceResult:
     if said.painted is not None:
         return unite(decode_anchor(decoder, said).parts)
-    nearest = min(slices, key=lambda i: abs(i - index))
-    return unite(correct_anchor(decoder, said, _moved(slices[nearest], index)).parts)
+    nearest = slices[min(slices, key=lambda i: abs(i - index))]
+    former = SliceResult(index, nearest.region, nearest.logits, prompt=nearest.prompt)
+    return unite(correct_anchor(decoder, said, former).parts)
 
 
-def _walk_on(
-    decoder: SliceDecoder,
+def _carry_on(
     slices: Slices,
-    clicked: Mapping[int, SlicePrompts],
-    start: int,
+    before: SliceResult,
+    after: SliceResult,
     direction: int,
+    clicked: Mapping[int, SlicePrompts],
     limits: Limits,
 ) -> None:
-    last = slices[start]
+    """Change the slices in one direction as a clicked one has changed, up to the next clicked."""
+    region = before.region.union(after.region)
+    change = _heard(after, region) - _heard(before, region)
     for away in range(1, REACH + 1):
-        index = start + direction * away
-        if not limits.low <= index < limits.high or index in clicked or not last.area:
+        index = after.index + direction * away
+        if not limits.low <= index < limits.high or index in clicked:
             return
-        there = slices.get(index)
-        box = last.box if there is None else last.box.union(there.box)
-        asked = SlicePrompt(box.intersection(limits.frame), prior=last, name="box + mask")
-        answer = decoder.decode(index, [asked])[0]
-        if not answer.area or (there is not None and overlap(answer, there)[0] >= SETTLED):
-            return
-        last = blend(answer, there, away / (REACH + 1)) or answer
-        slices[index] = last
+        there = _on(slices, index)
+        whole = there.region.union(region)
+        logits = _heard(there, whole)
+        logits[_within(region, whole)] += np.float32(FADE**away) * change
+        slices[index] = replace(there, region=whole, logits=logits)
 
 
-def _moved(result: SliceResult, index: int) -> SliceResult:
-    return SliceResult(index, result.region, result.logits, prompt=result.prompt)
+def _heard(result: SliceResult, region: Box2D) -> NDArray[np.float32]:
+    """Logits on a region up to `LOUDEST`: what the model is sure of can be changed, too."""
+    return np.clip(result.on(region), -LOUDEST, LOUDEST)
+
+
+def _within(part: Box2D, whole: Box2D) -> tuple[slice, slice]:
+    r, c = part.r0 - whole.r0, part.c0 - whole.c0
+    return slice(r, r + part.shape[0]), slice(c, c + part.shape[1])

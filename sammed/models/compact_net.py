@@ -198,6 +198,13 @@ class _Residual(nn.Module):
         return functional.relu(x + self.second(functional.relu(self.first(x))))
 
 
+def _dense_gradient(x: Tensor) -> Tensor:
+    """The same tensor; its gradient is laid out channels last, which training is slow without."""
+    if x.requires_grad:
+        x.register_hook(lambda g: g.contiguous(memory_format=torch.channels_last))
+    return x
+
+
 def certainty(logits: Tensor) -> Tensor:
     """IoU that each mask would have if its probabilities were right, (n, k), centred on 0.
 
@@ -264,7 +271,8 @@ class CompactNet(nn.Module):
             y = self.decoder[level](y + skips[level])
         summary = torch.cat((deep, y.mean((2, 3))), 1)
         y = functional.interpolate(self.up(y), scale_factor=2.0, mode="bilinear")
-        y = functional.relu(self.merge(torch.cat((y, fine), 1)))
+        y = torch.cat((_dense_gradient(y), _dense_gradient(fine)), 1)
+        y = _dense_gradient(functional.relu(self.merge(y)))
         logits = self.masks(y)
         verdict = self.judge(torch.cat((summary, certainty(logits)), 1))
         return logits, verdict[:, :-1], verdict[:, -1]
