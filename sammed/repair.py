@@ -1,8 +1,9 @@
 """Clicks and painted slices on an object that a 3D box gave: local repairs of its volume.
 
-A clicked slice is seen again with the object's mask on it as the mask prompt; a painted one is
-taken as it is. What that changed is carried on to the slices beside it, less with each: an error is
-seldom on one slice alone, and what was right there stays.
+A clicked slice is seen again with the object's mask on it as the mask prompt; mask and answer are
+both pushed towards what the clicks say. A painted slice is taken as it is. What that changed is
+carried on to the slices beside it, less with each: an error is seldom on one slice alone, and what
+was right there stays.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from sammed.anchors import SlicePrompts, correct_anchor, decode_anchor
 from sammed.boxes import Box2D
+from sammed.clicks import push_of
 from sammed.decoding import SliceDecoder, SliceResult, unite
 from sammed.fusion import LOUDEST, ObjectVolume, stack
 from sammed.propagation import Limits
@@ -85,7 +87,10 @@ def _corrected(
         return unite(decode_anchor(decoder, said).parts)
     nearest = slices[min(slices, key=lambda i: abs(i - index))]
     former = SliceResult(index, nearest.region, nearest.logits, prompt=nearest.prompt)
-    return unite(correct_anchor(decoder, said, former).parts)
+    push = push_of(former, said.points)
+    pushed = push.on(former)
+    answer = correct_anchor(decoder, said, pushed if pushed.area else former)
+    return push.on(unite(answer.parts))
 
 
 def _carry_on(

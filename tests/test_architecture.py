@@ -107,7 +107,8 @@ def test_the_core_does_not_know_who_uses_it():
     """Nothing below the session imports what stands on it."""
     core = (
         "errors", "geometry", "boxes", "volume", "intensity", "slices", "prompts", "prompt_text",
-        "prompt_files", "decoding", "anchors", "propagation", "tracing", "fusion", "runs",
+        "prompt_files", "decoding", "anchors", "propagation", "tracing", "fusion", "clicks",
+        "consensus", "repair", "runs",
     )  # fmt: skip
     above = ("sammed.session", "sammed.api", "sammed.report", "sammed.worker", "sammed.cli",
              "sammed.evaluation", "sammed.training", "sammed.io")  # fmt: skip

@@ -157,7 +157,7 @@ def _loosened(rng: np.random.Generator, box: Box, slab: Slab) -> Box:
     if rng.random() < 0.5:
         return box
     height, width = box[2] - box[0], box[3] - box[1]
-    mean, most = (1.0, 3.0) if slab.colour else (0.25, 1.0)
+    mean, most = (0.6, 2.5) if slab.colour else (0.25, 0.8)
     out = rng.exponential(mean, 4).clip(0, most) * (rng.random(4) < 0.5)
     out *= (height, width, height, width)
     end_y, end_x = slab.image.shape[1:3]

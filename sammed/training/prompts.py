@@ -9,16 +9,11 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from sammed.anchors import CLICK_MARGIN
 from sammed.models.compact_net import Prompts
 from sammed.synthesis.views import VIEW_SIZE, Sample
 
 MAX_POINTS = 6
 """Points of a prompt in training, at most."""
-
-CORRECTED_BOX = {"first": 0.25, "answer": 0.6, "none": 0.15}
-"""Box of a corrective round: the one asked with, as the engine asks (round the answer and the
-points inside), or none."""
 
 NO_MASK_LOGIT = -8.0
 
@@ -156,8 +151,6 @@ def add_clicks(
 ) -> Prompts:
     """The next round: the answer becomes the mask prompt, a click goes into its largest error.
 
-    The box follows the answer on most, as `sammed.anchors.correct_anchor` asks: it may be far off.
-
     Parameters
     ----------
     rng
@@ -181,11 +174,8 @@ def add_clicks(
             slot = int(free[0, 0])
             points[i, slot] = torch.tensor(at)
             positive[i, slot] = bool(targets[i, int(at[0]), int(at[1])] > 0)
-        which = str(rng.choice(list(CORRECTED_BOX), p=list(CORRECTED_BOX.values())))
-        if which == "none":
+        if rng.random() < 0.15:
             box[i] = float("nan")
-        elif which == "answer" and (logits[i] > 0).any():
-            box[i] = _around(logits[i] > 0, points[i][positive[i]])
     return Prompts(
         prompts.image,
         prompts.colour,
@@ -196,19 +186,6 @@ def add_clicks(
         torch.ones(len(targets), dtype=torch.bool),
         prompts.depth,
     )
-
-
-def _around(answer: NDArray[np.bool_], inside: torch.Tensor) -> torch.Tensor:
-    """The box of an answer, a little grown, and of the points that are inside the object."""
-    rows, cols = np.flatnonzero(answer.any(1)), np.flatnonzero(answer.any(0))
-    low = torch.tensor((float(rows[0]), float(cols[0])))
-    high = torch.tensor((float(rows[-1]) + 1, float(cols[-1]) + 1))
-    margin = (CLICK_MARGIN * (high - low)).clamp_min(1.0)
-    low, high = low - margin, high + margin
-    if len(inside):
-        low = torch.minimum(low, inside.amin(0) - 1)
-        high = torch.maximum(high, inside.amax(0) + 1)
-    return torch.cat((low, high))
 
 
 def _click(rng: np.random.Generator, region: NDArray[np.bool_]) -> tuple[float, float]:

@@ -28,9 +28,6 @@ OnReport = Callable[[dict[str, float]], None]
 AVERAGE_EVERY = 4
 """Steps between updates of the averaged weights."""
 
-ROUNDS = 4
-"""Rounds of corrective clicks, at most."""
-
 REPORT_EVERY = 200
 """Steps between reports."""
 
@@ -60,7 +57,7 @@ class Recipe:
     average
         Decay of the moving average of the weights.
     clicks
-        Share of the batches with one to `ROUNDS` rounds of corrective clicks.
+        Share of the batches with one to three rounds of corrective clicks.
     bfloat16
         Compute in bfloat16; ``None``: where the processor has instructions for it.
     validate_every
@@ -75,7 +72,7 @@ class Recipe:
     rate: float = 1e-3
     decay: float = 0.02
     average: float = 0.9995
-    clicks: float = 0.3
+    clicks: float = 0.2
     bfloat16: bool | None = None
     validate_every: float = 5.0
 
@@ -228,7 +225,7 @@ class Trainer:
         rng = np.random.default_rng((self.recipe.seed, 11, self.step))
         prompts = batch.prompts
         if rng.random() < self.recipe.clicks:
-            for _ in range(int(rng.integers(1, ROUNDS + 1))):
+            for _ in range(int(rng.integers(1, 4))):
                 prompts = add_clicks(rng, prompts, batch.target, self._answer(prompts))
         self.net.train()
         target = torch.from_numpy(batch.target).float()
