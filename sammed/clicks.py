@@ -25,7 +25,7 @@ pixel of which the model was sure.
 
 @dataclass(frozen=True, eq=False)
 class Push:
-    """Logits that clicks add to a mask of their slice.
+    """Logits that are added to a mask.
 
     Attributes
     ----------

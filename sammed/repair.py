@@ -9,14 +9,13 @@ was right there stays.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sammed.anchors import SlicePrompts, correct_anchor, decode_anchor
 from sammed.boxes import Box2D
-from sammed.clicks import push_of
+from sammed.clicks import Push, push_of
 from sammed.decoding import SliceDecoder, SliceResult, unite
 from sammed.fusion import LOUDEST, ObjectVolume, stack
 from sammed.propagation import Limits
@@ -85,7 +84,8 @@ def _corrected(
 ) -> SliceResult:
     if said.painted is not None:
         return unite(decode_anchor(decoder, said).parts)
-    nearest = slices[min(slices, key=lambda i: abs(i - index))]
+    found = [i for i, result in slices.items() if result.area] or list(slices)
+    nearest = slices[min(found, key=lambda i: abs(i - index))]
     former = SliceResult(index, nearest.region, nearest.logits, prompt=nearest.prompt)
     push = push_of(former, said.points)
     pushed = push.on(former)
@@ -108,18 +108,10 @@ def _carry_on(
         index = after.index + direction * away
         if not limits.low <= index < limits.high or index in clicked:
             return
-        there = _on(slices, index)
-        whole = there.region.union(region)
-        logits = _heard(there, whole)
-        logits[_within(region, whole)] += np.float32(FADE**away) * change
-        slices[index] = replace(there, region=whole, logits=logits)
+        faded = Push(region, np.float32(FADE**away) * change)
+        slices[index] = faded.on(_on(slices, index))
 
 
 def _heard(result: SliceResult, region: Box2D) -> NDArray[np.float32]:
     """Logits on a region up to `LOUDEST`: what the model is sure of can be changed, too."""
     return np.clip(result.on(region), -LOUDEST, LOUDEST)
-
-
-def _within(part: Box2D, whole: Box2D) -> tuple[slice, slice]:
-    r, c = part.r0 - whole.r0, part.c0 - whole.c0
-    return slice(r, r + part.shape[0]), slice(c, c + part.shape[1])

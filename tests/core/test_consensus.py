@@ -244,6 +244,15 @@ def test_a_change_is_not_carried_over_the_next_clicked_slice():
     np.testing.assert_array_equal(after[9:], ORGAN[9:])
 
 
+def test_what_was_clicked_is_so_afterwards():
+    """Also on a slice that earlier clicks have emptied."""
+    negative = [PointPrompt((8, y, x), False) for y in (8, 12, 17) for x in (10, 14, 18, 22)]
+    beside = PointPrompt((9, 12, 14), False)
+    _, after, _ = repaired((*negative, beside))
+    for point in (*negative, beside):
+        assert not after[point.at]
+
+
 def test_two_clicks_on_one_slice_are_seen_together():
     _, after, found = repaired((PointPrompt((8, 17, 30), True), PointPrompt((8, 1, 1), False)))
     assert found == [8]
