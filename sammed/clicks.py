@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from sammed.boxes import Box2D
 from sammed.decoding import ClickedPoint, SliceResult
@@ -66,15 +65,13 @@ def push_of(result: SliceResult, points: Sequence[ClickedPoint]) -> Push:
     for point in points:
         region = region.union(Box2D(point.row, point.col, point.row + 1, point.col + 1))
     inside = np.pad(result.on(region) > 0, 1)
-    deep, away = (ndimage.distance_transform_edt(part)[1:-1, 1:-1] for part in (inside, ~inside))
-    widest = np.sqrt(result.area / np.pi)
-    rows, cols = np.ogrid[region.r0 : region.r1, region.c0 : region.c1]
-    logits = np.zeros(region.shape, np.float32)
+    rows, cols = np.ogrid[region.r0 - 1 : region.r1 + 1, region.c0 - 1 : region.c1 + 1]
+    widest = np.sqrt(max(result.area, 1) / np.pi)
+    logits = np.zeros(inside.shape, np.float32)
     for point in points:
-        border = (away if point.positive else deep)[point.row - region.r0, point.col - region.c0]
-        if not border:
-            continue
         distance = np.hypot(rows - point.row, cols - point.col)
-        push = PUSH * np.clip(1 - distance / (min(border, widest) + 0.5), 0, 1)
-        logits += np.float32(1 if point.positive else -1) * push.astype(np.float32)
-    return Push(region, logits)
+        border = distance[inside == point.positive].min(initial=widest)
+        if border:
+            push = PUSH * np.clip(1 - distance / (border + 0.5), 0, 1)
+            logits += push if point.positive else -push
+    return Push(region, logits[1:-1, 1:-1])

@@ -27,7 +27,7 @@ def test_a_click_that_agrees_with_the_mask_adds_nothing(point):
 
 
 def test_a_push_ends_at_the_nearest_border_of_the_mask():
-    push = push_of(result_of(DISC), [ClickedPoint(29, 35, False)])  # 4 px from the left edge
+    push = push_of(result_of(DISC), [ClickedPoint(29, 35, False)])  # 8 px from outside, on the left
     assert push.logits.min() == -PUSH
     assert push.logits[19, 15] == -PUSH
     rows, cols = np.nonzero(push.logits)

@@ -226,7 +226,7 @@ def test_a_change_is_carried_to_the_next_slices_and_fades():
 
 
 def test_a_change_is_not_carried_over_the_next_clicked_slice():
-    """The stub answers slice 9 as a whole, too, but not slice 10: nothing comes from 8."""
+    """Slice 8 is painted by half, slice 9 as a whole: what 8 lost is not lost beyond 9."""
     stack = SliceStack(organ_volume(), "axial", Window(-160, 240, "soft-tissue"))
     decoder = SliceDecoder(stack, StubModel(52), EmbeddingStore())
     block = Box3D.from_mask(ORGAN)
@@ -244,13 +244,23 @@ def test_a_change_is_not_carried_over_the_next_clicked_slice():
     np.testing.assert_array_equal(after[9:], ORGAN[9:])
 
 
-def test_what_was_clicked_is_so_afterwards():
-    """Also on a slice that earlier clicks have emptied."""
-    negative = [PointPrompt((8, y, x), False) for y in (8, 12, 17) for x in (10, 14, 18, 22)]
-    beside = PointPrompt((9, 12, 14), False)
-    _, after, _ = repaired((*negative, beside))
-    for point in (*negative, beside):
-        assert not after[point.at]
+def test_a_click_beyond_an_emptied_slice_is_asked_about_where_the_object_is(monkeypatch):
+    """One pixel painted on slice 8 empties slice 9, where the object ended; 10 is clicked."""
+    stack = SliceStack(organ_volume(), "axial", Window(-160, 240, "soft-tissue"))
+    decoder = SliceDecoder(stack, StubModel(52), EmbeddingStore())
+    block = Box3D.from_mask(ORGAN)
+    row, col = (int(v[0]) for v in np.nonzero(ORGAN[8]))
+    painted = np.zeros_like(ORGAN)
+    painted[8, row, col] = True
+    logits = np.where(ORGAN, 4.0, -4.0)
+    logits[9] = np.minimum(logits[9], 0.5)
+    logits[9, row, col] = logits[10:] = -4.0
+    told = replace(BLOCK, mask=MaskPrompt(painted), points=(PointPrompt((10, row, col), False),))
+    asked, decode = [], decoder.decode
+    monkeypatch.setattr(decoder, "decode", lambda i, p: asked.extend(p) or decode(i, p))
+    volume = ObjectVolume(block, logits[block.slices].astype(np.float16))
+    repair(decoder, volume, slice_prompts(told, 0), block_limits(block, stack))
+    assert asked[-1].box.intersection(Box2D(row, col, row + 1, col + 1)).area == 1
 
 
 def test_two_clicks_on_one_slice_are_seen_together():
