@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 
+from sammed.anchors import slice_prompts
 from sammed.boxes import Box3D
 from sammed.decoding import SliceDecoder, SlicePrompt, SliceResult, overlap
 from sammed.fusion import ObjectVolume, PlaneView, balanced, keep_slices, stack, weigh_planes
+from sammed.neighbours import side_by_side
 from sammed.prompts import ObjectPrompts
 from sammed.propagation import OnSlice
 from sammed.tracing import Trace
@@ -61,12 +63,26 @@ def planes_to_trace(
     return (usual, *(a for a in range(3) if a != usual and _fits(obj, a, spacing)))
 
 
-def slices_to_come(obj: ObjectPrompts, axes: Sequence[int]) -> int | None:
-    """How many slices will be looked at; ``None`` if propagation decides that."""
+def slices_to_come(obj: ObjectPrompts, axes: Sequence[int], twice: bool = False) -> int | None:
+    """How many slices will be looked at; ``None`` if propagation decides that.
+
+    Parameters
+    ----------
+    obj
+        Its prompts.
+    axes
+        From `planes_to_trace`.
+    twice
+        Whether boxed slices side by side are seen again, see `sammed.neighbours`.
+    """
     if obj.propagate == "auto" and not obj.blocks:
         return None
+    prompts = slice_prompts(obj, axes[0])
+    again = len(side_by_side(prompts)) if twice else 0
+    if obj.propagate == "off":
+        return len(prompts) + len(obj.blocks) + again
     looks = 1 if len(axes) == 1 else 2
-    return looks * sum(high - low for low, high in map(obj.extent().range, axes))
+    return looks * sum(high - low for low, high in map(obj.extent().range, axes)) + again
 
 
 def join_planes(traces: Mapping[int, Trace]) -> ObjectVolume:

@@ -287,9 +287,8 @@ class Session:
 
     def _trace(self, obj: ObjectPrompts, axis: int) -> Trace:
         decoder = self._checked(axis)
-        tracer = self._tracers.setdefault(
-            (obj.name, axis), Tracer(decoder, self._rules, self.settings.stride)
-        )
+        new = Tracer(decoder, self._rules, self.settings.stride, self.model.spec.looks_twice)
+        tracer = self._tracers.setdefault((obj.name, axis), new)
         reporter = self._progress
         if reporter:
             reporter.begin(obj.name, axis, slice_prompts(obj, axis))
@@ -334,7 +333,7 @@ class Session:
     def _axes(self, obj: ObjectPrompts) -> tuple[int, ...]:
         """Axes across which an object is traced, its own first."""
         usual = self._axis(obj)
-        if self.settings.plane != "auto" or self.model.spec.costly or not self.model.spec.judges:
+        if self.settings.plane != "auto" or not self.model.spec.looks_twice:
             return (usual,)
         return planes_to_trace(obj, usual, self.volume.spacing)
 
@@ -385,7 +384,8 @@ class Session:
     def _total(self) -> int | None:
         """How many slices there will be, if every stale object says so itself."""
         stale = [obj for obj in self.objects if self._is_stale(obj)]
-        counts = [slices_to_come(obj, self._axes(obj)) for obj in stale]
+        twice = self.model.spec.looks_twice
+        counts = [slices_to_come(obj, self._axes(obj), twice) for obj in stale]
         return None if None in counts else sum(n for n in counts if n is not None)
 
     # -- results ---------------------------------------------------------------------------

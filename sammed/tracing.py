@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -26,12 +27,13 @@ from sammed.anchors import (
 from sammed.boxes import Box2D, Box3D
 from sammed.decoding import SliceDecoder, SlicePrompt, SliceResult, unite
 from sammed.errors import SegmentationError
+from sammed.neighbours import look_again, side_by_side
 from sammed.prompts import ObjectPrompts
 from sammed.propagation import Chain, Limits, OnSlice, Rules, Stop, blend
 from sammed.slices import SliceStack
 from sammed.stride import stride_walk
 
-REMEMBERED = 256
+REMEMBERED = 512
 """Anchors and spans kept for one object."""
 
 FRAME_MARGIN = 0.1
@@ -75,12 +77,17 @@ class Tracer:
         Thresholds of propagation.
     stride
         Every how many-th slice is decoded, see `sammed.stride`.
+    twice
+        Whether boxed slices side by side are seen again, see `sammed.neighbours`.
     """
 
-    def __init__(self, decoder: SliceDecoder, rules: Rules, stride: int = 1) -> None:
+    def __init__(
+        self, decoder: SliceDecoder, rules: Rules, stride: int = 1, twice: bool = False
+    ) -> None:
         self.decoder = decoder
         self.rules = rules
         self.stride = stride
+        self.twice = twice
         self._known: OrderedDict[Hashable, Any] = OrderedDict()
 
     def trace(self, obj: ObjectPrompts, on_slice: OnSlice | None = None) -> Trace:
@@ -112,6 +119,8 @@ class Tracer:
             located = {i: p for i, p in prompts.items() if any(q.positive for q in p.points)}
         anchors = {i: self._anchor(p, on_slice) for i, p in located.items()}
         self._check_found(obj, anchors)
+        if self.twice:
+            anchors |= self._seen_again(located, anchors, on_slice)
         trace = self._spans(anchors, ranges, obj.propagate, on_slice)
         clicked = {i: p for i, p in prompts.items() if i not in located and p.points}
         if not clicked:
@@ -164,6 +173,27 @@ class Tracer:
             return anchor
 
         return self._remember(("anchor", prompts), compute)
+
+    def _seen_again(
+        self,
+        located: dict[int, SlicePrompts],
+        anchors: dict[int, Anchor],
+        on_slice: OnSlice | None,
+    ) -> dict[int, Anchor]:
+        """The boxed slices that lie side by side, with their neighbours' masks in mind."""
+
+        def again(index: int, beside: tuple[Anchor, ...]) -> Anchor:
+            anchor = look_again(self.decoder, located[index], anchors[index], beside)
+            if on_slice:
+                on_slice(unite(anchor.parts))
+            return anchor
+
+        seen = {}
+        for index, around in side_by_side(located).items():
+            beside = tuple(anchors[i] for i in around)
+            key = ("again", located[index], anchors[index], beside)
+            seen[index] = self._remember(key, partial(again, index, beside))
+        return seen
 
     def _correction(
         self,

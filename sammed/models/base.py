@@ -85,6 +85,11 @@ class ModelSpec:
     engine: str = ""
     license: str = ""
 
+    @property
+    def looks_twice(self) -> bool:
+        """Whether a slice may be looked at more than once: it is cheap, and how sure counts."""
+        return self.judges and not self.costly
+
 
 @dataclass(frozen=True)
 class ViewBatch:
