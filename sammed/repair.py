@@ -3,12 +3,15 @@
 A clicked slice is seen again with the object's mask on it as the mask prompt; mask and answer are
 both pushed towards what the clicks say. A painted slice is taken as it is. What that changed is
 carried on to the slices beside it, less with each: an error is seldom on one slice alone, and what
-was right there stays.
+was right there stays. Elsewhere only the border gives way a little: an object to which something
+had to be added is likely too small in other places, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +22,16 @@ from sammed.clicks import Push, push_of
 from sammed.decoding import SliceDecoder, SliceResult, unite
 from sammed.fusion import LOUDEST, ObjectVolume, stack
 from sammed.propagation import Limits
+from sammed.slices import OUTSIDE_LOGIT
 
 REACH = 6
 """Slices on each side of a clicked one that its correction may change."""
 
 FADE = 0.6
 """What is left of a change of logits from one slice to the next."""
+
+LEAN = 0.3
+"""Logits by which one click moves the border on all slices that are not clicked, see `_lean`."""
 
 Slices = dict[int, SliceResult]
 
@@ -70,6 +77,9 @@ def repair(
             on_slice(after)
         for direction in (-1, 1):
             _carry_on(slices, before, after, direction, clicked, limits)
+    lean = _lean(volume, axis, clicked)
+    for index in slices.keys() - corrected.keys():
+        slices[index] = _moved(slices[index], lean)
     return stack(slices, axis), corrected
 
 
@@ -110,6 +120,28 @@ def _carry_on(
             return
         faded = Push(region, np.float32(FADE**away) * change)
         slices[index] = faded.on(_on(slices, index))
+
+
+def _lean(volume: ObjectVolume, axis: int, clicked: Mapping[int, SlicePrompts]) -> float:
+    """How much larger, in logits, clicks say that the whole object is; negative: smaller.
+
+    Positive clicks outside of it and negative ones inside count against each other. Clicks that
+    agree count as the square root of their number: each says the same again.
+    """
+    votes: list[int] = []
+    for index, said in clicked.items():
+        result = volume.across(axis, index)
+        for point in said.points:
+            pixel = Box2D(point.row, point.col, point.row + 1, point.col + 1)
+            inside = bool(result.on(pixel) > 0)
+            votes.append(int(point.positive) - int(inside))
+    return LEAN * sum(votes) / sqrt(len(votes)) if votes else 0.0
+
+
+def _moved(result: SliceResult, lean: float) -> SliceResult:
+    """A mask with its border moved by a few logits; what is far outside stays there."""
+    known = result.logits > OUTSIDE_LOGIT
+    return replace(result, logits=np.where(known, result.logits + np.float32(lean), result.logits))
 
 
 def _heard(result: SliceResult, region: Box2D) -> NDArray[np.float32]:

@@ -244,6 +244,41 @@ def test_a_change_is_not_carried_over_the_next_clicked_slice():
     np.testing.assert_array_equal(after[9:], ORGAN[9:])
 
 
+OUTSIDE_IT, INSIDE_IT, FAT = (4, 17, 30), (4, 17, 18), (4, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("clicks", "grows"),
+    [
+        ([(OUTSIDE_IT, True)], 1),
+        ([(INSIDE_IT, False)], -1),
+        ([(INSIDE_IT, True)], 0),
+        ([(FAT, False)], 0),
+        ([(OUTSIDE_IT, True), (INSIDE_IT, False)], 0),
+    ],
+)
+def test_what_was_missed_in_one_place_is_likely_missed_elsewhere(clicks, grows):
+    """The left half is found; on a slice out of reach one column is nearly in, one nearly out."""
+    stack = SliceStack(organ_volume(), "axial", Window(-160, 240, "soft-tissue"))
+    decoder = SliceDecoder(stack, StubModel(52), EmbeddingStore())
+    block = Box3D.from_mask(ORGAN)
+    far = 4 + REACH + 1
+    assert far < block.z1
+    logits = np.where(np.arange(52) < 24, 4.0, -4.0) * np.ones((17, 40, 1))
+    logits[:, :, 22], logits[:, :, 26] = 0.2, -0.2
+    logits = logits[block.slices].astype(np.float16)
+    points = tuple(PointPrompt(at, positive) for at, positive in clicks)
+    clicked = slice_prompts(replace(BLOCK, points=points), 0)
+    limits = block_limits(block, stack)
+    volume, _ = repair(decoder, ObjectVolume(block, logits), clicked, limits)
+    after = volume.mask_in(ORGAN.shape)
+    assert (after[far, 17, 22], after[far, 17, 26]) == {
+        1: (True, True),
+        0: (True, False),
+        -1: (False, False),
+    }[grows]
+
+
 def test_a_click_beyond_an_emptied_slice_is_asked_about_where_the_object_is(monkeypatch):
     """One pixel painted on slice 8 empties slice 9, where the object ended; 10 is clicked."""
     stack = SliceStack(organ_volume(), "axial", Window(-160, 240, "soft-tissue"))
