@@ -33,6 +33,9 @@ SPECK = 0.02
 AGREEMENT_WEIGHT = 0.5
 """How much IoU with the expected mask counts beside predicted IoU when candidates are ranked."""
 
+CONCURRENCE = 4
+"""Power of its predicted IoU with which a candidate counts in the mean of several."""
+
 POINT_VIEW_MM = (24.0, 48.0, 96.0, 192.0, 384.0)
 """Sides of the views that are tried where points alone say where the object is."""
 
@@ -358,6 +361,8 @@ class SliceDecoder:
     def _result(
         self, view: View, mask: SliceMask, asked: ViewPrompt, prompt: SlicePrompt
     ) -> SliceResult:
+        if self.model.spec.concurs and asked.mask is None:
+            mask = mean_candidate(mask)
         chosen = choose_candidate(mask, asked.mask)
         low_res = mask.low_res_logits[chosen]
         cells = Box2D.from_mask(low_res > KEEP_ABOVE_LOGIT)
@@ -379,6 +384,18 @@ class SliceDecoder:
             present=float(mask.present),
             prompt=prompt.name,
         )
+
+
+def mean_candidate(mask: SliceMask) -> SliceMask:
+    """The candidates' mean as the only one, each weighted by how good the model says it is.
+
+    Not where a mask prompt says which of them is meant: a chain of means was measured to grow.
+    """
+    weights = np.maximum(mask.predicted_iou, 1e-3) ** CONCURRENCE
+    weights /= weights.sum()
+    logits = np.tensordot(weights, mask.low_res_logits, 1)[None]
+    judged = np.array([weights @ mask.predicted_iou], np.float32)
+    return SliceMask(logits.astype(np.float32), judged, mask.present)
 
 
 def choose_candidate(mask: SliceMask, expected: Float | None) -> int:

@@ -54,6 +54,9 @@ class ModelSpec:
     judges
         ``SliceMask.predicted_iou`` and how large logits are say something. Where they do not (the
         floors), the engine neither joins planes by them nor leaves doubtful pixels out.
+    concurs
+        Candidates are guesses at one and the same object (segment-anything's are its parts and
+        what it is a part of): without a mask prompt their mean is better than any of them.
     costly
         ``encode`` takes so long that embeddings are worth keeping on disk.
     batch
@@ -78,6 +81,7 @@ class ModelSpec:
     prompts: PromptKinds = ALL_PROMPTS
     knows_absence: bool = False
     judges: bool = True
+    concurs: bool = False
     costly: bool = False
     batch: int = 1
     weights_hash: str = ""

@@ -131,6 +131,7 @@ class CompactModel:
             zoom=ZOOM,
             context=1,
             knows_absence=True,
+            concurs=True,
             weights_hash=digest,
             engine="torch",
             license="Apache-2.0",

@@ -19,9 +19,11 @@ import torch
 from numpy.typing import NDArray
 
 from sammed.boxes import Box2D
+from sammed.decoding import mean_candidate
 from sammed.evaluation.manifest import Case, read_manifest
 from sammed.intensity import resolve_window
 from sammed.io import read, read_labels
+from sammed.models.base import SliceMask
 from sammed.models.compact_net import CompactNet, Prompts
 from sammed.simulation import component_boxes
 from sammed.slices import SliceStack, View, choose_plane
@@ -186,8 +188,11 @@ def _score(
                 presence.append((float(chance), bool(job.reference.any())))
             found = np.zeros(stack.shape, bool)
             region = job.view.slice_region(stack.shape)
-            best = candidates[int(np.argmax(quality))]
-            found[region.slices] = job.view.to_slice(best, region) > 0
+            answer = SliceMask(candidates, quality)
+            if job.mask is None:  # as the engine does
+                answer = mean_candidate(answer)
+            low_res = answer.low_res_logits[answer.best]
+            found[region.slices] = job.view.to_slice(low_res, region) > 0
             if job.task == "a":
                 union = stacked.setdefault(
                     job.slot, [np.zeros_like(found), np.zeros_like(found), job.reference]
@@ -196,7 +201,7 @@ def _score(
                 union[1] |= job.ellipse
                 inner = job.reference & job.nearby
                 both, either = int((found & inner).sum()), int((found | inner).sum())
-                judged.append(float(quality.max()))
+                judged.append(float(answer.predicted_iou[answer.best]))
                 reached.append(both / max(either, 1))
             elif job.task in parts:
                 parts[job.task][0] += 2 * int((found & job.reference).sum())

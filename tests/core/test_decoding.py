@@ -12,6 +12,7 @@ from sammed.decoding import (
     SlicePrompt,
     SliceResult,
     choose_candidate,
+    mean_candidate,
     overlap,
     painted,
     unite,
@@ -127,6 +128,30 @@ def test_agreement_with_the_expected_mask_counts_half():
     assert choose_candidate(candidates(0.1, 0.8, 0.65), expected) == 2
     assert choose_candidate(candidates(0.3), expected) == 0
     assert choose_candidate(candidates(0.1, 0.8, 0.75), expected[:4, :4]) == 1
+
+
+def test_in_the_mean_a_candidate_counts_by_its_predicted_iou():
+    mean = mean_candidate(candidates(0.8, 0.4))  # the second counts a sixteenth as much
+    assert mean.low_res_logits.shape == (1, 8, 8)
+    np.testing.assert_allclose(mean.low_res_logits[0, 0, :3], [4, (-64 + 4) / 17, -4], rtol=1e-6)
+    assert mean.predicted_iou[0] == pytest.approx((16 * 0.8 + 0.4) / 17)
+    assert mean.low_res_logits.dtype == mean.predicted_iou.dtype == np.float32
+    assert np.isfinite(mean_candidate(candidates(0.0, 0.0)).low_res_logits).all()
+
+
+@pytest.mark.parametrize("concurs", [True, False])
+def test_without_a_mask_prompt_candidates_that_concur_are_averaged(concurs):
+    def two(prompt, grey, answer):
+        nothing = np.full_like(answer.low_res_logits, -4)
+        both = np.concatenate((answer.low_res_logits, nothing))
+        return replace(answer, low_res_logits=both, predicted_iou=np.array([0.9, 0.9]))
+
+    asking = decoder(StubModel(52, rule=two, concurs=concurs))
+    alone = asking.decode(8, [SlicePrompt(MIDDLE)])[0]
+    assert alone.logits.max() == pytest.approx(2.0 if concurs else 8.0)
+    told = asking.decode(8, [SlicePrompt(MIDDLE, prior=alone)])[0]
+    assert told.logits.max() == pytest.approx(8.0)
+    assert dice(full(alone), ORGAN[8]) > 0.95
 
 
 def test_stability_is_of_the_chosen_candidate():
