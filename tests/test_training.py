@@ -2,23 +2,19 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 from dataclasses import replace
-from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from sammed.errors import InputError, UnreadableFileError
 from sammed.models.compact import load_net
-from sammed.models.compact_net import PLANES, Architecture, CompactNet
+from sammed.models.compact_net import Architecture, CompactNet
 from sammed.synthesis import draw_samples
-from sammed.training import average, grow
+from sammed.training import average
 from sammed.training.average import average_weights
 from sammed.training.checkpoint import export_weights, load_checkpoint
 from sammed.training.commands import run_training
@@ -33,7 +29,7 @@ from sammed.training.stream import StreamPlan, batches, make_chunk, pack, unpack
 from sammed.training.trainer import Recipe, Trainer
 from sammed.training.validation import dice, inscribed_ellipse, roc_area, validate_synthetic
 
-TINY = Architecture((8, 8, 16, 16), (1, 1, 1, 1), (1, 1, 1), 4, 3)
+TINY = Architecture((8, 8, 16, 16), (1, 1, 1, 1), 4, 3)
 PLAN = StreamPlan(seed=3, batch=4, chunk=16, window=2, replay=1.0)
 RECIPE = Recipe(
     minutes=60, steps=4, seed=3, stream=PLAN, architecture=TINY, clicks=0.5, bfloat16=False
@@ -90,62 +86,6 @@ def test_weights_that_cannot_be_averaged_are_a_clear_error(tmp_path):
     assert not (tmp_path / "mean.safetensors").exists()
     with pytest.raises(InputError, match="exists"):
         average_weights({one: 1}, tmp_path / "b.safetensors")
-
-
-LARGER = replace(TINY, blocks=(1, 2, 1, 1), rising=(2, 1, 2))
-
-
-def test_a_grown_network_answers_as_the_smaller_one_and_learns_on(tmp_path):
-    small = Path(exported(tmp_path / "a.safetensors", 1))
-    grow.grow(small, tmp_path / "b.safetensors", LARGER)
-    one, other = load_net(small)[0], load_net(tmp_path / "b.safetensors")[0]
-    assert other.architecture == LARGER
-    more = [sum(p.numel() for p in net.parameters()) for net in (one, other)]
-    assert more[1] > more[0]
-    planes = torch.rand(2, PLANES, 96, 96)
-    with torch.no_grad():
-        for mine, theirs in zip(other(planes), one(planes), strict=True):
-            torch.testing.assert_close(mine, theirs)
-    other(planes)[0].square().sum().backward()
-    scale = other.decoder[0][1].second[1].weight  # zero so far
-    assert not scale.any()
-    assert scale.grad.abs().max() > 0
-
-
-def test_a_network_that_cannot_grow_is_a_clear_error(tmp_path):
-    small = Path(exported(tmp_path / "a.safetensors", 1))
-    with pytest.raises(InputError, match=r"cannot grow .*have no place there"):
-        grow.grow(small, tmp_path / "b.safetensors", replace(TINY, fine=8))
-    with pytest.raises(InputError, match="exists"):
-        grow.grow(small, small, LARGER)
-    assert not (tmp_path / "b.safetensors").exists()
-
-
-def test_growing_on_the_command_line_answers_in_one_line(tmp_path, monkeypatch):
-    def run(*arguments):
-        monkeypatch.setattr("sys.argv", ["grow", *map(str, arguments)])
-        grow.main()
-
-    small = replace(Architecture(), blocks=(1, 1, 1, 1), rising=(1, 1, 1))
-    exported(tmp_path / "a.safetensors", 1, small)
-    run(tmp_path / "b.safetensors", tmp_path / "a.safetensors")
-    assert load_net(tmp_path / "b.safetensors")[0].architecture == grow.LARGER
-    with pytest.raises(SystemExit, match=r"error: .*exists"):
-        run(tmp_path / "b.safetensors", tmp_path / "a.safetensors")
-
-
-def test_weights_of_the_former_layout_still_load(tmp_path):
-    """They had one block a size on the way up, and no number for it."""
-    exported(tmp_path / "now.safetensors", 1)
-    with safe_open(tmp_path / "now.safetensors", "pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    former = {re.sub(r"^decoder\.(\d)\.0", r"decoder.\1", k): v for k, v in tensors.items()}
-    assert former.keys() != tensors.keys()
-    tag = TINY.tag.replace("unet/3", "unet/2").replace("-1,1,1-", "-")
-    save_file(former, tmp_path / "former.safetensors", {"architecture": tag})
-    old, new = (load_net(tmp_path / f"{n}.safetensors")[0] for n in ("former", "now"))
-    assert old.architecture == new.architecture == TINY
-    torch.testing.assert_close(old.state_dict(), new.state_dict())
 
 
 def test_averaging_on_the_command_line_answers_in_one_line(tmp_path, monkeypatch, capsys):

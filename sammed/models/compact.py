@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -63,8 +62,7 @@ def load_net(path: Path | None = None) -> tuple[CompactNet, str]:
     try:
         with safe_open(path, "pt") as file:
             tag = (file.metadata() or {}).get("architecture", "")
-            names = file.keys()
-            tensors = {_current(name): file.get_tensor(name).float() for name in names}
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise WeightsMismatchError(
             f"{path} is not a readable safetensors file ({error}); expected compact's weights"
@@ -78,11 +76,6 @@ def load_net(path: Path | None = None) -> tuple[CompactNet, str]:
         ) from None
     _fill(net, tensors, path)
     return net.eval(), hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _current(name: str) -> str:
-    """A tensor's name; weights with one block a size on the way up had no number for it."""
-    return re.sub(r"^(decoder\.\d)\.(first|second)\.", r"\1.0.\2.", name)
 
 
 def _fill(net: CompactNet, tensors: dict[str, Tensor], path: Path) -> None:

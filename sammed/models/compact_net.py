@@ -31,8 +31,6 @@ class Architecture:
         Channels at a half, a quarter, an eighth and a sixteenth of the view's size.
     blocks
         Residual blocks at each of these on the way down.
-    rising
-        The same on the way up, at the first three.
     fine
         Channels at full size.
     candidates
@@ -43,7 +41,6 @@ class Architecture:
 
     widths: tuple[int, int, int, int] = (32, 64, 128, 256)
     blocks: tuple[int, int, int, int] = (1, 2, 2, 2)
-    rising: tuple[int, int, int] = (1, 1, 1)
     fine: int = 16
     candidates: int = 3
     view: int = 96
@@ -54,7 +51,7 @@ class Architecture:
         values = "-".join(
             ",".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in asdict(self).values()
         )
-        return f"compact-unet/3 {values} {PREPROCESSING}"
+        return f"compact-unet/2 {values} {PREPROCESSING}"
 
     @classmethod
     def from_tag(cls, tag: str) -> Architecture:
@@ -66,13 +63,12 @@ class Architecture:
             If the tag is not one of ours, or of another preprocessing.
         """
         name, values, preprocessing = tag.split(" ")
-        if name not in ("compact-unet/2", "compact-unet/3") or preprocessing != PREPROCESSING:
+        if name != "compact-unet/2" or preprocessing != PREPROCESSING:
             raise ValueError(tag)
-        parts = [[int(v) for v in part.split(",")] for part in values.split("-")]
-        if name == "compact-unet/2":
-            parts.insert(2, [1, 1, 1])
-        (w0, w1, w2, w3), (b0, b1, b2, b3), (r0, r1, r2), (fine,), (candidates,), (view,) = parts
-        return cls((w0, w1, w2, w3), (b0, b1, b2, b3), (r0, r1, r2), fine, candidates, view)
+        widths, blocks, fine, candidates, view = values.split("-")
+        w0, w1, w2, w3 = (int(v) for v in widths.split(","))
+        b0, b1, b2, b3 = (int(v) for v in blocks.split(","))
+        return cls((w0, w1, w2, w3), (b0, b1, b2, b3), int(fine), int(candidates), int(view))
 
 
 @dataclass(frozen=True)
@@ -202,10 +198,6 @@ class _Residual(nn.Module):
         return functional.relu(x + self.second(functional.relu(self.first(x))))
 
 
-def _blocks(width: int, count: int) -> nn.Sequential:
-    return nn.Sequential(*[_Residual(width) for _ in range(count)])
-
-
 def _dense_gradient(x: Tensor) -> Tensor:
     """The same tensor; its gradient is laid out channels last, which training is slow without."""
     if x.requires_grad:
@@ -235,9 +227,11 @@ class CompactNet(nn.Module):
         self.fine = _Conv(PLANES, a.fine)
         self.stem = _Conv(PLANES, w[0], 2)
         self.down = nn.ModuleList([_Conv(w[i], w[i + 1], 2) for i in range(3)])
-        self.encoder = nn.ModuleList([_blocks(w[i], a.blocks[i]) for i in range(4)])
+        self.encoder = nn.ModuleList(
+            [nn.Sequential(*[_Residual(w[i]) for _ in range(a.blocks[i])]) for i in range(4)]
+        )
         self.lateral = nn.ModuleList([nn.Conv2d(w[i + 1], w[i], 1) for i in range(3)])
-        self.decoder = nn.ModuleList([_blocks(w[i], a.rising[i]) for i in range(3)])
+        self.decoder = nn.ModuleList([_Residual(w[i]) for i in range(3)])
         self.up = nn.Conv2d(w[0], a.fine, 1)
         self.merge = _Conv(2 * a.fine, a.fine)
         self.masks = nn.Conv2d(a.fine, a.candidates, 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -77,15 +76,12 @@ def run_training(
         rate=rate,
         validate_every=validate_every,
     )
-    start = None
-    if resume is None and init != "random":
-        start = load_net(None if init == "shipped" else Path(init))[0]
-        recipe = replace(recipe, architecture=start.architecture)
     trainer = Trainer(recipe, out)
     if resume is not None:
         trainer.resume(resume)
-    elif start is not None:
-        trainer.start_from(start.state_dict())
+    elif init != "random":
+        path = None if init == "shipped" else Path(init)
+        trainer.start_from(load_net(path)[0].state_dict())
 
     def validate(net: CompactNet) -> dict[str, float]:
         measured = validate_synthetic(net)
