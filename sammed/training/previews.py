@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
+from sammed.decoding import mean_candidate
 from sammed.evaluation.manifest import Case, read_manifest
+from sammed.models.base import SliceMask
 from sammed.models.compact import load_net
 from sammed.models.compact_net import CompactNet
 from sammed.synthesis.sheet import BOX, outline
@@ -48,7 +50,7 @@ def previews_of(net: CompactNet, case: Case, most: int = 7) -> list[Preview]:
         job = jobs[len(jobs) // 2]
         prompts = job_prompts(stack, [job])
         logits, iou, _ = answers(net, prompts)
-        answer = logits[0, int(np.argmax(iou[0]))] > 0
+        answer = mean_candidate(SliceMask(logits[0], iou[0])).low_res_logits[0] > 0
         wanted = job.view.render((job.reference & job.nearby)[None].astype(np.float32), False)[0]
         score = dice(answer, wanted > 0.5)
         image = prompts.image[0].numpy()
