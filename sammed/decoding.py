@@ -361,7 +361,7 @@ class SliceDecoder:
     def _result(
         self, view: View, mask: SliceMask, asked: ViewPrompt, prompt: SlicePrompt
     ) -> SliceResult:
-        if self.model.spec.concurs and asked.mask is None:
+        if self.model.spec.concurs and asked.box is not None and asked.mask is None:
             mask = mean_candidate(mask)
         chosen = choose_candidate(mask, asked.mask)
         low_res = mask.low_res_logits[chosen]
@@ -389,7 +389,8 @@ class SliceDecoder:
 def mean_candidate(mask: SliceMask) -> SliceMask:
     """The candidates' mean as the only one, each weighted by how good the model says it is.
 
-    Not where a mask prompt says which of them is meant: a chain of means was measured to grow.
+    For boxes: a chain of means was measured to grow, so not where a mask prompt says which of them
+    is meant; and what points alone mean is less clear.
     """
     weights = np.maximum(mask.predicted_iou, 1e-3) ** CONCURRENCE
     weights /= weights.sum()

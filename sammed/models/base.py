@@ -56,7 +56,7 @@ class ModelSpec:
         floors), the engine neither joins planes by them nor leaves doubtful pixels out.
     concurs
         Candidates are guesses at one and the same object (segment-anything's are its parts and
-        what it is a part of): without a mask prompt their mean is better than any of them.
+        what it is a part of): of a box without a mask prompt their mean is better than any.
     costly
         ``encode`` takes so long that embeddings are worth keeping on disk.
     batch

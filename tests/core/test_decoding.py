@@ -140,7 +140,7 @@ def test_in_the_mean_a_candidate_counts_by_its_predicted_iou():
 
 
 @pytest.mark.parametrize("concurs", [True, False])
-def test_without_a_mask_prompt_candidates_that_concur_are_averaged(concurs):
+def test_of_a_box_without_a_mask_prompt_candidates_that_concur_are_averaged(concurs):
     def two(prompt, grey, answer):
         nothing = np.full_like(answer.low_res_logits, -4)
         both = np.concatenate((answer.low_res_logits, nothing))
@@ -151,6 +151,9 @@ def test_without_a_mask_prompt_candidates_that_concur_are_averaged(concurs):
     assert alone.logits.max() == pytest.approx(2.0 if concurs else 8.0)
     told = asking.decode(8, [SlicePrompt(MIDDLE, prior=alone)])[0]
     assert told.logits.max() == pytest.approx(8.0)
+    points = (ClickedPoint(17, 24),)
+    pointed = asking.decode(8, [SlicePrompt(None, points)])[0]
+    assert pointed.logits.max() == pytest.approx(8.0)
     assert dice(full(alone), ORGAN[8]) > 0.95
 
 
