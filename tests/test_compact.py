@@ -200,3 +200,17 @@ def test_one_view_is_answered_in_time(shipped):
     finally:
         torch.set_num_threads(threads)
     assert best < 0.1
+
+
+def test_compact_runs_on_one_thread_and_leaves_the_others_to_the_rest(monkeypatch):
+    model, seen = CompactModel(), []
+    monkeypatch.setattr(model, "_decode", lambda *_: seen.append(torch.get_num_threads()) or [])
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        embedding = model.encode(ViewBatch(np.zeros((1, 1, 96, 96), np.float32)))[0]
+        model.decode(embedding, [ViewPrompt(np.array([10.0, 10, 50, 50], np.float32))])
+        assert seen == [1]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
