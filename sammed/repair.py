@@ -78,8 +78,9 @@ def repair(
         for direction in (-1, 1):
             _carry_on(slices, before, after, direction, clicked, limits)
     lean = _lean(volume, axis, clicked)
-    for index in slices.keys() - corrected.keys():
-        slices[index] = _moved(slices[index], lean)
+    if lean:
+        for index in slices.keys() - corrected.keys():
+            slices[index] = _moved(slices[index], lean)
     return stack(slices, axis), corrected
 
 

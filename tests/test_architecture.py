@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sammed.evaluation.cohort import ENGINE_FILES
 from tests.phantoms import ROOT
 
 PACKAGE = ROOT / "sammed"
@@ -108,11 +109,31 @@ def test_the_core_does_not_know_who_uses_it():
     core = (
         "errors", "geometry", "boxes", "volume", "intensity", "slices", "prompts", "prompt_text",
         "prompt_files", "decoding", "anchors", "propagation", "tracing", "fusion", "clicks",
-        "consensus", "repair", "runs",
+        "consensus", "neighbours", "repair", "runs",
     )  # fmt: skip
     above = ("sammed.session", "sammed.api", "sammed.report", "sammed.worker", "sammed.cli",
              "sammed.evaluation", "sammed.training", "sammed.io")  # fmt: skip
     assert not offenders((), above, tuple(f"sammed.{name}" for name in core))
+
+
+NO_SCORES = {
+    "embedding_files", "embeddings", "errors", "folders", "geometry", "models/base", "prefetch",
+    "progress", "prompts", "runs", "settings", "volume",
+}  # fmt: skip
+"""What the session stands on, but what decides no mask (models are known by their own files)."""
+
+
+def test_results_of_an_older_engine_are_not_taken_over():
+    """Every module that a mask goes through is known to the cohort."""
+    seen, waiting = set(), ["sammed.session"]
+    while waiting:
+        module = waiting.pop()
+        seen.add(module)
+        names = {name for name, _ in IMPORTS[module]} & IMPORTS.keys()
+        waiting += names - seen - {"sammed"}
+    files = {module.removeprefix("sammed.").replace(".", "/") for module in seen}
+    assert {"neighbours", "propagation"} < files
+    assert files - NO_SCORES <= set(ENGINE_FILES)
 
 
 def test_geometry_stands_on_errors_alone():

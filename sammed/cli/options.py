@@ -44,7 +44,8 @@ EncodeSize = Annotated[
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 Threads = Annotated[
-    int | None, typer.Option("--threads", min=1, help="Threads that PyTorch may use.")
+    int | None,
+    typer.Option("--threads", min=1, help="Threads that PyTorch may use (compact runs on one)."),
 ]
 
 OutputType = Annotated[

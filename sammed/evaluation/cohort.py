@@ -22,7 +22,7 @@ from sammed.session import Settings
 
 ENGINE_FILES = (
     "anchors", "boxes", "clicks", "consensus", "decoding", "fusion", "intensity", "metrics",
-    "propagation", "repair", "session", "simulation", "slices", "stride", "tracing",
+    "neighbours", "propagation", "repair", "session", "simulation", "slices", "stride", "tracing",
     "evaluation/case_run", "evaluation/protocols", "evaluation/trial",
 )  # fmt: skip
 """Modules of this package on which scores depend: results of other code are not taken over."""

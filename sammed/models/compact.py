@@ -193,7 +193,7 @@ def _one_thread() -> Iterator[None]:
     """Run on one thread, and on as many as before afterwards.
 
     The network's operations are so short that more threads wait for each other, and go to sleep
-    between views: on two cores an object took 2.5 times as long on two threads.
+    between views.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
