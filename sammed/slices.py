@@ -21,6 +21,7 @@ from sammed.boxes import Box2D
 from sammed.errors import InputError
 from sammed.intensity import Window
 from sammed.models.base import ModelSpec, ViewBatch
+from sammed.resampling import bilinear_weights, shrink_weights
 from sammed.volume import Volume
 
 PLANES = {"axial": 0, "coronal": 1, "sagittal": 2}
@@ -206,8 +207,8 @@ class View:
         if eight_bit and self.rect == (0.0, 0.0, float(h), float(w)):
             return np.stack([_resize_eight_bit(channel, self.extent) for channel in image])
         r0, c0, r1, c1 = self.rect
-        rows, r_from, r_to = _shrink_weights(r0, r1, self.extent[0], h)
-        cols, c_from, c_to = _shrink_weights(c0, c1, self.extent[1], w)
+        rows, r_from, r_to = shrink_weights(r0, r1, self.extent[0], h)
+        cols, c_from, c_to = shrink_weights(c0, c1, self.extent[1], w)
         seen = rows @ image[:, r_from:r_to, c_from:c_to] @ cols.T
         return np.rint(seen * 255) / np.float32(255) if eight_bit else seen
 
@@ -276,8 +277,8 @@ class View:
         per_row, per_col = self.size / self.extent[0], self.size / self.extent[1]
         far_r, far_c = r0 + (r1 - r0) * per_row, c0 + (c1 - c0) * per_col
         h, w = region.shape
-        rows, r_from, r_to = _shrink_weights(r0 - region.r0, far_r - region.r0, m, h)
-        cols, c_from, c_to = _shrink_weights(c0 - region.c0, far_c - region.c0, m, w)
+        rows, r_from, r_to = shrink_weights(r0 - region.r0, far_r - region.r0, m, h)
+        cols, c_from, c_to = shrink_weights(c0 - region.c0, far_c - region.c0, m, w)
         above = logits[r_from:r_to, c_from:c_to] - OUTSIDE_LOGIT
         return np.asarray(rows @ above @ cols.T + OUTSIDE_LOGIT, np.float32)
 
@@ -302,26 +303,6 @@ def _resize_eight_bit(channel: Float, extent: tuple[int, int]) -> Float:
     return np.asarray(resized, np.float32) / np.float32(255)
 
 
-@lru_cache(maxsize=64)
-def _shrink_weights(low: float, high: float, n_out: int, n_in: int) -> tuple[Float, int, int]:
-    """Triangle-filter weights from pixels ``0 .. n_in`` to ``n_out`` cells of ``[low, high)``.
-
-    Bilinear when magnifying, antialiased when shrinking (as PIL); positions outside the input
-    contribute 0. Returns (n_out, used) float32 and the range of inputs used.
-    """
-    step = (high - low) / n_out
-    support = max(1.0, step)
-    centres = low + (np.arange(n_out) + 0.5) * step
-    first = int(np.floor(low - support)) - 1
-    last = int(np.ceil(high + support)) + 1
-    positions = np.arange(first, last) + 0.5
-    weights = np.maximum(0.0, 1 - np.abs(centres[:, None] - positions[None]) / support)
-    weights /= weights.sum(axis=1, keepdims=True)
-    start, stop = min(max(first, 0), n_in), min(max(last, 0), n_in)
-    used = weights[:, max(start - first, 0) : max(stop - first, 0)]
-    return np.ascontiguousarray(used[:, : stop - start], np.float32), start, stop
-
-
 @lru_cache(maxsize=256)
 def _back_weights(low: float, high: float, extent: int, size: int, m: int) -> tuple[Float, int]:
     """Weights from low-res cells to slice pixels, via the padded square, along one axis.
@@ -331,20 +312,8 @@ def _back_weights(low: float, high: float, extent: int, size: int, m: int) -> tu
     """
     start, stop = (int(np.ceil(v - 0.5)) for v in (low, high))
     in_view = (np.arange(start, stop) + 0.5 - low) * (extent / (high - low))
-    to_pixels = _bilinear_weights(in_view - 0.5, extent)
+    to_pixels = bilinear_weights(in_view - 0.5, extent)
     if m == size:
         return np.pad(to_pixels, ((0, 0), (0, m - extent))), start
-    to_square = _bilinear_weights((np.arange(extent) + 0.5) * (m / size) - 0.5, m)
+    to_square = bilinear_weights((np.arange(extent) + 0.5) * (m / size) - 0.5, m)
     return np.asarray(to_pixels @ to_square, np.float32), start
-
-
-def _bilinear_weights(positions: NDArray[np.floating], n: int) -> Float:
-    """(len(positions), n) weights of linear interpolation at continuous indices, clamped."""
-    positions = np.clip(positions, 0, n - 1)
-    left = np.minimum(positions.astype(int), max(n - 2, 0))
-    share = (positions - left).astype(np.float32)
-    weights = np.zeros((len(positions), n), np.float32)
-    rows = np.arange(len(positions))
-    weights[rows, left] = 1 - share
-    weights[rows, np.minimum(left + 1, n - 1)] += share
-    return weights

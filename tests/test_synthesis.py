@@ -3,7 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from sammed.models.locator_net import BLOCK_SIZE
 from sammed.synthesis import draw_samples, make_slab
+from sammed.synthesis.blocks import draw_blocks
 from sammed.synthesis.fields import resampling_matrix, smooth_noise, spline_matrix
 from sammed.synthesis.sheet import draw_sheet
 from sammed.synthesis.views import MODES, VIEW_SIZE, ZOOM, jittered
@@ -164,3 +166,53 @@ def test_noise_is_smooth_and_of_about_unit_deviation():
 def test_a_sheet_is_drawn(tmp_path):
     draw_sheet(tmp_path / "sheet.png", rows=1, columns=3)
     assert (tmp_path / "sheet.png").stat().st_size > 1000
+
+
+# -- 3D boxes --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def blocks():
+    return [s for seed in range(12) for s in draw_blocks((3, seed), 6)]
+
+
+def test_the_same_seed_gives_the_same_blocks(blocks):
+    again = draw_blocks((3, 0), 6)
+    for a, b in zip(blocks, again, strict=False):
+        assert np.array_equal(a.image, b.image)
+        assert np.array_equal(a.target, b.target)
+        assert a.kind == b.kind
+    assert len(again) >= 4
+
+
+def test_blocks_are_cubes_in_range(blocks):
+    assert len(blocks) > 50
+    for sample in blocks:
+        for cube in (sample.image, sample.inside, sample.target):
+            assert cube.shape == (BLOCK_SIZE,) * 3
+        assert 0 <= sample.image.min() <= sample.image.max() <= 1.001
+        assert set(np.unique(sample.target)) <= {0, 1}
+        assert (sample.voxels >= 1).all()
+        assert (sample.extent > 0).all()
+
+
+def test_an_object_fills_its_box_but_for_the_jitter(blocks):
+    """Nearly all reach from face to face, within a quarter of the box."""
+    filled = 0
+    for sample in blocks:
+        ends = [np.flatnonzero(sample.target.any(o)) for o in ((1, 2), (0, 2), (0, 1))]
+        assert all(len(e) for e in ends)
+        filled += all(e[0] <= 13 and e[-1] >= 26 for e in ends)
+    assert filled > 0.9 * len(blocks)
+
+
+def test_what_lies_beyond_the_image_is_black(blocks):
+    beyond = [s.image[s.inside == 0] for s in blocks if not s.inside.all()]
+    assert len(beyond) > 5
+    assert all(np.percentile(b, 90) < 0.5 for b in beyond)
+
+
+def test_some_blocks_hold_winding_tubes_and_parts_of_objects():
+    kinds = [s.kind for seed in range(25) for s in draw_blocks((8, seed), 6)]
+    assert "winding" in kinds
+    assert len(set(kinds)) > 15

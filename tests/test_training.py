@@ -13,12 +13,15 @@ from typer.testing import CliRunner
 from sammed.errors import InputError, UnreadableFileError
 from sammed.models.compact import load_net
 from sammed.models.compact_net import Architecture, CompactNet
+from sammed.models.locator import load_locator
+from sammed.models.locator_net import LocatorArchitecture, LocatorNet
 from sammed.synthesis import draw_samples
 from sammed.training import average
 from sammed.training.average import average_weights
+from sammed.training.blocks import inscribed_ellipsoid, validate_blocks
 from sammed.training.checkpoint import export_weights, load_checkpoint
 from sammed.training.commands import run_training
-from sammed.training.losses import compact_loss, mask_loss, true_iou
+from sammed.training.losses import block_loss, compact_loss, mask_loss, true_iou
 from sammed.training.plots import plot_metrics
 from sammed.training.previews import previews_of
 from sammed.training.prompts import add_clicks, first_prompts
@@ -26,6 +29,7 @@ from sammed.training.real_cases import score_cases, validate_real, write_scores
 from sammed.training.schedule import learning_rate
 from sammed.training.speed import operations
 from sammed.training.stream import StreamPlan, batches, make_chunk, pack, unpack
+from sammed.training.task import BlocksTask
 from sammed.training.trainer import Recipe, Trainer
 from sammed.training.validation import dice, inscribed_ellipse, roc_area, validate_synthetic
 
@@ -58,7 +62,7 @@ def test_a_run_leaves_checkpoint_and_weights(run):
 
 def exported(path, seed, architecture=TINY):
     torch.manual_seed(seed)
-    export_weights(path, CompactNet(architecture).state_dict(), architecture)
+    export_weights(path, CompactNet(architecture).state_dict(), architecture.tag)
     return str(path)
 
 
@@ -122,6 +126,46 @@ def test_a_resumed_run_goes_on_as_if_never_stopped(run, tmp_path):
     assert second.step == 2
     second.run()
     assert losses(first) + losses(second) == pytest.approx(losses(run), rel=1e-5)
+
+
+TINY_LOCATOR = BlocksTask(LocatorArchitecture((8, 8, 8), (1, 1, 1)))
+
+
+def test_the_locator_is_trained_by_the_same_loop(tmp_path):
+    """Repeatable, resumable, and its weights file loads."""
+    recipe = replace(RECIPE, steps=3)
+    first, again = (Trainer(recipe, tmp_path / name, TINY_LOCATOR) for name in ("a", "b"))
+    first.run()
+    again.run()
+    assert losses(first) == losses(again)
+    assert np.isfinite(losses(first)).all()
+    short = Trainer(replace(recipe, steps=2), tmp_path / "c", TINY_LOCATOR)
+    short.run()
+    longer = Trainer(recipe, tmp_path / "c", TINY_LOCATOR)
+    longer.resume(short.checkpoint)
+    longer.run()
+    assert losses(short) + losses(longer) == pytest.approx(losses(first), rel=1e-5)
+    assert load_locator(tmp_path / "a" / "locator.safetensors").architecture.widths == (8, 8, 8)
+    with pytest.raises(UnreadableFileError, match="checkpoint of"):
+        Trainer(recipe, tmp_path / "d").resume(short.checkpoint)
+
+
+def test_a_perfect_block_has_less_loss_than_a_wrong_one():
+    target = torch.zeros(2, 8, 8, 8)
+    target[:, 2:6, 2:6, 2:6] = 1
+    right, _ = block_loss((target - 0.5) * 20, target)
+    shifted, parts = block_loss((target.roll(2, 1) - 0.5) * 20, target)
+    assert right < 0.02 < 0.4 < shifted
+    assert parts["iou_chosen"] == pytest.approx(1 / 3)
+
+
+def test_validation_of_blocks_knows_the_ellipsoid():
+    net = LocatorNet(LocatorArchitecture((8, 8, 8), (1, 1, 1))).eval()
+    result = validate_blocks(net, 32)
+    assert 0.4 < result["block_ellipsoid"] < 0.8
+    assert 0 <= result["block"] <= 1
+    volume = inscribed_ellipsoid(40).sum() / 30**3
+    assert volume == pytest.approx(np.pi / 6, rel=0.02)
 
 
 def test_a_checkpoint_that_is_none_is_a_clear_error(tmp_path):

@@ -21,8 +21,9 @@ from sammed.models.catalogue import FLOORS
 from sammed.session import Settings
 
 ENGINE_FILES = (
-    "anchors", "boxes", "clicks", "consensus", "decoding", "fusion", "intensity", "metrics",
-    "neighbours", "propagation", "repair", "session", "simulation", "slices", "stride", "tracing",
+    "anchors", "boxes", "clicks", "consensus", "cubes", "decoding", "fusion", "intensity",
+    "metrics", "neighbours", "propagation", "repair", "resampling", "session", "simulation",
+    "slices", "stride", "tracing",
     "evaluation/case_run", "evaluation/protocols", "evaluation/trial",
 )  # fmt: skip
 """Modules of this package on which scores depend: results of other code are not taken over."""

@@ -23,6 +23,9 @@ from sammed.errors import PromptError
 STABILITY_OFFSET = 1.0
 """Half-width, in logits, of the band whose flip measures stability (segment-anything's value)."""
 
+BOX_SHARE = 0.75
+"""Share of a cube's side that a 3D box fills, see `BlockView`."""
+
 PromptKinds = frozenset[str]
 BOX_ONLY: PromptKinds = frozenset({"box"})
 ALL_PROMPTS: PromptKinds = frozenset({"box", "points", "mask"})
@@ -57,6 +60,8 @@ class ModelSpec:
     concurs
         Candidates are guesses at one and the same object (segment-anything's are its parts and
         what it is a part of): of a box without a mask prompt their mean is better than any.
+    block_size
+        Side of the cubes that the model takes 3D boxes as, see `BlockModel`; 0: it takes none.
     costly
         ``encode`` takes so long that embeddings are worth keeping on disk.
     batch
@@ -82,6 +87,7 @@ class ModelSpec:
     knows_absence: bool = False
     judges: bool = True
     concurs: bool = False
+    block_size: int = 0
     costly: bool = False
     batch: int = 1
     weights_hash: str = ""
@@ -251,4 +257,38 @@ class SliceModel(Protocol):
 
     def decode(self, embedding: Embedding, prompts: Sequence[ViewPrompt]) -> list[SliceMask]:
         """Masks of any number of objects on one embedded view; one answer a prompt, in order."""
+        ...
+
+
+@dataclass(frozen=True)
+class BlockView:
+    """What a 3D box shows, as a cube whose middle it always fills by `BOX_SHARE`.
+
+    Attributes
+    ----------
+    image : (s, s, s) float32
+        Grey, in [0, 1]; 0 beyond the volume.
+    inside : (s, s, s) float32
+        1 within the volume, else 0.
+    extent, voxels : (3,) float32
+        Size of the 3D box (z, y, x), in mm and in voxels.
+    """
+
+    image: NDArray[np.float32]
+    inside: NDArray[np.float32]
+    extent: NDArray[np.float32]
+    voxels: NDArray[np.float32]
+
+
+@runtime_checkable
+class BlockModel(Protocol):
+    """A model that can also find the object of a 3D box, from all its slices at once."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the engine needs to know of this model."""
+        ...
+
+    def locate(self, view: BlockView) -> NDArray[np.float32]:
+        """Logits of the object on the cube, (s, s, s) float32; > 0 is foreground."""
         ...

@@ -15,6 +15,7 @@ RECIPES: dict[str, tuple[Recipe, float]] = {
     "gland": (structures.gland, 2.0),
     "vessel": (structures.vessel, 2.0),
     "branch": (structures.branch, 2.3),
+    "winding": (thin_structures.winding, 1.5),
     "bone": (structures.bone, 1.5),
     "bowel": (structures.bowel, 1.0),
     "lung": (structures.lung, 0.7),

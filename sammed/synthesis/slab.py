@@ -33,11 +33,14 @@ class Slab:
         Everything that could be asked for.
     pixel : (float, float)
         Height and width of a pixel, in units of the smaller one.
+    slice_step
+        Distance of the slices, in the same unit.
     """
 
     image: Array
     targets: list[Target]
     pixel: tuple[float, float] = (1.0, 1.0)
+    slice_step: float = 1.0
 
     @property
     def colour(self) -> bool:
@@ -56,7 +59,26 @@ def make_slab(seed: int | tuple[int, ...]) -> Slab:
     rng = np.random.default_rng(seed)
     if rng.random() < COLOUR_SHARE:
         return Slab(*photograph(rng))
-    width, depth, step = _deep(rng) if rng.random() < DEEP_SHARE else _thin(rng)
+    return _scene(rng, *(_deep(rng) if rng.random() < DEEP_SHARE else _thin(rng)))
+
+
+def make_block(seed: int | tuple[int, ...]) -> Slab:
+    """Draw a volume about as deep as wide, in grey; the same seed gives the same volume.
+
+    Parameters
+    ----------
+    seed
+        Anything that ``numpy.random.default_rng`` takes.
+    """
+    rng = np.random.default_rng(seed)
+    width = int(np.exp(rng.uniform(np.log(40), np.log(112))))
+    step = float(np.exp(rng.uniform(np.log(0.8), np.log(5.0))))
+    depth = int(np.clip(width * rng.uniform(0.4, 1.0) / step, 6, 64))
+    return _scene(rng, width, depth, step)
+
+
+def _scene(rng: np.random.Generator, width: int, depth: int, step: float) -> Slab:
+    """A painted scene of ``depth`` slices, ``step`` px apart."""
     thickness = step / width
     warp = float(rng.choice((0.0, 0.01, 0.025, 0.05)))
     space = Space(rng, (depth, width, width), thickness, warp)
@@ -64,8 +86,8 @@ def make_slab(seed: int | tuple[int, ...]) -> Slab:
     canvas = compose(space, palette)
     image, targets = render(canvas, palette), canvas.targets()
     if rng.random() < 0.12 and width >= 90:
-        return _flattened(rng, image, targets)
-    return Slab(image, targets)
+        return _flattened(rng, image, targets, step)
+    return Slab(image, targets, slice_step=step)
 
 
 def _thin(rng: np.random.Generator) -> tuple[int, int, float]:
@@ -85,7 +107,7 @@ def _deep(rng: np.random.Generator) -> tuple[int, int, float]:
     return width, int(rng.integers(10, 17)), float(np.exp(rng.uniform(np.log(1.5), np.log(5.0))))
 
 
-def _flattened(rng: np.random.Generator, image: Array, targets: list[Target]) -> Slab:
+def _flattened(rng: np.random.Generator, image: Array, targets: list[Target], step: float) -> Slab:
     """The slab with rows (or columns) joined: slices across the acquisition plane."""
     factor = int(rng.integers(2, 5))
     axis = int(rng.integers(1, 3))
@@ -101,4 +123,4 @@ def _flattened(rng: np.random.Generator, image: Array, targets: list[Target]) ->
     kept = [Target(t.kind, joined(t.mask.astype(np.float32)) > 0.5) for t in targets]
     kept = [t for t in kept if np.count_nonzero(t.mask) >= 8]
     pixel = (float(factor), 1.0) if axis == 1 else (1.0, float(factor))
-    return Slab(joined(image), kept, pixel)
+    return Slab(joined(image), kept, pixel, step)

@@ -10,7 +10,7 @@ import numpy as np
 
 from sammed.synthesis.canvas import Canvas
 from sammed.synthesis.fields import Array
-from sammed.synthesis.shapes import Shape, random_blob
+from sammed.synthesis.shapes import Shape, random_blob, tube
 from sammed.synthesis.structures import Place, below, inside, round_shape
 from sammed.synthesis.tissues import Palette
 
@@ -74,6 +74,41 @@ def marbled(canvas: Canvas, palette: Palette, place: Place, size: float) -> None
         canvas.want("matrix", first)
     if rng.random() < 0.4:
         canvas.want("marbled", first, second)
+
+
+def winding(canvas: Canvas, palette: Palette, place: Place, size: float) -> None:
+    """A tube that winds through all three axes: an arch, a loop, a hook, a tail.
+
+    As the aorta with its arch, the hippocampus, the duodenum, the pancreas.
+    """
+    space = canvas.space
+    rng = space.rng
+    count = 18
+    heading = rng.normal(0, 1, 3)
+    turn = rng.normal(0, 1, 3)
+    bend = float(rng.uniform(0.0, 5.0))
+    along = np.linspace(0, 1, count)[:, None]
+    heading /= np.linalg.norm(heading)
+    turn -= heading * (turn @ heading)
+    turn /= max(float(np.linalg.norm(turn)), 1e-3)
+    angle = bend * along ** float(rng.uniform(0.7, 2.0))
+    wobble = rng.normal(0, 0.35, 3) * np.sin(along * float(rng.uniform(2, 7)))
+    steps = np.cos(angle) * heading + np.sin(angle) * turn + wobble
+    length = size * float(rng.uniform(2.5, 6.0))
+    path = np.cumsum(steps, 0) * (length / count)
+    path += np.array(place) - path.mean(0)
+    thick = max(size * float(np.exp(rng.uniform(np.log(0.2), np.log(0.7)))), length / count)
+    swell = 1 + float(rng.normal(0, 0.3)) * np.linspace(-1, 1, count)
+    radii = thick * np.clip(swell, 0.4, 1.6)
+    tissue = palette.beside(below(canvas, place))
+    if rng.random() < 0.5:
+        tissue = palette.draw(str(rng.choice(("vessel", "organ", "fluid"))))
+    shape = tube(space, path.astype(np.float32), radii.astype(np.float32))
+    if shape.empty:
+        return
+    bumps = np.float32(0.25 * thick * rng.random())
+    shape = Shape(shape.block, shape.field + bumps * space.noise(shape.block, 1.0 / thick))
+    canvas.want("winding", canvas.paint(shape, tissue))
 
 
 def _phase(canvas: Canvas, shape: Shape, size: float) -> Array:

@@ -47,17 +47,17 @@ def average_weights(shares: Mapping[str, float], out: Path, force: bool = False)
         raise InputError(f"cannot average {dict(shares)}: expected at least one file, shares > 0")
     total = sum(shares.values())
     mean: dict[str, Tensor] = {}
-    architectures = {}
+    tags: set[str] = set()
     for name, share in shares.items():
         net = load_net(None if name == SHIPPED else Path(name))[0]
-        architectures[net.architecture.tag] = net.architecture
-        if len(architectures) > 1:
-            raise InputError(f"cannot average different architectures: {sorted(architectures)}")
+        tags.add(net.architecture.tag)
+        if len(tags) > 1:
+            raise InputError(f"cannot average different architectures: {sorted(tags)}")
         for key, value in net.state_dict().items():
             if value.is_floating_point():
                 mean[key] = mean.get(key, 0) + value.float() * (share / total)
     note = " + ".join(f"{s / total:.3g} {Path(n).parent.name or n}" for n, s in shares.items())
-    export_weights(out, mean, next(iter(architectures.values())), f"mean of weights: {note}")
+    export_weights(out, mean, tags.pop(), f"mean of weights: {note}")
 
 
 def _share(text: str) -> tuple[str, float]:

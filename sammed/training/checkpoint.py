@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from sammed.errors import UnreadableFileError
-from sammed.models.compact_net import Architecture
+from sammed.models.own_weights import SCALE, eight_bit
 
 
 def _write(path: Path, payload: bytes) -> None:
@@ -51,9 +51,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def export_weights(
-    path: Path, weights: Mapping[str, Tensor], architecture: Architecture, note: str = ""
+    path: Path, weights: Mapping[str, Tensor], tag: str, note: str = "", *, bytes_each: int = 2
 ) -> None:
-    """Write weights as the package ships them: half precision safetensors, tagged.
+    """Write weights as the package ships them: small safetensors, tagged.
 
     Parameters
     ----------
@@ -61,15 +61,20 @@ def export_weights(
         The ``.safetensors`` file.
     weights
         State of the network.
-    architecture
-        What the weights fit.
+    tag
+        Names the architecture that the weights fit.
     note
         How they came to be, for the file's metadata.
+    bytes_each
+        2: half precision. 1: kernels in 8 bits, each output channel with its own scale.
     """
-    halves = {
-        name: tensor.detach().half().contiguous()
-        for name, tensor in weights.items()
-        if tensor.is_floating_point()
-    }
-    metadata = {"architecture": architecture.tag, "note": note, "license": "Apache-2.0"}
-    _write(path, save(halves, metadata))
+    stored: dict[str, Tensor] = {}
+    for name, tensor in weights.items():
+        if not tensor.is_floating_point():
+            continue
+        if bytes_each == 1 and tensor.ndim > 1:
+            stored[name], stored[name + SCALE] = eight_bit(tensor.detach().float())
+        else:
+            stored[name] = tensor.detach().half().contiguous()
+    metadata = {"architecture": tag, "note": note, "license": "Apache-2.0"}
+    _write(path, save(stored, metadata))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from sammed.errors import InputError
 from sammed.models.compact import load_net
-from sammed.models.compact_net import CompactNet
+from sammed.models.locator import load_locator
+from sammed.training.blocks import validate_blocks
 from sammed.training.stream import StreamPlan
+from sammed.training.task import BlocksTask
 from sammed.training.trainer import Recipe, Trainer
 from sammed.training.validation import validate_synthetic
 
@@ -37,7 +40,7 @@ def run_training(
     Parameters
     ----------
     model
-        Only ``"compact"``.
+        ``"compact"``, the network for views, or ``"locator"``, the one for 3D boxes.
     out
         Folder of the run.
     minutes, steps
@@ -63,8 +66,8 @@ def run_training(
     InputError
         If the model is not one that we train.
     """
-    if model != "compact":
-        raise InputError(f"cannot train {model!r}; expected 'compact'")
+    if model not in ("compact", "locator"):
+        raise InputError(f"cannot train {model!r}; expected 'compact' or 'locator'")
     if threads:
         torch.set_num_threads(threads)
     plan = StreamPlan(seed=seed, batch=batch)
@@ -76,14 +79,18 @@ def run_training(
         rate=rate,
         validate_every=validate_every,
     )
-    trainer = Trainer(recipe, out)
+    task = BlocksTask() if model == "locator" else None
+    trainer = Trainer(recipe, out, task)
     if resume is not None:
         trainer.resume(resume)
     elif init != "random":
         path = None if init == "shipped" else Path(init)
-        trainer.start_from(load_net(path)[0].state_dict())
+        net = load_locator(path) if model == "locator" else load_net(path)[0]
+        trainer.start_from(net.state_dict())
 
-    def validate(net: CompactNet) -> dict[str, float]:
+    def validate(net: Any) -> dict[str, float]:
+        if model == "locator":
+            return validate_blocks(net)
         measured = validate_synthetic(net)
         if cases is not None:
             from sammed.training.real_cases import validate_real

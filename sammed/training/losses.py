@@ -85,3 +85,27 @@ def compact_loss(
         "iou_best": float((reached.amax(1) * filled).sum() / count),
     }
     return loss, parts
+
+
+def block_loss(logits: Tensor, target: Tensor) -> tuple[Tensor, dict[str, float]]:
+    """Focal + Dice loss of the locator, and its parts.
+
+    Parameters
+    ----------
+    logits, target : (n, s, s, s)
+        What the network answered; 0 or 1.
+    """
+    entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    chance = torch.sigmoid(logits)
+    focal = ((0.3 + (chance - target).abs()) * entropy).mean()
+    overlap = (chance * target).sum((1, 2, 3))
+    total = chance.sum((1, 2, 3)) + target.sum((1, 2, 3))
+    dice = (1 - (2 * overlap + 4) / (total + 4)).mean()
+    loss = 4 * focal + dice
+    reached = true_iou(logits.detach().flatten(1)[:, None, :, None], target.flatten(1)[..., None])
+    parts = {
+        "loss": float(loss.detach()),
+        "mask": float(focal.detach()),
+        "iou_chosen": float(reached.mean()),
+    }
+    return loss, parts

@@ -10,11 +10,11 @@ import multiprocessing
 import os
 import queue
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from multiprocessing.process import BaseProcess
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from sammed.models.compact_net import Prompts
 from sammed.synthesis.views import MODES, Sample, draw_samples
 from sammed.training.prompts import first_prompts
+
+_Sample = TypeVar("_Sample")
 
 PER_SLAB = 12
 """Samples drawn from one slab."""
@@ -108,27 +110,50 @@ def unpack(arrays: dict[str, NDArray[Any]]) -> Batch:
 
 
 def batches(plan: StreamPlan, start: int) -> Iterator[dict[str, NDArray[Any]]]:
-    """Packed batches from step ``start`` on, in this process."""
+    """Packed batches of views from step ``start`` on, in this process."""
+    return drawn(plan, start, make_chunk, pack)
+
+
+def drawn(
+    plan: StreamPlan,
+    start: int,
+    make: Callable[[int, int, int], list[_Sample]],
+    pack: Callable[[np.random.Generator, list[_Sample]], dict[str, NDArray[Any]]],
+) -> Iterator[dict[str, NDArray[Any]]]:
+    """Packed batches drawn from a reservoir of chunks of samples.
+
+    Parameters
+    ----------
+    plan, start
+        How to draw, from which step on.
+    make
+        The samples of a chunk, given seed, chunk and size.
+    pack
+        A batch of samples as plain arrays.
+    """
     per = plan.steps_per_chunk
     newest = start // per
     reservoir = deque(
-        (make_chunk(plan.seed, newest + i, plan.chunk) for i in range(plan.window)),
+        (make(plan.seed, newest + i, plan.chunk) for i in range(plan.window)),
         maxlen=plan.window,
     )
     step = start
     while True:
         if step // per > newest:
             newest = step // per
-            reservoir.append(make_chunk(plan.seed, newest + plan.window - 1, plan.chunk))
+            reservoir.append(make(plan.seed, newest + plan.window - 1, plan.chunk))
         rng = np.random.default_rng((plan.seed, 7, step))
         picks = rng.integers(plan.window * plan.chunk, size=plan.batch)
         yield pack(rng, [reservoir[p // plan.chunk][p % plan.chunk] for p in picks])
         step += 1
 
 
-def _work(plan: StreamPlan, start: int, out: Any, parent: int) -> None:
+Batches = Callable[[StreamPlan, int], Iterator[dict[str, NDArray[Any]]]]
+
+
+def _work(plan: StreamPlan, start: int, source: Batches, out: Any, parent: int) -> None:
     torch.set_num_threads(1)
-    for arrays in batches(plan, start):
+    for arrays in source(plan, start):
         while True:
             if os.getppid() != parent:
                 out.cancel_join_thread()  # else this process would wait for a reader for ever
@@ -143,12 +168,14 @@ def _work(plan: StreamPlan, start: int, out: Any, parent: int) -> None:
 class Stream:
     """Batches from a worker process; use as a context manager."""
 
-    def __init__(self, plan: StreamPlan, start: int = 0, ahead: int = 32) -> None:
-        """Prepare the worker; it starts on entering the context."""
+    def __init__(
+        self, plan: StreamPlan, start: int = 0, source: Batches = batches, ahead: int = 32
+    ) -> None:
+        """Prepare the worker, which draws from ``source``; it starts on entering the context."""
         context = multiprocessing.get_context("spawn")
         self._queue: Any = context.Queue(maxsize=ahead)
         self._worker: BaseProcess = context.Process(
-            target=_work, args=(plan, start, self._queue, os.getpid()), daemon=True
+            target=_work, args=(plan, start, source, self._queue, os.getpid()), daemon=True
         )
 
     def __enter__(self) -> Stream:
@@ -174,11 +201,12 @@ class Stream:
         self._queue.cancel_join_thread()
         self._queue.close()
 
-    def next(self) -> Batch:
-        """The next batch, waiting for the worker if need be."""
+    def next(self) -> dict[str, NDArray[Any]]:
+        """The next packed batch, waiting for the worker if need be."""
         while True:
             try:
-                return unpack(self._queue.get(timeout=5.0))
+                arrays: dict[str, NDArray[Any]] = self._queue.get(timeout=5.0)
+                return arrays
             except queue.Empty:
                 if not self._worker.is_alive():
                     raise RuntimeError("the worker that makes training data has died") from None

@@ -1,4 +1,4 @@
-"""The training loop of compact."""
+"""The training loop: what both of compact's networks have in common."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from sammed.models.compact_net import Architecture, CompactNet, Prompts, input_planes
+from sammed.errors import UnreadableFileError
+from sammed.models.compact_net import Architecture
 from sammed.training.checkpoint import export_weights, load_checkpoint, save_checkpoint
-from sammed.training.losses import compact_loss
-from sammed.training.prompts import add_clicks
 from sammed.training.schedule import learning_rate
-from sammed.training.stream import Batch, Stream, StreamPlan
+from sammed.training.stream import Stream, StreamPlan
+from sammed.training.task import Task, ViewsTask
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ AVERAGE_EVERY = 4
 REPORT_EVERY = 200
 """Steps between reports."""
 
-Validate = Callable[[CompactNet], dict[str, float]]
+Validate = Callable[[Any], dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Recipe:
     stream
         How batches are drawn.
     architecture
-        Shape of the network; ignored when resuming.
+        Shape of the network for views.
     rate
         Peak learning rate.
     decay
@@ -87,12 +87,23 @@ def has_bfloat16() -> bool:
 class Trainer:
     """A run: network, optimiser, averaged weights, step."""
 
-    def __init__(self, recipe: Recipe, out: Path) -> None:
-        """Start from random weights; ``out`` is the folder of the run."""
+    def __init__(self, recipe: Recipe, out: Path, task: Task | None = None) -> None:
+        """Start from random weights; ``out`` is the folder of the run.
+
+        Parameters
+        ----------
+        recipe
+            How to train.
+        out
+            Folder of the run.
+        task
+            What to train; by default the network for views.
+        """
         self.recipe = recipe
         self.out = out
+        self.task: Task = task or ViewsTask(recipe.architecture, recipe.clicks)
         torch.manual_seed(recipe.seed)
-        self.net = CompactNet(recipe.architecture).to(memory_format=torch.channels_last)
+        self.net: nn.Module = self.task.network()
         self.optimiser = self._optimiser()
         self.average: State = {k: v.clone() for k, v in self.net.state_dict().items()}
         self.step = 0
@@ -117,8 +128,18 @@ class Trainer:
         self.average = {k: v.clone() for k, v in self.net.state_dict().items()}
 
     def resume(self, path: Path) -> None:
-        """Continue from a checkpoint: weights, optimiser, averages, step."""
+        """Continue from a checkpoint: weights, optimiser, averages, step.
+
+        Raises
+        ------
+        UnreadableFileError
+            If it is none, or one of another network.
+        """
         state = load_checkpoint(path)
+        if state["architecture"] != self.task.tag:
+            raise UnreadableFileError(
+                f"{path} is a checkpoint of {state['architecture']!r}; expected {self.task.tag!r}"
+            )
         self.net.load_state_dict(state["net"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.average = state["average"]
@@ -132,11 +153,10 @@ class Trainer:
 
     def save(self, minutes: float) -> None:
         """Write the state, and the averaged weights in shipping form."""
-        architecture = self.net.architecture
         save_checkpoint(
             self.checkpoint,
             {
-                "architecture": architecture.tag,
+                "architecture": self.task.tag,
                 "net": self.net.state_dict(),
                 "optimiser": self.optimiser.state_dict(),
                 "average": self.average,
@@ -146,8 +166,9 @@ class Trainer:
                 "stream": asdict(self.recipe.stream),
             },
         )
-        note = f"{self.views} synthetic views, {self.minutes_before + minutes:.0f} minutes"
-        export_weights(self.out / "compact.safetensors", self.average, architecture, note)
+        note = f"{self.views} synthetic samples, {self.minutes_before + minutes:.0f} minutes"
+        path = self.out / self.task.weights_name
+        export_weights(path, self.average, self.task.tag, note, bytes_each=self.task.bytes_each)
 
     def run(
         self, on_report: OnReport | None = None, validate: Validate | None = None
@@ -169,7 +190,7 @@ class Trainer:
         self.out.mkdir(parents=True, exist_ok=True)
         start = time.monotonic()
         try:
-            with Stream(self.recipe.stream, self.step) as stream:
+            with Stream(self.recipe.stream, self.step, self.task.batches) as stream:
                 self._loop(stream, start, on_report, validate)
         except KeyboardInterrupt:
             log.warning("interrupted at step %d; saving", self.step)
@@ -220,17 +241,10 @@ class Trainer:
             return True
         return (time.monotonic() - start) / 60 >= self.recipe.minutes
 
-    def train_step(self, batch: Batch, progress: float) -> dict[str, float]:
+    def train_step(self, arrays: dict[str, Any], progress: float) -> dict[str, float]:
         """One step of the optimiser; ``progress`` in [0, 1] sets the learning rate."""
         rng = np.random.default_rng((self.recipe.seed, 11, self.step))
-        prompts = batch.prompts
-        if rng.random() < self.recipe.clicks:
-            for _ in range(int(rng.integers(1, 4))):
-                prompts = add_clicks(rng, prompts, batch.target, self._answer(prompts))
-        self.net.train()
-        target = torch.from_numpy(batch.target).float()
-        logits, iou, present = self._forward(prompts)
-        loss, parts = compact_loss(logits.float(), iou.float(), present.float(), target)
+        loss, parts, count = self.task.loss(self.net, arrays, rng, self.half)
         self.net.zero_grad(set_to_none=True)
         loss.backward()
         for group in self.optimiser.param_groups:
@@ -238,24 +252,10 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         self.optimiser.step()
         self.step += 1
-        self.views += len(batch.target)
+        self.views += count
         if self.step % AVERAGE_EVERY == 0:
             self._update_average()
         return parts
-
-    def _forward(self, prompts: Prompts) -> tuple[Tensor, Tensor, Tensor]:
-        with torch.no_grad():
-            planes = input_planes(prompts).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
-            answer: tuple[Tensor, Tensor, Tensor] = self.net(planes)
-        return answer
-
-    @torch.no_grad()
-    def _answer(self, prompts: Prompts) -> np.ndarray[Any, np.dtype[np.float32]]:
-        self.net.eval()
-        logits, iou, _ = self._forward(prompts)
-        best = iou.argmax(1)
-        return logits[torch.arange(len(best)), best].float().numpy()
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -266,9 +266,9 @@ class Trainer:
         means, news = [self.average[n] for n in floating], [values[n] for n in floating]
         torch._foreach_lerp_(means, news, 1 - decay)
 
-    def averaged(self) -> CompactNet:
+    def averaged(self) -> nn.Module:
         """A network with the averaged weights."""
-        net = CompactNet(self.net.architecture).to(memory_format=torch.channels_last)
+        net = self.task.network()
         net.load_state_dict(self.average)
         return net.eval()
 
@@ -304,5 +304,8 @@ COLUMNS = [
     "val_iou_r",
     "val_real_a",
     "val_real_a_floor",
+    "val_block",
+    "val_block_cut",
+    "val_block_ellipsoid",
 ]
 """Columns of a run's metrics.csv."""

@@ -1,0 +1,98 @@
+"""Batches of 3D boxes for the locator, and its validation on a fixed set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sammed.models.base import BOX_SHARE
+from sammed.models.locator_net import Blocks
+from sammed.synthesis.blocks import BlockSample, draw_blocks
+from sammed.training import stream
+from sammed.training.validation import SEED, dice
+
+PER_VOLUME = 14
+"""Samples drawn from one synthetic volume."""
+
+
+def make_chunk(seed: int, index: int, size: int) -> list[BlockSample]:
+    """The samples of one chunk: a function of its arguments alone."""
+    samples: list[BlockSample] = []
+    volume = 0
+    while len(samples) < size:
+        samples += draw_blocks((seed, index, volume), PER_VOLUME)
+        volume += 1
+    return samples[:size]
+
+
+def pack(rng: np.random.Generator, samples: list[BlockSample]) -> dict[str, NDArray[Any]]:
+    """A batch as plain arrays, each sample turned and mirrored anew."""
+    cubes = []
+    constants = []
+    for sample in samples:
+        order = rng.permutation(3)
+        flips = tuple(slice(None, None, int(step)) for step in rng.choice((-1, 1), 3))
+        cubes.append(
+            [c.transpose(order)[flips] for c in (sample.image, sample.inside, sample.target)]
+        )
+        constants.append((sample.extent[order], sample.voxels[order]))
+    image, inside, target = (np.stack([c[i] for c in cubes]) for i in range(3))
+    extent, voxels = (np.stack([c[i] for c in constants]) for i in range(2))
+    return {"image": image, "inside": inside, "target": target, "extent": extent, "voxels": voxels}
+
+
+def unpack(arrays: dict[str, NDArray[Any]]) -> tuple[Blocks, Tensor]:
+    """The batch that `pack` made: what is shown, and the target (n, s, s, s) float32."""
+    tensors = {name: torch.from_numpy(array).float() for name, array in arrays.items()}
+    target = tensors.pop("target")
+    return Blocks(**tensors), target
+
+
+def batches(plan: stream.StreamPlan, start: int) -> Iterator[dict[str, NDArray[Any]]]:
+    """Packed batches from step ``start`` on, in this process."""
+    return stream.drawn(plan, start, make_chunk, pack)
+
+
+@lru_cache(maxsize=2)
+def fixed_batches(size: int) -> tuple[tuple[Blocks, Tensor], ...]:
+    """The synthetic validation set."""
+    samples = make_chunk(SEED, 0, size)
+    rng = np.random.default_rng(SEED)
+    return tuple(unpack(pack(rng, samples[i : i + 32])) for i in range(0, size, 32))
+
+
+@torch.no_grad()
+def validate_blocks(net: Any, size: int = 256) -> dict[str, float]:
+    """Mean Dice of 3D boxes on the fixed synthetic set, and of the inscribed ellipsoid.
+
+    Parameters
+    ----------
+    net
+        The locator, in evaluation mode.
+    size
+        Number of samples.
+    """
+    from sammed.training.task import block_logits
+
+    scores, floors = [], []
+    for shown, target in fixed_batches(size):
+        logits = block_logits(net, shown)
+        floor = inscribed_ellipsoid(target.shape[-1])
+        for answer, wanted in zip(logits.numpy(), target.numpy() > 0, strict=True):
+            scores.append(dice(answer > 0, wanted))
+            floors.append(dice(floor, wanted))
+    return {"block": float(np.mean(scores)), "block_ellipsoid": float(np.mean(floors))}
+
+
+def inscribed_ellipsoid(size: int) -> NDArray[np.bool_]:
+    """The ellipsoid that fills the 3D box on its cube, (size, size, size) bool."""
+    axis = ((np.arange(size) + 0.5) / size * 2 - 1) / BOX_SHARE
+    square = axis**2
+    total = square[:, None, None] + square[None, :, None] + square[None, None, :]
+    return np.asarray(total <= 1)

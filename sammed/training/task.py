@@ -1,0 +1,152 @@
+"""What a run trains: a network, its batches, its loss. One task for views, one for 3D boxes."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sammed.models.compact_net import Architecture, CompactNet, Prompts, input_planes
+from sammed.models.locator_net import Blocks, LocatorArchitecture, LocatorNet, block_planes
+from sammed.training import blocks, stream
+from sammed.training.losses import block_loss, compact_loss
+from sammed.training.prompts import add_clicks
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class Task(Protocol):
+    """What a run needs to know of what it trains.
+
+    Attributes
+    ----------
+    tag
+        Names the architecture in files.
+    weights_name
+        File name of the weights in the run's folder.
+    bytes_each
+        Size of a weight in that file.
+    batches
+        Source of packed batches, see `sammed.training.stream`; runs in another process.
+    """
+
+    tag: str
+    weights_name: str
+    bytes_each: int
+
+    @property
+    def batches(self) -> stream.Batches:
+        """Source of packed batches."""
+
+    def network(self) -> nn.Module:
+        """A network with random weights."""
+
+    def loss(
+        self, net: Any, arrays: Arrays, rng: np.random.Generator, half: bool
+    ) -> tuple[Tensor, dict[str, float], int]:
+        """Loss of a batch, its parts, and the number of samples; ``half``: in bfloat16."""
+
+
+class ViewsTask:
+    """compact's network for views of slices.
+
+    Parameters
+    ----------
+    architecture
+        Its shape.
+    clicks
+        Share of the batches with one to three rounds of corrective clicks.
+    """
+
+    weights_name, bytes_each = "compact.safetensors", 2
+
+    def __init__(self, architecture: Architecture, clicks: float) -> None:
+        self._architecture, self._clicks = architecture, clicks
+        self.tag = architecture.tag
+
+    @property
+    def batches(self) -> stream.Batches:
+        """Views and their prompts."""
+        return stream.batches
+
+    def network(self) -> CompactNet:
+        """A network with random weights."""
+        return CompactNet(self._architecture).to(memory_format=torch.channels_last)
+
+    def loss(
+        self, net: CompactNet, arrays: Arrays, rng: np.random.Generator, half: bool
+    ) -> tuple[Tensor, dict[str, float], int]:
+        """Focal, Dice, IoU and presence; now and then after clicks into the net's own errors."""
+        batch = stream.unpack(arrays)
+        prompts = batch.prompts
+        if rng.random() < self._clicks:
+            for _ in range(int(rng.integers(1, 4))):
+                prompts = add_clicks(rng, prompts, batch.target, _answer(net, prompts, half))
+        net.train()
+        target = torch.from_numpy(batch.target).float()
+        logits, iou, present = _forward(net, prompts, half)
+        loss, parts = compact_loss(logits.float(), iou.float(), present.float(), target)
+        return loss, parts, len(target)
+
+
+def _forward(net: CompactNet, prompts: Prompts, half: bool) -> tuple[Tensor, Tensor, Tensor]:
+    with torch.no_grad():
+        planes = input_planes(prompts).contiguous(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        answer: tuple[Tensor, Tensor, Tensor] = net(planes)
+    return answer
+
+
+@torch.no_grad()
+def _answer(net: CompactNet, prompts: Prompts, half: bool) -> NDArray[np.float32]:
+    net.eval()
+    logits, iou, _ = _forward(net, prompts, half)
+    best = iou.argmax(1)
+    chosen: NDArray[np.float32] = logits[torch.arange(len(best)), best].float().numpy()
+    return chosen
+
+
+class BlocksTask:
+    """compact's locator for 3D boxes.
+
+    Parameters
+    ----------
+    architecture
+        Its shape.
+    """
+
+    weights_name, bytes_each = "locator.safetensors", 1
+
+    def __init__(self, architecture: LocatorArchitecture | None = None) -> None:
+        self._architecture = architecture or LocatorArchitecture()
+        self.tag = self._architecture.tag
+
+    @property
+    def batches(self) -> stream.Batches:
+        """3D boxes and what lies round them."""
+        return blocks.batches
+
+    def network(self) -> LocatorNet:
+        """A network with random weights."""
+        return LocatorNet(self._architecture).to(memory_format=torch.channels_last_3d)
+
+    def loss(
+        self, net: LocatorNet, arrays: Arrays, rng: np.random.Generator, half: bool
+    ) -> tuple[Tensor, dict[str, float], int]:
+        """Focal and Dice."""
+        shown, target = blocks.unpack(arrays)
+        net.train()
+        loss, parts = block_loss(block_logits(net, shown, half), target)
+        return loss, parts, len(target)
+
+
+def block_logits(net: LocatorNet, shown: Blocks, half: bool = False) -> Tensor:
+    """The locator's answer, (n, s, s, s) float32 logits."""
+    with torch.no_grad():
+        planes = block_planes(shown).contiguous(memory_format=torch.channels_last_3d)
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        logits: Tensor = net(planes)
+    return logits.float()
