@@ -118,7 +118,7 @@ def test_the_core_does_not_know_who_uses_it():
 
 NO_SCORES = {
     "embedding_files", "embeddings", "errors", "folders", "geometry", "models/base", "prefetch",
-    "progress", "prompts", "runs", "settings", "volume",
+    "progress", "prompts", "settings", "volume",
 }  # fmt: skip
 """What the session stands on, but what decides no mask (models are known by their own files)."""
 

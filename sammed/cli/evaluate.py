@@ -101,8 +101,8 @@ def run(
     """Score two label maps, or run models over a cohort with simulated prompts.
 
     Two label maps: Dice, IoU, NSD, HD95, mean surface distance and volumes of each label. A cohort:
-    results.csv, summary.json and report.html in the folder --out; a stopped run goes on where it
-    was. `sammed evaluate compare A.csv B.csv` compares two runs.
+    results.csv, slices.csv, summary.json and report.html in the folder --out; a stopped run goes on
+    where it was. `sammed evaluate compare A.csv B.csv` compares two runs.
 
     For example:
 
@@ -255,7 +255,8 @@ def _run_plan(plan: Plan, out: Path | None, quiet: bool, as_json: bool, title: s
     from sammed.evaluation.cohort import run_cohort
     from sammed.evaluation.figures import require_matplotlib
     from sammed.evaluation.parts import PartStore
-    from sammed.evaluation.report import make_folder, write_outputs
+    from sammed.evaluation.reliability import reliability_table
+    from sammed.evaluation.report import OUTPUTS, make_folder, write_outputs
     from sammed.evaluation.tables import as_json as summary
     from sammed.evaluation.tables import cost_table, overview
 
@@ -264,15 +265,14 @@ def _run_plan(plan: Plan, out: Path | None, quiet: bool, as_json: bool, title: s
     with _progress(quiet) as show:
         parts = run_cohort(plan, PartStore(out), show)
     results = write_outputs(plan, parts, out, _command(), title)
-    say(f"wrote {', '.join(str(out / n) for n in ('results.csv', 'summary.json', 'report.html'))}")
+    say(f"wrote {', '.join(str(out / name) for name in OUTPUTS)}")
     for part in {(p.case, p.error) for p in parts if p.error}:
         say(f"case {part[0]} could not be run: {part[1]}")
     if as_json:
         put(summary(results))
-    else:
-        typer.echo(overview(results).markdown())
-        typer.echo()
-        typer.echo(cost_table(results).markdown())
+        return
+    shown = (overview(results), cost_table(results), reliability_table(results))
+    typer.echo("\n\n".join(table.markdown() for table in shown if table is not None))
 
 
 @contextmanager

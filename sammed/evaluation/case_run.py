@@ -18,9 +18,11 @@ from sammed.evaluation.memory import peak_memory_mb, reset_peak_memory
 from sammed.evaluation.parts import PackedMask, Part, pack
 from sammed.evaluation.protocols import Condition, headline
 from sammed.evaluation.results import Row
+from sammed.evaluation.slice_scores import SliceScore, true_ious
 from sammed.evaluation.trial import Step, Target, profile, run_trial
 from sammed.models.base import SliceModel
 from sammed.session import Settings
+from sammed.slices import PLANES
 from sammed.volume import LabelVolume, Volume
 
 logger = logging.getLogger(__name__)
@@ -112,11 +114,18 @@ class Task:
 
 @dataclass
 class Harvest:
-    """Rows, profiles and masks of a part in the making."""
+    """Rows, slices, profiles and masks of a part in the making."""
 
     rows: list[Row] = field(default_factory=list)
+    slices: list[SliceScore] = field(default_factory=list)
     profiles: dict[str, list[list[float]]] = field(default_factory=dict)
     masks: dict[str, PackedMask] = field(default_factory=dict)
+
+    def add(self, row: Row, target: Target, step: Step | None) -> None:
+        """Add a row, and the slices of the result that it scores."""
+        self.rows.append(row)
+        if step is not None:
+            self.slices += _slices(row, target, step)
 
     def keep(self, target: Target, step: Step) -> None:
         """Keep an object's profile and mask, for the report."""
@@ -125,7 +134,8 @@ class Harvest:
 
     def part(self, part: Part) -> Part:
         """The part with what was harvested."""
-        return replace(part, rows=tuple(self.rows), profiles=self.profiles)
+        slices = tuple(self.slices)
+        return replace(part, rows=tuple(self.rows), slices=slices, profiles=self.profiles)
 
 
 def run_case(loaded: Loaded, task: Task, part: Part) -> tuple[Part, Harvest, Harvest]:
@@ -165,10 +175,10 @@ def run_case(loaded: Loaded, task: Task, part: Part) -> tuple[Part, Harvest, Har
         for condition in task.conditions:
             last = None
             for row, step in _rows(loaded, target, task, condition, store):
-                harvest.rows.append(row)
+                harvest.add(row, target, step)
                 last = step or last
                 if task.protocol == "C" and row.step == 0:
-                    start.rows.append(replace(row, protocol="B"))
+                    start.add(replace(row, protocol="B"), target, step)
                     if step is not None:
                         start.keep(target, step)
             if condition == stands_for and last is not None and task.protocol in KEEP_MASKS:
@@ -234,6 +244,13 @@ def _scored(
         stops="; ".join(step.stops),
         error=step.error,
     )
+
+
+def _slices(row: Row, target: Target, step: Step) -> list[SliceScore]:
+    of = row.case, row.object, row.model, row.protocol, row.variant, row.seed, row.step
+    plane = list(PLANES)[step.axis]
+    found = true_ious(step.predicted, step.mask, target.reference, step.axis)
+    return [SliceScore(*of, plane, *line) for line in found]
 
 
 def _source(case: Case) -> str:

@@ -22,9 +22,9 @@ from sammed.session import Settings
 
 ENGINE_FILES = (
     "anchors", "boxes", "clicks", "consensus", "cubes", "decoding", "fusion", "intensity",
-    "metrics", "neighbours", "propagation", "repair", "resampling", "session", "simulation",
-    "slices", "stride", "tracing",
-    "evaluation/case_run", "evaluation/protocols", "evaluation/trial",
+    "metrics", "neighbours", "propagation", "repair", "resampling", "runs", "session",
+    "simulation", "slices", "stride", "tracing", "evaluation/case_run", "evaluation/protocols",
+    "evaluation/slice_scores", "evaluation/trial",
 )  # fmt: skip
 """Modules of this package on which scores depend: results of other code are not taken over."""
 

@@ -40,12 +40,21 @@ class Disturbed:
         Brings a predicted mask to the original grid, for scoring.
     window
         The intensity window to use.
+    axis, factor
+        Every ``factor`` original slices across that canonical axis are one of this volume.
     """
 
     volume: Volume
     there: Callable[[Bool3], Bool3] = _same
     back: Callable[[Bool3], Bool3] = _same
     window: str = "auto"
+    axis: int = 0
+    factor: int = 1
+
+    def slices_back(self, axis: int, index: int) -> range:
+        """Which slices of the original grid a slice across a canonical axis stands for."""
+        factor = self.factor if axis == self.axis else 1
+        return range(index * factor, (index + 1) * factor)
 
 
 def disturb(
@@ -155,7 +164,7 @@ def _thicker(volume: Volume, axis: int, factor: int, window: str) -> Disturbed |
     if volume.is_colour:
         averaged = np.rint(averaged).astype(np.uint8)
     thick = Volume.from_array(averaged, affine, modality=volume.modality, windows=volume.windows)
-    return Disturbed(thick, there, back, window)
+    return Disturbed(thick, there, back, window, axis, factor)
 
 
 def _noisy(

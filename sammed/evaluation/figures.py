@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from sammed.errors import BackendUnavailableError
+from sammed.evaluation.reliability import headlines
+from sammed.evaluation.slice_scores import SliceScore
 from sammed.evaluation.statistics import object_means
 from sammed.evaluation.tables import Group, Results
 from sammed.models.catalogue import FLOORS
@@ -22,6 +24,7 @@ FLOOR_STYLES = (("#8a8a8a", ":"), ("#8a8a8a", "--"), ("#5a5a5a", "-."))
 
 POSITION_BINS = 10
 SIZE_BINS = 8
+RELIABILITY_BINS = 10
 
 _STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -106,6 +109,8 @@ def draw(results: Results) -> list[Drawing]:
         drawn.append(Drawing(_CAPTIONS["position"], _position(results, palette, whole)))
         drawn.append(Drawing(_CAPTIONS["size"], _size(results, palette, whole)))
         drawn.append(Drawing(_CAPTIONS["area"], _areas(results, palette, whole)))
+    if headlines(results):
+        drawn.append(Drawing(_CAPTIONS["reliability"], _reliability(results, palette)))
     return drawn
 
 
@@ -120,6 +125,8 @@ _CAPTIONS = {
     "beyond the ends: share of objects whose prediction runs on past that end.",
     "size": "Dice against the volume of the object. One dot an object; lines: running median.",
     "area": "Dice by area of the body: one dot an object, the bar is the mean over cases.",
+    "reliability": "True against predicted IoU of single slices: means of ten equal parts of all "
+    "slices, in order of predicted IoU. Bands: middle half. On the grey line a model is right.",
 }
 
 
@@ -258,7 +265,33 @@ def _areas(results: Results, palette: Palette, protocols: Sequence[str]) -> str:
         ax.grid(False, axis="y")
         ax.set_title(results.headline_name(protocol), fontsize=9)
     axes[0].invert_yaxis()
-    return _finish(figure, axes, "Dice", dice_on_y=False)
+    return _finish(figure, axes, "Dice", None)
+
+
+def _reliability(results: Results, palette: Palette) -> str:
+    """Calibration curves; a dot for each slice would make the report too large."""
+    shown = headlines(results)
+    protocols = list(dict.fromkeys(group.protocol for group, _ in shown))
+    figure, axes = _axes(len(protocols), 3.0, 2.9)
+    for ax, protocol in zip(axes, protocols, strict=True):
+        ax.plot([0, 1], [0, 1], color="#bbbbbb", lw=1)
+        for group, scores in shown:
+            if group.protocol == protocol:
+                _calibration(ax, scores, group.model, palette)
+        ax.set_title(results.headline_name(protocol), fontsize=9)
+        ax.set_xlim(-0.02, 1.02)
+    return _finish(figure, axes, "predicted IoU", "true IoU")
+
+
+def _calibration(ax: Any, scores: Sequence[SliceScore], model: str, palette: Palette) -> None:
+    ordered = sorted(scores, key=lambda s: s.predicted_iou)
+    parts = np.array_split(np.arange(len(ordered)), min(RELIABILITY_BINS, len(ordered)))
+    bins = [[ordered[i] for i in part] for part in parts]
+    at = [np.mean([s.predicted_iou for s in part]) for part in bins]
+    true = [[s.true_iou for s in part] for part in bins]
+    ax.plot(at, list(map(np.mean, true)), label=model, marker="o", markersize=3, **palette[model])
+    low, high = zip(*(np.percentile(part, [25, 75]) for part in true), strict=True)
+    ax.fill_between(at, low, high, color=palette.colour(model), alpha=0.13, lw=0)
 
 
 def _axes(count: int, width: float, height: float, sharey: bool = True) -> tuple[Any, list[Any]]:
@@ -271,12 +304,12 @@ def _axes(count: int, width: float, height: float, sharey: bool = True) -> tuple
     return figure, list(axes)
 
 
-def _finish(figure: Any, axes: list[Any], x_name: str, dice_on_y: bool = True) -> str:
+def _finish(figure: Any, axes: list[Any], x_name: str, y_name: str | None = "Dice") -> str:
     import matplotlib as mpl
 
     with mpl.rc_context(_STYLE):
-        if dice_on_y:
-            axes[0].set_ylabel("Dice")
+        if y_name:
+            axes[0].set_ylabel(y_name)
             axes[0].set_ylim(-0.02, 1.02)
         figure.supxlabel(x_name, fontsize=9)
         named: dict[str, Any] = {}

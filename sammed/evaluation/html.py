@@ -15,6 +15,7 @@ from sammed.evaluation.pictures import (
     Picture,
 )
 from sammed.evaluation.protocols import TITLES
+from sammed.evaluation.reliability import reliability_table
 from sammed.evaluation.results import Row
 from sammed.evaluation.tables import Results, Table
 from sammed.metrics import FAILURE_DICE
@@ -96,6 +97,14 @@ through the same engine, and show what a score is worth.</dd>
 """
 
 
+RELIABILITY = """
+<p>Does a model know where it is wrong? The IoU that the engine reports of a slice, against that of
+the result with the reference on this slice, over the slices of all objects together. A slice that
+the engine does not report has no prediction and is not counted, nor is one on which result and
+reference are both empty. Every slice is in slices.csv.</p>
+"""
+
+
 def page(results: Results, background: Background, title: str = "Evaluation") -> str:
     """The whole report as HTML text.
 
@@ -123,6 +132,7 @@ def page(results: Results, background: Background, title: str = "Evaluation") ->
         body += map(_figure, background.figures)
     for protocol in results.protocols:
         body += _protocol(results, protocol)
+    body += _reliability(results)
     body += _pictures(background.galleries)
     body += _failures(results)
     body += ["<h2>Time and memory</h2>", _table(tables.cost_table(results))]
@@ -196,6 +206,11 @@ def _protocol(results: Results, protocol: str) -> list[str]:
     inside = _table(tables.object_table(results, protocol))
     body.append(f"<details><summary>Every object</summary>{inside}</details>")
     return body
+
+
+def _reliability(results: Results) -> list[str]:
+    table = reliability_table(results)
+    return ["<h2>Predicted and true IoU</h2>", RELIABILITY, _table(table)] if table else []
 
 
 def _pictures(galleries: Sequence[Gallery]) -> list[str]:

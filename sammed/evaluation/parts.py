@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from sammed.boxes import Box3D
 from sammed.evaluation.results import Row
+from sammed.evaluation.slice_scores import SliceScore
 from sammed.io import atomic_output, atomic_text
 
-FORMAT = "sammed-evaluation-part/1"
+FORMAT = "sammed-evaluation-part/2"
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +54,8 @@ class Part:
         Hash of everything that the results depend on; another one means that they are stale.
     rows
         The scores.
+    slices
+        Predicted and true IoU of the slices of each row's result.
     profiles
         By object, how its slices agree under the headline condition; see `trial.profile`.
     read_s
@@ -70,6 +73,7 @@ class Part:
     protocol: str
     fingerprint: str
     rows: tuple[Row, ...] = ()
+    slices: tuple[SliceScore, ...] = ()
     profiles: dict[str, list[list[float]]] = field(default_factory=dict)
     read_s: float = 0.0
     peak_mb: float = 0.0
@@ -104,8 +108,9 @@ class PartStore:
         if content.get("error"):
             return None
         rows = tuple(Row.from_dict(row) for row in content.pop("rows"))
+        slices = tuple(SliceScore(*line) for line in content.pop("slices"))
         content.pop("format")
-        return Part(rows=rows, **content)
+        return Part(rows=rows, slices=slices, **content)
 
     def save(self, part: Part, masks: dict[str, PackedMask]) -> None:
         """Keep a part with its predicted masks (of the headline condition)."""
@@ -116,8 +121,9 @@ class PartStore:
                 np.savez_compressed(temporary, **dict(_arrays(masks)))  # type: ignore[arg-type]
         content: dict[str, Any] = {
             "format": FORMAT,
-            **{k: v for k, v in vars(part).items() if k != "rows"},
+            **vars(part),
             "rows": [row.as_dict() for row in part.rows],
+            "slices": [list(vars(score).values()) for score in part.slices],
         }
         atomic_text(path, json.dumps(content, allow_nan=False), force=True)
 

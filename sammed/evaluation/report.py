@@ -1,4 +1,4 @@
-"""Write what a run has found: ``results.csv``, ``summary.json``, ``report.html``."""
+"""Write what a run has found: two tables, ``summary.json`` and ``report.html``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sammed import __version__
 from sammed.errors import EvaluationError, OutputError
-from sammed.evaluation import figures, html, tables
+from sammed.evaluation import figures, html, slice_scores, tables
 from sammed.evaluation.case_run import KEEP_MASKS
 from sammed.evaluation.cohort import Plan
 from sammed.evaluation.html import Background, Gallery
@@ -20,6 +20,7 @@ from sammed.evaluation.label_maps import LabelScores
 from sammed.evaluation.parts import Part, PartStore
 from sammed.evaluation.pictures import choose_rows, draw_rows
 from sammed.evaluation.protocols import unsuited
+from sammed.evaluation.reliability import reliability_json
 from sammed.evaluation.results import to_csv
 from sammed.evaluation.tables import Results
 from sammed.io import atomic_text
@@ -28,6 +29,9 @@ from sammed.models.catalogue import FLOORS
 FORMAT = "sammed-evaluation/1"
 LABELS_FORMAT = "sammed-label-scores/1"
 
+OUTPUTS = ("results.csv", "slices.csv", "summary.json", "report.html")
+"""What `write_outputs` writes."""
+
 PICTURES = 6
 """Worst and typical objects that are shown of each model and protocol."""
 
@@ -35,7 +39,7 @@ PICTURES = 6
 def write_outputs(
     plan: Plan, parts: Sequence[Part], out: Path, command: str = "", title: str = "Evaluation"
 ) -> Results:
-    """Write the three files into a folder; those of an earlier run are replaced.
+    """Write `OUTPUTS` into a folder; those of an earlier run are replaced.
 
     Parameters
     ----------
@@ -56,11 +60,13 @@ def write_outputs(
     Raises
     ------
     EvaluationError
-        If nothing could be scored; the two tables are written all the same.
+        If nothing could be scored; all but the report is written all the same.
     """
     results = Results(parts)
     facts = run_facts(plan, command)
     atomic_text(out / "results.csv", to_csv(results.rows), force=True)
+    scores = (score for part in parts for score in part.slices)
+    atomic_text(out / "slices.csv", slice_scores.to_csv(scores), force=True)
     sources = Counter(part.prompts for part in {p.case: p for p in parts}.values())
     summary = {
         "format": FORMAT,
@@ -68,6 +74,7 @@ def write_outputs(
         "prompts": dict(sources),
         "prompts_from_scored_label": _from_scored_label(plan),
         "results": tables.as_json(results),
+        "predicted_iou": reliability_json(results),
         "cost": tables.cost_json(results),
         "errors": sorted({(p.case, p.error) for p in parts if p.error}),
     }

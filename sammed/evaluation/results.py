@@ -118,11 +118,16 @@ def _parse(kind: type, value: Any) -> Any:
 
 def to_csv(rows: Iterable[Row]) -> str:
     """Rows as CSV text with a header; numbers to six digits, undefined ones blank."""
+    return csv_text(COLUMNS, (row.as_dict().values() for row in rows))
+
+
+def csv_text(columns: Iterable[str], lines: Iterable[Iterable[Any]]) -> str:
+    """A table as CSV text; numbers to six digits, ``None`` blank."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in rows:
-        writer.writerow(_text(v) for v in row.as_dict().values())
+    writer.writerow(columns)
+    for line in lines:
+        writer.writerow(map(_text, line))
     return out.getvalue()
 
 

@@ -14,6 +14,7 @@ from sammed.boxes import Box3D
 from sammed.embeddings import EmbeddingStore
 from sammed.evaluation.distortion import Disturbed, disturb
 from sammed.evaluation.protocols import Condition, start_prompts
+from sammed.evaluation.slice_scores import PredictedSlice
 from sammed.models.base import SliceModel
 from sammed.prompts import ObjectPrompts
 from sammed.session import Session, Settings
@@ -57,6 +58,9 @@ class Step:
         On the grid of the reference.
     axis
         Canonical axis across which the object was segmented.
+    predicted
+        The slices across it that the engine reports, with the IoU that it predicts of each; none
+        if the model does not judge its masks.
     seconds, encode_s, decode_s
         Time of this step, and the model's shares of it.
     stops
@@ -69,6 +73,7 @@ class Step:
     prompts: ObjectPrompts
     mask: Bool3
     axis: int
+    predicted: tuple[PredictedSlice, ...]
     seconds: float
     encode_s: float
     decode_s: float
@@ -120,7 +125,7 @@ def run_trial(
     start = start_prompts(condition, target.name, setting.there(target.prompts_from), axis, rng)
     began = time.perf_counter()
     engine = Session(setting.volume, model, replace(settings, window=setting.window), store)
-    step = _advance(engine, start, setting, axis, 0, began)
+    step = _advance(engine, start, setting, 0, began)
     yield step
     for number in range(1, condition.clicks + 1):
         click = simulation.corrective_click(step.mask, target.prompts_from, volume.spacing)
@@ -128,7 +133,7 @@ def run_trial(
             step = replace(step, number=number, seconds=0.0, encode_s=0.0, decode_s=0.0)
         else:
             prompts = replace(step.prompts, points=(*step.prompts.points, click))
-            step = _advance(engine, prompts, setting, axis, number, time.perf_counter())
+            step = _advance(engine, prompts, setting, number, time.perf_counter())
         yield step
 
 
@@ -146,7 +151,6 @@ def _advance(
     engine: Session,
     prompts: ObjectPrompts,
     setting: Disturbed,
-    axis: int,
     number: int,
     began: float,
 ) -> Step:
@@ -156,11 +160,14 @@ def _advance(
     seconds = time.perf_counter() - began
     after = engine.timings
     run = engine.runs[prompts.name]
+    axis = PLANES[run.plane]
+    records = run.slices if engine.model.spec.judges else ()
     return Step(
         number,
         prompts,
         setting.back(engine.object_mask(prompts.name)),
         axis,
+        tuple((setting.slices_back(axis, r.index), r.predicted_iou) for r in records),
         seconds,
         after.get("encode", 0.0) - before.get("encode", 0.0),
         after.get("decode", 0.0) - before.get("decode", 0.0),

@@ -70,6 +70,16 @@ def test_every_object_gets_its_rows(run):
     assert [r.step for r in floor.rows if r.scored] == [0, 0]
 
 
+def test_every_result_gets_its_slices(run):
+    parts, _ = run
+    for protocol in ("A", "B", "C"):
+        part = of(parts, "one", "bright", protocol)
+        rows = {(r.object, r.variant, r.step) for r in part.rows if r.scored}
+        assert {(s.object, s.variant, s.step) for s in part.slices} == rows
+        assert {(s.case, s.model, s.protocol) for s in part.slices} == {("one", "bright", protocol)}
+    assert not any(p.slices for p in parts if p.model == "box" or p.error)
+
+
 def test_a_label_that_the_reference_lacks_is_named(run):
     parts, _ = run
     for protocol in ("A", "B"):
@@ -100,6 +110,7 @@ def test_the_start_of_c_is_b(run, plan, tmp_path):
         for a, b in zip(joint.rows, single.rows, strict=True):
             assert [str(getattr(a, s)) for s in scores] == [str(getattr(b, s)) for s in scores]
         assert joint.fingerprint == single.fingerprint
+        assert joint.slices == single.slices
         masks = [s.mask("one", model, "B", "round", (9, 40, 44)) for s in (store, PartStore(alone))]
         np.testing.assert_array_equal(*masks)
 
@@ -108,6 +119,7 @@ def test_finished_parts_are_not_run_again(run, plan, monkeypatch):
     parts, store = run
     again = run_cohort(plan, store)
     assert to_csv(r for p in again for r in p.rows) == to_csv(r for p in parts for r in p.rows)
+    assert [p.slices for p in again] == [p.slices for p in parts]
     assert reloaded(plan, store, monkeypatch) == ["broken"]  # a broken case is tried again
     store.path("one", "box", "A", ".json").unlink()
     store.path("two", "box", "B", ".json").write_text("{")

@@ -47,6 +47,12 @@ def test_thicker_slices_average_and_come_back(volume, axis, factor):
     back = found.back(there)
     assert back.shape == SHAPE
     assert (back | ~mask).all()
+    for index in range(found.volume.shape[axis]):
+        slab = np.zeros(found.volume.shape, bool)
+        np.moveaxis(slab, axis, 0)[index] = True
+        shown = np.flatnonzero(np.moveaxis(found.back(slab), axis, 0).any(axis=(1, 2))).tolist()
+        assert [i for i in found.slices_back(axis, index) if i < n] == shown
+        assert list(found.slices_back((axis + 1) % 3, index)) == [index]
     kept = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
     wide = np.flatnonzero(back.any(axis=tuple(a for a in range(3) if a != axis)))
     assert wide[0] == kept[0] // factor * factor

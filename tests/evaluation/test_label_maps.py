@@ -130,9 +130,12 @@ def test_a_cohort_by_the_command_and_a_comparison(cohort, tmp_path):
     assert {p.name for p in out.iterdir()} == {
         "parts",
         "results.csv",
+        "slices.csv",
         "summary.json",
         "report.html",
     }
+    assert len((out / "slices.csv").read_text().splitlines()) == 1  # floors predict no IoU
+    assert "Predicted against true IoU" not in result.stdout
     other = tmp_path / "other"
     run(*base[:2], "--model", "two_class", "--no-floors", "--protocol", "B", "--out", other, "-q")
     table = run("compare", out / "results.csv", other / "results.csv").stdout
