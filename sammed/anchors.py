@@ -34,6 +34,8 @@ class SlicePrompts:
         The slice as the user painted it.
     depth
         Where the slice lies in the 3D box whose outline ``boxes`` holds: -1 and 1 at its faces.
+    prior
+        A mask that the object is expected to resemble, of a single box.
     """
 
     index: int
@@ -42,6 +44,7 @@ class SlicePrompts:
     painted: NDArray[np.bool_] | None = field(default=None, compare=False)
     painted_key: int = 0
     depth: float = 0.0
+    prior: SliceResult | None = None
 
     @property
     def locates(self) -> bool:
@@ -155,11 +158,16 @@ def decode_anchor(decoder: SliceDecoder, prompts: SlicePrompts) -> Anchor:
         by_box = _points_by_box(prompts.boxes, prompts.points)
         asked = [
             SlicePrompt(
-                box, tuple(points), name="box + points" if points else "box", depth=prompts.depth
+                box, tuple(points), prompts.prior, _name(prompts, bool(points)), prompts.depth
             )
             for box, points in zip(prompts.boxes, by_box, strict=True)
         ]
     return Anchor(prompts.index, tuple(decoder.decode(prompts.index, asked)))
+
+
+def _name(prompts: SlicePrompts, points: bool) -> str:
+    """What a boxed slice is asked with, in words."""
+    return "box" + " + mask" * (prompts.prior is not None) + " + points" * points
 
 
 def correct_anchor(decoder: SliceDecoder, prompts: SlicePrompts, former: SliceResult) -> Anchor:

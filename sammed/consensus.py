@@ -9,12 +9,21 @@ models whose slices are cheap.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from functools import lru_cache
 
 from sammed.anchors import slice_prompts
 from sammed.boxes import Box3D
 from sammed.decoding import SliceDecoder, SlicePrompt, SliceResult, overlap
-from sammed.fusion import ObjectVolume, PlaneView, balanced, keep_slices, stack, weigh_planes
+from sammed.fusion import (
+    ObjectVolume,
+    PlaneView,
+    balanced,
+    keep_slices,
+    promised_iou,
+    stack,
+    weigh_planes,
+)
 from sammed.neighbours import side_by_side
 from sammed.prompts import ObjectPrompts
 from sammed.propagation import OnSlice
@@ -35,8 +44,18 @@ DISPUTED = 0.05
 SHARPNESS = 4
 """Power of a slice's sureness that is its weight."""
 
+LOCATED = 4.0
+"""Weight of what was found in the 3D box as a whole, beside a slice of the same sureness."""
+
 REMEMBERED = 16
 """Objects of which the consensus is kept."""
+
+
+Traces = Sequence[tuple[int, Trace]]
+"""Traces of one object, each with the canonical axis across which its slices lie."""
+
+Look = Callable[[ObjectVolume, int], PlaneView]
+"""`refine` across an axis."""
 
 
 def is_block(obj: ObjectPrompts) -> bool:
@@ -63,7 +82,9 @@ def planes_to_trace(
     return (usual, *(a for a in range(3) if a != usual and _fits(obj, a, spacing)))
 
 
-def slices_to_come(obj: ObjectPrompts, axes: Sequence[int], twice: bool = False) -> int | None:
+def slices_to_come(
+    obj: ObjectPrompts, axes: Sequence[int], twice: bool = False, located: bool = False
+) -> int | None:
     """How many slices will be looked at; ``None`` if propagation decides that.
 
     Parameters
@@ -74,6 +95,8 @@ def slices_to_come(obj: ObjectPrompts, axes: Sequence[int], twice: bool = False)
         From `planes_to_trace`.
     twice
         Whether boxed slices side by side are seen again, see `sammed.neighbours`.
+    located
+        Whether the model sees a 3D box as a whole as well.
     """
     if obj.propagate == "auto" and not obj.blocks:
         return None
@@ -81,59 +104,71 @@ def slices_to_come(obj: ObjectPrompts, axes: Sequence[int], twice: bool = False)
     again = len(side_by_side(prompts)) if twice else 0
     if obj.propagate == "off":
         return len(prompts) + len(obj.blocks) + again
-    looks = 1 if len(axes) == 1 else 2
+    looks = 3 if located else 2 if len(axes) > 1 else 1
     return looks * sum(high - low for low, high in map(obj.extent().range, axes)) + again
 
 
-def join_planes(traces: Mapping[int, Trace]) -> ObjectVolume:
-    """One volume of an object's traces in several planes.
-
-    Parameters
-    ----------
-    traces
-        By the canonical axis across which their slices lie.
-    """
+def as_views(traces: Traces) -> list[PlaneView]:
+    """An object's traces with the weight of each slice."""
     views = []
-    for axis, trace in traces.items():
+    for axis, trace in traces:
         weights = {index: _weight(result) for index, result in trace.slices.items()}
         views.append(PlaneView(stack(trace.slices, axis), axis, weights))
-    return weigh_planes(views)
+    return views
 
 
-Look = Callable[[ObjectVolume, int], PlaneView]
+def located_view(located: ObjectVolume) -> PlaneView:
+    """What a `BlockModel` found, weighted by how sure it is.
+
+    Where a slice has its predicted IoU, this has the IoU that its own probabilities promise.
+    """
+    weight = LOCATED * promised_iou(located.logits) ** SHARPNESS
+    return PlaneView(located, 0, dict.fromkeys(range(*located.block.range(0)), weight))
 
 
 class Consensus:
-    """What the traces of a 3D box in several planes agree on; kept, clicks do not change it."""
+    """What the traces of a 3D box in several planes agree on; kept, clicks do not change it.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    locate
+        What the model finds in a 3D box as a whole; ``None`` if it cannot see it so.
+    """
+
+    def __init__(self, locate: Callable[[Box3D], ObjectVolume | None]) -> None:
         self._known: OrderedDict[Hashable, ObjectVolume] = OrderedDict()
+        self.located = lru_cache(REMEMBERED)(locate)
 
-    def of(self, traces: Mapping[int, Trace], block: Box3D, look: Look) -> ObjectVolume:
+    def of(self, traces: Traces, block: Box3D, look: Look) -> ObjectVolume:
         """The traces joined, looked at once more, and joined again, within the 3D box.
 
         Parameters
         ----------
         traces
-            By the canonical axis across which their slices lie.
+            At least one.
         block
             The 3D box.
         look
             `refine` across an axis.
         """
-        key = (block, *traces.values())
+        key = (block, *traces)
         if key not in self._known:
-            volume = join_planes(traces)
-            if len(traces) > 1:
-                volume = weigh_planes([look(volume, axis) for axis in traces])
-            for axis in traces:
-                volume = keep_slices(volume, axis, range(*block.range(axis)))
-            if len(traces) > 1:
-                volume = balanced(volume)
-            self._known[key] = volume
+            self._known[key] = self._join(traces, block, look)
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
         return self._known[key]
+
+    def _join(self, traces: Traces, block: Box3D, look: Look) -> ObjectVolume:
+        located = self.located(block)
+        axes = list(dict.fromkeys(axis for axis, _ in traces))
+        whole = [] if located is None else [located_view(located)]
+        volume = weigh_planes([*as_views(traces), *whole])
+        joined = len(axes) > 1 or bool(whole)
+        if joined:
+            volume = weigh_planes([*(look(volume, axis) for axis in axes), *whole])
+        for axis in axes:
+            volume = keep_slices(volume, axis, range(*block.range(axis)))
+        return balanced(volume) if joined else volume
 
 
 def refine(

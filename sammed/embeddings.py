@@ -38,6 +38,14 @@ class StoreStats:
     written: int = 0
 
 
+def content_hash(voxels: NDArray[np.generic]) -> str:
+    """SHA-256 (hex) of canonical voxels (z, y, x) with their shape and type."""
+    digest = hashlib.sha256(f"{voxels.shape} {voxels.dtype.str}".encode())
+    for block in voxels:
+        digest.update(np.ascontiguousarray(block).data)
+    return digest.hexdigest()
+
+
 def view_key(volume_hash: str, plane: str, window: Window, view: View, spec: ModelSpec) -> str:
     """Identity of a view's embedding: everything that it depends on, hashed.
 

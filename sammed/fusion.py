@@ -211,6 +211,20 @@ def balanced(volume: ObjectVolume) -> ObjectVolume:
     return ObjectVolume(volume.block, volume.logits - np.float16(border))
 
 
+def promised_iou(logits: NDArray[np.floating]) -> float:
+    """The IoU that a mask would have if its own probabilities were right, [0, 1].
+
+    Parameters
+    ----------
+    logits
+        Of any shape; > 0 is the mask.
+    """
+    chance = 1 / (1 + np.exp(-logits.astype(np.float32)))
+    inside = logits > 0
+    either = float(np.maximum(chance, inside).sum())
+    return float(chance[inside].sum()) / either if either > 0 else 0.0
+
+
 def keep_slices(volume: ObjectVolume, axis: int, indices: Collection[int]) -> ObjectVolume:
     """The object on some slices across an axis; on all others it is absent."""
     low, high = volume.block.range(axis)

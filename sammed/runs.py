@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sammed.decoding import overlap
-from sammed.fusion import ObjectVolume
+from sammed.fusion import ObjectVolume, promised_iou
 from sammed.prompts import ObjectPrompts
 from sammed.slices import SliceStack
 from sammed.tracing import Trace
@@ -22,7 +23,9 @@ class SliceRecord:
     ----------
     index
         The slice along the object's plane (canonical index).
-    predicted_iou, stability, present
+    predicted_iou
+        How good the slice of the result is, as far as can be told, see `slice_records`.
+    stability, present
         The model's own measures.
     neighbour_iou
         IoU with the neighbour towards the nearest prompted slice; 1 on prompted ones.
@@ -80,8 +83,23 @@ class ObjectRun:
         return tuple(f"{self.plane} slice {s.index}: {s.text}" for s in self.trace.stops)
 
 
-def slice_records(trace: Trace, slices: SliceStack) -> list[SliceRecord]:
-    """The per-slice table of a trace, in slice order."""
+def slice_records(
+    trace: Trace, slices: SliceStack, volume: ObjectVolume, joined: bool
+) -> list[SliceRecord]:
+    """The per-slice table of a trace, in slice order.
+
+    Parameters
+    ----------
+    trace, slices
+        An object in its plane.
+    volume
+        What became of it.
+    joined
+        Whether a slice of the result is the mean of several answers with logits that mean
+        something: how good it is, is then the geometric mean of the IoU that the model predicts
+        and of that which the result's own probabilities promise. Else it is the model's
+        prediction, times the IoU of its mask with the result where that has been changed since.
+    """
     row_mm, col_mm = slices.pixel_mm
     records = []
     for index, result in sorted(trace.slices.items()):
@@ -91,12 +109,17 @@ def slice_records(trace: Trace, slices: SliceStack) -> list[SliceRecord]:
         agrees = 1.0 if before == index else 0.0
         if neighbour is not None and before != index:
             agrees = overlap(result, neighbour)[0]
+        final = volume.across(slices.axis, index)
+        if joined:
+            quality = sqrt(max(result.predicted_iou, 0.0) * promised_iou(final.logits))
+        else:
+            quality = result.predicted_iou * (overlap(result, final)[0] if result.area else 1.0)
         centroid = list(result.centroid)
         centroid.insert(slices.axis, float(index))
         records.append(
             SliceRecord(
                 index,
-                result.predicted_iou,
+                quality,
                 result.stability,
                 result.present,
                 agrees,

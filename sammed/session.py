@@ -7,7 +7,6 @@ masks and all.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -21,8 +20,9 @@ from numpy.typing import NDArray
 from sammed.anchors import check_plane, check_ranges, object_axis, slice_prompts
 from sammed.boxes import Box3D
 from sammed.consensus import Consensus, is_block, planes_to_trace, refine, slices_to_come
+from sammed.cubes import locate, sees_blocks
 from sammed.decoding import SliceDecoder
-from sammed.embeddings import EmbeddingStore
+from sammed.embeddings import EmbeddingStore, content_hash
 from sammed.errors import InputError, SegmentationError
 from sammed.fusion import (
     NOTHING,
@@ -94,7 +94,7 @@ class Session:
         self._future: list[_State] = []
         self._tracers: dict[tuple[str, int], Tracer] = {}
         self._decoders: dict[int, SliceDecoder] = {}
-        self._consensus = Consensus()
+        self._consensus = Consensus(self._locate)
         self._labels = LabelMap(volume.shape, self.settings.overlap)
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._progress: Reporter | None = None
@@ -281,18 +281,19 @@ class Session:
             volume, self.settings.cleanup, self.volume.spacing, on_prompted(trace, volume, axis)
         )
         self._seconds["fusion"] += time.perf_counter() - started
-        records = tuple(slice_records(trace, decoder.stack))
+        joined = self.model.spec.looks_twice
+        records = tuple(slice_records(trace, decoder.stack, volume, joined))
         lost = "" if volume.mask.any() else f"nothing is left of {obj.name!r} after clean-up"
         return ObjectRun(obj, decoder.stack.plane, trace, records, volume, lost)
 
-    def _trace(self, obj: ObjectPrompts, axis: int) -> Trace:
+    def _trace(self, obj: ObjectPrompts, axis: int, located: ObjectVolume | None = None) -> Trace:
         decoder = self._checked(axis)
         new = Tracer(decoder, self._rules, self.settings.stride, self.model.spec.looks_twice)
         tracer = self._tracers.setdefault((obj.name, axis), new)
         reporter = self._progress
         if reporter:
             reporter.begin(obj.name, axis, slice_prompts(obj, axis))
-        return tracer.trace(obj, reporter.on_slice if reporter else None)
+        return tracer.trace(obj, reporter.on_slice if reporter else None, located)
 
     @property
     def _rules(self) -> Rules:
@@ -301,18 +302,19 @@ class Session:
 
     def _trace_block(self, obj: ObjectPrompts) -> tuple[Trace, ObjectVolume]:
         """A 3D box: its trace in its own plane, and the volume on which all planes agree."""
-        (axis, *others), bare = self._axes(obj), replace(obj, points=(), mask=None)
-        try:
-            traces = {axis: self._trace(bare, axis)}
-        except SegmentationError:  # points and painted slices may tell what the box did not
+        axes, bare = self._axes(obj), replace(obj, points=(), mask=None)
+        axis, located = axes[0], self._consensus.located(obj.blocks[0])
+        traces = []
+        for plane in axes:
+            for start in (None,) if located is None else (None, located):
+                with suppress(SegmentationError):  # nothing was found from there
+                    traces.append((plane, self._trace(bare, plane, start)))
+        own = [trace for plane, trace in traces if plane == axis]
+        if not own:  # points and painted slices may tell what the box did not
             trace = self._trace(obj, axis)
             return trace, stack(trace.slices, axis)
-        for other in others:
-            with suppress(SegmentationError):  # nothing was found in that plane
-                traces[other] = self._trace(bare, other)
-        look = partial(self._look, obj.name)
-        volume = self._consensus.of(traces, obj.blocks[0], look)
-        decoder, trace = self._decoder(axis), traces[axis]
+        volume = self._consensus.of(traces, obj.blocks[0], partial(self._look, obj.name))
+        decoder, trace = self._decoder(axis), own[-1]
         limits = block_limits(obj.blocks[0], decoder.stack)
         clicked = slice_prompts(obj, axis)
         if not clicked or not volume.mask.any():
@@ -323,6 +325,9 @@ class Session:
         volume, found = repair(decoder, volume, clicked, limits, on_slice)
         prompted = trace.prompted | frozenset(found)
         return replace(trace, slices={**trace.slices, **found}, prompted=prompted), volume
+
+    def _locate(self, block: Box3D) -> ObjectVolume | None:
+        return locate(self.model, self.volume, self.window, block)
 
     def _look(self, name: str, volume: ObjectVolume, axis: int) -> PlaneView:
         decoder, reporter = self._checked(axis), self._progress
@@ -375,17 +380,14 @@ class Session:
     @cached_property
     def volume_hash(self) -> str:
         """SHA-256 (hex) of the canonical voxels with their shape and type."""
-        voxels = self.volume.voxels
-        digest = hashlib.sha256(f"{voxels.shape} {voxels.dtype.str}".encode())
-        for block in voxels:
-            digest.update(np.ascontiguousarray(block).data)
-        return digest.hexdigest()
+        return content_hash(self.volume.voxels)
 
     def _total(self) -> int | None:
         """How many slices there will be, if every stale object says so itself."""
         stale = [obj for obj in self.objects if self._is_stale(obj)]
         twice = self.model.spec.looks_twice
-        counts = [slices_to_come(obj, self._axes(obj), twice) for obj in stale]
+        whole = sees_blocks(self.model, self.volume)
+        counts = [slices_to_come(obj, self._axes(obj), twice, whole) for obj in stale]
         return None if None in counts else sum(n for n in counts if n is not None)
 
     # -- results ---------------------------------------------------------------------------

@@ -25,8 +25,9 @@ from sammed.anchors import (
     slice_prompts,
 )
 from sammed.boxes import Box2D, Box3D
-from sammed.decoding import SliceDecoder, SlicePrompt, SliceResult, unite
+from sammed.decoding import SliceDecoder, SliceResult, unite
 from sammed.errors import SegmentationError
+from sammed.fusion import ObjectVolume
 from sammed.neighbours import look_again, side_by_side
 from sammed.prompts import ObjectPrompts
 from sammed.propagation import Chain, Limits, OnSlice, Rules, Stop, blend
@@ -90,7 +91,12 @@ class Tracer:
         self.twice = twice
         self._known: OrderedDict[Hashable, Any] = OrderedDict()
 
-    def trace(self, obj: ObjectPrompts, on_slice: OnSlice | None = None) -> Trace:
+    def trace(
+        self,
+        obj: ObjectPrompts,
+        on_slice: OnSlice | None = None,
+        located: ObjectVolume | None = None,
+    ) -> Trace:
         """Segment an object on all its slices.
 
         Parameters
@@ -99,6 +105,9 @@ class Tracer:
             Checked prompts.
         on_slice
             Called with each newly computed slice.
+        located
+            What a model has found in the object's 3D box as a whole: propagation starts from a
+            slice of it instead of the box's outline.
 
         Raises
         ------
@@ -109,20 +118,20 @@ class Tracer:
         prompts = slice_prompts(obj, self.decoder.stack.axis)
         ranges = self._ranges(obj)
         prompts = {i: p for i, p in prompts.items() if _candidates(i, ranges)}
-        located = {i: p for i, p in prompts.items() if p.locates}
-        starts = [(own[0], self._best_start(own)) for own in _starts(located, ranges)]
-        for _, start in starts:
-            known = located.get(start.index) or prompts.get(start.index) or start
+        telling = {i: p for i, p in prompts.items() if p.locates}
+        for own in _starts(telling, ranges):
+            start = self._best_start(own, located)
+            known = telling.get(start.index) or prompts.get(start.index) or start
             boxes = tuple(dict.fromkeys((*known.boxes, *start.boxes)))
-            located[start.index] = replace(known, boxes=boxes, depth=start.depth)
-        if not located:
-            located = {i: p for i, p in prompts.items() if any(q.positive for q in p.points)}
-        anchors = {i: self._anchor(p, on_slice) for i, p in located.items()}
+            telling[start.index] = replace(known, boxes=boxes, depth=start.depth, prior=start.prior)
+        if not telling:
+            telling = {i: p for i, p in prompts.items() if any(q.positive for q in p.points)}
+        anchors = {i: self._anchor(p, on_slice) for i, p in telling.items()}
         self._check_found(obj, anchors)
         if self.twice:
-            anchors |= self._seen_again(located, anchors, on_slice)
+            anchors |= self._seen_again(telling, anchors, on_slice)
         trace = self._spans(anchors, ranges, obj.propagate, on_slice)
-        clicked = {i: p for i, p in prompts.items() if i not in located and p.points}
+        clicked = {i: p for i, p in prompts.items() if i not in telling and p.points}
         if not clicked:
             return trace
         for index, said in clicked.items():
@@ -140,10 +149,11 @@ class Tracer:
             for b in obj.blocks
         ]
 
-    def _best_start(self, own: Range) -> SlicePrompts:
-        """The slice of a 3D box whose outline the model is surest about; the middle one if equal.
+    def _best_start(self, own: Range, located: ObjectVolume | None) -> SlicePrompts:
+        """The slice of a 3D box about which the model is surest; the middle one if equal.
 
-        The outline is that of the whole object, so it fits some slices better than others.
+        The outline is that of the whole object, so it fits some slices better than others. Where
+        the object has been located, its section is what the model is asked with.
         """
         limits, start = own
         if start is None:  # only 3D boxes come here
@@ -151,19 +161,28 @@ class Tracer:
         last = limits.high - limits.low - 1
         picks = {limits.low + round(share * last) for share in PROBES} | {start.index}
 
-        def depth(index: int) -> float:
-            return depth_in(limits.low, limits.high, index)
+        def surest() -> SlicePrompts:
+            outlined = [
+                replace(start, index=i, depth=depth_in(limits.low, limits.high, i))
+                for i in sorted(picks)
+            ]
+            known = [s for o in outlined if (s := self._section(o, located)) is not None]
+            return max(known or outlined, key=score)
 
-        def surest() -> int:
-            def score(index: int) -> tuple[float, int]:
-                asked = SlicePrompt(start.boxes[0], depth=depth(index))
-                answer = self.decoder.decode(index, [asked])[0]
-                return answer.predicted_iou * answer.present, -abs(index - start.index)
+        def score(said: SlicePrompts) -> tuple[float, int]:
+            answer = decode_anchor(self.decoder, said).parts[0]
+            return answer.predicted_iou * answer.present, -abs(said.index - start.index)
 
-            return max(sorted(picks), key=score)
+        return self._remember(("start", limits, start, located), surest)
 
-        index = self._remember(("start", limits, start), surest)
-        return replace(start, index=index, depth=depth(index))
+    def _section(self, outline: SlicePrompts, located: ObjectVolume | None) -> SlicePrompts | None:
+        """A located object's section of a slice as its prompt; ``None`` if it has none there."""
+        stack = self.decoder.stack
+        prior = located.across(stack.axis, outline.index) if located else None
+        if prior is None or not prior.area:
+            return None
+        box = prior.box.expand(1).clip(stack.shape)
+        return replace(outline, boxes=(box,), depth=0.0, prior=prior)
 
     def _anchor(self, prompts: SlicePrompts, on_slice: OnSlice | None) -> Anchor:
         def compute() -> Anchor:

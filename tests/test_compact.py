@@ -20,7 +20,7 @@ TINY = Architecture((8, 8, 16, 16), (1, 1, 1, 1), 4, 3, 128)
 def weights(tmp_path_factory):
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    export_weights(path, CompactNet(TINY).state_dict(), TINY, "random")
+    export_weights(path, CompactNet(TINY).state_dict(), TINY.tag, "random")
     return path
 
 

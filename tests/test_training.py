@@ -25,6 +25,7 @@ from sammed.training.losses import block_loss, compact_loss, mask_loss, true_iou
 from sammed.training.plots import plot_metrics
 from sammed.training.previews import previews_of
 from sammed.training.prompts import add_clicks, first_prompts
+from sammed.training.real_blocks import score_blocks, summarise_blocks
 from sammed.training.real_cases import score_cases, validate_real, write_scores
 from sammed.training.schedule import learning_rate
 from sammed.training.speed import operations
@@ -145,7 +146,7 @@ def test_the_locator_is_trained_by_the_same_loop(tmp_path):
     longer.resume(short.checkpoint)
     longer.run()
     assert losses(short) + losses(longer) == pytest.approx(losses(first), rel=1e-5)
-    assert load_locator(tmp_path / "a" / "locator.safetensors").architecture.widths == (8, 8, 8)
+    assert load_locator(tmp_path / "a" / "locator.safetensors")[0].architecture.widths == (8, 8, 8)
     with pytest.raises(UnreadableFileError, match="checkpoint of"):
         Trainer(recipe, tmp_path / "d").resume(short.checkpoint)
 
@@ -315,6 +316,20 @@ def test_real_cases_are_scored_beside_their_floor(net, manifest, tmp_path):
     write_scores(scores, tmp_path / "scores.csv")
     assert len((tmp_path / "scores.csv").read_text().splitlines()) == 2
     assert set(validate_real(net, manifest, 2)) >= {"real_a", "real_a_floor"}
+
+
+def test_real_3d_boxes_are_scored_beside_their_floor(manifest):
+    """The ball fills its ellipsoid; what answers brightness finds it."""
+    (score,) = score_blocks(lambda view: (view.image - 0.5) * 8, manifest)
+    assert score.name == "ball"
+    assert 0.85 < score.floor < 0.95
+    assert score.dice > 0.99
+    (nothing,) = score_blocks(lambda view: np.full_like(view.image, -4), manifest)
+    assert nothing.dice == nothing.promised == 0
+    summary = summarise_blocks([score, nothing])
+    assert summary["block"] == pytest.approx(score.dice / 2)
+    assert summary["block_ellipsoid"] == pytest.approx(score.floor)
+    assert summary["promised_r"] == pytest.approx(1)
 
 
 def test_previews_are_drawn(net, manifest):

@@ -9,7 +9,9 @@ import typer
 
 
 def train(
-    model: Annotated[str, typer.Argument(help="What to train; only 'compact'.")] = "compact",
+    model: Annotated[
+        str, typer.Argument(help="What to train: 'compact', or 'locator', its part for 3D boxes.")
+    ] = "compact",
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder for checkpoint, weights and metrics.")
     ] = Path("runs/compact"),
@@ -23,7 +25,7 @@ def train(
     steps: Annotated[int | None, typer.Option(help="Stop at this step.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights and data.")] = 0,
     threads: Annotated[int | None, typer.Option(help="CPU threads of the trainer.")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Views in a batch.")] = 8,
+    batch: Annotated[int, typer.Option(min=1, help="Views (or 3D boxes) in a batch.")] = 8,
     rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
     cases: Annotated[
         Path | None, typer.Option(help="cases.json of real volumes, for validation only.")
@@ -33,6 +35,7 @@ def train(
     """Train the built-in network on synthetic images.
 
     Example: sammed train compact --minutes 5 --out runs/mine
+    Example: sammed train locator --minutes 60 --out runs/locator
     """
     from sammed.training.commands import run_training
 

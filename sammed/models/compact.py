@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
 from torch.nn import functional
 
-from sammed.errors import BackendUnavailableError, WeightsMismatchError, WeightsNotFoundError
+from sammed.errors import BackendUnavailableError
 from sammed.models.base import (
+    BlockView,
     Embedding,
     ModelSpec,
     SliceMask,
@@ -24,6 +23,9 @@ from sammed.models.base import (
     check_prompts,
 )
 from sammed.models.compact_net import Architecture, CompactNet, Prompts, input_planes
+from sammed.models.locator import Locator, load_locator
+from sammed.models.locator_net import BLOCK_SIZE
+from sammed.models.own_weights import fill, fold_norms, read_weights, wrong_tag
 
 WEIGHTS = Path(__file__).parent / "weights" / "compact.safetensors"
 """The weights that the package ships."""
@@ -56,71 +58,38 @@ def load_net(path: Path | None = None) -> tuple[CompactNet, str]:
         If it is truncated, foreign, or made for another architecture.
     """
     path = WEIGHTS if path is None else Path(path)
-    if not path.is_file():
-        raise WeightsNotFoundError(
-            f"no weights at {path}; reinstall sammed or train some: sammed train compact"
-        )
-    try:
-        with safe_open(path, "pt") as file:
-            tag = (file.metadata() or {}).get("architecture", "")
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise WeightsMismatchError(
-            f"{path} is not a readable safetensors file ({error}); expected compact's weights"
-        ) from error
+    tag, tensors = read_weights(path, "compact")
     try:
         net = CompactNet(Architecture.from_tag(tag))
     except ValueError:
-        raise WeightsMismatchError(
-            f"{path} holds weights of {tag or 'another model'!r}; "
-            f"expected {Architecture().tag!r} or alike"
-        ) from None
-    _fill(net, tensors, path)
+        raise wrong_tag(path, tag, Architecture().tag) from None
+    fill(net, tensors, path, "compact")
     return net.eval(), hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _fill(net: CompactNet, tensors: dict[str, Tensor], path: Path) -> None:
-    wanted = {k: v.shape for k, v in net.state_dict().items() if v.is_floating_point()}
-    found = {k: v.shape for k, v in tensors.items()}
-    if wanted != found:
-        wrong = sorted(k for k in wanted.keys() | found.keys() if wanted.get(k) != found.get(k))
-        raise WeightsMismatchError(
-            f"{path} does not fit compact: {len(wrong)} tensors differ, the first is {wrong[0]!r}"
-        )
-    net.load_state_dict(tensors, strict=False)
-
-
-def fold_norms(net: nn.Module) -> nn.Module:
-    """Fold every batch norm into the convolution before it, in place; for inference."""
-    for module in net.modules():
-        if isinstance(module, nn.Sequential) and len(module) == 2:
-            first, second = module[0], module[1]
-            if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
-                module[0] = nn.utils.fusion.fuse_conv_bn_eval(first, second)
-                module[1] = nn.Identity()
-    return net
 
 
 class CompactModel:
     """The built-in promptable network.
 
     It fuses image and prompts at its first layer, so ``encode`` keeps the view and ``decode`` runs
-    the network, on all prompts at once.
+    the network, on all prompts at once. Of 3D boxes its locator sees all slices at once.
 
     Parameters
     ----------
     weights
-        A ``.safetensors`` file; ``None``: the shipped one.
+        A ``.safetensors`` file; ``None``: the shipped one. The locator's weights are the shipped
+        ones in any case.
     device
         ``"cpu"``, ``"cuda"``, ``"mps"``.
     """
 
     def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
         net, digest = load_net(weights)
+        locator, other = load_locator()
         try:
             self._size = net.architecture.view
             self._device = torch.device(device)
             self._net = fold_norms(net).to(self._device).to(memory_format=torch.channels_last)
+            self._locator = Locator(locator, device)
         except (RuntimeError, AssertionError) as error:
             raise BackendUnavailableError(
                 f"device {device!r} cannot be used ({error}); try --device cpu"
@@ -133,10 +102,16 @@ class CompactModel:
             context=1,
             knows_absence=True,
             concurs=True,
-            weights_hash=digest,
+            weights_hash=hashlib.sha256(f"{digest} {other}".encode()).hexdigest(),
+            block_size=BLOCK_SIZE,
             engine="torch",
             license="Apache-2.0",
         )
+
+    def locate(self, view: BlockView) -> NDArray[np.float32]:
+        """Logits of the object of a 3D box on its cube, (s, s, s) float32."""
+        with _one_thread():
+            return self._locator.locate(view)
 
     @property
     def spec(self) -> ModelSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from itertools import combinations
 from pathlib import Path
 
@@ -18,7 +19,7 @@ WEIGHTS = Path(__file__).parent / "weights" / "locator.safetensors"
 """The weights that the package ships."""
 
 
-def load_locator(path: Path | None = None) -> LocatorNet:
+def load_locator(path: Path | None = None) -> tuple[LocatorNet, str]:
     """Read weights and build the network that they fit.
 
     Parameters
@@ -28,8 +29,10 @@ def load_locator(path: Path | None = None) -> LocatorNet:
 
     Returns
     -------
-    LocatorNet
+    net
         In evaluation mode, float32.
+    weights_hash
+        SHA-256 of the file, hex.
 
     Raises
     ------
@@ -45,7 +48,7 @@ def load_locator(path: Path | None = None) -> LocatorNet:
     except ValueError:
         raise wrong_tag(path, tag, LocatorArchitecture().tag) from None
     fill(net, tensors, path, "locator")
-    return net.eval()
+    return net.eval(), hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 class Locator:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sammed.synthesis.sheet import draw_sheet
+from sammed.synthesis.sheet import draw_block_sheet, draw_sheet
 
 
 def main() -> None:
@@ -13,10 +13,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m sammed.synthesis", description=__doc__)
     parser.add_argument("--show", type=Path, required=True, help="picture to write (.png)")
     parser.add_argument("--seed", type=int, default=0, help="which samples")
-    parser.add_argument("--rows", type=int, default=8)
-    parser.add_argument("--columns", type=int, default=12)
+    parser.add_argument("--blocks", action="store_true", help="samples for 3D boxes")
+    parser.add_argument("--rows", type=int, default=6)
+    parser.add_argument("--columns", type=int, help="default 12; of 3D boxes 3")
     options = parser.parse_args()
-    draw_sheet(options.show, rows=options.rows, columns=options.columns, seed=options.seed)
+    draw = draw_block_sheet if options.blocks else draw_sheet
+    columns = options.columns or (3 if options.blocks else 12)
+    draw(options.show, rows=options.rows, columns=columns, seed=options.seed)
 
 
 if __name__ == "__main__":

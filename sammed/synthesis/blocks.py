@@ -18,10 +18,10 @@ from sammed.synthesis.canvas import Target
 from sammed.synthesis.fields import Array, resampling_matrix
 from sammed.synthesis.slab import Slab, make_block
 
-CUT_SHARE = 0.25
+CUT_SHARE = 0.4
 """Share of the samples whose object may go on beyond the image."""
 
-PART_SHARE = 0.12
+PART_SHARE = 0.2
 """Share of the samples that ask for a part of an object: not all of its slices."""
 
 LEAST_VOXELS = 30

@@ -9,12 +9,16 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
+from sammed.synthesis.blocks import BlockSample, draw_blocks
 from sammed.synthesis.views import VIEW_SIZE, Sample, draw_samples
+
+COLOURS = 64
+"""Of the picture: a quarter of the size of one in full colour, and no less to see."""
 
 TARGET, BOX, PREVIOUS = (0, 230, 90), (255, 200, 0), (70, 130, 255)
 
 
-def draw_sheet(path: Path, *, rows: int = 8, columns: int = 12, seed: int = 0) -> None:
+def draw_sheet(path: Path, *, rows: int = 6, columns: int = 12, seed: int = 0) -> None:
     """Draw samples: target outline green, box yellow, the neighbouring slice's mask blue.
 
     Parameters
@@ -36,7 +40,45 @@ def draw_sheet(path: Path, *, rows: int = 8, columns: int = 12, seed: int = 0) -
     for index, sample in enumerate(samples[: rows * columns]):
         row, column = divmod(index, columns)
         sheet.paste(_tile(sample), (column * side + 2, row * side + 2))
-    sheet.save(path)
+    sheet.quantize(COLOURS).save(path, optimize=True)
+
+
+def draw_block_sheet(path: Path, *, rows: int = 6, columns: int = 3, seed: int = 0) -> None:
+    """Draw samples for 3D boxes, each as five slices of its cube: target outline green.
+
+    Parameters
+    ----------
+    path
+        Where to write the picture.
+    rows, columns
+        Number of samples.
+    seed
+        Which samples.
+    """
+    samples: list[BlockSample] = []
+    key = 0
+    while len(samples) < rows * columns:
+        samples += draw_blocks((seed, key), 2)
+        key += 1
+    strips = [_strip(sample) for sample in samples[: rows * columns]]
+    width, height = strips[0].width + 4, strips[0].height + 4
+    sheet = Image.new("RGB", (columns * width, rows * height), (40, 40, 40))
+    for index, strip in enumerate(strips):
+        row, column = divmod(index, columns)
+        sheet.paste(strip, (column * width + 2, row * height + 2))
+    sheet.quantize(COLOURS).save(path, optimize=True)
+
+
+def _strip(sample: BlockSample) -> Image.Image:
+    slices = []
+    for z in np.linspace(0, len(sample.image) - 1, 7).round().astype(int)[1:-1]:
+        rgb = np.repeat(np.clip(sample.image[z] * 255.0, 0, 255).astype(np.uint8)[..., None], 3, 2)
+        rgb[outline(sample.target[z])] = TARGET
+        slices.append(rgb)
+    strip = Image.fromarray(np.concatenate(slices, 1))
+    strip = strip.resize((2 * strip.width, 2 * strip.height), Image.Resampling.NEAREST)
+    ImageDraw.Draw(strip).text((2, 1), sample.kind, fill=(255, 90, 90))
+    return strip
 
 
 def _tile(sample: Sample) -> Image.Image:

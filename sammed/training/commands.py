@@ -10,7 +10,8 @@ import torch
 
 from sammed.errors import InputError
 from sammed.models.compact import load_net
-from sammed.models.locator import load_locator
+from sammed.models.locator import Locator, load_locator
+from sammed.models.locator_net import LocatorNet
 from sammed.training.blocks import validate_blocks
 from sammed.training.stream import StreamPlan
 from sammed.training.task import BlocksTask
@@ -85,12 +86,12 @@ def run_training(
         trainer.resume(resume)
     elif init != "random":
         path = None if init == "shipped" else Path(init)
-        net = load_locator(path) if model == "locator" else load_net(path)[0]
+        net, _ = load_locator(path) if model == "locator" else load_net(path)
         trainer.start_from(net.state_dict())
 
     def validate(net: Any) -> dict[str, float]:
         if model == "locator":
-            return validate_blocks(net)
+            return _validated_locator(net, cases)
         measured = validate_synthetic(net)
         if cases is not None:
             from sammed.training.real_cases import validate_real
@@ -103,6 +104,16 @@ def run_training(
     return trainer
 
 
+def _validated_locator(net: LocatorNet, cases: Path | None) -> dict[str, float]:
+    measured = validate_blocks(net)
+    if cases is not None:
+        from sammed.training.real_blocks import score_blocks, summarise_blocks
+
+        found = summarise_blocks(score_blocks(Locator(net).locate, cases))
+        measured |= {f"real_{name}": value for name, value in found.items()}
+    return measured
+
+
 def _report(report: dict[str, float]) -> None:
     log.info(" ".join(f"{k} {v:.4g}" for k, v in report.items()))
 
@@ -113,4 +124,5 @@ def _plot(out: Path) -> None:
     except ImportError:
         log.info("no loss plot: matplotlib is not installed (pip install 'sammed[plots]')")
         return
-    plot_metrics(out / "metrics.csv", out / "metrics.png")
+    if (out / "metrics.csv").is_file():  # else the run was too short for a line
+        plot_metrics(out / "metrics.csv", out / "metrics.png")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 from pathlib import Path
 
 import matplotlib
@@ -11,10 +12,11 @@ import matplotlib
 matplotlib.use("Agg")
 
 from matplotlib import pyplot
+from PIL import Image
 
 
 def plot_metrics(source: Path, path: Path) -> None:
-    """Draw loss and validation against the number of views.
+    """Draw loss and validation against the number of samples.
 
     Parameters
     ----------
@@ -33,25 +35,30 @@ def plot_metrics(source: Path, path: Path) -> None:
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 3.6))
     for name in ("loss", "mask"):
         left.plot(*column(name), label=name)
-    left.set(xlabel="thousand views", ylabel="training loss", yscale="log")
+    left.set(xlabel="thousand samples", ylabel="training loss", yscale="log")
     names = {
         "val_dice": "synthetic, all prompts",
         "val_own": "synthetic, own box",
         "val_dice_ellipse": "synthetic floor (ellipse, own box)",
         "val_real_a": "real, protocol A",
         "val_real_a_floor": "real floor (ellipse)",
+        "val_block": "synthetic, 3D boxes",
+        "val_block_ellipsoid": "synthetic floor (ellipsoid)",
+        "val_real_block": "real, 3D boxes",
     }
     for name, label in names.items():
         if column(name)[0]:
             right.plot(*column(name), marker=".", label=label)
-    right.set(xlabel="thousand views", ylabel="Dice")
+    right.set(xlabel="thousand samples", ylabel="Dice")
     right.set_ylim(top=right.get_ylim()[1] + 0.06)  # room for the legend
     for axes in (left, right):
         axes.legend(fontsize=8)
         axes.grid(alpha=0.3)
     figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=110, format="png")
     pyplot.close(figure)
+    Image.open(drawn).convert("RGB").quantize(64).save(path, "PNG", optimize=True)
 
 
 def main() -> None:

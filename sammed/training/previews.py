@@ -19,7 +19,7 @@ from sammed.evaluation.manifest import Case, read_manifest
 from sammed.models.base import SliceMask
 from sammed.models.compact import load_net
 from sammed.models.compact_net import CompactNet
-from sammed.synthesis.sheet import BOX, outline
+from sammed.synthesis.sheet import BOX, COLOURS, outline
 from sammed.training.real_cases import case_objects, job_prompts, slice_jobs
 from sammed.training.validation import answers, dice
 
@@ -98,7 +98,7 @@ def main() -> None:
     for i, previews in enumerate(columns):
         sheet.paste(previews[0].picture, (i * (width + 4), 0))
         sheet.paste(previews[-1].picture, (i * (width + 4), height + 4))
-    sheet.save(options.out)
+    sheet.quantize(COLOURS).save(options.out, optimize=True)
 
 
 if __name__ == "__main__":

@@ -305,7 +305,7 @@ COLUMNS = [
     "val_real_a",
     "val_real_a_floor",
     "val_block",
-    "val_block_cut",
     "val_block_ellipsoid",
+    "val_real_block",
 ]
 """Columns of a run's metrics.csv."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sammed.anchors import depth_in, slice_prompts
 from sammed.boxes import Box2D, Box3D
-from sammed.consensus import DISPUTED, join_planes, planes_to_trace, refine
+from sammed.consensus import DISPUTED, as_views, located_view, planes_to_trace, refine
 from sammed.decoding import SliceDecoder, SliceResult
 from sammed.embeddings import EmbeddingStore
 from sammed.fusion import (
@@ -25,7 +25,7 @@ from sammed.fusion import (
     weigh_planes,
 )
 from sammed.intensity import Window
-from sammed.models.base import SliceMask, ViewPrompt
+from sammed.models.base import BlockView, SliceMask, ViewPrompt
 from sammed.prompts import MaskPrompt, ObjectPrompts, PointPrompt
 from sammed.propagation import trimmed_box
 from sammed.repair import REACH, repair
@@ -181,11 +181,99 @@ def test_an_object_that_goes_astray_in_one_plane_is_saved_by_the_others():
             results[int(index)] = SliceResult(int(index), region, logits, predicted_iou=sure)
         return Trace(results, (), frozenset())
 
-    traces = {0: trace(0, 0.5, True), 1: trace(1, 0.9, False), 2: trace(2, 0.9, False)}
-    joined = join_planes(traces)
+    traces = [(0, trace(0, 0.5, True)), (1, trace(1, 0.9, False)), (2, trace(2, 0.9, False))]
+    joined = weigh_planes(as_views(traces))
     mask = np.zeros(ORGAN.shape, bool)
     mask[joined.block.slices] = joined.mask
     assert dice(mask, ORGAN) > 0.999
+
+
+# -- 3D boxes as a whole ---------------------------------------------------------------------
+
+TWINS = np.zeros(ORGAN.shape, bool)
+TWINS[2:14, 6:34, 4:14] = True
+TWINS[6:9, 6:34, 30:40] = True
+"""Two bright things; of the second one there is less, and on fewer slices."""
+SECOND = TWINS.copy()
+SECOND[:, :, :20] = False
+
+
+class WholeModel(StubModel):
+    """A stub that also sees 3D boxes: what is bright in one half of the cube, left or right."""
+
+    def __init__(self, right: bool, sure: float = 6.0, **spec: object) -> None:
+        super().__init__(52, block_size=40, **spec)
+        self.right, self.sure = right, sure
+        self.located = 0
+
+    def locate(self, view: BlockView) -> np.ndarray:
+        self.located += 1
+        bright = view.image > self.threshold
+        half = bright[..., 20:] if self.right else bright[..., :20]
+        logits = np.full(view.image.shape, -self.sure, np.float32)
+        (logits[..., 20:] if self.right else logits[..., :20])[half] = self.sure
+        return logits
+
+
+def segmented(model: StubModel, **prompts: object) -> tuple[Session, np.ndarray]:
+    volume = Volume.from_array(image_of(TWINS), np.diag([1.0, 1.0, 1.0, 1.0])[[2, 1, 0, 3]])
+    made = Session(volume, model, Settings())
+    made.put(ObjectPrompts("one", blocks=(Box3D(2, 6, 4, 14, 34, 40),), **prompts))
+    made.segment()
+    return made, made.object_mask("one")
+
+
+def test_propagation_starts_from_what_a_model_finds_in_the_box_as_a_whole():
+    asked = WholeModel(right=True)
+    _, mask = segmented(asked)
+    assert asked.located == 1
+    assert dice(mask, SECOND) > 0.8
+    starts = [p for p in asked.asked if p.mask is not None]
+    assert starts
+    _, other = segmented(WholeModel(right=False))
+    assert dice(other, TWINS & ~SECOND) > 0.8
+
+
+def test_a_model_that_is_unsure_of_the_whole_counts_little():
+    """Beside the traces; what it finds still is where some of them start."""
+    sure, unsure = (located_view(block_with(logits)) for logits in (CERTAIN, HARDLY))
+    assert sure.weights[0] > 3.5
+    assert unsure.weights[0] < 1.0
+
+
+CERTAIN = np.where(np.arange(5 * 6 * 7).reshape(5, 6, 7) % 3, -9.0, 9.0)
+HARDLY = CERTAIN / 20
+
+
+def test_clicks_do_not_locate_again():
+    model = WholeModel(right=True)
+    made, _ = segmented(model)
+    decoded = model.decoded
+    obj = made.objects[0]
+    made.put(replace(obj, points=(PointPrompt((7, 20, 35), True),)))
+    made.segment()
+    assert model.located == 1
+    assert model.decoded <= decoded + 1
+
+
+def test_pictures_are_not_seen_as_3d_boxes():
+    model = WholeModel(right=True)
+    picture = Volume.from_array(image_of(ORGAN)[8:9], np.eye(4)[[2, 1, 0, 3]])
+    made = Session(picture, model, Settings())
+    mask = ORGAN[8:9]
+    made.put(ObjectPrompts("one", blocks=(Box3D.from_mask(mask),)))
+    made.segment()
+    assert model.located == 0
+    assert dice(made.object_mask("one"), mask) > 0.9
+
+
+def test_slices_to_come_are_those_that_are_looked_at():
+    model, seen = WholeModel(right=True), []
+    made = Session(CUBIC, model, Settings())
+    made.put(BLOCK)
+    made.segment(progress=seen.append)
+    assert seen[-1].done <= seen[-1].total
+    assert seen[-1].done > 0.8 * seen[-1].total
 
 
 # -- repairs ---------------------------------------------------------------------------------

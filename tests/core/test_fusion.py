@@ -17,6 +17,7 @@ from sammed.fusion import (
     clean,
     fuse_planes,
     paint,
+    promised_iou,
     select_components,
     stack,
 )
@@ -256,3 +257,13 @@ def test_across_beyond_the_block_is_empty():
     assert isinstance(section, SliceResult)
     assert section.area == 0
     assert replace(section, index=3).on(Box2D(0, 0, 4, 4)).max() == OUTSIDE_LOGIT
+
+
+def test_a_mask_promises_the_iou_that_its_probabilities_say():
+    logits = np.array([2.0, 2.0, -1.0, -9.0], np.float16)
+    inside, doubtful, sure_out = (1 / (1 + np.exp(-v)) for v in (2.0, -1.0, -9.0))
+    expected = 2 * inside / (2 + doubtful + sure_out)
+    assert promised_iou(logits) == pytest.approx(expected, rel=1e-3)
+    assert promised_iou(np.full(5, 9.0)) > 0.999
+    assert promised_iou(np.full(5, -9.0)) == 0
+    assert promised_iou(np.zeros((0, 3))) == 0

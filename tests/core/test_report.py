@@ -113,7 +113,8 @@ def test_slices_are_named_in_the_files_indices(report, session):
     by_slice = {s["j"]: s for s in organ["slices"]}
     assert by_slice[8]["prompt"] == "box"
     assert by_slice[9]["prompt"] == "box + mask + points"
-    assert by_slice[8]["predicted_iou"] == 0.9
+    records = {r.index: r for r in run.slices}
+    assert by_slice[8]["predicted_iou"] == round(records[8].predicted_iou, 4) > 0.9
     assert by_slice[8]["retries"] == 0
     mask = VOLUME.grid.reorientation.invert(session.object_mask("organ"))  # (k, j, i)
     for index, told in by_slice.items():

@@ -8,11 +8,13 @@ import pytest
 from sammed.boxes import Box2D, Box3D
 from sammed.embeddings import EmbeddingStore
 from sammed.errors import Cancelled, InputError, LabelError, PromptError, SegmentationError
-from sammed.fusion import Cleanup
+from sammed.fusion import Cleanup, ObjectVolume, promised_iou
 from sammed.models.base import BOX_ONLY
 from sammed.progress import Progress
 from sammed.prompts import BoxPrompt, MaskPrompt, ObjectPrompts, PointPrompt
+from sammed.runs import slice_records
 from sammed.session import Session, Settings
+from sammed.slices import SliceStack
 from sammed.volume import Volume
 from tests.phantoms import (
     OBLIQUE,
@@ -659,6 +661,21 @@ def test_an_error_in_between_leaves_the_former_result(error):
 # -- what became of it -----------------------------------------------------------------------
 
 
+def test_records_of_slices_seen_once_tell_what_has_changed_since():
+    """Of a costly model the prediction is taken as it is, unless the result is another mask."""
+    made = session(PUT_A, model=StubModel(52, costly=True))
+    made.segment()
+    run = made.runs["a"]
+    assert [r.predicted_iou for r in run.slices] == pytest.approx([0.9] * len(run.slices))
+    logits = run.volume.logits.copy()
+    logits[:, : logits.shape[1] // 2] = -10
+    halved = ObjectVolume(run.volume.block, logits)
+    slices = SliceStack(TWO, "axial", made.window)
+    for record in slice_records(run.trace, slices, halved, joined=False):
+        before, after = run.volume.across(0, record.index), halved.across(0, record.index)
+        assert record.predicted_iou == pytest.approx(0.9 * after.area / before.area)
+
+
 def test_records_of_every_slice():
     made = session(PUT_A)
     made.segment()
@@ -669,7 +686,9 @@ def test_records_of_every_slice():
         assert record.area_mm2 == pytest.approx(mask.sum() * 0.8 * 0.7)
         rows, cols = np.nonzero(mask)
         np.testing.assert_allclose(record.centroid, (record.index, rows.mean(), cols.mean()))
-        assert record.predicted_iou == pytest.approx(0.9)
+        promised = promised_iou(run.volume.across(0, record.index).logits)
+        assert 0.8 < promised < 1
+        assert record.predicted_iou == pytest.approx(np.sqrt(0.9 * promised))
         assert record.stability == 1
         assert record.present == 1
     by_index = {r.index: r for r in run.slices}

@@ -61,7 +61,7 @@ class Oracle(BoxFloor):
 
     @property
     def spec(self):
-        return replace(super().spec, name="oracle", judges=True)
+        return replace(super().spec, name="oracle", judges=True, costly=True)
 
     def _keep(self, pixels):
         return {"grey": pixels[0]}

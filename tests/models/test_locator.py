@@ -43,7 +43,7 @@ def view():
 
 
 def test_it_answers_a_cube_of_logits(weights, view):
-    locator = Locator(load_locator(weights))
+    locator = Locator(load_locator(weights)[0])
     answer = locator.locate(view)
     assert answer.shape == (BLOCK_SIZE,) * 3
     assert answer.dtype == np.float32
@@ -52,7 +52,7 @@ def test_it_answers_a_cube_of_logits(weights, view):
 
 @pytest.mark.parametrize("axes", MIRRORED)
 def test_a_mirrored_cube_is_answered_mirrored(weights, view, axes):
-    locator = Locator(load_locator(weights))
+    locator = Locator(load_locator(weights)[0])
     mirrored = replace(view, image=np.flip(view.image, axes), inside=np.flip(view.inside, axes))
     expected = np.flip(locator.locate(view), axes)
     np.testing.assert_allclose(locator.locate(mirrored), expected, atol=1e-4)
@@ -90,7 +90,7 @@ def test_eight_bits_are_right_to_half_a_step():
 
 
 def test_folding_the_norms_changes_nothing(weights):
-    net = load_locator(weights)
+    net, _ = load_locator(weights)
     planes = torch.randn(1, PLANES, 8, 8, 8)
     with torch.no_grad():
         before = net(planes)
