@@ -44,7 +44,7 @@ DISPUTED = 0.05
 SHARPNESS = 4
 """Power of a slice's sureness that is its weight."""
 
-LOCATED = 4.0
+LOCATED = 8.0
 """Weight of what was found in the 3D box as a whole, beside a slice of the same sureness."""
 
 REMEMBERED = 16

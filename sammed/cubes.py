@@ -76,15 +76,17 @@ def cube_view(volume: Volume, window: Window, block: Box3D, size: int) -> BlockV
         matrix, first, last = shrink_weights(*widened(*block.range(axis)), size, n)
         weights.append(matrix)
         used.append(slice(first, last))
-    seen = window.apply(volume.voxels[tuple(used)])
-    if seen.ndim == 4:
-        seen = seen.mean(-1)
-    z, y, x = ((m.sum(1) > 0.5).astype(np.float32) for m in weights)
-    inside = z[:, None, None] * y[None, :, None] * x[None, None, :]
-    voxels = np.array(block.shape, np.float32)
-    return BlockView(
-        _resampled(weights, seen), inside, voxels * np.array(volume.spacing, np.float32), voxels
-    )
+    z, y, x = weights
+    planes = []
+    for voxels in volume.voxels[tuple(used)]:  # one by one: a box may hold most of a large volume
+        plane = window.apply(voxels)
+        planes.append(y @ (plane.mean(-1) if volume.is_colour else plane) @ x.T)
+    reached = [(matrix.sum(1) > 0.5).astype(np.float32) for matrix in weights]
+    inside = reached[0][:, None, None] * reached[1][None, :, None] * reached[2][None, None, :]
+    counts = np.array(block.shape, np.float32)
+    extent = counts * np.array(volume.spacing, np.float32)
+    image = np.asarray(np.tensordot(z, np.stack(planes), (1, 0)), np.float32)
+    return BlockView(image, inside, extent, counts)
 
 
 def from_cube(logits: Float, block: Box3D) -> ObjectVolume:
@@ -104,11 +106,6 @@ def from_cube(logits: Float, block: Box3D) -> ObjectVolume:
         first, last = widened(low, high)
         centres = np.arange(low, high) + 0.5
         weights.append(bilinear_weights((centres - first) * (size / (last - first)) - 0.5, size))
-    return ObjectVolume(block, _resampled(weights, logits).astype(np.float16))
-
-
-def _resampled(weights: list[Float], volume: Float) -> Float:
-    """A volume with each axis multiplied by its (out, in) matrix."""
     z, y, x = weights
-    planes = np.matmul(np.matmul(y, volume), x.T)
-    return np.asarray(np.tensordot(z, planes, (1, 0)), np.float32)
+    planes = np.matmul(np.matmul(y, logits), x.T)
+    return ObjectVolume(block, np.tensordot(z, planes, (1, 0)).astype(np.float16))
