@@ -10,7 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from sammed.errors import InputError, UnreadableFileError
+from sammed.errors import InputError, UnreadableFileError, WeightsMismatchError
 from sammed.models.compact import load_net
 from sammed.models.compact_net import Architecture, CompactNet
 from sammed.models.locator import load_locator
@@ -78,6 +78,24 @@ def test_averaged_weights_lie_where_the_shares_say(tmp_path):
     torch.testing.assert_close(mean[key], first[key] / 4 + second[key] * 3 / 4, atol=2e-3, rtol=0)
     average_weights({one: 2}, tmp_path / "same.safetensors")
     torch.testing.assert_close(load_net(tmp_path / "same.safetensors")[0].state_dict(), first)
+
+
+def test_the_locators_weights_are_averaged_in_eight_bits(tmp_path):
+    shape = LocatorArchitecture((8, 8, 8), (1, 1, 1))
+    paths = {}
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        path = tmp_path / f"{seed}.safetensors"
+        export_weights(path, LocatorNet(shape).state_dict(), shape.tag, bytes_each=1)
+        paths[str(path)] = 1.0
+    average_weights(paths, tmp_path / "mean.safetensors", locator=True)
+    first, second, mean = (
+        load_locator(tmp_path / f"{n}.safetensors")[0].state_dict() for n in (1, 2, "mean")
+    )
+    key = "stem.0.weight"
+    torch.testing.assert_close(mean[key], (first[key] + second[key]) / 2, atol=1e-3, rtol=0)
+    with pytest.raises(WeightsMismatchError, match="locator-unet"):
+        average_weights(paths, tmp_path / "wrong.safetensors")
 
 
 def test_weights_that_cannot_be_averaged_are_a_clear_error(tmp_path):

@@ -148,6 +148,10 @@ def _arrays(masks: dict[str, PackedMask]) -> Iterator[tuple[str, NDArray[Any]]]:
 
 
 def fingerprint(*what: Any) -> str:
-    """Short hash of JSON-like values."""
-    text = json.dumps(what, sort_keys=True, default=str)
+    """Short hash of JSON-like values, the same in every process: sets have no order."""
+
+    def plain(value: Any) -> Any:
+        return sorted(value) if isinstance(value, frozenset) else str(value)
+
+    text = json.dumps(what, sort_keys=True, default=plain)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -18,13 +18,16 @@ from torch import Tensor
 from sammed.errors import InputError, SammedError
 from sammed.io.output import check_output
 from sammed.models.compact import load_net
+from sammed.models.locator import load_locator
 from sammed.training.checkpoint import export_weights
 
 SHIPPED = "shipped"
 """Stands for the weights in the package."""
 
 
-def average_weights(shares: Mapping[str, float], out: Path, force: bool = False) -> None:
+def average_weights(
+    shares: Mapping[str, float], out: Path, force: bool = False, locator: bool = False
+) -> None:
     """Write the weighted mean of weights files.
 
     Parameters
@@ -35,6 +38,8 @@ def average_weights(shares: Mapping[str, float], out: Path, force: bool = False)
         The ``.safetensors`` file to write.
     force
         Overwrite it if it is there.
+    locator
+        The files are the locator's, not of the network for views.
 
     Raises
     ------
@@ -48,8 +53,9 @@ def average_weights(shares: Mapping[str, float], out: Path, force: bool = False)
     total = sum(shares.values())
     mean: dict[str, Tensor] = {}
     tags: set[str] = set()
+    load = load_locator if locator else load_net
     for name, share in shares.items():
-        net = load_net(None if name == SHIPPED else Path(name))[0]
+        net = load(None if name == SHIPPED else Path(name))[0]
         tags.add(net.architecture.tag)
         if len(tags) > 1:
             raise InputError(f"cannot average different architectures: {sorted(tags)}")
@@ -57,7 +63,8 @@ def average_weights(shares: Mapping[str, float], out: Path, force: bool = False)
             if value.is_floating_point():
                 mean[key] = mean.get(key, 0) + value.float() * (share / total)
     note = " + ".join(f"{s / total:.3g} {Path(n).parent.name or n}" for n, s in shares.items())
-    export_weights(out, mean, tags.pop(), f"mean of weights: {note}")
+    size = 1 if locator else 2
+    export_weights(out, mean, tags.pop(), f"mean of weights: {note}", bytes_each=size)
 
 
 def _share(text: str) -> tuple[str, float]:
@@ -78,9 +85,10 @@ def main() -> None:
         "shares", nargs="+", type=_share, help="WEIGHTS=SHARE; WEIGHTS may be 'shipped'"
     )
     parser.add_argument("--force", action="store_true", help="overwrite OUT if it is there")
+    parser.add_argument("--locator", action="store_true", help="weights of the locator")
     options = parser.parse_args()
     try:
-        average_weights(dict(options.shares), options.out, options.force)
+        average_weights(dict(options.shares), options.out, options.force, options.locator)
     except SammedError as error:
         sys.exit(f"error: {error}")
 

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -318,3 +321,23 @@ def test_costs_add_up(run):
         assert cost["rest_s"] > 0
         assert cost["objects"] == 2
     assert len(tables.cost_table(results).lines) == 8
+
+
+def test_results_are_known_again_in_another_process():
+    """What a set prints as depends on the process; a fingerprint must not."""
+    program = (
+        "from sammed.evaluation.parts import fingerprint\n"
+        "print(fingerprint({'prompts': frozenset({'box', 'mask', 'points'})}))"
+    )
+    marks = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in range(4)
+    }
+    assert len(marks) == 1
+    assert len(marks.pop().strip()) == 16
