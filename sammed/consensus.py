@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
-from functools import lru_cache
 
 from sammed.anchors import slice_prompts
 from sammed.boxes import Box3D
 from sammed.decoding import SliceDecoder, SlicePrompt, SliceResult, overlap
 from sammed.fusion import (
+    NOTHING,
     ObjectVolume,
     PlaneView,
     balanced,
@@ -47,8 +47,8 @@ SHARPNESS = 4
 LOCATED = 8.0
 """Weight of what was found in the 3D box as a whole, beside a slice of the same sureness."""
 
-REMEMBERED = 16
-"""Objects of which the consensus is kept."""
+REMEMBERED = 128
+"""Answers that are kept: of an object what was found as a whole, and the consensus."""
 
 
 Traces = Sequence[tuple[int, Trace]]
@@ -56,6 +56,9 @@ Traces = Sequence[tuple[int, Trace]]
 
 Look = Callable[[ObjectVolume, int], PlaneView]
 """`refine` across an axis."""
+
+Locate = Callable[[Box3D], ObjectVolume | None]
+"""`sammed.cubes.locate` for one image."""
 
 
 def is_block(obj: ObjectPrompts) -> bool:
@@ -127,48 +130,64 @@ def located_view(located: ObjectVolume) -> PlaneView:
 
 
 class Consensus:
-    """What the traces of a 3D box in several planes agree on; kept, clicks do not change it.
+    """What the traces of a 3D box in several planes agree on; kept, clicks do not change it."""
 
-    Parameters
-    ----------
-    locate
-        What the model finds in a 3D box as a whole; ``None`` if it cannot see it so.
-    """
+    def __init__(self) -> None:
+        self._known: OrderedDict[Hashable, ObjectVolume | None] = OrderedDict()
 
-    def __init__(self, locate: Callable[[Box3D], ObjectVolume | None]) -> None:
-        self._known: OrderedDict[Hashable, ObjectVolume] = OrderedDict()
-        self.located = lru_cache(REMEMBERED)(locate)
+    def located(self, block: Box3D, locate: Locate) -> ObjectVolume | None:
+        """What the model finds in a 3D box as a whole; ``None`` if it cannot see it so.
 
-    def of(self, traces: Traces, block: Box3D, look: Look) -> ObjectVolume:
+        Parameters
+        ----------
+        block
+            The 3D box.
+        locate
+            Finds it, the first time.
+        """
+        return self._remember(block, lambda: locate(block))
+
+    def of(
+        self, traces: Traces, located: ObjectVolume | None, block: Box3D, look: Look
+    ) -> ObjectVolume:
         """The traces joined, looked at once more, and joined again, within the 3D box.
 
         Parameters
         ----------
         traces
             At least one.
+        located
+            From `located`.
         block
             The 3D box.
         look
             `refine` across an axis.
         """
         key = (block, *traces)
-        if key not in self._known:
-            self._known[key] = self._join(traces, block, look)
+        return self._remember(key, lambda: _join(traces, located, block, look)) or NOTHING
+
+    def _remember(
+        self, key: Hashable, compute: Callable[[], ObjectVolume | None]
+    ) -> ObjectVolume | None:
+        if key in self._known:
+            self._known.move_to_end(key)
+        else:
+            self._known[key] = compute()
             if len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
         return self._known[key]
 
-    def _join(self, traces: Traces, block: Box3D, look: Look) -> ObjectVolume:
-        located = self.located(block)
-        axes = list(dict.fromkeys(axis for axis, _ in traces))
-        whole = [] if located is None else [located_view(located)]
-        volume = weigh_planes([*as_views(traces), *whole])
-        joined = len(axes) > 1 or bool(whole)
-        if joined:
-            volume = weigh_planes([*(look(volume, axis) for axis in axes), *whole])
-        for axis in axes:
-            volume = keep_slices(volume, axis, range(*block.range(axis)))
-        return balanced(volume) if joined else volume
+
+def _join(traces: Traces, located: ObjectVolume | None, block: Box3D, look: Look) -> ObjectVolume:
+    axes = list(dict.fromkeys(axis for axis, _ in traces))
+    whole = [] if located is None else [located_view(located)]
+    volume = weigh_planes([*as_views(traces), *whole])
+    joined = len(axes) > 1 or bool(whole)
+    if joined:
+        volume = weigh_planes([*(look(volume, axis) for axis in axes), *whole])
+    for axis in axes:
+        volume = keep_slices(volume, axis, range(*block.range(axis)))
+    return balanced(volume) if joined else volume
 
 
 def refine(

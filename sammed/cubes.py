@@ -6,6 +6,10 @@ resampled by itself.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeGuard
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,7 +35,51 @@ def widened(low: float, high: float) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def sees_blocks(model: SliceModel, volume: Volume) -> bool:
+@dataclass(frozen=True)
+class Cube:
+    """The cube round a 3D box as weights from voxels to samples.
+
+    Attributes
+    ----------
+    weights
+        Along each axis (size, used).
+    used
+        The voxels that they take.
+    """
+
+    weights: tuple[Float, Float, Float]
+    used: tuple[slice, slice, slice]
+
+    @classmethod
+    def round(
+        cls, low: Sequence[float], high: Sequence[float], shape: Sequence[int], size: int
+    ) -> Cube:
+        """The cube of ``size`` samples a side round a 3D box in an image of that ``shape``."""
+        (z, z0, z1), (y, y0, y1), (x, x0, x1) = (
+            shrink_weights(*widened(float(a), float(b)), size, n)
+            for a, b, n in zip(low, high, shape, strict=True)
+        )
+        return cls((z, y, x), (slice(z0, z1), slice(y0, y1), slice(x0, x1)))
+
+    @property
+    def inside(self) -> NDArray[np.bool_]:
+        """(s, s, s), true within the image."""
+        z, y, x = (weights.sum(1) > 0.5 for weights in self.weights)
+        return np.asarray(z[:, None, None] & y[None, :, None] & x[None, None, :])
+
+    def sample(self, planes: Iterable[Float]) -> Float:
+        """Its samples, (s, s, s) float32.
+
+        Parameters
+        ----------
+        planes
+            The used voxels, (y, x) each, one by one: a box may hold most of a large volume.
+        """
+        z, y, x = self.weights
+        return np.asarray(np.tensordot(z, np.stack([y @ p @ x.T for p in planes]), 1), np.float32)
+
+
+def sees_blocks(model: SliceModel, volume: Volume) -> TypeGuard[BlockModel]:
     """Whether a model sees 3D boxes of a volume as a whole; pictures have none."""
     return isinstance(model, BlockModel) and min(volume.shape) > 1
 
@@ -51,7 +99,7 @@ def locate(model: SliceModel, volume: Volume, window: Window, block: Box3D) -> O
     ObjectVolume or None
         Within the 3D box; ``None`` if the model cannot see it so.
     """
-    if not (isinstance(model, BlockModel) and sees_blocks(model, volume)):
+    if not sees_blocks(model, volume):
         return None
     view = cube_view(volume, window, block, model.spec.block_size)
     return from_cube(model.locate(view), block)
@@ -71,22 +119,12 @@ def cube_view(volume: Volume, window: Window, block: Box3D, size: int) -> BlockV
     size
         Samples along each side of the cube.
     """
-    weights, used = [], []
-    for axis, n in enumerate(volume.shape):
-        matrix, first, last = shrink_weights(*widened(*block.range(axis)), size, n)
-        weights.append(matrix)
-        used.append(slice(first, last))
-    z, y, x = weights
-    planes = []
-    for voxels in volume.voxels[tuple(used)]:  # one by one: a box may hold most of a large volume
-        plane = window.apply(voxels)
-        planes.append(y @ (plane.mean(-1) if volume.is_colour else plane) @ x.T)
-    reached = [(matrix.sum(1) > 0.5).astype(np.float32) for matrix in weights]
-    inside = reached[0][:, None, None] * reached[1][None, :, None] * reached[2][None, None, :]
+    cube = Cube.round(block.low, block.high, volume.shape, size)
+    seen = (window.apply(voxels) for voxels in volume.voxels[cube.used])
+    image = cube.sample(plane.mean(-1) if volume.is_colour else plane for plane in seen)
     counts = np.array(block.shape, np.float32)
     extent = counts * np.array(volume.spacing, np.float32)
-    image = np.asarray(np.tensordot(z, np.stack(planes), (1, 0)), np.float32)
-    return BlockView(image, inside, extent, counts)
+    return BlockView(image, cube.inside.astype(np.float32), extent, counts)
 
 
 def from_cube(logits: Float, block: Box3D) -> ObjectVolume:

@@ -94,7 +94,7 @@ class Session:
         self._future: list[_State] = []
         self._tracers: dict[tuple[str, int], Tracer] = {}
         self._decoders: dict[int, SliceDecoder] = {}
-        self._consensus = Consensus(self._locate)
+        self._consensus = Consensus()
         self._labels = LabelMap(volume.shape, self.settings.overlap)
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._progress: Reporter | None = None
@@ -303,7 +303,8 @@ class Session:
     def _trace_block(self, obj: ObjectPrompts) -> tuple[Trace, ObjectVolume]:
         """A 3D box: its trace in its own plane, and the volume on which all planes agree."""
         axes, bare = self._axes(obj), replace(obj, points=(), mask=None)
-        axis, located = axes[0], self._consensus.located(obj.blocks[0])
+        see = partial(locate, self.model, self.volume, self.window)
+        axis, located = axes[0], self._consensus.located(obj.blocks[0], see)
         traces = []
         for plane in axes:
             for start in (None,) if located is None else (None, located):
@@ -313,7 +314,8 @@ class Session:
         if not own:  # points and painted slices may tell what the box did not
             trace = self._trace(obj, axis)
             return trace, stack(trace.slices, axis)
-        volume = self._consensus.of(traces, obj.blocks[0], partial(self._look, obj.name))
+        look = partial(self._look, obj.name)
+        volume = self._consensus.of(traces, located, obj.blocks[0], look)
         decoder, trace = self._decoder(axis), own[-1]
         limits = block_limits(obj.blocks[0], decoder.stack)
         clicked = slice_prompts(obj, axis)
@@ -325,9 +327,6 @@ class Session:
         volume, found = repair(decoder, volume, clicked, limits, on_slice)
         prompted = trace.prompted | frozenset(found)
         return replace(trace, slices={**trace.slices, **found}, prompted=prompted), volume
-
-    def _locate(self, block: Box3D) -> ObjectVolume | None:
-        return locate(self.model, self.volume, self.window, block)
 
     def _look(self, name: str, volume: ObjectVolume, axis: int) -> PlaneView:
         decoder, reporter = self._checked(axis), self._progress

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sammed.models.own_layers import ConvNorm, Residual
+
 PREPROCESSING = "compact-input/1"
 """Name of the way `input_planes` encodes a view and its prompt; changes with it."""
 
@@ -179,25 +181,6 @@ def _spots(points: Tensor, wanted: Tensor, axis: Tensor) -> Tensor:
     return torch.einsum("npr,npc->nprc", rows, cols).amax(1)
 
 
-class _Conv(nn.Sequential):
-    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
-        super().__init__(
-            nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs)
-        )
-
-
-class _Residual(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first, self.second = _Conv(width, width), _Conv(width, width)
-        norm = self.second[1]
-        if isinstance(norm, nn.BatchNorm2d):
-            nn.init.constant_(norm.weight, 0.2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.relu(x + self.second(functional.relu(self.first(x))))
-
-
 def _dense_gradient(x: Tensor) -> Tensor:
     """The same tensor; its gradient is laid out channels last, which training is slow without."""
     if x.requires_grad:
@@ -224,16 +207,16 @@ class CompactNet(nn.Module):
         super().__init__()
         self.architecture = a = architecture or Architecture()
         w = a.widths
-        self.fine = _Conv(PLANES, a.fine)
-        self.stem = _Conv(PLANES, w[0], 2)
-        self.down = nn.ModuleList([_Conv(w[i], w[i + 1], 2) for i in range(3)])
+        self.fine = ConvNorm(PLANES, a.fine)
+        self.stem = ConvNorm(PLANES, w[0], 2)
+        self.down = nn.ModuleList([ConvNorm(w[i], w[i + 1], 2) for i in range(3)])
         self.encoder = nn.ModuleList(
-            [nn.Sequential(*[_Residual(w[i]) for _ in range(a.blocks[i])]) for i in range(4)]
+            [nn.Sequential(*[Residual(w[i]) for _ in range(a.blocks[i])]) for i in range(4)]
         )
         self.lateral = nn.ModuleList([nn.Conv2d(w[i + 1], w[i], 1) for i in range(3)])
-        self.decoder = nn.ModuleList([_Residual(w[i]) for i in range(3)])
+        self.decoder = nn.ModuleList([Residual(w[i]) for i in range(3)])
         self.up = nn.Conv2d(w[0], a.fine, 1)
-        self.merge = _Conv(2 * a.fine, a.fine)
+        self.merge = ConvNorm(2 * a.fine, a.fine)
         self.masks = nn.Conv2d(a.fine, a.candidates, 1)
         self.judge = nn.Sequential(
             nn.Linear(2 * w[3] + w[0] + a.candidates, 128),

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sammed.models.base import BOX_SHARE
+from sammed.models.own_layers import ConvNorm, Residual
 
 BLOCK_SIZE = 40
 """Samples along each side of the cube."""
@@ -121,25 +122,6 @@ class LocatorArchitecture:
         return cls((w0, w1, w2), (b0, b1, b2))
 
 
-class _Conv(nn.Sequential):
-    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
-        super().__init__(
-            nn.Conv3d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm3d(outputs)
-        )
-
-
-class _Residual(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first, self.second = _Conv(width, width), _Conv(width, width)
-        norm = self.second[1]
-        if isinstance(norm, nn.BatchNorm3d):
-            nn.init.constant_(norm.weight, 0.2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.relu(x + self.second(functional.relu(self.first(x))))
-
-
 class LocatorNet(nn.Module):
     """Planes of a block in; logits of the object at the cube's full resolution out."""
 
@@ -147,13 +129,13 @@ class LocatorNet(nn.Module):
         super().__init__()
         self.architecture = a = architecture or LocatorArchitecture()
         w = a.widths
-        self.stem = _Conv(PLANES, w[0])
-        self.down = nn.ModuleList([_Conv(w[i], w[i + 1], 2) for i in range(2)])
+        self.stem = ConvNorm(PLANES, w[0], dims=3)
+        self.down = nn.ModuleList([ConvNorm(w[i], w[i + 1], 2, dims=3) for i in range(2)])
         self.encoder = nn.ModuleList(
-            [nn.Sequential(*[_Residual(w[i]) for _ in range(a.blocks[i])]) for i in range(3)]
+            [nn.Sequential(*[Residual(w[i], dims=3) for _ in range(a.blocks[i])]) for i in range(3)]
         )
         self.lateral = nn.ModuleList([nn.Conv3d(w[i + 1], w[i], 1) for i in range(2)])
-        self.decoder = nn.ModuleList([_Residual(w[i]) for i in range(2)])
+        self.decoder = nn.ModuleList([Residual(w[i], dims=3) for i in range(2)])
         self.masks = nn.Conv3d(w[0], 8, 1)
 
     def forward(self, planes: Tensor) -> Tensor:

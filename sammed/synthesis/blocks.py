@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from sammed.cubes import widened
+from sammed.cubes import Cube
 from sammed.models.locator_net import BLOCK_SIZE
 from sammed.synthesis.canvas import Target
-from sammed.synthesis.fields import Array, resampling_matrix
+from sammed.synthesis.fields import Array
 from sammed.synthesis.slab import Slab, make_block
 
 CUT_SHARE = 0.4
@@ -103,27 +103,15 @@ def _sample(rng: np.random.Generator, slab: Slab, target: Target) -> BlockSample
     image, mask = image[flips], mask[flips]
     low, high = _jittered(rng, mask)
     sizes = (high - low).astype(np.float32)
-    matrices = [
-        resampling_matrix(n, *widened(float(a), float(b)), BLOCK_SIZE)
-        for n, a, b in zip(image.shape, low, high, strict=True)
-    ]
-    z, y, x = (m.sum(1) > 0.5 for m in matrices)
-    inside = z[:, None, None] & y[None, :, None] & x[None, None, :]
+    cube = Cube.round(low.tolist(), high.tolist(), image.shape, BLOCK_SIZE)
     return BlockSample(
-        resampled(matrices, image).astype(np.float16),
-        inside.astype(np.uint8),
-        (resampled(matrices, mask.astype(np.float32)) > 0.5).astype(np.uint8),
+        cube.sample(image[cube.used]).astype(np.float16),
+        cube.inside.astype(np.uint8),
+        (cube.sample(mask[cube.used].astype(np.float32)) > 0.5).astype(np.uint8),
         sizes * spacing,
         sizes,
         target.kind,
     )
-
-
-def resampled(matrices: list[Array], volume: Array) -> Array:
-    """A volume with each axis multiplied by its matrix, (out, in) from the left."""
-    mz, my, mx = matrices
-    planes = np.matmul(np.matmul(my, volume), mx.T)
-    return np.asarray(np.tensordot(mz, planes, (1, 0)), np.float32)
 
 
 def _part(rng: np.random.Generator, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

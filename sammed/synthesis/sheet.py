@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from sammed.synthesis.blocks import BlockSample, draw_blocks
-from sammed.synthesis.views import VIEW_SIZE, Sample, draw_samples
+from sammed.synthesis.views import Sample, draw_samples
 
 COLOURS = 64
 """Of the picture: a quarter of the size of one in full colour, and no less to see."""
@@ -35,12 +36,7 @@ def draw_sheet(path: Path, *, rows: int = 6, columns: int = 12, seed: int = 0) -
     while len(samples) < rows * columns:
         samples += draw_samples((seed, key), 2)
         key += 1
-    side = VIEW_SIZE + 4
-    sheet = Image.new("RGB", (columns * side, rows * side), (40, 40, 40))
-    for index, sample in enumerate(samples[: rows * columns]):
-        row, column = divmod(index, columns)
-        sheet.paste(_tile(sample), (column * side + 2, row * side + 2))
-    sheet.quantize(COLOURS).save(path, optimize=True)
+    _paste([_tile(sample) for sample in samples[: rows * columns]], columns, path)
 
 
 def draw_block_sheet(path: Path, *, rows: int = 6, columns: int = 3, seed: int = 0) -> None:
@@ -60,12 +56,17 @@ def draw_block_sheet(path: Path, *, rows: int = 6, columns: int = 3, seed: int =
     while len(samples) < rows * columns:
         samples += draw_blocks((seed, key), 2)
         key += 1
-    strips = [_strip(sample) for sample in samples[: rows * columns]]
-    width, height = strips[0].width + 4, strips[0].height + 4
+    _paste([_strip(sample) for sample in samples[: rows * columns]], columns, path)
+
+
+def _paste(tiles: Sequence[Image.Image], columns: int, path: Path) -> None:
+    """Tiles of one size beside and below each other, as a picture."""
+    width, height = tiles[0].width + 4, tiles[0].height + 4
+    rows = -(-len(tiles) // columns)
     sheet = Image.new("RGB", (columns * width, rows * height), (40, 40, 40))
-    for index, strip in enumerate(strips):
+    for index, tile in enumerate(tiles):
         row, column = divmod(index, columns)
-        sheet.paste(strip, (column * width + 2, row * height + 2))
+        sheet.paste(tile, (column * width + 2, row * height + 2))
     sheet.quantize(COLOURS).save(path, optimize=True)
 
 

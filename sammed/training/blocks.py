@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sammed.models.base import BOX_SHARE
-from sammed.models.locator_net import Blocks
+from sammed.models.locator_net import Blocks, LocatorNet, block_planes
 from sammed.synthesis.blocks import BlockSample, draw_blocks
 from sammed.training import stream
 from sammed.training.validation import SEED, dice
@@ -23,12 +23,7 @@ PER_VOLUME = 14
 
 def make_chunk(seed: int, index: int, size: int) -> list[BlockSample]:
     """The samples of one chunk: a function of its arguments alone."""
-    samples: list[BlockSample] = []
-    volume = 0
-    while len(samples) < size:
-        samples += draw_blocks((seed, index, volume), PER_VOLUME)
-        volume += 1
-    return samples[:size]
+    return stream.first_samples(lambda n: draw_blocks((seed, index, n), PER_VOLUME), size)
 
 
 def pack(rng: np.random.Generator, samples: list[BlockSample]) -> dict[str, NDArray[Any]]:
@@ -59,6 +54,15 @@ def batches(plan: stream.StreamPlan, start: int) -> Iterator[dict[str, NDArray[A
     return stream.drawn(plan, start, make_chunk, pack)
 
 
+def block_logits(net: LocatorNet, shown: Blocks, half: bool = False) -> Tensor:
+    """The locator's answer, (n, s, s, s) float32 logits."""
+    with torch.no_grad():
+        planes = block_planes(shown).contiguous(memory_format=torch.channels_last_3d)
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        logits: Tensor = net(planes)
+    return logits.float()
+
+
 @lru_cache(maxsize=2)
 def fixed_batches(size: int) -> tuple[tuple[Blocks, Tensor], ...]:
     """The synthetic validation set."""
@@ -78,8 +82,6 @@ def validate_blocks(net: Any, size: int = 256) -> dict[str, float]:
     size
         Number of samples.
     """
-    from sammed.training.task import block_logits
-
     scores, floors = [], []
     for shown, target in fixed_batches(size):
         logits = block_logits(net, shown)

@@ -79,14 +79,19 @@ class Batch:
     modes: tuple[str, ...]
 
 
+def first_samples(draw: Callable[[int], list[_Sample]], size: int) -> list[_Sample]:
+    """The first ``size`` samples of what is drawn for 0, 1, 2 and so on."""
+    samples: list[_Sample] = []
+    number = 0
+    while len(samples) < size:
+        samples += draw(number)
+        number += 1
+    return samples[:size]
+
+
 def make_chunk(seed: int, index: int, size: int) -> list[Sample]:
     """The samples of one chunk: a function of its arguments alone."""
-    samples: list[Sample] = []
-    slab = 0
-    while len(samples) < size:
-        samples += draw_samples((seed, index, slab), PER_SLAB)
-        slab += 1
-    return samples[:size]
+    return first_samples(lambda slab: draw_samples((seed, index, slab), PER_SLAB), size)
 
 
 def pack(rng: np.random.Generator, samples: list[Sample]) -> dict[str, NDArray[Any]]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sammed.models.compact_net import Architecture, CompactNet, Prompts, input_planes
-from sammed.models.locator_net import Blocks, LocatorArchitecture, LocatorNet, block_planes
+from sammed.models.locator_net import LocatorArchitecture, LocatorNet
 from sammed.training import blocks, stream
 from sammed.training.losses import block_loss, compact_loss
 from sammed.training.prompts import add_clicks
@@ -139,14 +139,5 @@ class BlocksTask:
         """Focal and Dice."""
         shown, target = blocks.unpack(arrays)
         net.train()
-        loss, parts = block_loss(block_logits(net, shown, half), target)
+        loss, parts = block_loss(blocks.block_logits(net, shown, half), target)
         return loss, parts, len(target)
-
-
-def block_logits(net: LocatorNet, shown: Blocks, half: bool = False) -> Tensor:
-    """The locator's answer, (n, s, s, s) float32 logits."""
-    with torch.no_grad():
-        planes = block_planes(shown).contiguous(memory_format=torch.channels_last_3d)
-    with torch.autocast("cpu", torch.bfloat16, enabled=half):
-        logits: Tensor = net(planes)
-    return logits.float()
