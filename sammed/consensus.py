@@ -19,6 +19,7 @@ from sammed.fusion import (
     ObjectVolume,
     PlaneView,
     balanced,
+    hugging,
     keep_slices,
     promised_iou,
     stack,
@@ -187,7 +188,7 @@ def _join(traces: Traces, located: ObjectVolume | None, block: Box3D, look: Look
         volume = weigh_planes([*(look(volume, axis) for axis in axes), *whole])
     for axis in axes:
         volume = keep_slices(volume, axis, range(*block.range(axis)))
-    return balanced(volume) if joined else volume
+    return hugging(balanced(volume), block) if joined else volume
 
 
 def refine(

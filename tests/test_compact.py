@@ -13,7 +13,7 @@ from sammed.models.compact import CompactModel, load_net
 from sammed.models.compact_net import PLANES, Architecture, CompactNet, Prompts, input_planes
 from sammed.training.checkpoint import export_weights
 
-TINY = Architecture((8, 8, 16, 16), (1, 1, 1, 1), 4, 3, 128)
+TINY = Architecture((8, 8, 16, 16), (1, 1, 1, 1), (1, 1, 1), 4, 3, 128)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,9 @@ import pytest
 from sammed.models.locator_net import BLOCK_SIZE
 from sammed.synthesis import draw_samples, make_slab
 from sammed.synthesis.blocks import draw_blocks
-from sammed.synthesis.fields import resampling_matrix, smooth_noise, spline_matrix
+from sammed.synthesis.canvas import Target
+from sammed.synthesis.fields import smooth_noise, spline_matrix
+from sammed.synthesis.recipes import RECIPES, THIN, THIN_WEIGHT, choose
 from sammed.synthesis.sheet import draw_sheet
 from sammed.synthesis.views import MODES, VIEW_SIZE, ZOOM, jittered
 
@@ -65,6 +67,35 @@ def test_there_are_many_kinds_of_targets_and_both_grey_and_colour(slabs):
     kinds = {t.kind for slab in slabs for t in slab.targets}
     assert {"tumour", "shell", "cavity", "crescent", "vessel", "composite", "bone"} <= kinds
     assert {True, False} == {make_slab(seed).colour for seed in range(60)}
+
+
+def test_thin_things_are_asked_for_more_often(slabs):
+    known = {t.kind for slab in slabs for t in slab.targets}
+    assert known >= {"wall", "shell", "rim", "butterfly", "crescent", "branch"}
+    assert set(THIN) <= known | set(RECIPES)
+    nothing = np.zeros((1, 1, 1), bool)
+    rng = np.random.default_rng(0)
+    picks = [choose(rng, [Target("organ", nothing), Target("wall", nothing)]) for _ in range(2000)]
+    thin = sum(t.kind == "wall" for t in picks)
+    assert thin / (2000 - thin) == pytest.approx(THIN_WEIGHT, rel=0.15)
+
+
+def test_a_butterfly_lies_in_its_cord_and_fills_little_of_its_box():
+    """Its horns leave most of the box to the cord."""
+    pairs = 0
+    for seed in range(400):
+        found = {t.kind: t.mask for t in make_slab((11, seed)).targets}
+        if not {"butterfly", "cord"} <= found.keys():
+            continue
+        k = int(np.argmax(found["butterfly"].sum((1, 2))))
+        grey, cord = found["butterfly"][k], found["cord"][k]
+        if grey.sum() < 60 or cord.sum() < 3 * grey.sum():
+            continue  # mostly painted over
+        rows, cols = np.nonzero(grey)
+        assert grey.sum() < 0.85 * (np.ptp(rows) + 1) * (np.ptp(cols) + 1)
+        assert (grey & cord).sum() > 0.9 * grey.sum()
+        pairs += 1
+    assert pairs >= 3
 
 
 def test_samples_are_deterministic():
@@ -139,20 +170,6 @@ def test_jitter_moves_sides_by_at_most_a_bit_more_than_a_quarter():
     offset = np.abs(moved - (40, 60, 140, 100)) / (100, 40, 100, 40)
     assert offset.max() <= 0.41
     assert np.median(offset) < 0.08
-
-
-def test_resampling_keeps_a_constant_and_is_zero_outside():
-    for start, stop in ((2.0, 12.0), (0.0, 20.0), (-7.0, 33.0)):
-        seen = resampling_matrix(20, start, stop, 16) @ np.ones(20, np.float32)
-        centres = start + (np.arange(16) + 0.5) * (stop - start) / 16
-        step = max(1.0, (stop - start) / 16)
-        inside = (centres > step) & (centres < 20 - step)
-        assert np.allclose(seen[inside], 1, atol=1e-5)
-        assert np.all(seen[(centres < -step) | (centres > 20 + step)] == 0)
-
-
-def test_resampling_at_the_same_size_changes_nothing():
-    assert np.allclose(resampling_matrix(9, 0.0, 9.0, 9), np.eye(9), atol=1e-6)
 
 
 def test_noise_is_smooth_and_of_about_unit_deviation():

@@ -34,7 +34,7 @@ from sammed.training.task import BlocksTask
 from sammed.training.trainer import Recipe, Trainer
 from sammed.training.validation import dice, inscribed_ellipse, roc_area, validate_synthetic
 
-TINY = Architecture((8, 8, 16, 16), (1, 1, 1, 1), 4, 3)
+TINY = Architecture((8, 8, 16, 16), (1, 1, 1, 1), (1, 1, 1), 4, 3)
 PLAN = StreamPlan(seed=3, batch=4, chunk=16, window=2, replay=1.0)
 RECIPE = Recipe(
     minutes=60, steps=4, seed=3, stream=PLAN, architecture=TINY, clicks=0.5, bfloat16=False
@@ -86,7 +86,7 @@ def test_the_locators_weights_are_averaged_in_eight_bits(tmp_path):
     for seed in (1, 2):
         torch.manual_seed(seed)
         path = tmp_path / f"{seed}.safetensors"
-        export_weights(path, LocatorNet(shape).state_dict(), shape.tag, bytes_each=1)
+        export_weights(path, LocatorNet(shape).state_dict(), shape.tag)
         paths[str(path)] = 1.0
     average_weights(paths, tmp_path / "mean.safetensors", locator=True)
     first, second, mean = (

@@ -25,7 +25,7 @@ from sammed.models.base import (
 from sammed.models.compact_net import Architecture, CompactNet, Prompts, input_planes
 from sammed.models.locator import Locator, load_locator
 from sammed.models.locator_net import BLOCK_SIZE
-from sammed.models.own_weights import fill, fold_norms, read_weights, wrong_tag
+from sammed.models.own_weights import fold_norms, load_network
 
 WEIGHTS = Path(__file__).parent / "weights" / "compact.safetensors"
 """The weights that the package ships."""
@@ -36,35 +36,20 @@ CHUNK = 16
 
 
 def load_net(path: Path | None = None) -> tuple[CompactNet, str]:
-    """Read weights and build the network that they fit.
+    """Read weights and build the network that they fit, see `sammed.models.own_weights`.
 
     Parameters
     ----------
     path
         A ``.safetensors`` file; ``None``: the shipped one.
-
-    Returns
-    -------
-    net
-        In evaluation mode, float32.
-    weights_hash
-        SHA-256 of the file, hex.
-
-    Raises
-    ------
-    WeightsNotFoundError
-        If there is no such file.
-    WeightsMismatchError
-        If it is truncated, foreign, or made for another architecture.
     """
-    path = WEIGHTS if path is None else Path(path)
-    tag, tensors = read_weights(path, "compact")
-    try:
-        net = CompactNet(Architecture.from_tag(tag))
-    except ValueError:
-        raise wrong_tag(path, tag, Architecture().tag) from None
-    fill(net, tensors, path, "compact")
-    return net.eval(), hashlib.sha256(path.read_bytes()).hexdigest()
+    expected = Architecture().tag
+    return load_network(
+        WEIGHTS if path is None else Path(path),
+        "compact",
+        lambda tag: CompactNet(Architecture.from_tag(tag)),
+        expected,
+    )
 
 
 class CompactModel:

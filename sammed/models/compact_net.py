@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sammed.models.own_layers import ConvNorm, Residual
+from sammed.models.own_layers import ConvNorm, residuals
+from sammed.models.own_weights import TaggedArchitecture
 
 PREPROCESSING = "compact-input/1"
 """Name of the way `input_planes` encodes a view and its prompt; changes with it."""
@@ -24,7 +26,7 @@ MASK_SOFTNESS = 4.0
 
 
 @dataclass(frozen=True)
-class Architecture:
+class Architecture(TaggedArchitecture):
     """Everything that decides the shape of the network's weights.
 
     Attributes
@@ -33,6 +35,8 @@ class Architecture:
         Channels at a half, a quarter, an eighth and a sixteenth of the view's size.
     blocks
         Residual blocks at each of these on the way down.
+    rising
+        The same on the way up, at the first three.
     fine
         Channels at full size.
     candidates
@@ -41,36 +45,15 @@ class Architecture:
         Side in px of the views that the weights were trained on.
     """
 
+    family: ClassVar[str] = "compact-unet/3"
+    preprocessing: ClassVar[str] = PREPROCESSING
+
     widths: tuple[int, int, int, int] = (32, 64, 128, 256)
-    blocks: tuple[int, int, int, int] = (1, 2, 2, 2)
+    blocks: tuple[int, int, int, int] = (2, 3, 2, 2)
+    rising: tuple[int, int, int] = (2, 2, 2)
     fine: int = 16
     candidates: int = 3
     view: int = 96
-
-    @property
-    def tag(self) -> str:
-        """Text that identifies the architecture in a weights file."""
-        values = "-".join(
-            ",".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in asdict(self).values()
-        )
-        return f"compact-unet/2 {values} {PREPROCESSING}"
-
-    @classmethod
-    def from_tag(cls, tag: str) -> Architecture:
-        """The architecture that a tag describes.
-
-        Raises
-        ------
-        ValueError
-            If the tag is not one of ours, or of another preprocessing.
-        """
-        name, values, preprocessing = tag.split(" ")
-        if name != "compact-unet/2" or preprocessing != PREPROCESSING:
-            raise ValueError(tag)
-        widths, blocks, fine, candidates, view = values.split("-")
-        w0, w1, w2, w3 = (int(v) for v in widths.split(","))
-        b0, b1, b2, b3 = (int(v) for v in blocks.split(","))
-        return cls((w0, w1, w2, w3), (b0, b1, b2, b3), int(fine), int(candidates), int(view))
 
 
 @dataclass(frozen=True)
@@ -210,11 +193,9 @@ class CompactNet(nn.Module):
         self.fine = ConvNorm(PLANES, a.fine)
         self.stem = ConvNorm(PLANES, w[0], 2)
         self.down = nn.ModuleList([ConvNorm(w[i], w[i + 1], 2) for i in range(3)])
-        self.encoder = nn.ModuleList(
-            [nn.Sequential(*[Residual(w[i]) for _ in range(a.blocks[i])]) for i in range(4)]
-        )
+        self.encoder = nn.ModuleList([residuals(w[i], a.blocks[i]) for i in range(4)])
         self.lateral = nn.ModuleList([nn.Conv2d(w[i + 1], w[i], 1) for i in range(3)])
-        self.decoder = nn.ModuleList([Residual(w[i]) for i in range(3)])
+        self.decoder = nn.ModuleList([residuals(w[i], a.rising[i]) for i in range(3)])
         self.up = nn.Conv2d(w[0], a.fine, 1)
         self.merge = ConvNorm(2 * a.fine, a.fine)
         self.masks = nn.Conv2d(a.fine, a.candidates, 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from itertools import combinations
 from pathlib import Path
 
@@ -13,42 +12,27 @@ from torch import Tensor
 
 from sammed.models.base import BlockView
 from sammed.models.locator_net import Blocks, LocatorArchitecture, LocatorNet, block_planes
-from sammed.models.own_weights import fill, fold_norms, read_weights, wrong_tag
+from sammed.models.own_weights import fold_norms, load_network
 
 WEIGHTS = Path(__file__).parent / "weights" / "locator.safetensors"
 """The weights that the package ships."""
 
 
 def load_locator(path: Path | None = None) -> tuple[LocatorNet, str]:
-    """Read weights and build the network that they fit.
+    """Read weights and build the network that they fit, see `sammed.models.own_weights`.
 
     Parameters
     ----------
     path
         A ``.safetensors`` file; ``None``: the shipped one.
-
-    Returns
-    -------
-    net
-        In evaluation mode, float32.
-    weights_hash
-        SHA-256 of the file, hex.
-
-    Raises
-    ------
-    WeightsNotFoundError
-        If there is no such file.
-    WeightsMismatchError
-        If it is truncated, foreign, or made for another architecture.
     """
-    path = WEIGHTS if path is None else Path(path)
-    tag, tensors = read_weights(path, "locator")
-    try:
-        net = LocatorNet(LocatorArchitecture.from_tag(tag))
-    except ValueError:
-        raise wrong_tag(path, tag, LocatorArchitecture().tag) from None
-    fill(net, tensors, path, "locator")
-    return net.eval(), hashlib.sha256(path.read_bytes()).hexdigest()
+    expected = LocatorArchitecture().tag
+    return load_network(
+        WEIGHTS if path is None else Path(path),
+        "locator",
+        lambda tag: LocatorNet(LocatorArchitecture.from_tag(tag)),
+        expected,
+    )
 
 
 class Locator:

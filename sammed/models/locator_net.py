@@ -6,14 +6,16 @@ face. The locator sees all slices at once, coarsely: the 3D box and a margin, re
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from sammed.models.base import BOX_SHARE
-from sammed.models.own_layers import ConvNorm, Residual
+from sammed.models.own_layers import ConvNorm, Residual, residuals
+from sammed.models.own_weights import TaggedArchitecture
 
 BLOCK_SIZE = 40
 """Samples along each side of the cube."""
@@ -85,7 +87,7 @@ def block_planes(blocks: Blocks) -> Tensor:
 
 
 @dataclass(frozen=True)
-class LocatorArchitecture:
+class LocatorArchitecture(TaggedArchitecture):
     """Everything that decides the shape of the locator's weights.
 
     Attributes
@@ -96,30 +98,11 @@ class LocatorArchitecture:
         Residual blocks at each of these on the way down.
     """
 
+    family: ClassVar[str] = "locator-unet/1"
+    preprocessing: ClassVar[str] = PREPROCESSING
+
     widths: tuple[int, int, int] = (32, 64, 64)
     blocks: tuple[int, int, int] = (1, 2, 1)
-
-    @property
-    def tag(self) -> str:
-        """Text that identifies the architecture in a weights file."""
-        values = "-".join(",".join(map(str, v)) for v in asdict(self).values())
-        return f"locator-unet/1 {values} {PREPROCESSING}"
-
-    @classmethod
-    def from_tag(cls, tag: str) -> LocatorArchitecture:
-        """The architecture that a tag describes.
-
-        Raises
-        ------
-        ValueError
-            If the tag is not one of ours, or of another preprocessing.
-        """
-        name, values, preprocessing = tag.split(" ")
-        if name != "locator-unet/1" or preprocessing != PREPROCESSING:
-            raise ValueError(tag)
-        widths, blocks = ([int(v) for v in part.split(",")] for part in values.split("-"))
-        (w0, w1, w2), (b0, b1, b2) = widths, blocks
-        return cls((w0, w1, w2), (b0, b1, b2))
 
 
 class LocatorNet(nn.Module):
@@ -131,9 +114,7 @@ class LocatorNet(nn.Module):
         w = a.widths
         self.stem = ConvNorm(PLANES, w[0], dims=3)
         self.down = nn.ModuleList([ConvNorm(w[i], w[i + 1], 2, dims=3) for i in range(2)])
-        self.encoder = nn.ModuleList(
-            [nn.Sequential(*[Residual(w[i], dims=3) for _ in range(a.blocks[i])]) for i in range(3)]
-        )
+        self.encoder = nn.ModuleList([residuals(w[i], a.blocks[i], dims=3) for i in range(3)])
         self.lateral = nn.ModuleList([nn.Conv3d(w[i + 1], w[i], 1) for i in range(2)])
         self.decoder = nn.ModuleList([Residual(w[i], dims=3) for i in range(2)])
         self.masks = nn.Conv3d(w[0], 8, 1)

@@ -31,3 +31,8 @@ class Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The same shape."""
         return functional.relu(x + self.second(functional.relu(self.first(x))))
+
+
+def residuals(width: int, count: int, *, dims: int = 2) -> nn.Sequential:
+    """Residual blocks one after the other."""
+    return nn.Sequential(*[Residual(width, dims=dims) for _ in range(count)])

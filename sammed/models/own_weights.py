@@ -1,8 +1,12 @@
-"""Weights files of our own networks: tagged safetensors, in half precision or in 8 bits."""
+"""Weights files of our own networks: tagged safetensors, kernels in half precision or 8 bits."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -10,8 +14,54 @@ from torch import Tensor, nn
 
 from sammed.errors import WeightsMismatchError, WeightsNotFoundError
 
+_Shape = TypeVar("_Shape", bound="TaggedArchitecture")
+_Net = TypeVar("_Net", bound=nn.Module)
+
 SCALE = ".scale"
 """What is appended to a kernel's name to name its scales."""
+
+
+@dataclass(frozen=True)
+class TaggedArchitecture:
+    """Everything that decides the shape of a network's weights, as numbers and tuples of numbers.
+
+    Attributes
+    ----------
+    family, preprocessing
+        Names of the network's form and of the way its input is encoded.
+    """
+
+    family: ClassVar[str]
+    preprocessing: ClassVar[str]
+
+    @property
+    def tag(self) -> str:
+        """Text that identifies the architecture in a weights file."""
+        values = (getattr(self, field.name) for field in fields(self))
+        parts = (",".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in values)
+        return f"{self.family} {'-'.join(parts)} {self.preprocessing}"
+
+    @classmethod
+    def from_tag(cls: type[_Shape], tag: str) -> _Shape:
+        """The architecture that a tag describes.
+
+        Raises
+        ------
+        ValueError
+            If the tag is not one of this family, or of another preprocessing.
+        """
+        family, text, preprocessing = tag.split(" ")
+        parts = [tuple(map(int, part.split(","))) for part in text.split("-")]
+        values: list[Any] = [part if len(part) > 1 else part[0] for part in parts]
+        if (family, preprocessing) != (cls.family, cls.preprocessing):
+            raise ValueError(tag)
+        if [_length(v) for v in values] != [_length(f.default) for f in fields(cls)]:
+            raise ValueError(tag)
+        return cls(*values)
+
+
+def _length(value: object) -> int:
+    return len(value) if isinstance(value, tuple) else 0
 
 
 def eight_bit(kernel: Tensor) -> tuple[Tensor, Tensor]:
@@ -78,21 +128,48 @@ def read_weights(path: Path, model: str) -> tuple[str, dict[str, Tensor]]:
         ) from error
 
 
-def wrong_tag(path: Path, found: str, expected: str) -> WeightsMismatchError:
-    """The error of a file made for another architecture."""
-    return WeightsMismatchError(
-        f"{path} holds weights of {found or 'another model'!r}; expected {expected!r} or alike"
-    )
+def load_network(
+    path: Path, model: str, build: Callable[[str], _Net], expected: str
+) -> tuple[_Net, str]:
+    """Read weights and build the network that they fit.
 
+    Parameters
+    ----------
+    path
+        A ``.safetensors`` file.
+    model
+        What it should hold, for messages.
+    build
+        The network that a tag describes; raises ``ValueError`` if it is of another family.
+    expected
+        The tag that is usual, for messages.
 
-def fill(net: nn.Module, tensors: dict[str, Tensor], path: Path, model: str) -> None:
-    """Put weights into a network.
+    Returns
+    -------
+    net
+        In evaluation mode, float32.
+    weights_hash
+        SHA-256 of the file, hex.
 
     Raises
     ------
+    WeightsNotFoundError
+        If there is no such file.
     WeightsMismatchError
-        If a tensor is missing, unknown or of another shape.
+        If it is truncated, foreign, or made for another architecture.
     """
+    tag, tensors = read_weights(path, model)
+    try:
+        net = build(tag)
+    except ValueError:
+        raise WeightsMismatchError(
+            f"{path} holds weights of {tag or 'another model'!r}; expected {expected!r} or alike"
+        ) from None
+    _fill(net, tensors, path, model)
+    return net.eval(), hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _fill(net: nn.Module, tensors: dict[str, Tensor], path: Path, model: str) -> None:
     wanted = {k: v.shape for k, v in net.state_dict().items() if v.is_floating_point()}
     found = {k: v.shape for k, v in tensors.items()}
     if wanted != found:

@@ -87,30 +87,3 @@ class NoisePool:
         step = [int(s) for s in self._rng.choice((-1, 1), 3)]
         field = self._fields[index][:: step[0], :: step[1], :: step[2]]
         return field if self._rng.random() < 0.5 else -field
-
-
-def resampling_matrix(size_in: int, start: float, stop: float, size_out: int) -> Array:
-    """Weights that resample an axis: linear when enlarging, a tent as wide as needed else.
-
-    Parameters
-    ----------
-    size_in
-        Length of the axis.
-    start, stop
-        Interval of the axis, in edge coordinates (px); may stick out, where there is nothing (0).
-    size_out
-        Number of samples that cover the interval.
-
-    Returns
-    -------
-    weights : (size_out, size_in) float32
-        Multiply from the left.
-    """
-    step = (stop - start) / size_out
-    centre = start + (np.arange(size_out, dtype=np.float32) + np.float32(0.5)) * np.float32(step)
-    width = np.float32(max(1.0, step))
-    margin = int(np.ceil(max(width, width - start, stop + width - size_in))) + 1
-    positions = np.arange(-margin, size_in + margin, dtype=np.float32) + np.float32(0.5)
-    weights = np.maximum(0.0, 1.0 - np.abs(centre[:, None] - positions[None, :]) / width)
-    weights /= weights.sum(1, keepdims=True)
-    return np.asarray(weights[:, margin : margin + size_in], np.float32)

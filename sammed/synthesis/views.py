@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from sammed.resampling import shrink_weights
 from sammed.synthesis.canvas import Target
-from sammed.synthesis.fields import Array, resampling_matrix
+from sammed.synthesis.fields import Array
+from sammed.synthesis.recipes import choose
 from sammed.synthesis.slab import Slab, make_slab
 
 VIEW_SIZE = 96
@@ -90,7 +92,7 @@ def draw_samples(seed: int | tuple[int, ...], count: int) -> list[Sample]:
     if slab.colour:
         count = max(1, count // 2)
     for _ in range(count):
-        target = slab.targets[int(rng.integers(len(slab.targets)))]
+        target = choose(rng, slab.targets)
         if target.kind == "body" and rng.random() < 0.8:
             continue
         sample = _sample(rng, slab, target)
@@ -138,7 +140,7 @@ def _ended(rng: np.random.Generator, slab: Slab, target: Target) -> Target:
     ended = [t for t in slab.targets if not _cut(t)]
     if not _cut(target) or not ended or rng.random() < 0.1:
         return target
-    return ended[int(rng.integers(len(ended)))]
+    return choose(rng, ended)
 
 
 def _cut(target: Target) -> bool:
@@ -284,14 +286,15 @@ def _rendered(
     row, col = (frame[0] + frame[2]) / 2, (frame[1] + frame[3]) / 2
     top, left = row - side / 2 / py, col - side / 2 / px
     slices, height, width = slab.image.shape[:3]
-    my = resampling_matrix(height, top, top + side / py, VIEW_SIZE)
-    mx = resampling_matrix(width, left, left + side / px, VIEW_SIZE).T
+    rows, r0, r1 = shrink_weights(top, top + side / py, VIEW_SIZE, height)
+    cols, c0, c1 = shrink_weights(left, left + side / px, VIEW_SIZE, width)
     if slab.colour:
         planes = np.moveaxis(slab.image[0], -1, 0)
     else:
         planes = slab.image[[max(k - 1, 0), k, min(k + 1, slices - 1)]]
     both = np.stack((mask, previous)).astype(np.float32)
-    seen = np.matmul(np.matmul(my, np.concatenate((planes, both))), mx)
+    shown = np.concatenate((planes, both))[:, r0:r1, c0:c1]
+    seen = np.matmul(np.matmul(rows, shown), cols.T)
     scale = np.array((py, px, py, px)) * VIEW_SIZE / side
     corner = np.array((top, left, top, left))
     masks = (seen[3:] > 0.5).astype(np.uint8)

@@ -63,8 +63,7 @@ def average_weights(
             if value.is_floating_point():
                 mean[key] = mean.get(key, 0) + value.float() * (share / total)
     note = " + ".join(f"{s / total:.3g} {Path(n).parent.name or n}" for n, s in shares.items())
-    size = 1 if locator else 2
-    export_weights(out, mean, tags.pop(), f"mean of weights: {note}", bytes_each=size)
+    export_weights(out, mean, tags.pop(), f"mean of weights: {note}")
 
 
 def _share(text: str) -> tuple[str, float]:

@@ -50,10 +50,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-def export_weights(
-    path: Path, weights: Mapping[str, Tensor], tag: str, note: str = "", *, bytes_each: int = 2
-) -> None:
-    """Write weights as the package ships them: small safetensors, tagged.
+def export_weights(path: Path, weights: Mapping[str, Tensor], tag: str, note: str = "") -> None:
+    """Write weights as the package ships them: tagged safetensors, kernels in 8 bits.
 
     Parameters
     ----------
@@ -65,14 +63,12 @@ def export_weights(
         Names the architecture that the weights fit.
     note
         How they came to be, for the file's metadata.
-    bytes_each
-        2: half precision. 1: kernels in 8 bits, each output channel with its own scale.
     """
     stored: dict[str, Tensor] = {}
     for name, tensor in weights.items():
         if not tensor.is_floating_point():
             continue
-        if bytes_each == 1 and tensor.ndim > 1:
+        if tensor.ndim > 1:
             stored[name], stored[name + SCALE] = eight_bit(tensor.detach().float())
         else:
             stored[name] = tensor.detach().half().contiguous()

@@ -27,15 +27,12 @@ class Task(Protocol):
         Names the architecture in files.
     weights_name
         File name of the weights in the run's folder.
-    bytes_each
-        Size of a weight in that file.
     batches
         Source of packed batches, see `sammed.training.stream`; runs in another process.
     """
 
     tag: str
     weights_name: str
-    bytes_each: int
 
     @property
     def batches(self) -> stream.Batches:
@@ -61,7 +58,7 @@ class ViewsTask:
         Share of the batches with one to three rounds of corrective clicks.
     """
 
-    weights_name, bytes_each = "compact.safetensors", 2
+    weights_name = "compact.safetensors"
 
     def __init__(self, architecture: Architecture, clicks: float) -> None:
         self._architecture, self._clicks = architecture, clicks
@@ -118,7 +115,7 @@ class BlocksTask:
         Its shape.
     """
 
-    weights_name, bytes_each = "locator.safetensors", 1
+    weights_name = "locator.safetensors"
 
     def __init__(self, architecture: LocatorArchitecture | None = None) -> None:
         self._architecture = architecture or LocatorArchitecture()

@@ -168,7 +168,7 @@ class Trainer:
         )
         note = f"{self.views} synthetic samples, {self.minutes_before + minutes:.0f} minutes"
         path = self.out / self.task.weights_name
-        export_weights(path, self.average, self.task.tag, note, bytes_each=self.task.bytes_each)
+        export_weights(path, self.average, self.task.tag, note)
 
     def run(
         self, on_report: OnReport | None = None, validate: Validate | None = None
