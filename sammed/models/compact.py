@@ -36,19 +36,30 @@ CHUNK = 16
 
 
 def load_net(path: Path | None = None) -> tuple[CompactNet, str]:
-    """Read weights and build the network that they fit, see `sammed.models.own_weights`.
+    """Read weights and build the network that they fit.
 
     Parameters
     ----------
     path
         A ``.safetensors`` file; ``None``: the shipped one.
+
+    Returns
+    -------
+    net
+        In evaluation mode, float32.
+    weights_hash
+        SHA-256 of the file, hex.
+
+    Raises
+    ------
+    WeightsNotFoundError, WeightsMismatchError
+        As `load_network` does.
     """
-    expected = Architecture().tag
     return load_network(
         WEIGHTS if path is None else Path(path),
         "compact",
         lambda tag: CompactNet(Architecture.from_tag(tag)),
-        expected,
+        Architecture().tag,
     )
 
 

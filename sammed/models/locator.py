@@ -19,19 +19,30 @@ WEIGHTS = Path(__file__).parent / "weights" / "locator.safetensors"
 
 
 def load_locator(path: Path | None = None) -> tuple[LocatorNet, str]:
-    """Read weights and build the network that they fit, see `sammed.models.own_weights`.
+    """Read weights and build the network that they fit.
 
     Parameters
     ----------
     path
         A ``.safetensors`` file; ``None``: the shipped one.
+
+    Returns
+    -------
+    net
+        In evaluation mode, float32.
+    weights_hash
+        SHA-256 of the file, hex.
+
+    Raises
+    ------
+    WeightsNotFoundError, WeightsMismatchError
+        As `load_network` does.
     """
-    expected = LocatorArchitecture().tag
     return load_network(
         WEIGHTS if path is None else Path(path),
         "locator",
         lambda tag: LocatorNet(LocatorArchitecture.from_tag(tag)),
-        expected,
+        LocatorArchitecture().tag,
     )
 
 
