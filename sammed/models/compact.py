@@ -55,12 +55,7 @@ def load_net(path: Path | None = None) -> tuple[CompactNet, str]:
     WeightsNotFoundError, WeightsMismatchError
         As `load_network` does.
     """
-    return load_network(
-        WEIGHTS if path is None else Path(path),
-        "compact",
-        lambda tag: CompactNet(Architecture.from_tag(tag)),
-        Architecture().tag,
-    )
+    return load_network(Path(path or WEIGHTS), "compact", CompactNet, Architecture())
 
 
 class CompactModel:

@@ -38,12 +38,7 @@ def load_locator(path: Path | None = None) -> tuple[LocatorNet, str]:
     WeightsNotFoundError, WeightsMismatchError
         As `load_network` does.
     """
-    return load_network(
-        WEIGHTS if path is None else Path(path),
-        "locator",
-        lambda tag: LocatorNet(LocatorArchitecture.from_tag(tag)),
-        LocatorArchitecture().tag,
-    )
+    return load_network(Path(path or WEIGHTS), "locator", LocatorNet, LocatorArchitecture())
 
 
 class Locator:

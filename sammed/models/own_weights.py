@@ -129,7 +129,7 @@ def read_weights(path: Path, model: str) -> tuple[str, dict[str, Tensor]]:
 
 
 def load_network(
-    path: Path, model: str, build: Callable[[str], _Net], expected: str
+    path: Path, model: str, build: Callable[[_Shape], _Net], usual: _Shape
 ) -> tuple[_Net, str]:
     """Read weights and build the network that they fit.
 
@@ -140,9 +140,9 @@ def load_network(
     model
         What it should hold, for messages.
     build
-        The network that a tag describes; raises ``ValueError`` if it is of another family.
-    expected
-        The tag that is usual, for messages.
+        The network of an architecture.
+    usual
+        The architecture that most files have.
 
     Returns
     -------
@@ -160,10 +160,10 @@ def load_network(
     """
     tag, tensors = read_weights(path, model)
     try:
-        net = build(tag)
+        net = build(usual.from_tag(tag))
     except ValueError:
         raise WeightsMismatchError(
-            f"{path} holds weights of {tag or 'another model'!r}; expected {expected!r} or alike"
+            f"{path} holds weights of {tag or 'another model'!r}; expected {usual.tag!r} or alike"
         ) from None
     _fill(net, tensors, path, model)
     return net.eval(), hashlib.sha256(path.read_bytes()).hexdigest()
