@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sammed.boxes import Box2D, Box3D
-from sammed.decoding import ClickedPoint, SliceDecoder, SlicePrompt, SliceResult, painted
+from sammed.decoding import (
+    ClickedPoint,
+    SliceDecoder,
+    SlicePrompt,
+    SliceResult,
+    painted,
+    unite,
+)
 from sammed.errors import PromptError
+from sammed.hugging import hug_box
 from sammed.prompts import ObjectPrompts
 from sammed.slices import PLANES
 
@@ -36,6 +45,8 @@ class SlicePrompts:
         Where the slice lies in the 3D box whose outline ``boxes`` holds: -1 and 1 at its faces.
     prior
         A mask that the object is expected to resemble, of a single box.
+    outline
+        Whether a box is the outline of a 3D box, which few slices of the object fill.
     """
 
     index: int
@@ -45,6 +56,12 @@ class SlicePrompts:
     painted_key: int = 0
     depth: float = 0.0
     prior: SliceResult | None = None
+    outline: bool = False
+
+    @property
+    def plain(self) -> bool:
+        """Whether all that it says is boxes, drawn for this slice."""
+        return bool(self.boxes) and not (self.points or self.outline or self.painted is not None)
 
     @property
     def locates(self) -> bool:
@@ -54,10 +71,33 @@ class SlicePrompts:
 
 @dataclass(frozen=True, eq=False)
 class Anchor:
-    """A prompted slice with its accepted masks, one a component."""
+    """A prompted slice with its accepted masks, one a component.
+
+    Attributes
+    ----------
+    index
+        The slice.
+    parts
+        As the model answered: chains start from these.
+    boxes
+        Of each part the box that it is to touch; empty if none was drawn.
+    """
 
     index: int
     parts: tuple[SliceResult, ...]
+    boxes: tuple[Box2D, ...] = ()
+
+    @cached_property
+    def shown(self) -> SliceResult:
+        """All parts as one mask, each moved towards its box."""
+        if not self.boxes:
+            return unite(self.parts)
+        return unite([hug_box(p, b) for p, b in zip(self.parts, self.boxes, strict=True)])
+
+    def only(self, numbers: Sequence[int]) -> Anchor:
+        """Some of its parts."""
+        boxes = self.boxes and tuple(self.boxes[n] for n in numbers)
+        return Anchor(self.index, tuple(self.parts[n] for n in numbers), boxes)
 
 
 def object_axis(obj: ObjectPrompts, default: int) -> int:
@@ -187,7 +227,8 @@ def middle(block: Box3D, axis: int) -> SlicePrompts:
     """The middle slice of a 3D box, prompted by the box's outline."""
     low, high = block.range(axis)
     index = (low + high - 1) // 2
-    return SlicePrompts(index, (block.across(axis),), depth=depth_in(low, high, index))
+    boxes, depth = (block.across(axis),), depth_in(low, high, index)
+    return SlicePrompts(index, boxes, depth=depth, outline=high - low > 1)
 
 
 def depth_in(low: int, high: int, index: int) -> float:

@@ -19,12 +19,12 @@ from sammed.fusion import (
     ObjectVolume,
     PlaneView,
     balanced,
-    hugging,
     keep_slices,
     promised_iou,
     stack,
     weigh_planes,
 )
+from sammed.hugging import hug_block
 from sammed.neighbours import side_by_side
 from sammed.prompts import ObjectPrompts
 from sammed.propagation import OnSlice
@@ -188,7 +188,7 @@ def _join(traces: Traces, located: ObjectVolume | None, block: Box3D, look: Look
         volume = weigh_planes([*(look(volume, axis) for axis in axes), *whole])
     for axis in axes:
         volume = keep_slices(volume, axis, range(*block.range(axis)))
-    return hugging(balanced(volume), block) if joined else volume
+    return hug_block(balanced(volume), block) if joined else volume
 
 
 def refine(

@@ -105,17 +105,12 @@ LOUDEST = 4.0
 UNTRACED = 1e-5
 """Weight of a slice that a plane's trace did not reach."""
 
-BIAS, TEMPERATURE = 1.5, 2.0
+BIAS, TEMPERATURE = 1.5, 2.5
 """Logits of joined planes become probabilities as ``sigmoid((logit - BIAS) / TEMPERATURE)``: they
 are too loud, and too large where sure. Chosen on real cases, for the built-in network."""
 
 BORDERS = (-3.0, 2.0)
 """Within these logits an object's border may be moved."""
-
-SPAN, HALF_WAY = 0.96, 0.5
-"""A mask that spans this share of its 3D box along every axis reaches its faces. As long as it does
-so with a higher border, the border is moved by the second share of the way there. Chosen on real
-cases."""
 
 
 def stack(slices: Mapping[int, SliceResult], axis: int) -> ObjectVolume:
@@ -214,37 +209,6 @@ def balanced(volume: ObjectVolume) -> ObjectVolume:
     last = int(np.argmax(expected))
     border = float(np.clip(logits[last : last + 2].mean(), *BORDERS))
     return ObjectVolume(volume.block, volume.logits - np.float16(border))
-
-
-def hugging(volume: ObjectVolume, block: Box3D) -> ObjectVolume:
-    """The object no larger than it need be to reach the faces of its 3D box.
-
-    A 3D box touches its object on every face. A mask that does so even with a higher border is
-    rather too large: the border is moved half way there, and the logits shifted so that it lies at
-    0 again. In a loose box nothing changes.
-
-    Parameters
-    ----------
-    volume
-        The object.
-    block
-        Its 3D box.
-    """
-    if block.is_empty:
-        return volume
-    logits = volume.on(block)
-    highest = min(_spanning(logits.max(tuple({0, 1, 2} - {axis}))) for axis in range(3))
-    if highest <= 0:
-        return volume
-    return ObjectVolume(volume.block, volume.logits - np.float16(HALF_WAY * highest))
-
-
-def _spanning(profile: NDArray[np.float32]) -> float:
-    """The highest logit that is reached on both ends of a stretch of `SPAN` of a profile."""
-    short = len(profile) - int(np.ceil(SPAN * len(profile)))
-    before = np.maximum.accumulate(profile)[: short + 1]
-    after = np.maximum.accumulate(profile[::-1])[short::-1]
-    return float(np.minimum(before, after[: len(before)]).max())
 
 
 def promised_iou(logits: NDArray[np.floating]) -> float:

@@ -7,6 +7,7 @@ both answers is better than either. Only for models whose slices are cheap.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def side_by_side(prompts: Mapping[int, SlicePrompts]) -> dict[int, tuple[int, ..
     A clicked or painted slice is as the user left it.
     """
     boxed = {index for index, said in prompts.items() if said.boxes}
-    plain = (i for i in sorted(boxed) if not prompts[i].points and prompts[i].painted is None)
+    plain = (index for index in sorted(boxed) if prompts[index].plain)
     beside = {i: tuple(j for j in (i - 1, i + 1) if j in boxed) for i in plain}
     return {index: found for index, found in beside.items() if found}
 
@@ -65,7 +66,7 @@ def look_again(
         both = blend(first.parts[number], answer, 0.5)
         if both is not None and both.area:
             parts[number] = both
-    return Anchor(prompts.index, tuple(parts))
+    return replace(first, parts=tuple(parts))
 
 
 def _mean(

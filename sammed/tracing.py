@@ -79,7 +79,8 @@ class Tracer:
     stride
         Every how many-th slice is decoded, see `sammed.stride`.
     twice
-        Whether boxed slices side by side are seen again, see `sammed.neighbours`.
+        Whether the model is quick and knows how sure it is: boxed slices side by side are seen
+        again (`sammed.neighbours`), and masks moved towards their boxes (`sammed.hugging`).
     """
 
     def __init__(
@@ -123,7 +124,13 @@ class Tracer:
             start = self._best_start(own, located)
             known = telling.get(start.index) or prompts.get(start.index) or start
             boxes = tuple(dict.fromkeys((*known.boxes, *start.boxes)))
-            telling[start.index] = replace(known, boxes=boxes, depth=start.depth, prior=start.prior)
+            telling[start.index] = replace(
+                start,
+                boxes=boxes,
+                points=known.points,
+                painted=known.painted,
+                painted_key=known.painted_key,
+            )
         if not telling:
             telling = {i: p for i, p in prompts.items() if any(q.positive for q in p.points)}
         anchors = {i: self._anchor(p, on_slice) for i, p in telling.items()}
@@ -187,8 +194,10 @@ class Tracer:
     def _anchor(self, prompts: SlicePrompts, on_slice: OnSlice | None) -> Anchor:
         def compute() -> Anchor:
             anchor = decode_anchor(self.decoder, prompts)
+            if self.twice and prompts.plain:
+                anchor = replace(anchor, boxes=prompts.boxes)
             if on_slice:
-                on_slice(unite(anchor.parts))
+                on_slice(anchor.shown)
             return anchor
 
         return self._remember(("anchor", prompts), compute)
@@ -204,7 +213,7 @@ class Tracer:
         def again(index: int, beside: tuple[Anchor, ...]) -> Anchor:
             anchor = look_again(self.decoder, located[index], anchors[index], beside)
             if on_slice:
-                on_slice(unite(anchor.parts))
+                on_slice(anchor.shown)
             return anchor
 
         seen = {}
@@ -231,7 +240,7 @@ class Tracer:
         def compute() -> Anchor:
             anchor = correct_anchor(self.decoder, prompts, replace(former, index=index))
             if on_slice:
-                on_slice(unite(anchor.parts))
+                on_slice(anchor.shown)
             return anchor
 
         return self._remember(("correction", prompts, former), compute)
@@ -266,7 +275,7 @@ class Tracer:
         propagate: str,
         on_slice: OnSlice | None,
     ) -> Trace:
-        slices: Slices = {i: unite(a.parts) for i, a in anchors.items()}
+        slices: Slices = {i: a.shown for i, a in anchors.items()}
         stops: list[Stop] = []
         if propagate == "off":
             return Trace(slices, (), frozenset(anchors))
@@ -394,8 +403,8 @@ def _own_anchors(number: int, ranges: Sequence[Range], anchors: dict[int, Anchor
         if number not in _candidates(index, ranges):
             continue
         anchor = anchors[index]
-        parts = tuple(p for p in anchor.parts if _owner(index, p.box, ranges) == number)
-        own.append(anchor if len(parts) == len(anchor.parts) else replace(anchor, parts=parts))
+        parts = enumerate(anchor.parts)
+        own.append(anchor.only([n for n, p in parts if _owner(index, p.box, ranges) == number]))
     return [anchor for anchor in own if anchor.parts]
 
 

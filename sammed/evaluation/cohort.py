@@ -21,8 +21,8 @@ from sammed.models.catalogue import FLOORS
 from sammed.session import Settings
 
 ENGINE_FILES = (
-    "anchors", "boxes", "clicks", "consensus", "cubes", "decoding", "fusion", "intensity",
-    "metrics", "neighbours", "propagation", "repair", "resampling", "runs", "session",
+    "anchors", "boxes", "clicks", "consensus", "cubes", "decoding", "fusion", "hugging",
+    "intensity", "metrics", "neighbours", "propagation", "repair", "resampling", "runs", "session",
     "simulation", "slices", "stride", "tracing", "evaluation/case_run", "evaluation/protocols",
     "evaluation/slice_scores", "evaluation/trial",
 )  # fmt: skip

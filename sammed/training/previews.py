@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from sammed.decoding import mean_candidate
+from sammed.boxes import Box2D
 from sammed.evaluation.manifest import Case, read_manifest
 from sammed.models.base import SliceMask
 from sammed.models.compact import load_net
 from sammed.models.compact_net import CompactNet
 from sammed.synthesis.sheet import BOX, COLOURS, outline
-from sammed.training.real_cases import case_objects, job_prompts, slice_jobs
+from sammed.training.real_cases import case_objects, job_prompts, slice_answer, slice_jobs
 from sammed.training.validation import answers, dice
 
 SCALE = 2
@@ -50,12 +50,13 @@ def previews_of(net: CompactNet, case: Case, most: int = 7) -> list[Preview]:
         job = jobs[len(jobs) // 2]
         prompts = job_prompts(stack, [job])
         logits, iou, _ = answers(net, prompts)
-        answer = mean_candidate(SliceMask(logits[0], iou[0])).low_res_logits[0] > 0
-        wanted = job.view.render((job.reference & job.nearby)[None].astype(np.float32), False)[0]
-        score = dice(answer, wanted > 0.5)
+        result = slice_answer(job, SliceMask(logits[0], iou[0]), stack)
+        masks = np.stack((result.on(Box2D(0, 0, *stack.shape)) > 0, job.reference & job.nearby))
+        answer, wanted = job.view.render(masks.astype(np.float32), False) > 0.5
+        score = dice(answer, wanted)
         image = prompts.image[0].numpy()
         rgb = image if bool(prompts.colour[0]) else np.repeat(image[1:2], 3, 0)
-        tile = _tile(rgb, job.box, wanted > 0.5, answer)
+        tile = _tile(rgb, job.view.box(job.drawn), wanted, answer)
         ImageDraw.Draw(tile).text((2, tile.height - CAPTION), f"{case.id} {score:.2f}\n{name}")
         found.append(Preview(tile, score))
     return sorted(found, key=lambda p: -p.score)

@@ -19,8 +19,9 @@ import torch
 from numpy.typing import NDArray
 
 from sammed.boxes import Box2D
-from sammed.decoding import mean_candidate
+from sammed.decoding import SliceResult, mean_candidate
 from sammed.evaluation.manifest import Case, read_manifest
+from sammed.hugging import hug_box
 from sammed.intensity import resolve_window
 from sammed.io import read, read_labels
 from sammed.models.base import SliceMask
@@ -46,7 +47,7 @@ class Job:
 
     task: str
     view: View
-    box: NDArray[np.float32]
+    drawn: Box2D
     mask: NDArray[np.float32] | None
     reference: Mask
     ellipse: Mask
@@ -144,7 +145,7 @@ def _job(
         prompt = view.mask_prompt(logits, region, size)
     nearby = box.expand(0.15 * box.shape[0] + 1, 0.15 * box.shape[1] + 1).mask(stack.shape)
     ellipse = _ellipse(box, stack.shape)
-    return Job(task, view, view.box(box), prompt, reference, ellipse, nearby, k, float(depth))
+    return Job(task, view, box, prompt, reference, ellipse, nearby, k, float(depth))
 
 
 def job_prompts(stack: SliceStack, jobs: list[Job]) -> Prompts:
@@ -163,13 +164,24 @@ def job_prompts(stack: SliceStack, jobs: list[Job]) -> Prompts:
     return Prompts(
         image=torch.from_numpy(np.stack(images).astype(np.float32)),
         colour=torch.tensor(colours),
-        box=torch.from_numpy(np.stack([j.box for j in jobs])),
+        box=torch.from_numpy(np.stack([j.view.box(j.drawn) for j in jobs])),
         points=torch.full((n, 0, 2), float("nan")),
         positive=torch.zeros((n, 0), dtype=torch.bool),
         mask=torch.from_numpy(masks),
         has_mask=torch.tensor([j.mask is not None for j in jobs]),
         depth=torch.tensor([j.depth for j in jobs], dtype=torch.float32),
     )
+
+
+def slice_answer(job: Job, answer: SliceMask, stack: SliceStack) -> SliceResult:
+    """What the engine makes of the network's candidates for a job, before any second look."""
+    if job.mask is None:
+        answer = mean_candidate(answer)
+    region = job.view.slice_region(stack.shape)
+    logits = job.view.to_slice(answer.low_res_logits[answer.best], region)
+    judged = float(answer.predicted_iou[answer.best])
+    result = SliceResult(job.view.index, region, logits, judged)
+    return hug_box(result, job.drawn) if job.task == "a" else result
 
 
 def _score(
@@ -187,12 +199,8 @@ def _score(
             if job.task in ("absent", "next"):
                 presence.append((float(chance), bool(job.reference.any())))
             found = np.zeros(stack.shape, bool)
-            region = job.view.slice_region(stack.shape)
-            answer = SliceMask(candidates, quality)
-            if job.mask is None:  # as the engine does
-                answer = mean_candidate(answer)
-            low_res = answer.low_res_logits[answer.best]
-            found[region.slices] = job.view.to_slice(low_res, region) > 0
+            result = slice_answer(job, SliceMask(candidates, quality), stack)
+            found[result.region.slices] = result.mask
             if job.task == "a":
                 union = stacked.setdefault(
                     job.slot, [np.zeros_like(found), np.zeros_like(found), job.reference]
@@ -201,7 +209,7 @@ def _score(
                 union[1] |= job.ellipse
                 inner = job.reference & job.nearby
                 both, either = int((found & inner).sum()), int((found | inner).sum())
-                judged.append(float(answer.predicted_iou[answer.best]))
+                judged.append(result.predicted_iou)
                 reached.append(both / max(either, 1))
             elif job.task in parts:
                 parts[job.task][0] += 2 * int((found & job.reference).sum())

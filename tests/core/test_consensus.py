@@ -18,12 +18,10 @@ from sammed.fusion import (
     BIAS,
     BORDERS,
     NOTHING,
-    SPAN,
     TEMPERATURE,
     ObjectVolume,
     PlaneView,
     balanced,
-    hugging,
     weigh_planes,
 )
 from sammed.intensity import Window
@@ -159,55 +157,6 @@ def test_a_balanced_border_has_the_largest_expected_dice(seed, shift):
     found = expected(balanced(volume).mask)
     others = [expected(logits > border) for border in np.linspace(*BORDERS, 40)]
     assert found >= max(others) - 0.002  # half precision
-
-
-def layered(cores: tuple[slice, slice, slice]) -> ObjectVolume:
-    """A rind of small logits that fills the box, and a core of large ones."""
-    logits = np.full((20, 20, 20), -6.0)
-    logits[:, 4:16, 4:16] = logits[4:16, :, 4:16] = logits[4:16, 4:16, :] = 1.0
-    logits[cores] = 4.0
-    return block_with(logits)
-
-
-def test_a_mask_whose_core_reaches_all_faces_loses_half_of_what_is_less_sure():
-    middle = slice(9, 11)
-    crossed = layered((middle, middle, slice(None)))
-    crossed.logits[:, 9, 9] = crossed.logits[9, :, 9] = 4.0
-    found = hugging(crossed, crossed.block)
-    np.testing.assert_array_equal(found.mask, crossed.logits > 2)
-    assert found.logits.max() == 2.0  # half way to the 4 that reach the faces
-    again = hugging(found, found.block)
-    np.testing.assert_array_equal(again.mask, found.mask)
-
-
-def test_a_mask_that_would_leave_a_face_is_left_as_it_is():
-    short = layered((slice(2, 18), slice(2, 18), slice(None)))
-    found = hugging(short, short.block)
-    np.testing.assert_array_equal(found.mask, short.logits > 0.5)
-    assert found.mask.sum() == short.mask.sum()
-
-
-def test_a_loose_box_asks_for_nothing():
-    inner = np.full((30, 30, 30), -6.0)
-    inner[4:26, 4:26, 4:26] = 4.0
-    loose = block_with(inner)
-    assert hugging(loose, loose.block) is loose
-    assert hugging(NOTHING, NOTHING.block) is NOTHING
-
-
-@given(seed=st.integers(0, 10_000), size=st.integers(1, 40))
-def test_a_hugging_border_still_spans_the_box(seed, size):
-    rng = np.random.default_rng(seed)
-    volume = block_with(rng.normal(0, 2.0, (size, 3, 4)))
-    before, after = volume.mask, hugging(volume, volume.block).mask
-    assert not (after & ~before).any()
-
-    def spans(mask):
-        ends = [np.flatnonzero(mask.any(tuple({0, 1, 2} - {axis}))) for axis in range(3)]
-        lengths = [np.ptp(e) + 1 if e.size else 0 for e in ends]
-        return all(n >= SPAN * s for n, s in zip(lengths, mask.shape, strict=True))
-
-    assert spans(after) == spans(before)
 
 
 def test_what_lies_outside_does_not_move_the_border():
