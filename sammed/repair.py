@@ -2,9 +2,9 @@
 
 A clicked slice is seen again with the object's mask on it as the mask prompt; mask and answer are
 both pushed towards what the clicks say. A painted slice is taken as it is. What that changed is
-carried on to the slices beside it, less with each: an error is seldom on one slice alone, and what
-was right there stays. Elsewhere only the border gives way a little: an object to which something
-had to be added is likely too small in other places, too.
+carried on to the slices beside it, less with each: an error is about as deep as it is wide, and
+what was right there stays. Elsewhere only the border gives way a little: an object to which
+something had to be added is likely too small in other places, too.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from sammed.anchors import SlicePrompts, correct_anchor, decode_anchor
 from sammed.boxes import Box2D
@@ -22,13 +23,11 @@ from sammed.clicks import Push, push_of
 from sammed.decoding import SliceDecoder, SliceResult, unite
 from sammed.fusion import LOUDEST, ObjectVolume, stack
 from sammed.propagation import Limits
-from sammed.slices import OUTSIDE_LOGIT
+from sammed.slices import OUTSIDE_LOGIT, SliceStack
 
-REACH = 6
-"""Slices on each side of a clicked one that its correction may change."""
-
-FADE = 0.6
-"""What is left of a change of logits from one slice to the next."""
+FADE, FADED = 0.6, 0.05
+"""What is left of a change of logits as far across the slices as half of its width in the slice,
+and what is too little to be carried on."""
 
 LEAN = 0.3
 """Logits by which one click moves the border on all slices that are not clicked, see `_lean`."""
@@ -76,7 +75,7 @@ def repair(
         if on_slice:
             on_slice(after)
         for direction in (-1, 1):
-            _carry_on(slices, before, after, direction, clicked, limits)
+            _carry_on(slices, before, after, direction, clicked, limits, decoder.stack)
     lean = _lean(volume, axis, clicked)
     if lean:
         for index in slices.keys() - corrected.keys():
@@ -111,16 +110,24 @@ def _carry_on(
     direction: int,
     clicked: Mapping[int, SlicePrompts],
     limits: Limits,
+    across: SliceStack,
 ) -> None:
     """Change the slices in one direction as a clicked one has changed, up to the next clicked."""
     region = before.region.union(after.region)
-    change = _heard(after, region) - _heard(before, region)
-    for away in range(1, REACH + 1):
-        index = after.index + direction * away
-        if not limits.low <= index < limits.high or index in clicked:
-            return
-        faded = Push(region, np.float32(FADE**away) * change)
-        slices[index] = faded.on(_on(slices, index))
+    was, now = _heard(before, region), _heard(after, region)
+    half = _half_width((was > 0) ^ (now > 0), across.pixel_mm)
+    if not half:
+        return
+    from_slice_to_slice = FADE ** (across.slice_mm / half)
+    index, share = after.index + direction, from_slice_to_slice
+    while limits.low <= index < limits.high and index not in clicked and share > FADED:
+        slices[index] = Push(region, np.float32(share) * (now - was)).on(_on(slices, index))
+        index, share = index + direction, share * from_slice_to_slice
+
+
+def _half_width(changed: NDArray[np.bool_], pixel_mm: tuple[float, float]) -> float:
+    """Radius in mm of the largest disc among changed pixels."""
+    return float(ndimage.distance_transform_edt(np.pad(changed, 1), pixel_mm).max())
 
 
 def _lean(volume: ObjectVolume, axis: int, clicked: Mapping[int, SlicePrompts]) -> float:
