@@ -16,9 +16,9 @@ from sammed.boxes import Box2D
 from sammed.decoding import ClickedPoint, SliceResult
 from sammed.fusion import LOUDEST
 
-PUSH = 2 * LOUDEST
-"""Logits that are added at a positive click and taken away at a negative one: enough to turn a
-pixel of which the model was sure.
+PUSH = 3 * LOUDEST
+"""Logits that are added at a positive click and taken away at a negative one: enough to turn
+pixels of which the model was sure, two thirds of the way to the border.
 """
 
 

@@ -1,4 +1,4 @@
-"""Masks are moved half way to where they touch their boxes."""
+"""Masks are moved part of the way to where they touch their boxes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sammed.boxes import Box2D, Box3D
 from sammed.decoding import SliceDecoder, SliceResult
 from sammed.embeddings import EmbeddingStore
 from sammed.fusion import BORDERS, NOTHING, ObjectVolume
-from sammed.hugging import HALF_WAY, hug_block, hug_box
+from sammed.hugging import IN_BLOCK, ON_SLICE, hug_block, hug_box
 from sammed.intensity import Window
 from sammed.prompts import ObjectPrompts, PointPrompt
 from sammed.propagation import Rules
@@ -46,7 +46,7 @@ def lengths(mask: np.ndarray) -> list[int]:
 
 
 @pytest.mark.parametrize("off", [-1.0, -0.4, 0.4, 1.0])
-def test_a_mask_too_large_or_too_small_for_its_box_comes_half_way(off):
+def test_a_mask_too_large_or_too_small_for_its_box_comes_closer(off):
     """Slopes of 10 logits a radius: ``off`` logits too many move each border by that tenth."""
     logits = 10 * peak(120, 200) + off
     box = Box2D(10, 30, 130, 230)
@@ -54,24 +54,24 @@ def test_a_mask_too_large_or_too_small_for_its_box_comes_half_way(off):
     before, after = result.mask, hug_box(result, box).mask
     tight = [0.96 * n for n in box.shape]
     for was, now, want in zip(lengths(before), lengths(after), tight, strict=True):
-        assert now == pytest.approx((was + want) / 2, abs=3)
+        assert now == pytest.approx(was + ON_SLICE * (want - was), abs=3)
 
 
 @pytest.mark.parametrize("off", [-1.0, 1.0])
-def test_a_volume_comes_half_way_to_its_3d_box_as_well(off):
+def test_a_volume_comes_closer_to_its_3d_box_as_well(off):
     before = in_block(10 * peak(40, 52, 60) + off)
     after = hug_block(before, before.block)
     radius = [np.cbrt(v.mask.mean()) for v in (before, after)]
     touching = np.cbrt((peak(40, 52, 60) > 0.04).mean())
-    assert radius[1] == pytest.approx((radius[0] + touching) / 2, abs=0.02)
+    assert radius[1] == pytest.approx(radius[0] + IN_BLOCK * (touching - radius[0]), abs=0.02)
 
 
-def test_the_border_moves_no_further_than_half_of_what_is_allowed():
+def test_the_border_moves_no_further_than_a_share_of_what_is_allowed():
     small = np.full((40, 40), -20.0)
     small[18:22, 18:22] = 4.0
     sure = np.full((40, 40), 9.0)
     box = Box2D(0, 0, 40, 40)
-    low, high = (HALF_WAY * b for b in BORDERS)
+    low, high = (ON_SLICE * b for b in BORDERS)
     np.testing.assert_allclose(hug_box(on_slice(small), box).logits, small - low)
     np.testing.assert_allclose(hug_box(on_slice(sure), box).logits, sure - high)
 
@@ -82,10 +82,10 @@ def test_one_axis_of_three_may_be_off():
     logits[:10] = 0.5
     whole = in_block(logits)
     shifted = hug_block(whole, whole.block)
-    assert shifted.logits.max() == pytest.approx(0.25)
+    assert shifted.logits.max() == pytest.approx((1 - IN_BLOCK) * 0.5)
     np.testing.assert_array_equal(shifted.mask, whole.mask)
     flat = on_slice(logits[:, 0])
-    assert hug_box(flat, Box2D(0, 0, 20, 20)).logits.max() == pytest.approx(0.5 - HALF_WAY * -3)
+    assert hug_box(flat, Box2D(0, 0, 20, 20)).logits.max() == pytest.approx(0.5 - ON_SLICE * -3)
 
 
 def test_where_nothing_was_found_nothing_appears():
