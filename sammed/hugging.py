@@ -7,7 +7,6 @@ whose logits say how sure they are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -37,8 +36,7 @@ def hug_box(result: SliceResult, box: Box2D) -> SliceResult:
     """
     if not result.area or box.is_empty:
         return result
-    profiles = (result.logits.max(1), result.logits.max(0))
-    shift = ON_SLICE * _border(zip(profiles, box.shape, strict=True))
+    shift = ON_SLICE * _border(result.logits, box.shape)
     return replace(result, logits=result.logits - np.float32(shift))
 
 
@@ -54,25 +52,19 @@ def hug_block(volume: ObjectVolume, block: Box3D) -> ObjectVolume:
     """
     if block.is_empty or not volume.mask.any():
         return volume
-    logits = volume.on(block)
-    profiles = (logits.max(tuple({0, 1, 2} - {axis})) for axis in range(3))
-    shift = IN_BLOCK * _border(zip(profiles, block.shape, strict=True))
+    shift = IN_BLOCK * _border(volume.on(block), block.shape)
     return ObjectVolume(volume.block, volume.logits - np.float16(shift))
 
 
-def _border(spans: Iterable[tuple[NDArray[np.float32], int]]) -> float:
-    """The logit at which a mask's border would touch its box, within `BORDERS`.
+def _border(logits: NDArray[np.float32], lengths: tuple[int, ...]) -> float:
+    """The logit at which a mask's border would touch its box of these lengths, within `BORDERS`.
 
     As high as it may be with the mask as long as its box along two axes: of a 3D box's three, one
     may be off by a process that is too thin to be found.
-
-    Parameters
-    ----------
-    spans
-        Of each axis, the largest logit at each place along it, and the box's length.
     """
-    second = sorted(_spanning(profile, length) for profile, length in spans)[-2]
-    return float(np.clip(second, *BORDERS))
+    axes = set(range(logits.ndim))
+    spans = [_spanning(logits.max(tuple(axes - {a})), lengths[a]) for a in axes]
+    return float(np.clip(sorted(spans)[-2], *BORDERS))
 
 
 def _spanning(profile: NDArray[np.float32], length: int) -> float:

@@ -74,8 +74,7 @@ def repair(
         corrected[index] = slices[index] = after
         if on_slice:
             on_slice(after)
-        for direction in (-1, 1):
-            _carry_on(slices, before, after, direction, clicked, limits, decoder.stack)
+        _carry_on(slices, before, after, clicked, limits, decoder.stack)
     lean = _lean(volume, axis, clicked)
     if lean:
         for index in slices.keys() - corrected.keys():
@@ -107,22 +106,22 @@ def _carry_on(
     slices: Slices,
     before: SliceResult,
     after: SliceResult,
-    direction: int,
     clicked: Mapping[int, SlicePrompts],
     limits: Limits,
     across: SliceStack,
 ) -> None:
-    """Change the slices in one direction as a clicked one has changed, up to the next clicked."""
+    """Change the slices on both sides as a clicked one has changed, up to the next clicked."""
     region = before.region.union(after.region)
     was, now = _heard(before, region), _heard(after, region)
     half = _half_width((was > 0) ^ (now > 0), across.pixel_mm)
     if not half:
         return
     from_slice_to_slice = FADE ** (across.slice_mm / half)
-    index, share = after.index + direction, from_slice_to_slice
-    while limits.low <= index < limits.high and index not in clicked and share > FADED:
-        slices[index] = Push(region, np.float32(share) * (now - was)).on(_on(slices, index))
-        index, share = index + direction, share * from_slice_to_slice
+    for direction in (-1, 1):
+        index, share = after.index + direction, from_slice_to_slice
+        while limits.low <= index < limits.high and index not in clicked and share > FADED:
+            slices[index] = Push(region, np.float32(share) * (now - was)).on(_on(slices, index))
+            index, share = index + direction, share * from_slice_to_slice
 
 
 def _half_width(changed: NDArray[np.bool_], pixel_mm: tuple[float, float]) -> float:

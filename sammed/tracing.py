@@ -125,11 +125,7 @@ class Tracer:
             known = telling.get(start.index) or prompts.get(start.index) or start
             boxes = tuple(dict.fromkeys((*known.boxes, *start.boxes)))
             telling[start.index] = replace(
-                start,
-                boxes=boxes,
-                points=known.points,
-                painted=known.painted,
-                painted_key=known.painted_key,
+                known, boxes=boxes, depth=start.depth, prior=start.prior, outline=start.outline
             )
         if not telling:
             telling = {i: p for i, p in prompts.items() if any(q.positive for q in p.points)}
