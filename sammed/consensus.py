@@ -1,4 +1,4 @@
-"""One object in several planes: which planes, and how their slices are joined.
+"""One object in several planes: how their slices are joined.
 
 A 3D box outlines the object in three planes. In some a chain of slices goes astray, elsewhere the
 same place is found easily; the mean of the traces, each slice weighted by how sure the model is of
@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 
-from sammed.anchors import slice_prompts
 from sammed.boxes import Box3D
 from sammed.decoding import SliceDecoder, SlicePrompt, SliceResult, overlap
 from sammed.fusion import (
@@ -25,16 +24,8 @@ from sammed.fusion import (
     weigh_planes,
 )
 from sammed.hugging import hug_block
-from sammed.neighbours import side_by_side
-from sammed.prompts import ObjectPrompts
 from sammed.propagation import OnSlice
 from sammed.tracing import Trace
-
-LEAST_SLICES = 3
-"""A plane in which the 3D box has fewer slices is not traced."""
-
-MOST_STRETCH = 3.0
-"""Nor is one whose pixels are longer than wide by more than this."""
 
 CONSENSUS_OVERLAP = 0.5
 """When refining, an answer that has less IoU with the volume's cross-section is not used."""
@@ -60,56 +51,6 @@ Look = Callable[[ObjectVolume, int], PlaneView]
 
 Locate = Callable[[Box3D], ObjectVolume | None]
 """`sammed.cubes.locate` for one image."""
-
-
-def is_block(obj: ObjectPrompts) -> bool:
-    """Whether an object is given by one 3D box, perhaps with points and painted slices."""
-    return len(obj.blocks) == 1 and not obj.boxes and obj.propagate == "auto"
-
-
-def planes_to_trace(
-    obj: ObjectPrompts, usual: int, spacing: tuple[float, float, float]
-) -> tuple[int, ...]:
-    """Canonical axes across which an object is traced, the usual one first.
-
-    Parameters
-    ----------
-    obj
-        Its prompts; only a 3D box can be traced in any plane.
-    usual
-        The axis that the object has otherwise.
-    spacing
-        Voxel size (z, y, x) in mm.
-    """
-    if not is_block(obj):
-        return (usual,)
-    return (usual, *(a for a in range(3) if a != usual and _fits(obj, a, spacing)))
-
-
-def slices_to_come(
-    obj: ObjectPrompts, axes: Sequence[int], twice: bool = False, located: bool = False
-) -> int | None:
-    """How many slices will be looked at; ``None`` if propagation decides that.
-
-    Parameters
-    ----------
-    obj
-        Its prompts.
-    axes
-        From `planes_to_trace`.
-    twice
-        Whether boxed slices side by side are seen again, see `sammed.neighbours`.
-    located
-        Whether the model sees a 3D box as a whole as well.
-    """
-    if obj.propagate == "auto" and not obj.blocks:
-        return None
-    prompts = slice_prompts(obj, axes[0])
-    again = len(side_by_side(prompts)) if twice else 0
-    if obj.propagate == "off":
-        return len(prompts) + len(obj.blocks) + again
-    looks = 3 if located else 2 if len(axes) > 1 else 1
-    return looks * sum(high - low for low, high in map(obj.extent().range, axes)) + again
 
 
 def as_views(traces: Traces) -> list[PlaneView]:
@@ -228,11 +169,3 @@ def refine(
 def _weight(result: SliceResult) -> float:
     """How much a slice counts beside the same place in other planes."""
     return (result.predicted_iou * result.present) ** SHARPNESS
-
-
-def _fits(obj: ObjectPrompts, axis: int, spacing: tuple[float, float, float]) -> bool:
-    height, width = (mm for a, mm in enumerate(spacing) if a != axis)
-    if max(height, width) > MOST_STRETCH * min(height, width):
-        return False
-    low, high = obj.blocks[0].range(axis)
-    return high - low >= LEAST_SLICES

@@ -142,6 +142,8 @@ class SlicePrompt:
         What the prompt is called in the report.
     depth
         Of a box that is the outline of a 3D box: where the slice lies in it, see `ViewPrompt`.
+    mirrored
+        Whether the model is to see its view in a mirror.
     """
 
     box: Box2D | None = None
@@ -149,6 +151,7 @@ class SlicePrompt:
     prior: SliceResult | None = field(default=None, compare=False)
     name: str = "box"
     depth: float = 0.0
+    mirrored: bool = False
 
 
 def overlap(a: SliceResult, b: SliceResult) -> tuple[float, float]:
@@ -241,6 +244,10 @@ class SliceDecoder:
 
     def view(self, index: int, prompt: SlicePrompt) -> View:
         """The view in which a prompt is answered."""
+        view = self._upright(index, prompt)
+        return replace(view, mirrored=True) if prompt.mirrored else view
+
+    def _upright(self, index: int, prompt: SlicePrompt) -> View:
         if self.zoom is None:
             return View.whole(index, self.stack.shape, self.model.spec.view_size)
         box = prompt.box

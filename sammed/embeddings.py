@@ -68,7 +68,7 @@ def view_key(volume_hash: str, plane: str, window: Window, view: View, spec: Mod
         volume_hash,
         plane,
         (window.low, window.high),
-        (view.index, view.rect, view.extent, view.size),
+        (view.index, view.rect, view.extent, view.size, view.mirrored),
         (spec.name, spec.weights_hash, spec.variant, spec.eight_bit, spec.context),
         PREPROCESSING_VERSION,
     ]

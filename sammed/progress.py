@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sammed.decoding import SliceResult
@@ -61,6 +62,16 @@ class Reporter:
     def begin(self, name: str, axis: int, prompted: Collection[int]) -> None:
         """Name the object that comes next, its canonical axis and its prompted slices."""
         self._name, self._axis, self._indices = name, axis, prompted
+
+    @contextmanager
+    def across(self, axis: int) -> Iterator[None]:
+        """The same object in another plane for a while, where it has no prompted slices."""
+        before = self._axis, self._indices
+        self._axis, self._indices = axis, ()
+        try:
+            yield
+        finally:
+            self._axis, self._indices = before
 
     def check(self) -> None:
         """Raise `Cancelled` if the user wants to stop."""

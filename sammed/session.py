@@ -17,9 +17,9 @@ from functools import cached_property, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from sammed.anchors import check_plane, check_ranges, object_axis, slice_prompts
+from sammed.anchors import check_plane, check_ranges, slice_prompts
 from sammed.boxes import Box3D
-from sammed.consensus import Consensus, is_block, planes_to_trace, refine, slices_to_come
+from sammed.consensus import Consensus, refine
 from sammed.cubes import locate, sees_blocks
 from sammed.decoding import SliceDecoder
 from sammed.embeddings import EmbeddingStore, content_hash
@@ -36,13 +36,14 @@ from sammed.fusion import (
 )
 from sammed.intensity import Window, resolve_window
 from sammed.models.base import SliceModel
+from sammed.planes import Planes, is_block
 from sammed.progress import OnPrompted, Progress, Reporter
 from sammed.prompts import ObjectPrompts, with_labels
 from sammed.propagation import Rules
 from sammed.repair import repair
 from sammed.runs import ObjectRun, on_prompted, slice_records
 from sammed.settings import Settings
-from sammed.slices import PLANES, SliceStack, choose_plane
+from sammed.slices import PLANES, SliceStack
 from sammed.tracing import Trace, Tracer, block_limits, only_limits
 from sammed.volume import LabelVolume, Volume
 
@@ -95,6 +96,8 @@ class Session:
         self._tracers: dict[tuple[str, int], Tracer] = {}
         self._decoders: dict[int, SliceDecoder] = {}
         self._consensus = Consensus()
+        quick, whole = model.spec.looks_twice, sees_blocks(model, volume)
+        self._planes = Planes(volume, self.settings.plane, quick, whole)
         self._labels = LabelMap(volume.shape, self.settings.overlap)
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._progress: Reporter | None = None
@@ -119,7 +122,7 @@ class Session:
         prompts.check(self.volume.shape)
         if self.settings.plane in PLANES:
             check_plane(prompts, PLANES[self.settings.plane])
-        check_ranges(prompts, self._axis(prompts))
+        check_ranges(prompts, self._planes.axis(prompts))
         known = [obj.name for obj in self.objects]
         if prompts.name in known:
             former = self.objects[known.index(prompts.name)]
@@ -240,12 +243,13 @@ class Session:
             If ``cancel`` said so; the former result stays.
         """
         runs = {}
+        stale = [obj for obj in self.objects if self._is_stale(obj)]
+        total = self._planes.slices_to_come(stale)
         early = None if self.settings.plane == "all" else prompted
-        self._progress = Reporter(progress, cancel, self._total(), early)
+        self._progress = Reporter(progress, cancel, total, early)
         try:
             for obj in self.objects:
-                stale = self._is_stale(obj)
-                runs[obj.name] = self._run(obj) if stale else self._state.runs[obj.name]
+                runs[obj.name] = self._run(obj) if obj in stale else self._state.runs[obj.name]
         finally:
             self._progress = None
         self._state = replace(self._state, runs=runs)
@@ -258,7 +262,7 @@ class Session:
 
     def _run(self, obj: ObjectPrompts) -> ObjectRun:
         started = time.perf_counter()
-        axis = self._axis(obj)
+        axis = self._planes.axis(obj)
         decoder = self._decoder(axis)
         try:
             if is_block(obj) and not only_limits(obj, obj.blocks[0], decoder.stack):
@@ -293,7 +297,8 @@ class Session:
         reporter = self._progress
         if reporter:
             reporter.begin(obj.name, axis, slice_prompts(obj, axis))
-        return tracer.trace(obj, reporter.on_slice if reporter else None, located)
+        across = partial(self._across, axis)
+        return tracer.trace(obj, reporter.on_slice if reporter else None, located, across)
 
     @property
     def _rules(self) -> Rules:
@@ -302,7 +307,7 @@ class Session:
 
     def _trace_block(self, obj: ObjectPrompts) -> tuple[Trace, ObjectVolume]:
         """A 3D box: its trace in its own plane, and the volume on which all planes agree."""
-        axes, bare = self._axes(obj), replace(obj, points=(), mask=None)
+        axes, bare = self._planes.traced(obj), replace(obj, points=(), mask=None)
         see = partial(locate, self.model, self.volume, self.window)
         axis, located = axes[0], self._consensus.located(obj.blocks[0], see)
         traces = []
@@ -314,8 +319,7 @@ class Session:
         if not own:  # points and painted slices may tell what the box did not
             trace = self._trace(obj, axis)
             return trace, stack(trace.slices, axis)
-        look = partial(self._look, obj.name)
-        volume = self._consensus.of(traces, located, obj.blocks[0], look)
+        volume = self._consensus.of(traces, located, obj.blocks[0], self._look)
         decoder, trace = self._decoder(axis), own[-1]
         limits = block_limits(obj.blocks[0], decoder.stack)
         clicked = slice_prompts(obj, axis)
@@ -328,24 +332,15 @@ class Session:
         prompted = trace.prompted | frozenset(found)
         return replace(trace, slices={**trace.slices, **found}, prompted=prompted), volume
 
-    def _look(self, name: str, volume: ObjectVolume, axis: int) -> PlaneView:
+    def _look(self, volume: ObjectVolume, axis: int) -> PlaneView:
         decoder, reporter = self._checked(axis), self._progress
-        if reporter:
-            reporter.begin(name, axis, ())
-        return refine(volume, decoder, reporter.on_slice if reporter else None)
+        if not reporter:
+            return refine(volume, decoder)
+        with reporter.across(axis):
+            return refine(volume, decoder, reporter.on_slice)
 
-    def _axes(self, obj: ObjectPrompts) -> tuple[int, ...]:
-        """Axes across which an object is traced, its own first."""
-        usual = self._axis(obj)
-        if self.settings.plane != "auto" or not self.model.spec.looks_twice:
-            return (usual,)
-        return planes_to_trace(obj, usual, self.volume.spacing)
-
-    def _axis(self, obj: ObjectPrompts) -> int:
-        plane = self.settings.plane
-        if plane in PLANES:
-            return PLANES[plane]
-        return object_axis(obj, PLANES[choose_plane("auto", self.volume)])
+    def _across(self, axis: int, volume: ObjectVolume, block: Box3D) -> list[PlaneView]:
+        return [self._look(volume, other) for other in self._planes.across(block, axis)]
 
     def _checked(self, axis: int) -> SliceDecoder:
         """The decoder across an axis, which asks before each slice whether to go on."""
@@ -380,14 +375,6 @@ class Session:
     def volume_hash(self) -> str:
         """SHA-256 (hex) of the canonical voxels with their shape and type."""
         return content_hash(self.volume.voxels)
-
-    def _total(self) -> int | None:
-        """How many slices there will be, if every stale object says so itself."""
-        stale = [obj for obj in self.objects if self._is_stale(obj)]
-        twice = self.model.spec.looks_twice
-        whole = sees_blocks(self.model, self.volume)
-        counts = [slices_to_come(obj, self._axes(obj), twice, whole) for obj in stale]
-        return None if None in counts else sum(n for n in counts if n is not None)
 
     # -- results ---------------------------------------------------------------------------
 

@@ -19,9 +19,9 @@ class Settings:
     ----------
     plane
         ``"axial"``, ``"coronal"``, ``"sagittal"``; ``"auto"``: that of the object's box, else
-        that of the thick slices; with a quick model a 3D box is traced in all planes, and the
-        one is kept in which the model is surest (`sammed.plane_search`). ``"all"``: as auto,
-        then refined in all three planes and fused.
+        that of the thick slices; with a quick model a 3D box is traced in all planes and boxed
+        slices side by side are looked at from all (`sammed.planes`). ``"all"``: as auto, then
+        refined in all three planes and fused.
     window
         See `sammed.intensity.resolve_window`.
     overlap

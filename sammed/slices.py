@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -133,12 +133,15 @@ class View:
         Height and width of the view in view px.
     size
         Side of the padded square that the model's logits cover, ``>= max(extent)``.
+    mirrored
+        Whether it is seen in a mirror, left and right exchanged.
     """
 
     index: int
     rect: Rect
     extent: tuple[int, int]
     size: int
+    mirrored: bool = False
 
     @classmethod
     def whole(cls, index: int, shape: tuple[int, int], size: int) -> View:
@@ -181,11 +184,14 @@ class View:
     def points(self, positions: NDArray[np.floating]) -> Float:
         """Slice edge coordinates (row, col), (n, 2), as view edge coordinates, float32."""
         shifted = np.asarray(positions, np.float64) - np.array(self.rect[:2])
-        return (shifted * np.array(self.scale)).astype(np.float32)
+        seen = shifted * np.array(self.scale)
+        if self.mirrored:
+            seen[..., 1] = self.extent[1] - seen[..., 1]
+        return seen.astype(np.float32)
 
     def box(self, box: Box2D) -> Float:
         """A box in view edge coordinates ``[r0, c0, r1, c1]``, float32."""
-        return self.points(box.as_array().reshape(2, 2)).reshape(4)
+        return np.sort(self.points(box.as_array().reshape(2, 2)), axis=0).reshape(4)
 
     def render(self, image: Float, eight_bit: bool) -> Float:
         """Resample a slice image to the view.
@@ -204,6 +210,8 @@ class View:
             In [0, 1].
         """
         h, w = image.shape[1:]
+        if self.mirrored:
+            return replace(self, mirrored=False).render(image, eight_bit)[..., ::-1]
         if eight_bit and self.rect == (0.0, 0.0, float(h), float(w)):
             return np.stack([_resize_eight_bit(channel, self.extent) for channel in image])
         r0, c0, r1, c1 = self.rect
@@ -253,7 +261,7 @@ class View:
         """Weights from low-res cells to the rows and to the columns of a region."""
         r0, c0, r1, c1 = self.rect
         rows, top = _back_weights(r0, r1, self.extent[0], self.size, m)
-        cols, left = _back_weights(c0, c1, self.extent[1], self.size, m)
+        cols, left = _back_weights(c0, c1, self.extent[1], self.size, m, self.mirrored)
         return rows[region.r0 - top : region.r1 - top], cols[region.c0 - left : region.c1 - left]
 
     def mask_prompt(self, logits: Float, region: Box2D, m: int) -> Float:
@@ -274,11 +282,14 @@ class View:
             Covers the padded square.
         """
         r0, c0, r1, c1 = self.rect
-        per_row, per_col = self.size / self.extent[0], self.size / self.extent[1]
-        far_r, far_c = r0 + (r1 - r0) * per_row, c0 + (c1 - c0) * per_col
+        down = (r1 - r0) * (self.size / self.extent[0])
+        across = (c1 - c0) * (self.size / self.extent[1])
+        left = c1 - across if self.mirrored else c0
         h, w = region.shape
-        rows, r_from, r_to = shrink_weights(r0 - region.r0, far_r - region.r0, m, h)
-        cols, c_from, c_to = shrink_weights(c0 - region.c0, far_c - region.c0, m, w)
+        rows, r_from, r_to = shrink_weights(r0 - region.r0, r0 + down - region.r0, m, h)
+        cols, c_from, c_to = shrink_weights(left - region.c0, left + across - region.c0, m, w)
+        if self.mirrored:
+            cols = cols[::-1]
         above = logits[r_from:r_to, c_from:c_to] - OUTSIDE_LOGIT
         return np.asarray(rows @ above @ cols.T + OUTSIDE_LOGIT, np.float32)
 
@@ -304,7 +315,9 @@ def _resize_eight_bit(channel: Float, extent: tuple[int, int]) -> Float:
 
 
 @lru_cache(maxsize=256)
-def _back_weights(low: float, high: float, extent: int, size: int, m: int) -> tuple[Float, int]:
+def _back_weights(
+    low: float, high: float, extent: int, size: int, m: int, mirrored: bool = False
+) -> tuple[Float, int]:
     """Weights from low-res cells to slice pixels, via the padded square, along one axis.
 
     Returns (n, m) float32 for the ``n`` pixels whose centres lie in ``[low, high)``, and the first
@@ -312,6 +325,8 @@ def _back_weights(low: float, high: float, extent: int, size: int, m: int) -> tu
     """
     start, stop = (int(np.ceil(v - 0.5)) for v in (low, high))
     in_view = (np.arange(start, stop) + 0.5 - low) * (extent / (high - low))
+    if mirrored:
+        in_view = extent - in_view
     to_pixels = bilinear_weights(in_view - 0.5, extent)
     if m == size:
         return np.pad(to_pixels, ((0, 0), (0, m - extent))), start

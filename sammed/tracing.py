@@ -28,9 +28,9 @@ from sammed.boxes import Box2D, Box3D
 from sammed.decoding import SliceDecoder, SliceResult, unite
 from sammed.errors import SegmentationError
 from sammed.fusion import ObjectVolume
-from sammed.neighbours import look_again, side_by_side
 from sammed.prompts import ObjectPrompts
 from sammed.propagation import Chain, Limits, OnSlice, Rules, Stop, blend
+from sammed.second_look import Across, beside, look_across, look_again, runs
 from sammed.slices import SliceStack
 from sammed.stride import stride_walk
 
@@ -79,8 +79,8 @@ class Tracer:
     stride
         Every how many-th slice is decoded, see `sammed.stride`.
     twice
-        Whether the model is quick and knows how sure it is: boxed slices side by side are seen
-        again (`sammed.neighbours`), and masks moved towards their boxes (`sammed.hugging`).
+        Whether the model is quick and knows how sure it is: boxed slices are looked at again
+        (`sammed.second_look`), and masks moved towards their boxes (`sammed.hugging`).
     """
 
     def __init__(
@@ -97,6 +97,7 @@ class Tracer:
         obj: ObjectPrompts,
         on_slice: OnSlice | None = None,
         located: ObjectVolume | None = None,
+        across: Across | None = None,
     ) -> Trace:
         """Segment an object on all its slices.
 
@@ -109,6 +110,8 @@ class Tracer:
         located
             What a model has found in the object's 3D box as a whole: propagation starts from a
             slice of it instead of the box's outline.
+        across
+            How an object looks from other planes, for boxed slices side by side.
 
         Raises
         ------
@@ -133,6 +136,8 @@ class Tracer:
         self._check_found(obj, anchors)
         if self.twice:
             anchors |= self._seen_again(telling, anchors, on_slice)
+            if across:
+                anchors |= self._seen_across(telling, anchors, across)
         trace = self._spans(anchors, ranges, obj.propagate, on_slice)
         clicked = {i: p for i, p in prompts.items() if i not in telling and p.points}
         if not clicked:
@@ -204,19 +209,31 @@ class Tracer:
         anchors: dict[int, Anchor],
         on_slice: OnSlice | None,
     ) -> dict[int, Anchor]:
-        """The boxed slices that lie side by side, with their neighbours' masks in mind."""
+        """The boxed slices once more, with their neighbours' masks in mind."""
 
-        def again(index: int, beside: tuple[Anchor, ...]) -> Anchor:
-            anchor = look_again(self.decoder, located[index], anchors[index], beside)
+        def again(index: int, around: tuple[Anchor, ...]) -> Anchor:
+            anchor = look_again(self.decoder, located[index], anchors[index], around)
             if on_slice:
                 on_slice(anchor.shown)
             return anchor
 
         seen = {}
-        for index, around in side_by_side(located).items():
-            beside = tuple(anchors[i] for i in around)
-            key = ("again", located[index], anchors[index], beside)
-            seen[index] = self._remember(key, partial(again, index, beside))
+        for index, near in beside(located).items():
+            around = tuple(anchors[i] for i in near)
+            key = ("again", located[index], anchors[index], around)
+            seen[index] = self._remember(key, partial(again, index, around))
+        return seen
+
+    def _seen_across(
+        self, located: dict[int, SlicePrompts], anchors: dict[int, Anchor], across: Across
+    ) -> dict[int, Anchor]:
+        """The boxed slices side by side, with what is seen from other planes in mind."""
+        axis = self.decoder.stack.axis
+        seen: dict[int, Anchor] = {}
+        for block, run in runs(located, axis).items():
+            own = tuple(anchors[i] for i in run)
+            look = partial(look_across, own, axis, block, across)
+            seen |= self._remember(("across", block, own), look)
         return seen
 
     def _correction(

@@ -132,7 +132,7 @@ def test_results_of_an_older_engine_are_not_taken_over():
         names = {name for name, _ in IMPORTS[module]} & IMPORTS.keys()
         waiting += names - seen - {"sammed"}
     files = {module.removeprefix("sammed.").replace(".", "/") for module in seen}
-    assert {"neighbours", "propagation"} < files
+    assert {"second_look", "propagation"} < files
     assert files - NO_SCORES <= set(ENGINE_FILES)
 
 

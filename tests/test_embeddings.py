@@ -71,6 +71,7 @@ class TestKey:
             key(spec=replace(SPEC, context=1)),
             view_key(HASH, "axial", Window(-160.0, 241.0, "soft tissue"), VIEW, SPEC),
             view_key(HASH, "axial", WINDOW, View.whole(7, (5, 11), 512), SPEC),
+            view_key(HASH, "axial", WINDOW, replace(VIEW, mirrored=True), SPEC),
             view_key(
                 HASH, "axial", WINDOW, View.zoomed(7, Box2D(1, 2, 3, 4), 2, (1, 1), 1024), SPEC
             ),

@@ -22,9 +22,9 @@ from sammed.session import Settings
 
 ENGINE_FILES = (
     "anchors", "boxes", "clicks", "consensus", "cubes", "decoding", "fusion", "hugging",
-    "intensity", "metrics", "neighbours", "propagation", "repair", "resampling", "runs", "session",
-    "simulation", "slices", "stride", "tracing", "evaluation/case_run", "evaluation/protocols",
-    "evaluation/slice_scores", "evaluation/trial",
+    "intensity", "metrics", "planes", "propagation", "repair", "resampling", "runs", "second_look",
+    "session", "simulation", "slices", "stride", "tracing", "evaluation/case_run",
+    "evaluation/protocols", "evaluation/slice_scores", "evaluation/trial",
 )  # fmt: skip
 """Modules of this package on which scores depend: results of other code are not taken over."""
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sammed.anchors import depth_in, slice_prompts
 from sammed.boxes import Box2D, Box3D
-from sammed.consensus import DISPUTED, as_views, located_view, planes_to_trace, refine
+from sammed.consensus import DISPUTED, as_views, located_view, refine
 from sammed.decoding import SliceDecoder, SliceResult
 from sammed.embeddings import EmbeddingStore
 from sammed.fusion import (
@@ -33,7 +33,7 @@ from sammed.session import Session, Settings
 from sammed.slices import OUTSIDE_LOGIT, SliceStack
 from sammed.tracing import Trace, block_limits
 from sammed.volume import Volume
-from tests.phantoms import ORGAN, StubModel, block_of, dice, image_of, organ_volume, slice_box
+from tests.phantoms import ORGAN, StubModel, block_of, dice, image_of, organ_volume
 
 BLOCK = ObjectPrompts("organ", blocks=(block_of(ORGAN),))
 SPACING = (1.0, 1.0, 1.0)
@@ -41,32 +41,7 @@ CUBIC = Volume.from_array(image_of(ORGAN), np.diag([1.0, 1.1, 1.2, 1.0])[[2, 1, 
 MIDDLE = PointPrompt((8, 17, 24), True)
 
 
-# -- which planes ----------------------------------------------------------------------------
-
-
-def test_a_3d_box_alone_is_traced_in_all_planes_its_own_first():
-    assert planes_to_trace(BLOCK, 1, SPACING) == (1, 0, 2)
-    assert planes_to_trace(replace(BLOCK, points=(MIDDLE,)), 0, SPACING) == (0, 1, 2)
-
-
-@pytest.mark.parametrize(
-    "obj",
-    [
-        replace(BLOCK, boxes=(slice_box(ORGAN, 8),)),
-        replace(BLOCK, propagate="between"),
-        replace(BLOCK, blocks=(block_of(ORGAN), Box3D(0, 0, 0, 2, 2, 2))),
-        ObjectPrompts("organ", points=(MIDDLE,)),
-    ],
-)
-def test_other_prompts_leave_one_plane(obj):
-    assert planes_to_trace(obj, 2, SPACING) == (2,)
-
-
-def test_planes_of_flat_pixels_and_of_few_slices_are_left_out():
-    assert planes_to_trace(BLOCK, 0, (3.5, 1.0, 1.0)) == (0,)
-    assert planes_to_trace(BLOCK, 0, (2.9, 1.0, 1.0)) == (0, 1, 2)
-    thin = replace(BLOCK, blocks=(Box3D(2, 10, 10, 9, 12, 30),))
-    assert planes_to_trace(thin, 0, SPACING) == (0, 2)
+# -- looking in all planes ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

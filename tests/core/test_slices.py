@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -279,9 +281,11 @@ def test_there_and_back_on_a_smooth_image(factor, m):
         View.zoomed(0, Box2D(0, 0, 30, 40), 2.0, (0.8, 0.7), 64),
     ],
 )
+@pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize("m", [64, 32])
-def test_a_mask_prompt_lies_where_its_pixels_lie(view, m):
+def test_a_mask_prompt_lies_where_its_pixels_lie(view, m, mirrored):
     """A mask on slice pixels, as a prompt of a view and back, is the mask, but for its edge."""
+    view = replace(view, mirrored=mirrored)
     shape = (50, 70)
     rows, cols = np.mgrid[:50, :70] + 0.5
     distance = 12 - np.hypot(rows - 26, (cols - 37) * 0.8)
@@ -295,6 +299,50 @@ def test_a_mask_prompt_lies_where_its_pixels_lie(view, m):
     wanted = (distance > 0)[seen.slices]
     sure = (np.abs(distance) > 1.5)[seen.slices]
     np.testing.assert_array_equal(back[sure], wanted[sure])
+
+
+MIRRORS = [
+    View.whole(0, (50, 70), 64),
+    View.whole(0, (70, 50), 64),
+    View.zoomed(0, Box2D(12, 20, 40, 55), 1.5, (0.8, 0.7), 64),
+]
+
+
+@pytest.mark.parametrize("plain", MIRRORS)
+@pytest.mark.parametrize("eight_bit", [False, True])
+def test_in_a_mirror_left_and_right_are_exchanged(plain, eight_bit):
+    view = replace(plain, mirrored=True)
+    image = smooth((70, 70))
+    shown = plain.render(image, eight_bit)
+    np.testing.assert_array_equal(view.render(image, eight_bit), shown[..., ::-1])
+    r0, c0, r1, c1 = plain.box(Box2D(15, 22, 30, 31))
+    width = plain.extent[1]
+    np.testing.assert_allclose(
+        view.box(Box2D(15, 22, 30, 31)), (r0, width - c1, r1, width - c0), atol=1e-4
+    )
+    (row, col), (there, across) = (v.points(np.array([[20.5, 24.5]]))[0] for v in (plain, view))
+    assert (row, col + across) == pytest.approx((there, width))
+
+
+@pytest.mark.parametrize("plain", MIRRORS)
+@pytest.mark.parametrize("m", [64, 32])
+def test_a_mirrored_answer_is_brought_back_as_the_plain_one(plain, m):
+    """What the model finds in a mirror lies where it lies in the slice; so do mask prompts."""
+    view = replace(plain, mirrored=True)
+    shape = (50, 70) if plain.extent[0] <= plain.extent[1] else (70, 50)
+    rows, cols = np.mgrid[: shape[0], : shape[1]] + 0.5
+    logits = (8 - np.hypot(rows - 24, (cols - 30) * 0.6)).astype(np.float32)
+    region = Box2D(0, 0, *shape)
+    prompts = [v.mask_prompt(logits, region, m) for v in (plain, view)]
+    seen = plain.slice_region(shape)
+    assert view.slice_region(shape) == seen
+    here, there = (v.to_slice(p, seen) for v, p in zip((plain, view), prompts, strict=True))
+    inner = np.s_[2:-2, 2:-2]
+    np.testing.assert_allclose(there[inner], here[inner], atol=0.12)
+    cells = Box2D.from_mask(prompts[1] > 0)
+    found = view.reach(cells, seen, m)
+    assert found.intersection(seen) == found
+    assert not (there[(here > 0) & ~found.mask(shape)[seen.slices]]).any()
 
 
 def test_a_mask_prompt_is_absent_outside_its_region():

@@ -1,0 +1,99 @@
+"""In which planes an object is looked at, and how many slices that takes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sammed.boxes import Box3D
+from sammed.planes import MOST_ACROSS, Planes
+from sammed.prompts import ObjectPrompts, PointPrompt
+from sammed.session import Session, Settings
+from sammed.volume import Volume
+from tests.phantoms import ORGAN, StubModel, block_of, image_of, slice_box
+
+BLOCK = ObjectPrompts("organ", blocks=(block_of(ORGAN),))
+MIDDLE = PointPrompt((8, 17, 24), True)
+
+
+def volume(*spacing: float) -> Volume:
+    affine = np.diag([*spacing[::-1], 1.0])[:, [2, 1, 0, 3]]
+    return Volume.from_array(image_of(ORGAN), affine)
+
+
+CUBIC = volume(1.0, 1.1, 1.2)
+
+
+def boxed(*indices: int, **more: object) -> ObjectPrompts:
+    boxes = tuple(slice_box(ORGAN, i) for i in indices)
+    return ObjectPrompts("organ", boxes=boxes, propagate="off", **more)
+
+
+def test_a_3d_box_alone_is_traced_in_all_planes_its_own_first():
+    assert Planes(CUBIC, twice=True).traced(BLOCK) == (0, 1, 2)
+    assert Planes(CUBIC, twice=True).traced(replace(BLOCK, points=(MIDDLE,))) == (0, 1, 2)
+    deep = volume(1.0, 2.0, 1.0)
+    assert Planes(deep, twice=True).traced(BLOCK) == (1, 0, 2)
+
+
+@pytest.mark.parametrize(
+    "obj",
+    [
+        replace(BLOCK, boxes=(slice_box(ORGAN, 8),)),
+        replace(BLOCK, propagate="between"),
+        replace(BLOCK, blocks=(block_of(ORGAN), Box3D(0, 0, 0, 2, 2, 2))),
+        ObjectPrompts("organ", points=(MIDDLE,)),
+    ],
+)
+def test_other_prompts_leave_one_plane(obj):
+    assert Planes(CUBIC, twice=True).traced(obj) == (0,)
+
+
+def test_planes_of_flat_pixels_and_of_few_slices_are_left_out():
+    assert Planes(volume(3.5, 1.0, 1.0), twice=True).traced(BLOCK) == (0,)
+    assert Planes(volume(2.9, 1.0, 1.0), twice=True).traced(BLOCK) == (0, 1, 2)
+    thin = replace(BLOCK, blocks=(Box3D(2, 10, 10, 9, 12, 30),))
+    assert Planes(CUBIC, twice=True).traced(thin) == (0, 2)
+    assert Planes(CUBIC, twice=True).across(thin.blocks[0], 0) == (2,)
+
+
+@pytest.mark.parametrize("planes", [Planes(CUBIC), Planes(CUBIC, "axial", twice=True)])
+def test_only_quick_models_get_planes_that_nobody_asked_for(planes):
+    assert planes.traced(BLOCK) == (0,)
+    assert planes.across(BLOCK.blocks[0], 0) == ()
+    assert Planes(CUBIC, "coronal").axis(BLOCK) == 1
+
+
+def test_a_flat_object_is_not_looked_at_from_the_side():
+    rows = int(MOST_ACROSS) * 5
+    planes = Planes(CUBIC, twice=True)
+    assert planes.across(Box3D(0, 0, 0, 5, rows, rows), 0) == (1, 2)
+    assert planes.across(Box3D(0, 0, 0, 5, rows + 1, rows), 0) == (2,)
+
+
+def test_the_total_counts_all_looks():
+    obj = boxed(3, 4, 5, 9)
+    assert Planes(CUBIC).slices_to_come([obj]) == 4
+    assert Planes(CUBIC, "axial", twice=True).slices_to_come([obj]) == 8
+    clicked = replace(obj, points=(PointPrompt((4, 17, 24)),))
+    assert Planes(CUBIC, twice=True).slices_to_come([clicked]) == 7
+    many = boxed(*range(4, 12))
+    across = many.extent().shape[1] + many.extent().shape[2]
+    short = Planes(volume(1.0, 1.1, 1.2), twice=True)
+    wide = [n <= MOST_ACROSS * 8 for n in many.extent().shape[1:]]
+    assert wide == [True, False]
+    assert short.slices_to_come([many]) == 16 + across - many.extent().shape[2]
+    assert Planes(CUBIC).slices_to_come([many, ObjectPrompts("x", points=(MIDDLE,))]) is None
+
+
+@pytest.mark.parametrize("indices", [range(3, 13), range(5, 8), (4, 8, 12)])
+def test_no_more_slices_are_looked_at_than_were_announced(indices):
+    model, seen = StubModel(52), []
+    made = Session(CUBIC, model, Settings())
+    made.put(boxed(*indices))
+    made.segment(progress=seen.append)
+    assert 0.8 * seen[-1].total < seen[-1].done <= seen[-1].total
+    assert model.decoded == seen[-1].done
+    assert {p.plane for p in seen} == {"axial"} | ({"coronal"} if len(indices) > 3 else set())
