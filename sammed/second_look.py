@@ -21,6 +21,9 @@ from sammed.propagation import blend
 MARGIN = 0.15
 """Of other slices' masks, what lies in the box widened by this share counts."""
 
+FAR = 1.0
+"""Slices farther apart than this many times the shorter side of the box say nothing of the mask."""
+
 LEAST_RUN = 3
 """Fewer boxed slices side by side are not looked at from other planes."""
 
@@ -125,11 +128,12 @@ def look_across(
 def _mirrored(
     decoder: SliceDecoder, index: int, box: Box2D, around: Sequence[SliceResult]
 ) -> SlicePrompt:
-    """A box in a mirror, with the neighbours' mean as the mask prompt if that is not empty."""
-    plain = SlicePrompt(box, mirrored=True)
-    if not around:
+    """A box in a mirror, with the neighbours' mean as the mask prompt if that says anything."""
+    plain, slices = SlicePrompt(box, mirrored=True), decoder.stack
+    width = min(n * mm for n, mm in zip(box.shape, slices.pixel_mm, strict=True))
+    if not around or slices.slice_mm > FAR * width:
         return plain
-    region = _widened(box).clip(decoder.stack.shape)
+    region = _widened(box).clip(slices.shape)
     logits = np.mean([np.clip(r.on(region), -LOUDEST, LOUDEST) for r in around], axis=0)
     prior = SliceResult(index, region, np.asarray(logits, np.float32))
     return replace(plain, prior=prior, name="box + mask") if prior.area else plain

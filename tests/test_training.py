@@ -10,8 +10,13 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from sammed.decoding import SliceDecoder, SlicePrompt
+from sammed.embeddings import EmbeddingStore
 from sammed.errors import InputError, UnreadableFileError, WeightsMismatchError
-from sammed.models.compact import load_net
+from sammed.evaluation.manifest import read_manifest
+from sammed.hugging import hug_box
+from sammed.models.base import SliceMask
+from sammed.models.compact import CompactModel, load_net
 from sammed.models.compact_net import Architecture, CompactNet
 from sammed.models.locator import load_locator
 from sammed.models.locator_net import LocatorArchitecture, LocatorNet
@@ -26,13 +31,27 @@ from sammed.training.plots import plot_metrics
 from sammed.training.previews import previews_of
 from sammed.training.prompts import add_clicks, first_prompts
 from sammed.training.real_blocks import score_blocks, summarise_blocks
-from sammed.training.real_cases import score_cases, validate_real, write_scores
+from sammed.training.real_cases import (
+    case_objects,
+    job_prompts,
+    score_cases,
+    slice_answer,
+    slice_jobs,
+    validate_real,
+    write_scores,
+)
 from sammed.training.schedule import learning_rate
 from sammed.training.speed import operations
 from sammed.training.stream import StreamPlan, batches, make_chunk, pack, unpack
 from sammed.training.task import BlocksTask
 from sammed.training.trainer import Recipe, Trainer
-from sammed.training.validation import dice, inscribed_ellipse, roc_area, validate_synthetic
+from sammed.training.validation import (
+    answers,
+    dice,
+    inscribed_ellipse,
+    roc_area,
+    validate_synthetic,
+)
 
 TINY = Architecture((8, 8, 16, 16), (1, 1, 1, 1), (1, 1, 1), 4, 3)
 PLAN = StreamPlan(seed=3, batch=4, chunk=16, window=2, replay=1.0)
@@ -336,6 +355,25 @@ def test_real_cases_are_scored_beside_their_floor(net, manifest, tmp_path):
     assert set(validate_real(net, manifest, 2)) >= {"real_a", "real_a_floor"}
 
 
+def test_real_slices_are_answered_as_the_engine_answers_them(net, manifest, tmp_path):
+    """The first look of the engine, its mask moved towards the box, is what is scored."""
+    weights = tmp_path / "net.safetensors"
+    export_weights(weights, net.state_dict(), net.architecture.tag, "a test")
+    model = CompactModel(weights)
+    ((_, stack, mask),) = case_objects(read_manifest(manifest)[0])
+    jobs = [j for j in slice_jobs(stack, mask, 96, 3, np.random.default_rng(1)) if j.task == "a"]
+    assert len(jobs) == 3
+    loaded, _ = load_net(weights)
+    logits, iou, _ = answers(loaded, job_prompts(stack, jobs))
+    decoder = SliceDecoder(stack, model, EmbeddingStore())
+    for job, candidates, judged in zip(jobs, logits, iou, strict=True):
+        (answer,) = decoder.decode(job.view.index, [SlicePrompt(job.drawn)])
+        here = hug_box(answer, job.drawn)
+        there = slice_answer(job, SliceMask(candidates, judged), stack)
+        np.testing.assert_allclose(here.logits, there.on(here.region), atol=2e-3)
+        assert here.predicted_iou == pytest.approx(there.predicted_iou, abs=1e-4)
+
+
 def test_real_3d_boxes_are_scored_beside_their_floor(manifest):
     """The ball fills its ellipsoid; what answers brightness finds it."""
     (score,) = score_blocks(lambda view: (view.image - 0.5) * 8, manifest)
@@ -351,8 +389,6 @@ def test_real_3d_boxes_are_scored_beside_their_floor(manifest):
 
 
 def test_previews_are_drawn(net, manifest):
-    from sammed.evaluation.manifest import read_manifest
-
     (preview,) = previews_of(net, read_manifest(manifest)[0])
     assert preview.picture.width == 2 * 96
     assert 0 <= preview.score <= 1

@@ -81,6 +81,16 @@ def test_each_box_has_its_own_neighbours():
     assert dice(seen.shown.on(WHOLE) > 0, first.shown.on(WHOLE) > 0) > 0.98
 
 
+@pytest.mark.parametrize(("rows", "told"), [(4, True), (3, False)])
+def test_slices_farther_apart_than_the_object_is_wide_say_nothing(rows, told):
+    """The slices are 2.5 mm apart, rows 0.8 mm."""
+    box = Box2D(16, 10, 16 + rows, 40)
+    model = StubModel(52)
+    dec = decoder(model)
+    look_again(dec, said(8, box), decode_anchor(dec, said(8, box)), [anchor(7, 3.0, box)])
+    assert (model.asked[-1].mask is not None) is told
+
+
 def test_what_is_seen_in_a_mirror_comes_back_the_right_way_round():
     def shifted(prompt, grey, answer):
         """The model's masks lie four pixels too far to the right of what it is shown."""
