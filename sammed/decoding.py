@@ -36,6 +36,9 @@ AGREEMENT_WEIGHT = 0.5
 CONCURRENCE = 4
 """Power of its predicted IoU with which a candidate counts in the mean of several."""
 
+LEAST_ZOOM = 1.1
+"""A view that is closer than usual still shows this much more than the box."""
+
 POINT_VIEW_MM = (24.0, 48.0, 96.0, 192.0, 384.0)
 """Sides of the views that are tried where points alone say where the object is."""
 
@@ -144,6 +147,8 @@ class SlicePrompt:
         Of a box that is the outline of a 3D box: where the slice lies in it, see `ViewPrompt`.
     mirrored
         Whether the model is to see its view in a mirror.
+    share
+        Side of the view as a share of the usual one; the box stays in it.
     """
 
     box: Box2D | None = None
@@ -152,6 +157,7 @@ class SlicePrompt:
     name: str = "box"
     depth: float = 0.0
     mirrored: bool = False
+    share: float = 1.0
 
 
 def overlap(a: SliceResult, b: SliceResult) -> tuple[float, float]:
@@ -258,7 +264,8 @@ class SliceDecoder:
             if p.positive:
                 box = box.union(Box2D(p.row, p.col, p.row + 1, p.col + 1))
         size = self.model.spec.view_size
-        return View.zoomed(index, box, self.zoom, self.stack.pixel_mm, size)
+        zoom = max(self.zoom * prompt.share, min(self.zoom, LEAST_ZOOM))
+        return View.zoomed(index, box, zoom, self.stack.pixel_mm, size)
 
     def intensity(self, result: SliceResult) -> tuple[float, float]:
         """Mean and standard deviation of the windowed slice inside a mask, in [0, 1]."""

@@ -14,6 +14,10 @@ from sammed.prompts import ObjectPrompts
 from sammed.slices import SliceStack
 from sammed.tracing import Trace
 
+MODEST = 2.0
+"""The mean of several looks at a prompted slice is surer than it says: in what it promises, its
+logits count this many times. Chosen on real cases, for the built-in network."""
+
 
 @dataclass(frozen=True)
 class SliceRecord:
@@ -111,7 +115,8 @@ def slice_records(
             agrees = overlap(result, neighbour)[0]
         final = volume.across(slices.axis, index)
         if joined:
-            quality = sqrt(max(result.predicted_iou, 0.0) * promised_iou(final.logits))
+            sure = MODEST if index in trace.prompted else 1.0
+            quality = sqrt(max(result.predicted_iou, 0.0) * promised_iou(sure * final.logits))
         else:
             quality = result.predicted_iou * (overlap(result, final)[0] if result.area else 1.0)
         centroid = list(result.centroid)

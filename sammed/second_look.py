@@ -1,8 +1,8 @@
 """Boxed slices are looked at again: in a mirror, with the slices beside them, from other planes.
 
 A box says where the object is on its slice, its neighbours say what it looks like, and a mirror
-shows it as if it were another one. The mean of all answers is better than any. Only for models
-whose slices are cheap.
+shows it as if it were another one, closer if it is large. The mean of all answers is better than
+any. Only for models whose slices are cheap.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ MARGIN = 0.15
 FAR = 1.0
 """Slices farther apart than this many times the shorter side of the box say nothing of the mask."""
 
+CLOSER = 0.8
+"""Of a box with more px than a view, the second view is this share of the usual one."""
+
 LEAST_RUN = 3
 """Fewer boxed slices side by side are not looked at from other planes."""
-
-ACROSS = 0.5
-"""Weight of a slice in another plane of which the model is sure, beside a boxed one."""
 
 Across = Callable[[ObjectVolume, Box3D], Sequence[PlaneView]]
 """An object as it looks from other planes, given what was found and the block of its boxes."""
@@ -120,7 +120,7 @@ def look_across(
     views = across(volume, block)
     if not views:
         return {}
-    own = PlaneView(volume, axis, dict.fromkeys((a.index for a in anchors), 1 / ACROSS))
+    own = PlaneView(volume, axis, dict.fromkeys((a.index for a in anchors), 1.0))
     joined = weigh_planes([own, *views])
     return {a.index: _agreed(a, joined.across(axis, a.index)) for a in anchors}
 
@@ -129,7 +129,9 @@ def _mirrored(
     decoder: SliceDecoder, index: int, box: Box2D, around: Sequence[SliceResult]
 ) -> SlicePrompt:
     """A box in a mirror, with the neighbours' mean as the mask prompt if that says anything."""
-    plain, slices = SlicePrompt(box, mirrored=True), decoder.stack
+    slices = decoder.stack
+    share = CLOSER if max(box.shape) > decoder.model.spec.view_size else 1.0
+    plain = SlicePrompt(box, mirrored=True, share=share)
     width = min(n * mm for n, mm in zip(box.shape, slices.pixel_mm, strict=True))
     if not around or slices.slice_mm > FAR * width:
         return plain

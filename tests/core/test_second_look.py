@@ -13,7 +13,7 @@ from sammed.fusion import ObjectVolume, PlaneView
 from sammed.intensity import Window
 from sammed.prompts import ObjectPrompts
 from sammed.propagation import Rules
-from sammed.second_look import ACROSS, beside, look_across, look_again, runs
+from sammed.second_look import CLOSER, beside, look_across, look_again, runs
 from sammed.slices import SliceStack
 from sammed.tracing import Tracer
 from tests.phantoms import ORGAN, StubModel, changed, dice, organ_volume, slice_box
@@ -79,6 +79,28 @@ def test_each_box_has_its_own_neighbours():
     assert [p.mask is not None for p in mirrored] == [True, False]  # nothing beside the right box
     assert [p.prompt for p in seen.parts] == ["box + mask", "box"]
     assert dice(seen.shown.on(WHOLE) > 0, first.shown.on(WHOLE) > 0) > 0.98
+
+
+def test_a_box_with_more_pixels_than_a_view_is_seen_closer():
+    box = Box2D(4, 6, 30, 40)
+    spans = {}
+    for size in (34, 33):
+        model = StubModel(size, zoom=1.5)
+        dec = decoder(model)
+        look_again(dec, said(8, box), decode_anchor(dec, said(8, box)), ())
+        first, second = (p.box[3] - p.box[1] for p in model.asked)
+        spans[size] = second / first
+    assert spans[34] == pytest.approx(1)
+    assert spans[33] == pytest.approx(1 / CLOSER)
+
+
+@pytest.mark.parametrize("zoom", [1.0, 1.2])
+def test_a_closer_view_still_holds_the_box(zoom):
+    model = StubModel(20, zoom=zoom)
+    dec = decoder(model)
+    look_again(dec, said(8, BOX), decode_anchor(dec, said(8, BOX)), ())
+    assert model.asked[-1].box.min() >= -1e-3
+    assert model.asked[-1].box.max() <= 20 + 1e-3
 
 
 @pytest.mark.parametrize(("rows", "told"), [(4, True), (3, False)])
@@ -178,14 +200,14 @@ def anchors_of(level: float, *boxes: Box2D) -> list[Anchor]:
     return [Anchor(i, tuple(part(i, b) for b in boxes), boxes) for i in (7, 8, 9)]
 
 
-def test_other_planes_count_half_as_much_as_the_boxed_slices():
+def test_other_planes_count_as_much_as_the_model_is_sure():
     block = Box3D(7, BOX.r0, BOX.c0, 10, BOX.r1, BOX.c1)
-    seen = look_across(anchors_of(3.0, BOX), 0, block, from_the_side(-3.0, 1.0))
+    seen = look_across(anchors_of(3.0, BOX), 0, block, from_the_side(-3.0, 0.5))
     assert sorted(seen) == [7, 8, 9]
     logits = seen[8].parts[0].on(BOX)
-    np.testing.assert_allclose(logits, (3.0 - 3.0 * ACROSS) / (1 + ACROSS), atol=0.01)
+    np.testing.assert_allclose(logits, (3.0 - 3.0 * 0.5) / 1.5, atol=0.01)
     unsure = look_across(anchors_of(3.0, BOX), 0, block, from_the_side(-3.0, 0.1))
-    assert unsure[8].parts[0].on(BOX).min() > 2.5
+    assert unsure[8].parts[0].on(BOX).min() > 2.4
     assert look_across(anchors_of(3.0, BOX), 0, block, lambda v, b: []) == {}
 
 
