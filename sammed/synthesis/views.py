@@ -15,6 +15,7 @@ from scipy import ndimage
 from sammed.resampling import shrink_weights
 from sammed.synthesis.canvas import Target
 from sammed.synthesis.fields import Array
+from sammed.synthesis.recipes import choose
 from sammed.synthesis.slab import Slab, make_slab
 
 VIEW_SIZE = 96
@@ -91,7 +92,7 @@ def draw_samples(seed: int | tuple[int, ...], count: int) -> list[Sample]:
     if slab.colour:
         count = max(1, count // 2)
     for _ in range(count):
-        target = slab.targets[int(rng.integers(len(slab.targets)))]
+        target = choose(rng, slab.targets)
         if target.kind == "body" and rng.random() < 0.8:
             continue
         sample = _sample(rng, slab, target)
@@ -139,7 +140,7 @@ def _ended(rng: np.random.Generator, slab: Slab, target: Target) -> Target:
     ended = [t for t in slab.targets if not _cut(t)]
     if not _cut(target) or not ended or rng.random() < 0.1:
         return target
-    return ended[int(rng.integers(len(ended)))]
+    return choose(rng, ended)
 
 
 def _cut(target: Target) -> bool:
