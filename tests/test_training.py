@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import nibabel
 import numpy as np
@@ -17,7 +17,7 @@ from sammed.evaluation.manifest import read_manifest
 from sammed.hugging import hug_box
 from sammed.models.base import SliceMask
 from sammed.models.compact import CompactModel, load_net
-from sammed.models.compact_net import Architecture, CompactNet, input_planes
+from sammed.models.compact_net import Architecture, CompactNet
 from sammed.models.locator import load_locator
 from sammed.models.locator_net import LocatorArchitecture, LocatorNet
 from sammed.synthesis import draw_samples
@@ -26,13 +26,7 @@ from sammed.training.average import average_weights
 from sammed.training.blocks import inscribed_ellipsoid, validate_blocks
 from sammed.training.checkpoint import export_weights, load_checkpoint
 from sammed.training.commands import run_training
-from sammed.training.losses import (
-    block_loss,
-    compact_loss,
-    mask_loss,
-    taught_loss,
-    true_iou,
-)
+from sammed.training.losses import block_loss, compact_loss, mask_loss, true_iou
 from sammed.training.plots import plot_metrics
 from sammed.training.previews import previews_of
 from sammed.training.prompts import add_clicks, first_prompts
@@ -50,7 +44,6 @@ from sammed.training.schedule import learning_rate
 from sammed.training.speed import operations
 from sammed.training.stream import StreamPlan, batches, make_chunk, pack, unpack
 from sammed.training.task import BlocksTask
-from sammed.training.teachers import Teachers, in_mirror
 from sammed.training.trainer import Recipe, Trainer
 from sammed.training.validation import (
     answers,
@@ -171,60 +164,6 @@ def test_a_resumed_run_goes_on_as_if_never_stopped(run, tmp_path):
     assert second.step == 2
     second.run()
     assert losses(first) + losses(second) == pytest.approx(losses(run), rel=1e-5)
-
-
-def test_a_taught_run_stays_nearer_to_its_teacher(tmp_path):
-    """From the teacher's weights at a high rate: what it answers drifts less when it is taught."""
-    teacher = exported(tmp_path / "teacher.safetensors", 1)
-    batch = unpack(pack(np.random.default_rng(1), make_chunk(7, 0, 16)))
-    wanted = Teachers([teacher]).logits(batch.prompts, False)
-    away = {}
-    for name, teachers in (("free", ()), ("taught", (teacher,))):
-        recipe = replace(RECIPE, steps=40, rate=5e-3, clicks=0.0, teachers=teachers)
-        trainer = Trainer(recipe, tmp_path / name)
-        trainer.start_from(load_net(teacher)[0].state_dict())
-        trainer.run()
-        logits, _, _ = trainer.net.eval()(input_planes(batch.prompts))
-        away[name] = float(taught_loss(logits.detach(), wanted))
-    assert away["taught"] < away["free"]
-
-
-def test_several_teachers_are_one_where_a_chain_is_followed(tmp_path):
-    """With a mask prompt, and without a box, the first alone; else the mean, in a mirror."""
-    files = [exported(tmp_path / f"{n}.safetensors", n) for n in (1, 2)]
-    prompts = unpack(pack(np.random.default_rng(1), make_chunk(7, 0, 32))).prompts
-    free = ~prompts.has_mask & torch.isfinite(prompts.box).all(1)
-    assert 2 < free.sum() < 30
-    both = Teachers(files).logits(prompts, False)
-    first, second = (Teachers([f]).logits(prompts, False) for f in files)
-    torch.testing.assert_close(both[~free], first[~free], atol=1e-4, rtol=0)
-    mirrored = Teachers([files[1]]).logits(in_mirror(prompts), False).flip(-1)
-    torch.testing.assert_close(both[free], ((first + mirrored) / 2)[free], atol=1e-4, rtol=0)
-    assert not torch.allclose(mirrored[free], second[free], atol=1e-3)
-
-
-def test_a_mirror_exchanges_left_and_right_of_all_that_is_prompted():
-    prompts = unpack(pack(np.random.default_rng(2), make_chunk(7, 0, 32))).prompts
-    twice = in_mirror(in_mirror(prompts))
-    for field in fields(prompts):
-        back, before = getattr(twice, field.name), getattr(prompts, field.name)
-        torch.testing.assert_close(back, before, equal_nan=True)
-    here, there = input_planes(prompts), input_planes(in_mirror(prompts)).flip(-1)
-    across = 8  # the plane of columns relative to the box
-    there[:, across] *= -1
-    torch.testing.assert_close(here, there, atol=1e-4, rtol=0)
-
-
-def test_candidates_are_nearest_to_their_teacher_where_they_agree_with_it():
-    taught = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1)) * 3
-    same = taught_loss(taught, taught)
-    assert same < taught_loss(taught * 0.5, taught)
-    assert same < taught_loss(taught + 1, taught)
-
-
-def test_the_locator_has_no_teacher(tmp_path):
-    with pytest.raises(InputError, match="--teacher"):
-        run_training(model="locator", out=tmp_path, teachers=[tmp_path / "x.safetensors"])
 
 
 TINY_LOCATOR = BlocksTask(LocatorArchitecture((8, 8, 8), (1, 1, 1)))

@@ -31,16 +31,11 @@ def train(
         Path | None, typer.Option(help="cases.json of real volumes, for validation only.")
     ] = None,
     validate_every: Annotated[float, typer.Option(help="Minutes between validations.")] = 5.0,
-    teacher: Annotated[
-        list[Path] | None,
-        typer.Option(help="Stay close to what these weights answer. Repeatable."),
-    ] = None,
 ) -> None:
     """Train the built-in network on synthetic images.
 
     Example: sammed train compact --minutes 5 --out runs/mine
     Example: sammed train locator --minutes 60 --out runs/locator
-    Example: sammed train compact --init old.safetensors --teacher old.safetensors --out runs/new
     """
     from sammed.training.commands import run_training
 
@@ -57,5 +52,4 @@ def train(
         rate=rate,
         cases=cases,
         validate_every=validate_every,
-        teachers=teacher or (),
     )

@@ -15,7 +15,6 @@ from scipy import ndimage
 from sammed.resampling import shrink_weights
 from sammed.synthesis.canvas import Target
 from sammed.synthesis.fields import Array
-from sammed.synthesis.recipes import choose
 from sammed.synthesis.slab import Slab, make_slab
 
 VIEW_SIZE = 96
@@ -92,7 +91,7 @@ def draw_samples(seed: int | tuple[int, ...], count: int) -> list[Sample]:
     if slab.colour:
         count = max(1, count // 2)
     for _ in range(count):
-        target = choose(rng, slab.targets)
+        target = slab.targets[int(rng.integers(len(slab.targets)))]
         if target.kind == "body" and rng.random() < 0.8:
             continue
         sample = _sample(rng, slab, target)
@@ -140,7 +139,7 @@ def _ended(rng: np.random.Generator, slab: Slab, target: Target) -> Target:
     ended = [t for t in slab.targets if not _cut(t)]
     if not _cut(target) or not ended or rng.random() < 0.1:
         return target
-    return choose(rng, ended)
+    return ended[int(rng.integers(len(ended)))]
 
 
 def _cut(target: Target) -> bool:

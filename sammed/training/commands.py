@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,6 @@ def run_training(
     rate: float = 1e-3,
     cases: Path | None = None,
     validate_every: float = 5.0,
-    teachers: Sequence[Path] = (),
 ) -> Trainer:
     """Train compact and leave checkpoint, weights, metrics and a plot in a folder.
 
@@ -58,8 +56,6 @@ def run_training(
         List of real cases to validate on.
     validate_every
         Minutes between validations.
-    teachers
-        Weights files of networks for views that the run stays close to.
 
     Returns
     -------
@@ -69,12 +65,10 @@ def run_training(
     Raises
     ------
     InputError
-        If the model is not one that we train, or teachers are named for the locator.
+        If the model is not one that we train.
     """
     if model not in ("compact", "locator"):
         raise InputError(f"cannot train {model!r}; expected 'compact' or 'locator'")
-    if model == "locator" and teachers:
-        raise InputError("the locator cannot be taught; expected --teacher with 'compact' only")
     if threads:
         torch.set_num_threads(threads)
     plan = StreamPlan(seed=seed, batch=batch)
@@ -85,7 +79,6 @@ def run_training(
         stream=plan,
         rate=rate,
         validate_every=validate_every,
-        teachers=tuple(teachers),
     )
     task = BlocksTask() if model == "locator" else None
     trainer = Trainer(recipe, out, task)

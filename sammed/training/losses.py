@@ -87,21 +87,6 @@ def compact_loss(
     return loss, parts
 
 
-def taught_loss(logits: Tensor, taught: Tensor) -> Tensor:
-    """How far the candidates are from what teachers answer: cross-entropy of probabilities.
-
-    Parameters
-    ----------
-    logits, taught : (n, k, s, s)
-        What the network and its teachers answered; the first candidate counts most, as in
-        `compact_loss`.
-    """
-    entropy = functional.binary_cross_entropy_with_logits(
-        logits, torch.sigmoid(taught), reduction="none"
-    ).mean((2, 3))
-    return 4 * (entropy[:, 0].mean() + 0.5 * entropy.mean())
-
-
 def block_loss(logits: Tensor, target: Tensor) -> tuple[Tensor, dict[str, float]]:
     """Focal + Dice loss of the locator, and its parts.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,9 +12,8 @@ from torch import Tensor, nn
 from sammed.models.compact_net import Architecture, CompactNet, Prompts, input_planes
 from sammed.models.locator_net import LocatorArchitecture, LocatorNet
 from sammed.training import blocks, stream
-from sammed.training.losses import block_loss, compact_loss, taught_loss
+from sammed.training.losses import block_loss, compact_loss
 from sammed.training.prompts import add_clicks
-from sammed.training.teachers import Teachers
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -59,17 +56,12 @@ class ViewsTask:
         Its shape.
     clicks
         Share of the batches with one to three rounds of corrective clicks.
-    teachers
-        Weights files of networks that the run stays close to, see `Teachers`; none if empty.
     """
 
     weights_name = "compact.safetensors"
 
-    def __init__(
-        self, architecture: Architecture, clicks: float, teachers: Sequence[Path] = ()
-    ) -> None:
+    def __init__(self, architecture: Architecture, clicks: float) -> None:
         self._architecture, self._clicks = architecture, clicks
-        self._teachers = Teachers(teachers) if teachers else None
         self.tag = architecture.tag
 
     @property
@@ -94,9 +86,6 @@ class ViewsTask:
         target = torch.from_numpy(batch.target).float()
         logits, iou, present = _forward(net, prompts, half)
         loss, parts = compact_loss(logits.float(), iou.float(), present.float(), target)
-        if self._teachers:
-            taught = taught_loss(logits.float(), self._teachers.logits(prompts, half))
-            loss, parts["taught"] = loss + taught, float(taught.detach())
         return loss, parts, len(target)
 
 

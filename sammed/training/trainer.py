@@ -62,8 +62,6 @@ class Recipe:
         Compute in bfloat16; ``None``: where the processor has instructions for it.
     validate_every
         Minutes between validations.
-    teachers
-        Weights files of networks for views that the run stays close to.
     """
 
     minutes: float = 5.0
@@ -77,7 +75,6 @@ class Recipe:
     clicks: float = 0.2
     bfloat16: bool | None = None
     validate_every: float = 5.0
-    teachers: tuple[Path, ...] = ()
 
 
 def has_bfloat16() -> bool:
@@ -104,7 +101,7 @@ class Trainer:
         """
         self.recipe = recipe
         self.out = out
-        self.task: Task = task or ViewsTask(recipe.architecture, recipe.clicks, recipe.teachers)
+        self.task: Task = task or ViewsTask(recipe.architecture, recipe.clicks)
         torch.manual_seed(recipe.seed)
         self.net: nn.Module = self.task.network()
         self.optimiser = self._optimiser()
@@ -294,7 +291,6 @@ COLUMNS = [
     "mask",
     "quality",
     "presence",
-    "taught",
     "iou_chosen",
     "iou_best",
     "val_dice",
