@@ -18,8 +18,9 @@ LEAST_SLICES = 3
 MOST_STRETCH = 3.0
 """Nor is one whose pixels are longer than wide by more than this."""
 
-MOST_ACROSS = 3.0
-"""Nor, for an object with a box on each slice, one with more slices than this many times those."""
+MOST_ACROSS = 64
+"""Nor, for an object with a box on each slice, one with more slices than this: an object as large
+is seen well enough in its own slices."""
 
 
 def is_block(obj: ObjectPrompts) -> bool:
@@ -72,8 +73,7 @@ class Planes:
         axis
             Across which their slices lie.
         """
-        most = MOST_ACROSS * block.shape[axis]
-        others = (a for a in range(3) if a != axis and block.shape[a] <= most)
+        others = (a for a in range(3) if a != axis and block.shape[a] <= MOST_ACROSS)
         return tuple(a for a in others if self._free and self._fits(block, a))
 
     def slices_to_come(self, objects: Sequence[ObjectPrompts]) -> int | None:

@@ -97,7 +97,7 @@ def test_the_same_seed_gives_the_same_masks(volume, target):
     assert (first.mask != other.mask).any()
 
 
-def test_each_slice_is_encoded_once_for_all_objects(volume, labels):
+def test_each_slice_is_encoded_once_for_all_objects_and_once_in_a_mirror(volume, labels):
     from sammed.embeddings import EmbeddingStore
     from sammed.session import Settings
 
@@ -109,7 +109,7 @@ def test_each_slice_is_encoded_once_for_all_objects(volume, labels):
         for jitter in (0.0, 0.05):
             steps(volume, target, Condition("A", 0, jitter), model, settings=settings, store=store)
     shown = (labels.voxels > 0).any(axis=(1, 2)).sum()
-    assert model.encoded == shown
+    assert model.encoded == 2 * shown
 
 
 @pytest.mark.parametrize("distortion", DISTORTIONS)
