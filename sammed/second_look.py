@@ -165,11 +165,8 @@ def _widened(box: Box2D) -> Box2D:
 
 def _block(prompts: Mapping[int, SlicePrompts], run: Sequence[int], axis: int) -> Box3D:
     """The block that holds the boxes of a run of slices."""
-    outline = Box2D(0, 0, 0, 0)
+    block = Box3D(0, 0, 0, 0, 0, 0)
     for index in run:
         for box in prompts[index].boxes:
-            outline = outline.union(box)
-    low, high = [outline.r0, outline.c0], [outline.r1, outline.c1]
-    low.insert(axis, run[0])
-    high.insert(axis, run[-1] + 1)
-    return Box3D(*low, *high)
+            block = block.union(Box3D.on_slice(box, axis, index))
+    return block

@@ -66,7 +66,7 @@ def test_only_quick_models_get_planes_that_nobody_asked_for(planes):
     assert Planes(CUBIC, "coronal").axis(BLOCK) == 1
 
 
-def test_a_large_object_is_seen_well_enough_in_its_own_slices():
+def test_a_large_object_is_looked_at_in_its_own_slices_alone():
     planes = Planes(CUBIC, twice=True)
     assert planes.across(Box3D(0, 0, 0, 5, MOST_ACROSS, MOST_ACROSS), 0) == (1, 2)
     assert planes.across(Box3D(0, 0, 0, 5, MOST_ACROSS + 1, MOST_ACROSS), 0) == (2,)
