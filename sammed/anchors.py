@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -47,6 +47,8 @@ class SlicePrompts:
         A mask that the object is expected to resemble, of a single box.
     outline
         Whether a box is the outline of a 3D box, which few slices of the object fill.
+    final
+        Whether no chain starts from this slice, see `with_final`.
     """
 
     index: int
@@ -57,6 +59,7 @@ class SlicePrompts:
     depth: float = 0.0
     prior: SliceResult | None = None
     outline: bool = False
+    final: bool = False
 
     @property
     def plain(self) -> bool:
@@ -181,6 +184,34 @@ def slice_prompts(obj: ObjectPrompts, axis: int) -> dict[int, SlicePrompts]:
     }
 
 
+def with_final(
+    prompts: Mapping[int, SlicePrompts], propagate: str, slices: int
+) -> dict[int, SlicePrompts]:
+    """The same prompts, with those marked from which no chain starts and that say boxes alone.
+
+    Parameters
+    ----------
+    prompts
+        Of one object, by slice: all that chains may start from.
+    propagate
+        ``"auto"``, ``"between"`` or ``"off"``.
+    slices
+        Number of slices of the stack.
+    """
+    known = prompts.keys()
+
+    def followed(index: int) -> bool:
+        """Whether a chain reaches this slice."""
+        if propagate == "off" or index in known or not 0 <= index < slices:
+            return False
+        return propagate == "auto" or min(known) < index < max(known)
+
+    return {
+        i: replace(said, final=said.plain and not (followed(i - 1) or followed(i + 1)))
+        for i, said in prompts.items()
+    }
+
+
 def decode_anchor(decoder: SliceDecoder, prompts: SlicePrompts) -> Anchor:
     """Segment a prompted slice from the prompts on it.
 
@@ -198,7 +229,12 @@ def decode_anchor(decoder: SliceDecoder, prompts: SlicePrompts) -> Anchor:
         by_box = _points_by_box(prompts.boxes, prompts.points)
         asked = [
             SlicePrompt(
-                box, tuple(points), prompts.prior, _name(prompts, bool(points)), prompts.depth
+                box,
+                tuple(points),
+                prompts.prior,
+                _name(prompts, bool(points)),
+                prompts.depth,
+                final=prompts.final,
             )
             for box, points in zip(prompts.boxes, by_box, strict=True)
         ]

@@ -149,6 +149,8 @@ class SlicePrompt:
         Whether the model is to see its view in a mirror.
     share
         Side of the view as a share of the usual one; the box stays in it.
+    final
+        Whether the box was drawn for this slice and no chain starts from the answer.
     """
 
     box: Box2D | None = None
@@ -158,6 +160,7 @@ class SlicePrompt:
     depth: float = 0.0
     mirrored: bool = False
     share: float = 1.0
+    final: bool = False
 
 
 def overlap(a: SliceResult, b: SliceResult) -> tuple[float, float]:
@@ -367,10 +370,10 @@ class SliceDecoder:
             mask = view.mask_prompt(prior.logits, prior.region, self.model.spec.mask_size)
         wanted = "points" in kinds or (box is None and mask is None)  # the model says what it lacks
         if not prompt.points or not wanted:
-            return ViewPrompt(box=box, mask=mask, depth=prompt.depth)
+            return ViewPrompt(box=box, mask=mask, depth=prompt.depth, final=prompt.final)
         centres = np.array([(p.row + 0.5, p.col + 0.5) for p in prompt.points])
         positive = np.array([p.positive for p in prompt.points], bool)
-        return ViewPrompt(box, view.points(centres), positive, mask, prompt.depth)
+        return ViewPrompt(box, view.points(centres), positive, mask, prompt.depth, prompt.final)
 
     def _result(
         self, view: View, mask: SliceMask, asked: ViewPrompt, prompt: SlicePrompt

@@ -86,7 +86,7 @@ def look_again(
         mean as the mask prompt where they have anything in the box.
     """
     united = [unite(anchor.parts) for anchor in around]
-    asked = [_mirrored(decoder, prompts.index, box, united) for box in prompts.boxes]
+    asked = [_mirrored(decoder, prompts, box, united) for box in prompts.boxes]
     parts = list(first.parts)
     for number, answer in enumerate(decoder.decode(prompts.index, asked)):
         both = blend(first.parts[number], answer, 0.5)
@@ -126,18 +126,18 @@ def look_across(
 
 
 def _mirrored(
-    decoder: SliceDecoder, index: int, box: Box2D, around: Sequence[SliceResult]
+    decoder: SliceDecoder, prompts: SlicePrompts, box: Box2D, around: Sequence[SliceResult]
 ) -> SlicePrompt:
     """A box in a mirror, with the neighbours' mean as the mask prompt if that says anything."""
     slices = decoder.stack
     share = CLOSER if max(box.shape) > decoder.model.spec.view_size else 1.0
-    plain = SlicePrompt(box, mirrored=True, share=share)
+    plain = SlicePrompt(box, mirrored=True, share=share, final=prompts.final)
     width = min(n * mm for n, mm in zip(box.shape, slices.pixel_mm, strict=True))
     if not around or slices.slice_mm > FAR * width:
         return plain
     region = _widened(box).clip(slices.shape)
     logits = np.mean([np.clip(r.on(region), -LOUDEST, LOUDEST) for r in around], axis=0)
-    prior = SliceResult(index, region, np.asarray(logits, np.float32))
+    prior = SliceResult(prompts.index, region, np.asarray(logits, np.float32))
     return replace(plain, prior=prior, name="box + mask") if prior.area else plain
 
 

@@ -23,6 +23,7 @@ from sammed.anchors import (
     depth_in,
     middle,
     slice_prompts,
+    with_final,
 )
 from sammed.boxes import Box2D, Box3D
 from sammed.decoding import SliceDecoder, SliceResult, unite
@@ -132,6 +133,7 @@ class Tracer:
             )
         if not telling:
             telling = {i: p for i, p in prompts.items() if any(q.positive for q in p.points)}
+        telling = with_final(telling, obj.propagate, len(self.decoder.stack))
         anchors = {i: self._anchor(p, on_slice) for i, p in telling.items()}
         self._check_found(obj, anchors)
         if self.twice:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,15 @@ from safetensors.torch import save_file
 from sammed.errors import WeightsMismatchError, WeightsNotFoundError
 from sammed.models.base import SliceModel, ViewBatch, ViewPrompt
 from sammed.models.compact import CompactModel, load_net
-from sammed.models.compact_net import PLANES, Architecture, CompactNet, Prompts, input_planes
-from sammed.training.checkpoint import export_weights
+from sammed.models.compact_net import (
+    PLANES,
+    Architecture,
+    CompactNet,
+    Prompts,
+    input_planes,
+)
+from sammed.models.own_weights import four_bit, from_four_bit, load_difference
+from sammed.training.checkpoint import export_difference, export_weights
 
 TINY = Architecture((8, 8, 16, 16), (1, 1, 1, 1), (1, 1, 1), 4, 3, 128)
 
@@ -50,6 +58,9 @@ PROMPTS = [
         mask=np.full((128, 128), 3, np.float32),
     ),
 ]
+
+
+PROMPTS_96 = [*PROMPTS[:3], replace(PROMPTS[3], mask=np.full((96, 96), 3, np.float32))]
 
 
 def test_it_follows_the_protocol(model):
@@ -157,6 +168,82 @@ def test_missing_truncated_and_foreign_weights_are_clear_errors(tmp_path, weight
         CompactModel(tmp_path / "odd.safetensors")
 
 
+def test_four_bits_are_near_and_keep_their_shape():
+    kernel = torch.randn(6, 5, 3, 3)
+    kernel[2] = 0
+    pairs, scales = four_bit(kernel)
+    assert pairs.shape == (6, 23)
+    assert pairs.dtype == torch.uint8
+    back = from_four_bit(pairs, scales, kernel.shape)
+    assert not back[2].any()
+    off = (back - kernel).square().flatten(1).mean(1).sqrt()
+    most = kernel.abs().flatten(1).amax(1)
+    assert (off <= most / 14).all()
+    again = from_four_bit(*four_bit(back), kernel.shape)
+    torch.testing.assert_close(again, back)
+
+
+@pytest.fixture(scope="module")
+def pair(weights, tmp_path_factory):
+    """A network and one for boxes that is read from its difference."""
+    net, digest = load_net(weights)
+    torch.manual_seed(7)
+    other = {
+        name: value if "running" in name else value + 0.1 * torch.randn_like(value)
+        for name, value in net.state_dict().items()
+        if value.is_floating_point()
+    }
+    path = tmp_path_factory.mktemp("pair") / "boxes.safetensors"
+    export_difference(path, other, net, digest)
+    return net, load_difference(net, path, "compact", digest)[0]
+
+
+def test_final_boxes_are_answered_by_their_own_network(shipped, monkeypatch):
+    """Box, points and mask prompts of one call: only the final box alone goes elsewhere."""
+    usual, apart = shipped._net, shipped._boxes
+    size = shipped.spec.view_size
+    (embedding,) = shipped.encode(views(1, 1, size, size))
+    final = [replace(prompt, final=True) for prompt in PROMPTS_96]
+    prompts = [PROMPTS_96[0], *final, final[0]]
+    answers = shipped.decode(embedding, prompts)
+    monkeypatch.setattr(shipped, "_boxes", usual)
+    by_usual = shipped.decode(embedding, prompts)
+    monkeypatch.setattr(shipped, "_net", apart)
+    monkeypatch.setattr(shipped, "_boxes", apart)
+    by_apart = shipped.decode(embedding, prompts)
+    for number, answer in enumerate(answers):
+        wanted, other = by_usual[number], by_apart[number]
+        if number in (1, len(answers) - 1):
+            wanted, other = other, wanted
+        np.testing.assert_allclose(answer.low_res_logits, wanted.low_res_logits, atol=1e-4)
+        np.testing.assert_allclose(answer.predicted_iou, wanted.predicted_iou, atol=1e-4)
+        assert np.abs(answer.low_res_logits - other.low_res_logits).max() > 0.01
+
+
+def test_a_difference_fits_its_own_network_alone(tmp_path, weights, pair):
+    net, _ = pair
+    path = tmp_path / "boxes.safetensors"
+    export_difference(path, net.state_dict(), net, "ab" * 32)
+    same, digest = load_difference(net, path, "compact", "ab" * 32)
+    torch.testing.assert_close(same.state_dict(), net.state_dict())
+    assert len(digest) == 64
+    with pytest.raises(WeightsMismatchError, match="reinstall sammed"):
+        load_difference(net, path, "compact", load_net(weights)[1])
+    with pytest.raises(WeightsMismatchError, match="does not name"):
+        load_difference(net, weights, "compact", load_net(weights)[1])
+    with pytest.raises(WeightsNotFoundError, match="none"):
+        load_difference(net, tmp_path / "none.safetensors", "compact", "ab" * 32)
+    export_difference(path, {"masks.bias": net.state_dict()["masks.bias"]}, net, "ab" * 32)
+    with pytest.raises(WeightsMismatchError, match="tensors differ"):
+        load_difference(net, path, "compact", "ab" * 32)
+
+
+def test_a_weights_file_answers_all_prompts_itself(model):
+    (embedding,) = model.encode(views())
+    usual, final = model.decode(embedding, [PROMPTS[0], replace(PROMPTS[0], final=True)])
+    np.testing.assert_allclose(usual.low_res_logits, final.low_res_logits, atol=1e-5)
+
+
 @pytest.fixture(scope="module")
 def shipped():
     return CompactModel()
@@ -204,7 +291,7 @@ def test_one_view_is_answered_in_time(shipped):
 
 def test_compact_runs_on_one_thread_and_leaves_the_others_to_the_rest(monkeypatch):
     model, seen = CompactModel(), []
-    monkeypatch.setattr(model, "_decode", lambda *_: seen.append(torch.get_num_threads()) or [])
+    monkeypatch.setattr(model, "_decode", lambda *_: [seen.append(torch.get_num_threads())])
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:

@@ -17,16 +17,23 @@ from sammed.evaluation.manifest import read_manifest
 from sammed.hugging import hug_box
 from sammed.models.base import SliceMask
 from sammed.models.compact import CompactModel, load_net
-from sammed.models.compact_net import Architecture, CompactNet
+from sammed.models.compact_net import Architecture, CompactNet, input_planes
 from sammed.models.locator import load_locator
 from sammed.models.locator_net import LocatorArchitecture, LocatorNet
+from sammed.models.own_weights import load_difference
 from sammed.synthesis import draw_samples
 from sammed.training import average
 from sammed.training.average import average_weights
 from sammed.training.blocks import inscribed_ellipsoid, validate_blocks
 from sammed.training.checkpoint import export_weights, load_checkpoint
 from sammed.training.commands import run_training
-from sammed.training.losses import block_loss, compact_loss, mask_loss, true_iou
+from sammed.training.losses import (
+    block_loss,
+    compact_loss,
+    mask_loss,
+    taught_loss,
+    true_iou,
+)
 from sammed.training.plots import plot_metrics
 from sammed.training.previews import previews_of
 from sammed.training.prompts import add_clicks, first_prompts
@@ -44,6 +51,7 @@ from sammed.training.schedule import learning_rate
 from sammed.training.speed import operations
 from sammed.training.stream import StreamPlan, batches, make_chunk, pack, unpack
 from sammed.training.task import BlocksTask
+from sammed.training.teacher import Teacher
 from sammed.training.trainer import Recipe, Trainer
 from sammed.training.validation import (
     answers,
@@ -164,6 +172,70 @@ def test_a_resumed_run_goes_on_as_if_never_stopped(run, tmp_path):
     assert second.step == 2
     second.run()
     assert losses(first) + losses(second) == pytest.approx(losses(run), rel=1e-5)
+
+
+def test_a_taught_run_stays_nearer_to_its_teacher(tmp_path):
+    """From the teacher's weights at a high rate: what it answers drifts less when it is taught."""
+    weights = exported(tmp_path / "teacher.safetensors", 1)
+    batch = unpack(pack(np.random.default_rng(1), make_chunk(7, 0, 16)))
+    target = torch.from_numpy(batch.target).float()
+    wanted = Teacher(weights).logits(batch.prompts, False)
+    away = {}
+    for name, teacher in (("free", None), ("taught", weights)):
+        recipe = replace(RECIPE, steps=40, rate=5e-3, clicks=0.0, teacher=teacher)
+        trainer = Trainer(recipe, tmp_path / name)
+        trainer.start_from(load_net(weights)[0].state_dict())
+        trainer.run()
+        logits, _, _ = trainer.net.eval()(input_planes(batch.prompts))
+        away[name] = float(taught_loss(logits.detach(), wanted, target))
+    assert away["taught"] < away["free"]
+
+
+def test_a_teacher_is_believed_as_much_as_it_is_right():
+    target = torch.zeros(1, 8, 8)
+    target[:, :4] = 1
+    right = (target[:, None] * 2 - 1) * 3
+    half = right.clone()
+    half[:, :, :2] = -3
+    assert taught_loss(right, right, target) < taught_loss(right * 0.5, right, target)
+    assert taught_loss(right, right, target) < taught_loss(right + 1, right, target)
+    assert taught_loss(right, -right, target) == 0
+    alone = taught_loss(half, right, target)
+    assert taught_loss(right, half, target) == pytest.approx(float(alone) / 4, rel=0.05)
+
+
+def test_training_on_boxes_alone_asks_with_nothing_else():
+    """No points, no mask, no slice without the object; nothing of the kind by default."""
+    plan = StreamPlan(seed=3, batch=16, chunk=32, window=1)
+    for only in (True, False):
+        batch = unpack(next(batches(replace(plan, boxes_only=only), 0)))
+        boxes = torch.isfinite(batch.prompts.box).all(1)
+        points = torch.isfinite(batch.prompts.points).any()
+        assert bool(boxes.all() and not points and not batch.prompts.has_mask.any()) == only
+        assert (set(batch.modes) <= {"own", "whole"}) == only
+        assert batch.target.any((1, 2)).all() == only
+
+
+def test_the_locator_has_no_teacher_and_no_other_prompts(tmp_path):
+    for given in ({"teacher": "shipped"}, {"boxes_only": True}):
+        with pytest.raises(InputError, match="--teacher and --boxes-only"):
+            run_training(model="locator", out=tmp_path, **given)
+
+
+def test_a_mean_is_written_as_its_difference_from_the_shipped_weights(tmp_path, monkeypatch):
+    base = exported(tmp_path / "base.safetensors", 1)
+    other, out = exported(tmp_path / "other.safetensors", 2), tmp_path / "boxes.safetensors"
+    monkeypatch.setattr("sammed.models.compact.WEIGHTS", tmp_path / "base.safetensors")
+    monkeypatch.setattr("sys.argv", ["average", str(out), "shipped=1", f"{other}=1", "--boxes"])
+    average.main()
+    net, digest = load_net()
+    mean = load_difference(net, out, "compact", digest)[0].state_dict()
+    first, second = (load_net(path)[0].state_dict() for path in (base, other))
+    for key in ("masks.weight", "masks.bias"):
+        wanted = (first[key] + second[key]) / 2
+        near = (first[key] - second[key]).abs().amax() / 2 / 7
+        torch.testing.assert_close(mean[key], wanted, atol=float(near), rtol=0)
+        assert not torch.allclose(mean[key], first[key], atol=float(near))
 
 
 TINY_LOCATOR = BlocksTask(LocatorArchitecture((8, 8, 8), (1, 1, 1)))

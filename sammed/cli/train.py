@@ -31,11 +31,18 @@ def train(
         Path | None, typer.Option(help="cases.json of real volumes, for validation only.")
     ] = None,
     validate_every: Annotated[float, typer.Option(help="Minutes between validations.")] = 5.0,
+    teacher: Annotated[
+        str | None, typer.Option(help="Stay close to these weights: 'shipped' or a file.")
+    ] = None,
+    boxes_only: Annotated[
+        bool, typer.Option("--boxes-only", help="Views with a box and no other prompt.")
+    ] = False,
 ) -> None:
     """Train the built-in network on synthetic images.
 
     Example: sammed train compact --minutes 5 --out runs/mine
     Example: sammed train locator --minutes 60 --out runs/locator
+    Example: sammed train compact --boxes-only --init shipped --teacher shipped --out runs/boxes
     """
     from sammed.training.commands import run_training
 
@@ -52,4 +59,6 @@ def train(
         rate=rate,
         cases=cases,
         validate_every=validate_every,
+        teacher=teacher,
+        boxes_only=boxes_only,
     )

@@ -170,6 +170,9 @@ class ViewPrompt:
     depth
         Of a box that outlines the whole object on all slices: where this slice lies between the
         object's ends, -1 and 1 at its outer faces. 0 otherwise; models may ignore it.
+    final
+        Whether the box was drawn for this slice and no other slice's mask follows from the answer;
+        models may ignore it.
     """
 
     box: NDArray[np.float32] | None = None
@@ -177,6 +180,7 @@ class ViewPrompt:
     positive: NDArray[np.bool_] = field(default_factory=_no_labels)
     mask: NDArray[np.float32] | None = None
     depth: float = 0.0
+    final: bool = False
 
     @property
     def kinds(self) -> PromptKinds:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 from torch.nn import functional
 
 from sammed.errors import BackendUnavailableError
@@ -22,13 +22,21 @@ from sammed.models.base import (
     ViewPrompt,
     check_prompts,
 )
-from sammed.models.compact_net import Architecture, CompactNet, Prompts, input_planes
+from sammed.models.compact_net import (
+    Architecture,
+    CompactNet,
+    Prompts,
+    input_planes,
+)
 from sammed.models.locator import Locator, load_locator
 from sammed.models.locator_net import BLOCK_SIZE
-from sammed.models.own_weights import fold_norms, load_network
+from sammed.models.own_weights import fold_norms, load_difference, load_network, sha256_of
 
 WEIGHTS = Path(__file__).parent / "weights" / "compact.safetensors"
 """The weights that the package ships."""
+
+BOXES = WEIGHTS.with_name("compact_boxes.safetensors")
+"""Those for final boxes, see `load_boxes`, as the difference from the former."""
 
 ZOOM = 1.5
 CHUNK = 16
@@ -58,6 +66,32 @@ def load_net(path: Path | None = None) -> tuple[CompactNet, str]:
     return load_network(Path(path or WEIGHTS), "compact", CompactNet, Architecture())
 
 
+def load_boxes(net: CompactNet, digest: str) -> tuple[CompactNet, str]:
+    """The network for final boxes, see `ViewPrompt`.
+
+    It was trained on boxes and no other prompt and answers them better, but chains that start from
+    its answers go astray sooner.
+
+    Parameters
+    ----------
+    net, digest
+        What `load_net` returned for the shipped weights.
+
+    Returns
+    -------
+    net
+        In evaluation mode, float32.
+    weights_hash
+        SHA-256 of its file, hex.
+
+    Raises
+    ------
+    WeightsNotFoundError, WeightsMismatchError
+        As `load_difference` does.
+    """
+    return load_difference(net, BOXES, "compact", digest)
+
+
 class CompactModel:
     """The built-in promptable network.
 
@@ -67,19 +101,21 @@ class CompactModel:
     Parameters
     ----------
     weights
-        A ``.safetensors`` file; ``None``: the shipped one. The locator's weights are the shipped
-        ones in any case.
+        A ``.safetensors`` file, whose network answers all prompts; ``None``: the shipped ones,
+        with a network of its own for final boxes. The locator's weights are the shipped ones in
+        any case.
     device
         ``"cpu"``, ``"cuda"``, ``"mps"``.
     """
 
     def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
         net, digest = load_net(weights)
+        boxes, difference = (net, "") if weights else load_boxes(net, digest)
         locator, other = load_locator()
         try:
             self._size = net.architecture.view
             self._device = torch.device(device)
-            self._net = fold_norms(net).to(self._device).to(memory_format=torch.channels_last)
+            self._net, self._boxes = (self._placed(part) for part in (net, boxes))
             self._locator = Locator(locator, device)
         except (RuntimeError, AssertionError) as error:
             raise BackendUnavailableError(
@@ -93,7 +129,7 @@ class CompactModel:
             context=1,
             knows_absence=True,
             concurs=True,
-            weights_hash=hashlib.sha256(f"{digest} {other}".encode()).hexdigest(),
+            weights_hash=sha256_of(digest, difference, other),
             block_size=BLOCK_SIZE,
             engine="torch",
             license="Apache-2.0",
@@ -137,21 +173,35 @@ class CompactModel:
             If a prompt is empty.
         """
         check_prompts(self._spec, prompts)
-        answers: list[SliceMask] = []
+        answers: dict[int, SliceMask] = {}
         with _one_thread():
-            for start in range(0, len(prompts), CHUNK):
-                answers += self._decode(embedding, prompts[start : start + CHUNK])
-        return answers
+            for net, final in ((self._net, False), (self._boxes, True)):
+                own = [n for n, prompt in enumerate(prompts) if _is_final_box(prompt) == final]
+                for start in range(0, len(own), CHUNK):
+                    some = own[start : start + CHUNK]
+                    found = self._decode(net, embedding, [prompts[n] for n in some])
+                    answers.update(zip(some, found, strict=True))
+        return [answers[n] for n in range(len(prompts))]
+
+    def _placed(self, net: CompactNet) -> nn.Module:
+        folded = fold_norms(net).to(self._device)
+        return folded.to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
-    def _decode(self, embedding: Embedding, prompts: Sequence[ViewPrompt]) -> list[SliceMask]:
+    def _decode(
+        self, net: nn.Module, embedding: Embedding, prompts: Sequence[ViewPrompt]
+    ) -> list[SliceMask]:
         batch = _collate(embedding, prompts, self._device)
         planes = input_planes(batch).contiguous(memory_format=torch.channels_last)
-        logits, iou, present = self._net(planes)
+        logits, iou, present = net(planes)
         masks = logits.float().cpu().numpy()
         judged = torch.sigmoid(iou).float().cpu().numpy()
         chance = torch.sigmoid(present).float().cpu().numpy()
         return [SliceMask(masks[i], judged[i], float(chance[i])) for i in range(len(prompts))]
+
+
+def _is_final_box(prompt: ViewPrompt) -> bool:
+    return prompt.final and prompt.kinds == {"box"}
 
 
 @contextmanager

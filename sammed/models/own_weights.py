@@ -1,7 +1,8 @@
-"""Weights files of our own networks: tagged safetensors, kernels in half precision or 8 bits."""
+"""Weights files of our own networks: tagged safetensors, kernels in 8 bits, differences in 4."""
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -11,6 +12,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sammed.errors import WeightsMismatchError, WeightsNotFoundError
 
@@ -83,6 +85,42 @@ def eight_bit(kernel: Tensor) -> tuple[Tensor, Tensor]:
     return torch.round(kernel / shaped).to(torch.int8).contiguous(), scales.contiguous()
 
 
+def four_bit(kernel: Tensor) -> tuple[Tensor, Tensor]:
+    """A kernel as whole numbers from -7 to 7, two in a byte, and a scale for each output channel.
+
+    The scale is the one with the least squared error: a few large values may be cut off.
+
+    Parameters
+    ----------
+    kernel : (outputs, ...)
+        Of at least two dimensions.
+
+    Returns
+    -------
+    pairs : (outputs, ceil(n / 2)) uint8
+        Of the ``n`` numbers of an output channel, each plus 8, the first in the upper half.
+    scales : (outputs,) float32
+        ``from_four_bit`` gives the kernel back, nearly.
+    """
+    rows = kernel.flatten(1)
+    most = rows.abs().amax(1, keepdim=True).clamp_min(1e-12) / 7
+    tried = [most * share for share in torch.linspace(0.4, 1.0, 13)]
+    numbers = [torch.round(rows / scale).clamp(-7, 7) for scale in tried]
+    errors = [(n * s - rows).square().sum(1) for n, s in zip(numbers, tried, strict=True)]
+    best = torch.stack(errors).argmin(0)
+    each = torch.arange(len(rows))
+    chosen = (torch.stack(numbers)[best, each] + 8).to(torch.uint8)
+    chosen = functional.pad(chosen, (0, rows.shape[1] % 2))
+    return chosen[:, ::2] * 16 + chosen[:, 1::2], torch.stack(tried)[best, each, 0]
+
+
+def from_four_bit(pairs: Tensor, scales: Tensor, shape: torch.Size) -> Tensor:
+    """The kernel of `four_bit`, as float32 of a shape."""
+    numbers = torch.stack((pairs // 16, pairs % 16), 2).flatten(1).float() - 8
+    rows = numbers[:, : shape[1:].numel()] * scales[:, None]
+    return rows.reshape(shape)
+
+
 def _whole(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Tensors as float32, kernels multiplied by their scales."""
     whole = {}
@@ -114,15 +152,26 @@ def read_weights(path: Path, model: str) -> tuple[str, dict[str, Tensor]]:
     WeightsMismatchError
         If it is truncated or foreign.
     """
+    about, stored = _stored(path, model)
+    try:
+        return about.get("architecture", ""), _whole(stored)
+    except KeyError as error:
+        raise WeightsMismatchError(
+            f"{path} lacks {error}; expected {model}'s weights, whole"
+        ) from None
+
+
+def _stored(path: Path, model: str) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """The metadata of a weights file and its tensors as they are stored."""
     if not path.is_file():
         raise WeightsNotFoundError(
             f"no weights at {path}; reinstall sammed or train some: sammed train {model}"
         )
     try:
         with safe_open(path, "pt") as file:
-            tag = (file.metadata() or {}).get("architecture", "")
-            return tag, _whole({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError) as error:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return file.metadata() or {}, tensors
+    except (SafetensorError, OSError) as error:
         raise WeightsMismatchError(
             f"{path} is not a readable safetensors file ({error}); expected {model}'s weights"
         ) from error
@@ -169,6 +218,52 @@ def load_network(
     return net.eval(), hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def load_difference(net: _Net, path: Path, model: str, base: str) -> tuple[_Net, str]:
+    """A copy of a network with weights that a file tells by their difference from its own.
+
+    Parameters
+    ----------
+    net
+        The network that the differences are from; not changed.
+    path
+        A ``.safetensors`` file that ``python -m sammed.training.average --boxes`` wrote.
+    model
+        What it should hold, for messages.
+    base
+        SHA-256 (hex) of the file that ``net`` was read from.
+
+    Returns
+    -------
+    net
+        In evaluation mode, float32.
+    weights_hash
+        SHA-256 of the file, hex.
+
+    Raises
+    ------
+    WeightsNotFoundError
+        If there is no such file.
+    WeightsMismatchError
+        If it is truncated, foreign, or made for other weights than ``net`` has.
+    """
+    about, stored = _stored(path, model)
+    if about.get("base") != base:
+        raise WeightsMismatchError(
+            f"{path} tells the difference from weights {about.get('base', 'that it does not name')}"
+            f"; expected {base}; reinstall sammed"
+        )
+    weights: dict[str, Tensor] = {}
+    for name, value in net.state_dict().items():
+        if name + SCALE in stored:
+            change = from_four_bit(stored[name], stored[name + SCALE], value.shape)
+            weights[name] = value + change
+        elif name in stored:
+            weights[name] = value + stored[name].float()
+    other = copy.deepcopy(net)
+    _fill(other, weights, path, model)
+    return other.eval(), hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def _fill(net: nn.Module, tensors: dict[str, Tensor], path: Path, model: str) -> None:
     wanted = {k: v.shape for k, v in net.state_dict().items() if v.is_floating_point()}
     found = {k: v.shape for k, v in tensors.items()}
@@ -191,3 +286,8 @@ def fold_norms(net: nn.Module) -> nn.Module:
                 module[0] = nn.utils.fusion.fuse_conv_bn_eval(first, second)
                 module[1] = nn.Identity()
     return net
+
+
+def sha256_of(*hashes: str) -> str:
+    """One hash for several."""
+    return hashlib.sha256(" ".join(hashes).encode()).hexdigest()

@@ -16,6 +16,7 @@ from sammed.cubes import Cube
 from sammed.models.locator_net import BLOCK_SIZE
 from sammed.synthesis.canvas import Target
 from sammed.synthesis.fields import Array
+from sammed.synthesis.recipes import choose
 from sammed.synthesis.slab import Slab, make_block
 
 CUT_SHARE = 0.4
@@ -23,11 +24,6 @@ CUT_SHARE = 0.4
 
 PART_SHARE = 0.2
 """Share of the samples that ask for a part of an object: not all of its slices."""
-
-THIN = ("wall", "shell", "rim", "butterfly", "winding", "branch")
-"""Kinds of which little is in a box round them: asked for `THIN_WEIGHT` times as often."""
-
-THIN_WEIGHT = 3.0
 
 LEAST_VOXELS = 30
 """Smaller objects are not asked for."""
@@ -80,8 +76,7 @@ def draw_blocks(seed: int | tuple[int, ...], count: int) -> list[BlockSample]:
         choice = slab.targets if rng.random() < CUT_SHARE or not whole else whole
         if not choice:
             break
-        weights = np.array([THIN_WEIGHT if t.kind in THIN else 1.0 for t in choice])
-        target = choice[int(rng.choice(len(choice), p=weights / weights.sum()))]
+        target = choose(rng, choice)
         if target.kind == "body" and rng.random() < 0.8:
             continue
         if np.count_nonzero(target.mask) >= LEAST_VOXELS:

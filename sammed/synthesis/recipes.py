@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from sammed.synthesis import structures, thin_structures
+from sammed.synthesis.canvas import Target
 from sammed.synthesis.structures import Recipe
 
 RECIPES: dict[str, tuple[Recipe, float]] = {
@@ -24,3 +29,23 @@ RECIPES: dict[str, tuple[Recipe, float]] = {
     "ghost": (structures.ghost, 0.6),
 }
 """Each recipe and how often it is drawn."""
+
+THIN = ("wall", "shell", "rim", "butterfly", "crescent", "winding", "branch")
+"""Kinds that fill little of a box round them, so that another answer lies near."""
+
+THIN_WEIGHT = 2.5
+"""How many times as often as others they are asked for."""
+
+
+def choose(rng: np.random.Generator, targets: Sequence[Target]) -> Target:
+    """One of the targets of a scene, thin ones more often.
+
+    Parameters
+    ----------
+    rng
+        Source of randomness.
+    targets
+        At least one.
+    """
+    weights = np.array([THIN_WEIGHT if t.kind in THIN else 1.0 for t in targets])
+    return targets[int(rng.choice(len(targets), p=weights / weights.sum()))]

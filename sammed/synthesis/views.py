@@ -6,6 +6,7 @@ black outside the image, resampled linearly.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from scipy import ndimage
 from sammed.resampling import shrink_weights
 from sammed.synthesis.canvas import Target
 from sammed.synthesis.fields import Array
+from sammed.synthesis.recipes import choose
 from sammed.synthesis.slab import Slab, make_slab
 
 VIEW_SIZE = 96
@@ -32,6 +34,9 @@ object on all slices, often looser still, most so in pictures. ``next``: the nei
 box. ``absent``: the same beyond the object's end. ``free``: no box at all, a view of any scale
 around a point of the object.
 """
+
+BOXED: dict[str, float] = {"own": 0.8, "whole": 0.2}
+"""The same for a network that only answers boxes."""
 
 Box = tuple[float, float, float, float]
 Mask = NDArray[np.bool_]
@@ -72,7 +77,9 @@ class Sample:
     kind: str
 
 
-def draw_samples(seed: int | tuple[int, ...], count: int) -> list[Sample]:
+def draw_samples(
+    seed: int | tuple[int, ...], count: int, modes: Mapping[str, float] = MODES
+) -> list[Sample]:
     """Samples of one slab; the same seed gives the same samples.
 
     Parameters
@@ -81,6 +88,8 @@ def draw_samples(seed: int | tuple[int, ...], count: int) -> list[Sample]:
         Seed of the slab and of everything drawn from it.
     count
         At most so many; fewer (even none) if the slab offers nothing to ask for.
+    modes
+        How samples are prompted, and how often.
     """
     slab = make_slab(seed)
     key = seed if isinstance(seed, tuple) else (seed,)
@@ -91,17 +100,19 @@ def draw_samples(seed: int | tuple[int, ...], count: int) -> list[Sample]:
     if slab.colour:
         count = max(1, count // 2)
     for _ in range(count):
-        target = slab.targets[int(rng.integers(len(slab.targets)))]
+        target = choose(rng, slab.targets)
         if target.kind == "body" and rng.random() < 0.8:
             continue
-        sample = _sample(rng, slab, target)
+        sample = _sample(rng, slab, target, modes)
         if sample is not None:
             samples.append(sample)
     return samples
 
 
-def _sample(rng: np.random.Generator, slab: Slab, target: Target) -> Sample | None:
-    mode = str(rng.choice(list(MODES), p=list(MODES.values())))
+def _sample(
+    rng: np.random.Generator, slab: Slab, target: Target, modes: Mapping[str, float]
+) -> Sample | None:
+    mode = str(rng.choice(list(modes), p=list(modes.values())))
     if slab.colour and mode not in ("free", "whole"):
         mode = "own"
     if mode == "whole":
@@ -139,7 +150,7 @@ def _ended(rng: np.random.Generator, slab: Slab, target: Target) -> Target:
     ended = [t for t in slab.targets if not _cut(t)]
     if not _cut(target) or not ended or rng.random() < 0.1:
         return target
-    return ended[int(rng.integers(len(ended)))]
+    return choose(rng, ended)
 
 
 def _cut(target: Target) -> bool:

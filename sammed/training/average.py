@@ -19,14 +19,18 @@ from sammed.errors import InputError, SammedError
 from sammed.io.output import check_output
 from sammed.models.compact import load_net
 from sammed.models.locator import load_locator
-from sammed.training.checkpoint import export_weights
+from sammed.training.checkpoint import export_difference, export_weights
 
 SHIPPED = "shipped"
 """Stands for the weights in the package."""
 
 
 def average_weights(
-    shares: Mapping[str, float], out: Path, force: bool = False, locator: bool = False
+    shares: Mapping[str, float],
+    out: Path,
+    force: bool = False,
+    locator: bool = False,
+    boxes: bool = False,
 ) -> None:
     """Write the weighted mean of weights files.
 
@@ -40,6 +44,8 @@ def average_weights(
         Overwrite it if it is there.
     locator
         The files are the locator's, not of the network for views.
+    boxes
+        Write the mean as its difference from the shipped weights, as those for boxes alone are.
 
     Raises
     ------
@@ -63,7 +69,10 @@ def average_weights(
             if value.is_floating_point():
                 mean[key] = mean.get(key, 0) + value.float() * (share / total)
     note = " + ".join(f"{s / total:.3g} {Path(n).parent.name or n}" for n, s in shares.items())
-    export_weights(out, mean, tags.pop(), f"mean of weights: {note}")
+    if boxes:
+        export_difference(out, mean, *load_net(), f"mean of weights: {note}")
+    else:
+        export_weights(out, mean, tags.pop(), f"mean of weights: {note}")
 
 
 def _share(text: str) -> tuple[str, float]:
@@ -85,9 +94,14 @@ def main() -> None:
     )
     parser.add_argument("--force", action="store_true", help="overwrite OUT if it is there")
     parser.add_argument("--locator", action="store_true", help="weights of the locator")
+    parser.add_argument(
+        "--boxes", action="store_true", help="write the difference from the shipped weights"
+    )
     options = parser.parse_args()
     try:
-        average_weights(dict(options.shares), options.out, options.force, options.locator)
+        average_weights(
+            dict(options.shares), options.out, options.force, options.locator, options.boxes
+        )
     except SammedError as error:
         sys.exit(f"error: {error}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from sammed.errors import UnreadableFileError
-from sammed.models.own_weights import SCALE, eight_bit
+from sammed.models.compact_net import CompactNet
+from sammed.models.own_weights import SCALE, eight_bit, four_bit
 
 
 def _write(path: Path, payload: bytes) -> None:
@@ -64,13 +65,44 @@ def export_weights(path: Path, weights: Mapping[str, Tensor], tag: str, note: st
     note
         How they came to be, for the file's metadata.
     """
+    metadata = {"architecture": tag, "note": note, "license": "Apache-2.0"}
+    _write(path, save(_packed(weights, eight_bit), metadata))
+
+
+def export_difference(
+    path: Path, weights: Mapping[str, Tensor], net: CompactNet, base: str, note: str = ""
+) -> None:
+    """Write weights as their difference from a network's, kernels in 4 bits.
+
+    Parameters
+    ----------
+    path
+        The ``.safetensors`` file.
+    weights
+        State of a network that came from ``net`` by training.
+    net
+        As it was read from its file.
+    base
+        SHA-256 (hex) of that file.
+    note
+        How the weights came to be, for the file's metadata.
+    """
+    former = net.state_dict()
+    change = {k: v - former[k] for k, v in weights.items() if v.is_floating_point()}
+    metadata = {"architecture": net.architecture.tag, "base": base, "note": note}
+    _write(path, save(_packed(change, four_bit), metadata | {"license": "Apache-2.0"}))
+
+
+def _packed(
+    weights: Mapping[str, Tensor], in_few_bits: Callable[[Tensor], tuple[Tensor, Tensor]]
+) -> dict[str, Tensor]:
     stored: dict[str, Tensor] = {}
     for name, tensor in weights.items():
         if not tensor.is_floating_point():
             continue
         if tensor.ndim > 1:
-            stored[name], stored[name + SCALE] = eight_bit(tensor.detach().float())
+            numbers, scales = in_few_bits(tensor.detach().float())
+            stored[name], stored[name + SCALE] = numbers.contiguous(), scales.contiguous()
         else:
             stored[name] = tensor.detach().half().contiguous()
-    metadata = {"architecture": tag, "note": note, "license": "Apache-2.0"}
-    _write(path, save(stored, metadata))
+    return stored

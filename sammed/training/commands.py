@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from sammed.errors import InputError
-from sammed.models.compact import load_net
+from sammed.models.compact import WEIGHTS, load_net
 from sammed.models.locator import Locator, load_locator
 from sammed.models.locator_net import LocatorNet
 from sammed.training.blocks import validate_blocks
@@ -35,6 +35,8 @@ def run_training(
     rate: float = 1e-3,
     cases: Path | None = None,
     validate_every: float = 5.0,
+    teacher: str | None = None,
+    boxes_only: bool = False,
 ) -> Trainer:
     """Train compact and leave checkpoint, weights, metrics and a plot in a folder.
 
@@ -56,6 +58,10 @@ def run_training(
         List of real cases to validate on.
     validate_every
         Minutes between validations.
+    teacher
+        Weights of a network for views that the run stays close to: ``"shipped"`` or a file.
+    boxes_only
+        Train on views with a box and no other prompt.
 
     Returns
     -------
@@ -65,13 +71,15 @@ def run_training(
     Raises
     ------
     InputError
-        If the model is not one that we train.
+        If the model is not one that we train, or the locator is given what only views have.
     """
     if model not in ("compact", "locator"):
         raise InputError(f"cannot train {model!r}; expected 'compact' or 'locator'")
+    if model == "locator" and (teacher or boxes_only):
+        raise InputError("--teacher and --boxes-only are for 'compact'; the locator has neither")
     if threads:
         torch.set_num_threads(threads)
-    plan = StreamPlan(seed=seed, batch=batch)
+    plan = StreamPlan(seed=seed, batch=batch, boxes_only=boxes_only)
     recipe = Recipe(
         minutes=minutes,
         steps=steps,
@@ -79,6 +87,8 @@ def run_training(
         stream=plan,
         rate=rate,
         validate_every=validate_every,
+        teacher=_weights_file(teacher) if teacher else None,
+        clicks=0.0 if boxes_only else Recipe.clicks,
     )
     task = BlocksTask() if model == "locator" else None
     trainer = Trainer(recipe, out, task)
@@ -102,6 +112,10 @@ def run_training(
     trainer.run(on_report=_report, validate=validate)
     _plot(out)
     return trainer
+
+
+def _weights_file(name: str) -> Path:
+    return WEIGHTS if name == "shipped" else Path(name)
 
 
 def _validated_locator(net: LocatorNet, cases: Path | None) -> dict[str, float]:

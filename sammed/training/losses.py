@@ -87,6 +87,26 @@ def compact_loss(
     return loss, parts
 
 
+def taught_loss(logits: Tensor, taught: Tensor, target: Tensor) -> Tensor:
+    """How far the candidates are from what a teacher answers: cross-entropy of probabilities.
+
+    A teacher is believed as much as it is right: each answer counts by the square of its IoU.
+
+    Parameters
+    ----------
+    logits, taught : (n, k, s, s)
+        What the network and its teacher answered; the first candidate counts most, as in
+        `compact_loss`.
+    target : (n, s, s)
+        What was asked for.
+    """
+    entropy = functional.binary_cross_entropy_with_logits(
+        logits, torch.sigmoid(taught), reduction="none"
+    ).mean((2, 3))
+    entropy = entropy * true_iou(taught, target).square()
+    return 4 * (entropy[:, 0].mean() + 0.5 * entropy.mean())
+
+
 def block_loss(logits: Tensor, target: Tensor) -> tuple[Tensor, dict[str, float]]:
     """Focal + Dice loss of the locator, and its parts.
 

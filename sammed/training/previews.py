@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 from sammed.boxes import Box2D
 from sammed.evaluation.manifest import Case, read_manifest
 from sammed.models.base import SliceMask
-from sammed.models.compact import load_net
+from sammed.models.compact import load_boxes, load_net
 from sammed.models.compact_net import CompactNet
 from sammed.synthesis.sheet import BOX, COLOURS, outline
 from sammed.training.real_cases import case_objects, job_prompts, slice_answer, slice_jobs
@@ -87,10 +87,12 @@ def main() -> None:
     parser.add_argument("cases", type=Path, help="cases.json")
     parser.add_argument("out", type=Path, help="picture to write")
     parser.add_argument("--ids", default="", help="cases to show, with commas; default all")
-    parser.add_argument("--weights", type=Path, help="weights file; default the shipped one")
+    parser.add_argument("--weights", type=Path, help="weights file; default the shipped")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    net = load_net(options.weights)[0].to(memory_format=torch.channels_last)
+    net, digest = load_net(options.weights)
+    if not options.weights:
+        net, _ = load_boxes(net, digest)
     wanted = [i for i in options.ids.split(",") if i]
     cases = [c for c in read_manifest(options.cases) if not wanted or c.id in wanted]
     columns = [p for p in (previews_of(net, case) for case in cases) if p]

@@ -66,7 +66,9 @@ def _inner_point(rng: np.random.Generator, mask: NDArray[np.generic]) -> tuple[f
     return float(rows[best] + rng.random()), float(cols[best] + rng.random())
 
 
-def first_prompts(rng: np.random.Generator, samples: Sequence[Sample]) -> Prompts:
+def first_prompts(
+    rng: np.random.Generator, samples: Sequence[Sample], boxes_only: bool = False
+) -> Prompts:
     """What the engine might ask first, sample by sample.
 
     Parameters
@@ -75,6 +77,8 @@ def first_prompts(rng: np.random.Generator, samples: Sequence[Sample]) -> Prompt
         Source of randomness.
     samples
         The batch.
+    boxes_only
+        Every sample gets its box and nothing else.
     """
     n = len(samples)
     box = np.full((n, 4), np.nan, np.float32)
@@ -83,7 +87,7 @@ def first_prompts(rng: np.random.Generator, samples: Sequence[Sample]) -> Prompt
     mask = np.full((n, VIEW_SIZE, VIEW_SIZE), NO_MASK_LOGIT, np.float32)
     has_mask = np.zeros(n, bool)
     for i, sample in enumerate(samples):
-        with_box, with_mask, count = _choice(rng, sample)
+        with_box, with_mask, count = (True, False, 0) if boxes_only else _choice(rng, sample)
         if with_box:
             box[i] = sample.box
         if with_mask:

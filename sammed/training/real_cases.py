@@ -185,16 +185,21 @@ def slice_answer(job: Job, answer: SliceMask, stack: SliceStack) -> SliceResult:
 
 
 def _score(
-    net: CompactNet, stack: SliceStack, mask: Mask, most: int, presence: list[tuple[float, bool]]
+    net: CompactNet,
+    boxes: CompactNet,
+    stack: SliceStack,
+    mask: Mask,
+    most: int,
+    presence: list[tuple[float, bool]],
 ) -> ObjectScore:
     rng = np.random.default_rng(int(mask.sum()))
     jobs = list(slice_jobs(stack, mask, net.architecture.view, most, rng))
     parts = {task: [0, 0] for task in ("a", "floor", "whole", "start", "next")}
     stacked: dict[int, list[Mask]] = {}
     judged, reached = [], []
-    for start in range(0, len(jobs), 32):
-        some = jobs[start : start + 32]
-        logits, iou, present = answers(net, job_prompts(stack, some))
+    drawn, others = ([j for j in jobs if (j.task == "a") == own] for own in (True, False))
+    for answering, some in [*_pieces(boxes, drawn), *_pieces(net, others)]:
+        logits, iou, present = answers(answering, job_prompts(stack, some))
         for job, candidates, quality, chance in zip(some, logits, iou, present, strict=True):
             if job.task in ("absent", "next"):
                 presence.append((float(chance), bool(job.reference.any())))
@@ -223,8 +228,13 @@ def _score(
     return ObjectScore("", "", "", "", len(stacked), dice, floor, judged, reached)
 
 
+def _pieces(net: CompactNet, jobs: list[Job]) -> Iterator[tuple[CompactNet, list[Job]]]:
+    for start in range(0, len(jobs), 32):
+        yield net, jobs[start : start + 32]
+
+
 def score_cases(
-    net: CompactNet, manifest: Path, most: int = 12
+    net: CompactNet, manifest: Path, most: int = 12, boxes: CompactNet | None = None
 ) -> tuple[list[ObjectScore], dict[str, float]]:
     """Scores of every object of every case.
 
@@ -236,6 +246,8 @@ def score_cases(
         ``cases.json``.
     most
         Slices of an object that are looked at, evenly spread.
+    boxes
+        Answers boxes on slices (A); ``None``: ``net``.
 
     Returns
     -------
@@ -248,7 +260,7 @@ def score_cases(
     presence: list[tuple[float, bool]] = []
     for case in read_manifest(manifest):
         for name, stack, mask in case_objects(case):
-            score = _score(net, stack, mask, most, presence)
+            score = _score(net, boxes or net, stack, mask, most, presence)
             score.case, score.area, score.truth, score.name = case.id, case.area, case.truth, name
             scores.append(score)
     return scores, summarise(scores, presence)
@@ -314,18 +326,19 @@ def _table(scores: list[ObjectScore], summary: dict[str, float]) -> str:
 
 def main() -> None:
     """Print the table of scores of a weights file."""
-    from sammed.models.compact import load_net
+    from sammed.models.compact import load_boxes, load_net
 
     parser = argparse.ArgumentParser(prog="python -m sammed.training.real_cases")
     parser.add_argument("cases", type=Path, help="cases.json")
-    parser.add_argument("--weights", type=Path, help="weights file; default the shipped one")
+    parser.add_argument("--weights", type=Path, help="weights file; default the shipped pair")
     parser.add_argument("--most", type=int, default=10_000, help="slices of an object, at most")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--csv", type=Path, help="also write one line per object")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    net = load_net(options.weights)[0].to(memory_format=torch.channels_last)
-    scores, summary = score_cases(net, options.cases, options.most)
+    net, digest = load_net(options.weights)
+    boxes = None if options.weights else load_boxes(net, digest)[0]
+    scores, summary = score_cases(net, options.cases, options.most, boxes)
     if options.csv:
         write_scores(scores, options.csv)
     sys.stdout.write(_table(scores, summary))

@@ -12,6 +12,7 @@ import queue
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
+from functools import partial
 from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import Any, TypeVar
@@ -21,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from sammed.models.compact_net import Prompts
-from sammed.synthesis.views import MODES, Sample, draw_samples
+from sammed.synthesis.views import BOXED, MODES, Sample, draw_samples
 from sammed.training.prompts import first_prompts
 
 _Sample = TypeVar("_Sample")
@@ -46,6 +47,8 @@ class StreamPlan:
         Chunks in the reservoir.
     replay
         How often a sample is used, on average.
+    boxes_only
+        Views: whether all prompts are a box alone.
     """
 
     seed: int = 0
@@ -53,6 +56,7 @@ class StreamPlan:
     chunk: int = 256
     window: int = 6
     replay: float = 2.0
+    boxes_only: bool = False
 
     @property
     def steps_per_chunk(self) -> int:
@@ -89,14 +93,17 @@ def first_samples(draw: Callable[[int], list[_Sample]], size: int) -> list[_Samp
     return samples[:size]
 
 
-def make_chunk(seed: int, index: int, size: int) -> list[Sample]:
+def make_chunk(seed: int, index: int, size: int, boxes_only: bool = False) -> list[Sample]:
     """The samples of one chunk: a function of its arguments alone."""
-    return first_samples(lambda slab: draw_samples((seed, index, slab), PER_SLAB), size)
+    modes = BOXED if boxes_only else MODES
+    return first_samples(lambda slab: draw_samples((seed, index, slab), PER_SLAB, modes), size)
 
 
-def pack(rng: np.random.Generator, samples: list[Sample]) -> dict[str, NDArray[Any]]:
+def pack(
+    rng: np.random.Generator, samples: list[Sample], boxes_only: bool = False
+) -> dict[str, NDArray[Any]]:
     """A batch as plain arrays, small enough to send to another process."""
-    prompts = first_prompts(rng, samples)
+    prompts = first_prompts(rng, samples, boxes_only)
     arrays = {f.name: getattr(prompts, f.name).numpy() for f in fields(Prompts)}
     arrays["image"] = arrays["image"].astype(np.float16)
     arrays["mask"] = arrays["mask"].astype(np.float16)
@@ -116,7 +123,8 @@ def unpack(arrays: dict[str, NDArray[Any]]) -> Batch:
 
 def batches(plan: StreamPlan, start: int) -> Iterator[dict[str, NDArray[Any]]]:
     """Packed batches of views from step ``start`` on, in this process."""
-    return drawn(plan, start, make_chunk, pack)
+    only = plan.boxes_only
+    return drawn(plan, start, partial(make_chunk, boxes_only=only), partial(pack, boxes_only=only))
 
 
 def drawn(

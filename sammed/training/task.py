@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,8 +13,9 @@ from torch import Tensor, nn
 from sammed.models.compact_net import Architecture, CompactNet, Prompts, input_planes
 from sammed.models.locator_net import LocatorArchitecture, LocatorNet
 from sammed.training import blocks, stream
-from sammed.training.losses import block_loss, compact_loss
+from sammed.training.losses import block_loss, compact_loss, taught_loss
 from sammed.training.prompts import add_clicks
+from sammed.training.teacher import Teacher
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -56,12 +58,17 @@ class ViewsTask:
         Its shape.
     clicks
         Share of the batches with one to three rounds of corrective clicks.
+    teacher
+        Weights file of a network that the run stays close to.
     """
 
     weights_name = "compact.safetensors"
 
-    def __init__(self, architecture: Architecture, clicks: float) -> None:
+    def __init__(
+        self, architecture: Architecture, clicks: float, teacher: Path | None = None
+    ) -> None:
         self._architecture, self._clicks = architecture, clicks
+        self._teacher = Teacher(teacher) if teacher else None
         self.tag = architecture.tag
 
     @property
@@ -86,6 +93,9 @@ class ViewsTask:
         target = torch.from_numpy(batch.target).float()
         logits, iou, present = _forward(net, prompts, half)
         loss, parts = compact_loss(logits.float(), iou.float(), present.float(), target)
+        if self._teacher:
+            taught = taught_loss(logits.float(), self._teacher.logits(prompts, half), target)
+            loss, parts["taught"] = loss + taught, float(taught.detach())
         return loss, parts, len(target)
 
 

@@ -62,6 +62,8 @@ class Recipe:
         Compute in bfloat16; ``None``: where the processor has instructions for it.
     validate_every
         Minutes between validations.
+    teacher
+        Weights file of a network for views that the run stays close to.
     """
 
     minutes: float = 5.0
@@ -75,6 +77,7 @@ class Recipe:
     clicks: float = 0.2
     bfloat16: bool | None = None
     validate_every: float = 5.0
+    teacher: Path | None = None
 
 
 def has_bfloat16() -> bool:
@@ -101,7 +104,7 @@ class Trainer:
         """
         self.recipe = recipe
         self.out = out
-        self.task: Task = task or ViewsTask(recipe.architecture, recipe.clicks)
+        self.task: Task = task or ViewsTask(recipe.architecture, recipe.clicks, recipe.teacher)
         torch.manual_seed(recipe.seed)
         self.net: nn.Module = self.task.network()
         self.optimiser = self._optimiser()
@@ -291,6 +294,7 @@ COLUMNS = [
     "mask",
     "quality",
     "presence",
+    "taught",
     "iou_chosen",
     "iou_best",
     "val_dice",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from sammed.anchors import Anchor, SlicePrompts, decode_anchor
+from sammed.anchors import Anchor, SlicePrompts, decode_anchor, with_final
 from sammed.boxes import Box2D, Box3D
 from sammed.decoding import ClickedPoint, SliceDecoder, SliceResult
 from sammed.embeddings import EmbeddingStore
@@ -152,6 +154,43 @@ def test_neighbours_help_where_one_slice_is_misread():
     mended = [ORGAN[i].sum() - twice.slices[i].area for i in (5, 7, 9)]
     assert min(missed) > 50
     assert max(mended) < 10
+
+
+@pytest.mark.parametrize(
+    ("propagate", "slices", "final"),
+    [
+        ("off", 20, {4, 5, 6, 9}),
+        ("between", 20, {4, 5}),
+        ("auto", 20, {5}),
+        ("auto", 10, {5}),
+    ],
+)
+def test_boxes_are_final_where_no_chain_starts(propagate, slices, final):
+    prompts = {i: said(i, BOX) for i in (4, 5, 6, 9)}
+    marked = with_final(prompts, propagate, slices)
+    assert {i for i, p in marked.items() if p.final} == final
+    assert {i: replace(p, final=False) for i, p in marked.items()} == prompts
+
+
+def test_pictures_are_final_and_what_says_more_than_boxes_is_not():
+    assert with_final({0: said(0, BOX)}, "auto", 1)[0].final
+    for more in ({"points": (ClickedPoint(9, 9),)}, {"outline": True}, {"painted": np.eye(3) > 0}):
+        assert not with_final({0: said(0, BOX, **more)}, "auto", 1)[0].final
+
+
+@pytest.mark.parametrize("propagate", ["auto", "off"])
+def test_the_model_is_told_where_no_chain_starts(propagate):
+    model = StubModel(52)
+    Tracer(decoder(model), Rules(), twice=True).trace(boxed(4, 7, 8, 9, propagate=propagate))
+    first, rest = model.asked[:4], model.asked[4:]
+    lone = next(p for p in rest if p.mask is None)
+    assert [p.final for p in first] == [
+        propagate == "off",
+        propagate == "off",
+        True,
+        propagate == "off",
+    ]
+    assert lone.final == (propagate == "off")
 
 
 def test_an_edited_box_is_seen_again_with_its_neighbours_alone():
