@@ -18,7 +18,8 @@ from sammed.models.compact_net import (
     Prompts,
     input_planes,
 )
-from sammed.models.own_weights import four_bit, from_four_bit, load_difference
+from sammed.models.few_bits import four_bit, from_four_bit
+from sammed.models.own_weights import load_difference
 from sammed.training.checkpoint import export_difference, export_weights
 
 TINY = Architecture((8, 8, 16, 16), (1, 1, 1, 1), (1, 1, 1), 4, 3, 128)

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from sammed.errors import UnreadableFileError
 from sammed.models.compact_net import CompactNet
-from sammed.models.own_weights import SCALE, eight_bit, four_bit
+from sammed.models.few_bits import eight_bit, four_bit
+from sammed.models.own_weights import SCALE
 
 
 def _write(path: Path, payload: bytes) -> None:

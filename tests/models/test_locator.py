@@ -10,6 +10,7 @@ import torch
 
 from sammed.errors import WeightsMismatchError, WeightsNotFoundError
 from sammed.models.base import BlockView
+from sammed.models.few_bits import eight_bit
 from sammed.models.locator import MIRRORED, Locator, load_locator
 from sammed.models.locator_net import (
     BLOCK_SIZE,
@@ -19,7 +20,7 @@ from sammed.models.locator_net import (
     LocatorNet,
     block_planes,
 )
-from sammed.models.own_weights import eight_bit, fold_norms
+from sammed.models.own_weights import fold_norms
 from sammed.training.checkpoint import export_weights
 
 TINY = LocatorArchitecture((8, 8, 8), (1, 1, 1))
