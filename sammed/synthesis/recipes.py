@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sammed.synthesis import structures, thin_structures
+from sammed.synthesis import cord, structures, thin_structures
 from sammed.synthesis.canvas import Target
 from sammed.synthesis.structures import Recipe
 
@@ -25,7 +25,7 @@ RECIPES: dict[str, tuple[Recipe, float]] = {
     "bowel": (structures.bowel, 1.0),
     "lung": (structures.lung, 0.7),
     "cluster": (structures.cluster, 1.2),
-    "cord": (structures.cord, 1.2),
+    "cord": (cord.cord, 1.2),
     "ghost": (structures.ghost, 0.6),
 }
 """Each recipe and how often it is drawn."""
