@@ -25,7 +25,7 @@ class ModelInfo:
     name, description, licence
         For people; the licence is the weights'.
     size
-        Bytes of the weights file, 0 if the model has none.
+        Bytes of the weights files, 0 if the model has none.
     sha256
         SHA-256 (hex) of the official file, empty if the model has none.
     url
@@ -58,10 +58,11 @@ def info(name: str) -> ModelInfo:
     """
     known = catalogue.resolve(name)
     weights, path = known.weights, downloads.kept_path(known)
-    if known.name == "compact":
+    size = weights.size if weights else 0
+    if known.name == "compact":  # several files
         path = COMPACT_WEIGHTS
+        size = sum(file.stat().st_size for file in path.parent.glob("*.safetensors"))
     available = path is None or path.is_file()
-    size = weights.size if weights else path.stat().st_size if path and available else 0
     return ModelInfo(
         known.name,
         known.description,

@@ -236,6 +236,7 @@ def test_what_is_known_without_weights() -> None:
     assert [n for n in ("box", "ellipse", "two_class") if infos[n].available] == [
         "box", "ellipse", "two_class",
     ]  # fmt: skip
+    assert infos["compact"].size > registry.COMPACT_WEIGHTS.stat().st_size  # one file of several
     assert not infos["vit_h"].available
     for name in ("vit_b", "vit_l", "vit_h", "medsam"):
         assert infos[name].url.startswith("https://")
