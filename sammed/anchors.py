@@ -198,13 +198,13 @@ def with_final(
     slices
         Number of slices of the stack.
     """
-    known = prompts.keys()
+    low, high = min(prompts, default=0), max(prompts, default=0)
 
     def followed(index: int) -> bool:
         """Whether a chain reaches this slice."""
-        if propagate == "off" or index in known or not 0 <= index < slices:
+        if propagate == "off" or index in prompts or not 0 <= index < slices:
             return False
-        return propagate == "auto" or min(known) < index < max(known)
+        return propagate == "auto" or low < index < high
 
     return {
         i: replace(said, final=said.plain and not (followed(i - 1) or followed(i + 1)))

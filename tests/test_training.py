@@ -51,7 +51,6 @@ from sammed.training.schedule import learning_rate
 from sammed.training.speed import operations
 from sammed.training.stream import StreamPlan, batches, make_chunk, pack, unpack
 from sammed.training.task import BlocksTask
-from sammed.training.teacher import Teacher
 from sammed.training.trainer import Recipe, Trainer
 from sammed.training.validation import (
     answers,
@@ -179,7 +178,8 @@ def test_a_taught_run_stays_nearer_to_its_teacher(tmp_path):
     weights = exported(tmp_path / "teacher.safetensors", 1)
     batch = unpack(pack(np.random.default_rng(1), make_chunk(7, 0, 16)))
     target = torch.from_numpy(batch.target).float()
-    wanted = Teacher(weights).logits(batch.prompts, False)
+    with torch.no_grad():
+        wanted = load_net(weights)[0](input_planes(batch.prompts))[0]
     away = {}
     for name, teacher in (("free", None), ("taught", weights)):
         recipe = replace(RECIPE, steps=40, rate=5e-3, clicks=0.0, teacher=teacher)
@@ -220,6 +220,15 @@ def test_the_locator_has_no_teacher_and_no_other_prompts(tmp_path):
     for given in ({"teacher": "shipped"}, {"boxes_only": True}):
         with pytest.raises(InputError, match="--teacher and --boxes-only"):
             run_training(model="locator", out=tmp_path, **given)
+
+
+def test_a_difference_from_weights_of_another_shape_is_a_clear_error(tmp_path):
+    small = exported(tmp_path / "small.safetensors", 1)
+    with pytest.raises(InputError, match="from the shipped weights; expected 'compact-unet"):
+        average_weights({small: 1}, tmp_path / "boxes.safetensors", boxes=True)
+    with pytest.raises(InputError, match="'locator-unet"):
+        average_weights({"shipped": 1}, tmp_path / "b.safetensors", locator=True, boxes=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["small.safetensors"]
 
 
 def test_a_mean_is_written_as_its_difference_from_the_shipped_weights(tmp_path, monkeypatch):

@@ -22,12 +22,7 @@ from sammed.models.base import (
     ViewPrompt,
     check_prompts,
 )
-from sammed.models.compact_net import (
-    Architecture,
-    CompactNet,
-    Prompts,
-    input_planes,
-)
+from sammed.models.compact_net import Architecture, CompactNet, Prompts, input_planes
 from sammed.models.locator import Locator, load_locator
 from sammed.models.locator_net import BLOCK_SIZE
 from sammed.models.own_weights import fold_norms, load_difference, load_network, sha256_of

@@ -51,7 +51,8 @@ def average_weights(
     ------
     InputError
         If a share is not positive, a file is no weights file, the files are of different
-        architectures, or ``out`` cannot be written.
+        architectures or, with ``boxes``, of another than the shipped ones, or ``out`` cannot be
+        written.
     """
     check_output(out, force)
     if not shares or min(shares.values()) <= 0:
@@ -70,7 +71,13 @@ def average_weights(
                 mean[key] = mean.get(key, 0) + value.float() * (share / total)
     note = " + ".join(f"{s / total:.3g} {Path(n).parent.name or n}" for n, s in shares.items())
     if boxes:
-        export_difference(out, mean, *load_net(), f"mean of weights: {note}")
+        shipped, digest = load_net()
+        if tags != {shipped.architecture.tag}:
+            raise InputError(
+                f"cannot tell the difference of {tags.pop()!r} from the shipped weights; "
+                f"expected {shipped.architecture.tag!r}"
+            )
+        export_difference(out, mean, shipped, digest, f"mean of weights: {note}")
     else:
         export_weights(out, mean, tags.pop(), f"mean of weights: {note}")
 

@@ -102,8 +102,7 @@ def _packed(
         if not tensor.is_floating_point():
             continue
         if tensor.ndim > 1:
-            numbers, scales = in_few_bits(tensor.detach().float())
-            stored[name], stored[name + SCALE] = numbers.contiguous(), scales.contiguous()
+            stored[name], stored[name + SCALE] = in_few_bits(tensor.detach().float())
         else:
             stored[name] = tensor.detach().half().contiguous()
     return stored

@@ -90,7 +90,10 @@ def compact_loss(
 def taught_loss(logits: Tensor, taught: Tensor, target: Tensor) -> Tensor:
     """How far the candidates are from what a teacher answers: cross-entropy of probabilities.
 
-    A teacher is believed as much as it is right: each answer counts by the square of its IoU.
+    Its probabilities are targets beside the true ones (Hinton, Vinyals and Dean 2015,
+    arXiv:1503.02531), so that a run forgets less of what the teacher knows (Li and Hoiem 2016,
+    doi:10.1007/978-3-319-46493-0_37). It is believed as much as it is right: each answer counts by
+    the square of its IoU.
 
     Parameters
     ----------

@@ -87,10 +87,12 @@ def main() -> None:
     parser.add_argument("cases", type=Path, help="cases.json")
     parser.add_argument("out", type=Path, help="picture to write")
     parser.add_argument("--ids", default="", help="cases to show, with commas; default all")
-    parser.add_argument("--weights", type=Path, help="weights file; default the shipped")
+    default = "weights file; default the shipped one for boxes"
+    parser.add_argument("--weights", type=Path, help=default)
     options = parser.parse_args()
     torch.set_num_threads(1)
     net, digest = load_net(options.weights)
+    net.to(memory_format=torch.channels_last)
     if not options.weights:
         net, _ = load_boxes(net, digest)
     wanted = [i for i in options.ids.split(",") if i]

@@ -337,6 +337,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     net, digest = load_net(options.weights)
+    net.to(memory_format=torch.channels_last)
     boxes = None if options.weights else load_boxes(net, digest)[0]
     scores, summary = score_cases(net, options.cases, options.most, boxes)
     if options.csv:

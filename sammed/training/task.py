@@ -10,12 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sammed.models.compact import load_net
 from sammed.models.compact_net import Architecture, CompactNet, Prompts, input_planes
 from sammed.models.locator_net import LocatorArchitecture, LocatorNet
+from sammed.models.own_weights import fold_norms
 from sammed.training import blocks, stream
 from sammed.training.losses import block_loss, compact_loss, taught_loss
 from sammed.training.prompts import add_clicks
-from sammed.training.teacher import Teacher
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -68,7 +69,7 @@ class ViewsTask:
         self, architecture: Architecture, clicks: float, teacher: Path | None = None
     ) -> None:
         self._architecture, self._clicks = architecture, clicks
-        self._teacher = Teacher(teacher) if teacher else None
+        self._teacher = fold_norms(load_net(teacher)[0]) if teacher else None
         self.tag = architecture.tag
 
     @property
@@ -91,17 +92,23 @@ class ViewsTask:
                 prompts = add_clicks(rng, prompts, batch.target, _answer(net, prompts, half))
         net.train()
         target = torch.from_numpy(batch.target).float()
-        logits, iou, present = _forward(net, prompts, half)
+        planes = _planes(prompts)
+        logits, iou, present = _forward(net, planes, half)
         loss, parts = compact_loss(logits.float(), iou.float(), present.float(), target)
         if self._teacher:
-            taught = taught_loss(logits.float(), self._teacher.logits(prompts, half), target)
+            with torch.no_grad():
+                wanted = _forward(self._teacher, planes, half)[0]
+            taught = taught_loss(logits.float(), wanted.float(), target)
             loss, parts["taught"] = loss + taught, float(taught.detach())
         return loss, parts, len(target)
 
 
-def _forward(net: CompactNet, prompts: Prompts, half: bool) -> tuple[Tensor, Tensor, Tensor]:
-    with torch.no_grad():
-        planes = input_planes(prompts).contiguous(memory_format=torch.channels_last)
+@torch.no_grad()
+def _planes(prompts: Prompts) -> Tensor:
+    return input_planes(prompts).contiguous(memory_format=torch.channels_last)
+
+
+def _forward(net: nn.Module, planes: Tensor, half: bool) -> tuple[Tensor, Tensor, Tensor]:
     with torch.autocast("cpu", torch.bfloat16, enabled=half):
         answer: tuple[Tensor, Tensor, Tensor] = net(planes)
     return answer
@@ -110,7 +117,7 @@ def _forward(net: CompactNet, prompts: Prompts, half: bool) -> tuple[Tensor, Ten
 @torch.no_grad()
 def _answer(net: CompactNet, prompts: Prompts, half: bool) -> NDArray[np.float32]:
     net.eval()
-    logits, iou, _ = _forward(net, prompts, half)
+    logits, iou, _ = _forward(net, _planes(prompts), half)
     best = iou.argmax(1)
     chosen: NDArray[np.float32] = logits[torch.arange(len(best)), best].float().numpy()
     return chosen
