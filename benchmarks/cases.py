@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 from segment_anything.modeling import Sam
 
-from sammed.boxes import Box2D
-from sammed.models.base import SliceModel
-from sammed.models.engines import build_encoder
-from sammed.models.sam import SamModel
-from sammed.models.sam_network import ARCHITECTURES, build_network, fit_positions
+from sammed.imaging.boxes import Box2D
+from sammed.imaging.volume import Volume
+from sammed.models.protocols import SliceModel
+from sammed.models.sam.backends import build_encoder
+from sammed.models.sam.model import SamModel
+from sammed.models.sam.network import ARCHITECTURES, build_network, fit_positions
 from sammed.prompts import BoxPrompt, ObjectPrompts
-from sammed.volume import Volume
 
 SIDE = 512
 SPACING = (2.5, 0.8, 0.8)

@@ -28,7 +28,7 @@ SYNTAXES = {
 }
 
 SAMMED = """
-from sammed.io.dicom import read
+from sammed.io.dicom.images.read import read
 import pydicom, SimpleITK
 before, start, cpu = peak(), time.perf_counter(), time.process_time()
 volume = read(sys.argv[1])

@@ -10,9 +10,9 @@ import torch
 from benchmarks import cases
 from benchmarks.timing import by_turns, ratio
 from sammed.models import registry
-from sammed.models.base import Embedding, ViewBatch, ViewPrompt
-from sammed.models.engines import build_encoder
-from sammed.models.sam_network import ARCHITECTURES, PATCH, PROMPT_DIM, WINDOW, Architecture
+from sammed.models.protocols import Embedding, ViewBatch, ViewPrompt
+from sammed.models.sam.backends import build_encoder
+from sammed.models.sam.network import ARCHITECTURES, PATCH, PROMPT_DIM, WINDOW, Architecture
 
 MATRIX = 4096
 

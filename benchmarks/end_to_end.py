@@ -20,15 +20,16 @@ from numpy.typing import NDArray
 from segment_anything import SamPredictor
 
 from benchmarks import cases
-from sammed.embeddings import EmbeddingStore
-from sammed.fusion import Cleanup
-from sammed.intensity import resolve_window
+from sammed.engine.cleanup import Cleanup
+from sammed.engine.settings import Settings
+from sammed.imaging.intensity import resolve_window
+from sammed.imaging.volume import Volume
 from sammed.models import registry
-from sammed.models.base import SliceModel
+from sammed.models.protocols import SliceModel
 from sammed.prompts import ObjectPrompts
-from sammed.session import Session, Settings
-from sammed.slices import SliceStack
-from sammed.volume import Volume
+from sammed.session import Session
+from sammed.views.embeddings import EmbeddingStore
+from sammed.views.slices import SliceStack
 
 Masks = dict[tuple[int, int], NDArray[np.bool_]]
 """By object and slice."""

@@ -14,9 +14,10 @@ from benchmarks import cases
 from benchmarks.machine import peak_bytes
 from benchmarks.timing import by_turns, ratio
 from sammed import io
+from sammed.engine.settings import Settings
+from sammed.imaging.volume import LabelVolume
 from sammed.models import registry
-from sammed.session import Session, Settings
-from sammed.volume import LabelVolume
+from sammed.session import Session
 
 
 def nifti(slices: int = 400) -> dict[str, Any]:

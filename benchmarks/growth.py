@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks import cases
 from benchmarks.end_to_end import prompted, segment
 from sammed.models import registry
-from sammed.models.base import SliceModel
+from sammed.models.protocols import SliceModel
 
 COUNTS = (1, 2, 5, 10, 20)
 ROUNDS = 2

@@ -10,10 +10,10 @@ import numpy as np
 
 from benchmarks import cases
 from benchmarks.timing import by_turns
-from sammed.embedding_files import EmbeddingFolder
-from sammed.intensity import resolve_window
-from sammed.models.base import Embedding, ViewBatch, ViewPrompt
-from sammed.slices import SliceStack, View
+from sammed.imaging.intensity import resolve_window
+from sammed.models.protocols import Embedding, ViewBatch, ViewPrompt
+from sammed.views.embedding_files import EmbeddingFolder
+from sammed.views.slices import SliceStack, View
 
 VIEWS = 20
 

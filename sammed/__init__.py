@@ -8,24 +8,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from sammed.version import __version__
 
 __all__ = ["LabelVolume", "Session", "Settings", "Volume", "__version__", "read", "segment"]
 
 _HOMES = {
-    "LabelVolume": "sammed.volume",
+    "LabelVolume": "sammed.imaging.volume",
     "Session": "sammed.session",
-    "Settings": "sammed.session",
-    "Volume": "sammed.volume",
+    "Settings": "sammed.engine.settings",
+    "Volume": "sammed.imaging.volume",
     "read": "sammed.io",
     "segment": "sammed.api",
 }
 
 if TYPE_CHECKING:
     from sammed.api import segment
+    from sammed.engine.settings import Settings
+    from sammed.imaging.volume import LabelVolume, Volume
     from sammed.io import read
-    from sammed.session import Session, Settings
-    from sammed.volume import LabelVolume, Volume
+    from sammed.session import Session
 
 
 def __getattr__(name: str) -> Any:

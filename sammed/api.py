@@ -13,18 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammed import io
+from sammed.engine.progress import Progress
+from sammed.engine.settings import Settings
 from sammed.errors import InputError, PromptError, SegmentationError
+from sammed.imaging.volume import LabelVolume, Volume
 from sammed.models import registry
-from sammed.progress import Progress
-from sammed.prompt_files import read_prompts
-from sammed.prompt_text import (
-    DEFAULT_NAME,
-    SPACES,
-    apply_labels,
-    parse_box,
-    parse_point,
-    split_name,
-)
 from sammed.prompts import (
     PROPAGATE,
     MaskPrompt,
@@ -34,12 +27,20 @@ from sammed.prompts import (
     merge,
     with_labels,
 )
-from sammed.session import Session, Settings
-from sammed.volume import LabelVolume, Volume
+from sammed.prompts.files import read_prompts
+from sammed.prompts.text import (
+    DEFAULT_NAME,
+    SPACES,
+    apply_labels,
+    parse_box,
+    parse_point,
+    split_name,
+)
+from sammed.session import Session
 
 if TYPE_CHECKING:
-    from sammed.embeddings import EmbeddingStore
-    from sammed.models.base import SliceModel
+    from sammed.models.protocols import SliceModel
+    from sammed.views.embeddings import EmbeddingStore
 
 Texts = str | Sequence[str]
 Source = str | PathLike[str] | Volume

@@ -17,35 +17,29 @@ from functools import cached_property, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from sammed.anchors import check_plane, check_ranges, slice_prompts
-from sammed.boxes import Box3D
-from sammed.consensus import Consensus, refine
-from sammed.cubes import locate, sees_blocks
-from sammed.decoding import SliceDecoder
-from sammed.embeddings import EmbeddingStore, content_hash
+from sammed.engine.blocks import locate, sees_blocks
+from sammed.engine.cleanup import clean
+from sammed.engine.decoding import SliceDecoder
+from sammed.engine.fusion import PlaneView, fuse_planes
+from sammed.engine.label_map import LabelMap
+from sammed.engine.local_edits import repair
+from sammed.engine.multiplanar import Consensus, refine
+from sammed.engine.object_volume import NOTHING, ObjectVolume, keep_slices, stack
+from sammed.engine.plane_choice import Planes, is_block
+from sammed.engine.progress import OnPrompted, Progress, Reporter
+from sammed.engine.prompted_slices import check_plane, check_ranges, slice_prompts
+from sammed.engine.propagation import Rules
+from sammed.engine.results import ObjectRun, on_prompted, slice_records
+from sammed.engine.settings import Settings
+from sammed.engine.tracing import Trace, Tracer, block_limits, only_limits
 from sammed.errors import InputError, SegmentationError
-from sammed.fusion import (
-    NOTHING,
-    LabelMap,
-    ObjectVolume,
-    PlaneView,
-    clean,
-    fuse_planes,
-    keep_slices,
-    stack,
-)
-from sammed.intensity import Window, resolve_window
-from sammed.models.base import SliceModel
-from sammed.planes import Planes, is_block
-from sammed.progress import OnPrompted, Progress, Reporter
+from sammed.imaging.boxes import Box3D
+from sammed.imaging.intensity import Window, resolve_window
+from sammed.imaging.volume import LabelVolume, Volume
+from sammed.models.protocols import SliceModel
 from sammed.prompts import ObjectPrompts, with_labels
-from sammed.propagation import Rules
-from sammed.repair import repair
-from sammed.runs import ObjectRun, on_prompted, slice_records
-from sammed.settings import Settings
-from sammed.slices import PLANES, SliceStack
-from sammed.tracing import Trace, Tracer, block_limits, only_limits
-from sammed.volume import LabelVolume, Volume
+from sammed.views.embeddings import EmbeddingStore, content_hash
+from sammed.views.slices import PLANES, SliceStack
 
 __all__ = ["Session", "Settings"]
 
@@ -64,7 +58,7 @@ class Session:
     volume
         The image; never changed.
     model
-        Any model that follows `sammed.models.base.SliceModel`.
+        Any model that follows `sammed.models.protocols.SliceModel`.
     settings
         How to segment; fixed for the session.
     store

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from sammed import geometry
-from sammed.boxes import Box2D, Box3D
-from sammed.models.base import (
+from sammed.imaging import geometry
+from sammed.imaging.boxes import Box2D, Box3D
+from sammed.imaging.volume import Volume
+from sammed.models.protocols import (
     ALL_PROMPTS,
     Embedding,
     ModelSpec,
@@ -25,7 +26,6 @@ from sammed.models.base import (
     check_prompts,
 )
 from sammed.prompts import BoxPrompt
-from sammed.volume import Volume
 
 SHAPE = (5, 7, 11)
 SPACING = (2.5, 0.8, 0.7)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sammed.evaluation.cohort import ENGINE_FILES
+import sammed
+from sammed.evaluation.cohort import ENGINE_FILES, engine_files
 from tests.phantoms import ROOT
 
 PACKAGE = ROOT / "sammed"
@@ -21,7 +22,7 @@ NO_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 
 
 def name_of(path: Path) -> str:
-    """``sammed/io/nifti.py`` as ``sammed.io.nifti``."""
+    """``sammed/io/nifti/__init__.py`` as ``sammed.io.nifti``."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -75,20 +76,71 @@ def offenders(
     }
 
 
+FLOORS = (
+    ("version", "errors"),
+    ("folders",),
+    ("imaging",),
+    ("prompts", "io"),
+    ("models",),
+    ("views",),
+    ("engine",),
+    ("session",),
+    ("api",),
+    ("reporting", "synthesis"),
+    ("evaluation", "training", "worker"),
+    ("cli",),
+    ("__init__", "__main__"),
+)
+"""From the ground up: a room imports from floors below its own, not from rooms beside it."""
+
+BESIDE_EACH_OTHER = {("training", "evaluation"), ("training", "cli"), ("worker", "cli")}
+"""Rooms of one floor, or a program's door and the command line, that may know each other."""
+
+
+def room_of(module: str) -> str:
+    """``sammed.io.nifti`` is in ``io``; the face itself, ``sammed``, in ``__init__``."""
+    return [*module.split("."), "__init__"][1]
+
+
+def floor_of(room: str) -> int:
+    return next(number for number, rooms in enumerate(FLOORS) if room in rooms)
+
+
 def test_the_walk_finds_imports():
-    assert ("sammed.volume", True) in IMPORTS["sammed.intensity"]
+    assert ("sammed.imaging.volume", True) in IMPORTS["sammed.imaging.intensity"]
     assert ("sammed.api", False) in IMPORTS["sammed.cli.segment"]
-    assert any(name == "torch" for name, _ in IMPORTS["sammed.models.compact_net"])
+    assert any(name == "torch" for name, _ in IMPORTS["sammed.models.compact.net"])
     assert len(MODULES) > 50
 
 
-def test_models_never_import_io():
-    assert not offenders((), ("sammed.io",), ("sammed.models",))
+def test_every_room_is_on_a_floor():
+    there = {room_of(module) for module in IMPORTS}
+    assert there == {room for rooms in FLOORS for room in rooms}
 
 
-def test_only_the_command_line_imports_the_command_line():
+def test_no_import_runs_upwards():
+    upwards = {
+        f"{module} imports {name}"
+        for module, names in IMPORTS.items()
+        for name, _ in names
+        if name in IMPORTS and name != "sammed"  # the face: whoever imports a room passes it
+        and room_of(name) != room_of(module)
+        and floor_of(room_of(name)) >= floor_of(room_of(module))
+        and (room_of(module), room_of(name)) not in BESIDE_EACH_OTHER
+    }  # fmt: skip
+    assert not upwards
+
+
+def test_the_doors_beside_the_command_line_are_programs():
+    """Of what knows the command line without being it, each is a ``python -m`` program."""
     programs = tuple(name for name in IMPORTS if name.endswith(".__main__"))
     assert not offenders(("sammed.cli", *programs), ("sammed.cli",))
+
+
+def test_only_programs_import_from_the_face():
+    """``from sammed import Session`` is for users; inside, everything is taken from its room."""
+    face = {f"sammed.{name}" for name in sammed.__all__} - {"sammed.io"}
+    assert not offenders(("sammed.__main__",), face - IMPORTS.keys())
 
 
 def test_torch_stays_with_the_models_and_their_training():
@@ -104,47 +156,22 @@ def test_the_package_stands_alone():
     assert not offenders((), BESIDE)
 
 
-def test_the_core_does_not_know_who_uses_it():
-    """Nothing below the session imports what stands on it."""
-    core = (
-        "errors", "geometry", "boxes", "volume", "intensity", "slices", "prompts", "prompt_text",
-        "prompt_files", "decoding", "anchors", "propagation", "tracing", "fusion", "clicks",
-        "consensus", "neighbours", "repair", "runs",
-    )  # fmt: skip
-    above = ("sammed.session", "sammed.api", "sammed.report", "sammed.worker", "sammed.cli",
-             "sammed.evaluation", "sammed.training", "sammed.io")  # fmt: skip
-    assert not offenders((), above, tuple(f"sammed.{name}" for name in core))
-
-
-NO_SCORES = {
-    "embedding_files", "embeddings", "errors", "folders", "geometry", "models/base", "prefetch",
-    "progress", "prompts", "settings", "volume",
-}  # fmt: skip
-"""What the session stands on, but what decides no mask (models are known by their own files)."""
-
-
 def test_results_of_an_older_engine_are_not_taken_over():
-    """Every module that a mask goes through is known to the cohort."""
-    seen, waiting = set(), ["sammed.session"]
+    """Every module that a mask goes through is in a room that the cohort hashes as a whole."""
+    seen, waiting = set(), {"sammed.session"}
     while waiting:
         module = waiting.pop()
         seen.add(module)
-        names = {name for name, _ in IMPORTS[module]} & IMPORTS.keys()
-        waiting += names - seen - {"sammed"}
-    files = {module.removeprefix("sammed.").replace(".", "/") for module in seen}
-    assert {"second_look", "propagation"} < files
-    assert files - NO_SCORES <= set(ENGINE_FILES)
-
-
-def test_geometry_stands_on_errors_alone():
-    ours = {name for name, _ in IMPORTS["sammed.geometry"] if within(name, "sammed")}
-    assert {name.rpartition(".")[0] or name for name in ours} <= {"sammed", "sammed.errors"}
-    assert not [name for name, _ in IMPORTS["sammed.errors"] if within(name, "sammed")]
+        waiting |= {name for name, _ in IMPORTS[module]} & IMPORTS.keys() - seen - {"sammed"}
+    hashed = {name_of(path) for path in engine_files(floor=False, disturbed=False)}
+    assert {"sammed.engine.second_look", "sammed.models.compact.net"} <= hashed
+    assert seen - hashed <= {"sammed.errors", "sammed.folders", "sammed.io"}
+    assert all((PACKAGE / name).exists() for name in ENGINE_FILES)
 
 
 def test_the_command_line_starts_light():
     """At module level ``sammed/cli`` imports nothing of the package but itself and errors."""
-    light = ("sammed.cli", "sammed.errors", "sammed.__version__", "typer")
+    light = ("sammed.cli", "sammed.errors", "sammed.version", "typer")
     heavy = {
         f"{module} imports {name}"
         for module, names in IMPORTS.items()

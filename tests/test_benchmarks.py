@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import __main__ as runner
 from benchmarks import cases, encoder, end_to_end, growth, keeping, machine, rows, shortcuts, table
-from sammed.models.sam_network import ARCHITECTURES
+from sammed.models.sam.network import ARCHITECTURES
 from tests.models.networks import TINY
 
 
@@ -89,7 +89,7 @@ def test_half_precision_hardly_moves_masks() -> None:
 
 
 def test_vit_b_needs_as_much_arithmetic_as_is_known() -> None:
-    from sammed.models.sam_network import Architecture
+    from sammed.models.sam.network import Architecture
 
     vit_b = Architecture(768, 12, 12, (2, 5, 8, 11))
     assert encoder.gflop(vit_b) == pytest.approx(940, rel=0.05)

@@ -9,17 +9,11 @@ import torch
 from safetensors.torch import save_file
 
 from sammed.errors import WeightsMismatchError, WeightsNotFoundError
-from sammed.models.base import SliceModel, ViewBatch, ViewPrompt
-from sammed.models.compact import CompactModel, load_net
-from sammed.models.compact_net import (
-    PLANES,
-    Architecture,
-    CompactNet,
-    Prompts,
-    input_planes,
-)
-from sammed.models.few_bits import four_bit, from_four_bit
-from sammed.models.own_weights import load_difference
+from sammed.models.compact.model import CompactModel, load_net
+from sammed.models.compact.net import PLANES, Architecture, CompactNet, Prompts, input_planes
+from sammed.models.compact.quantization import four_bit, from_four_bit
+from sammed.models.compact.weight_files import load_difference
+from sammed.models.protocols import SliceModel, ViewBatch, ViewPrompt
 from sammed.training.checkpoint import export_difference, export_weights
 
 TINY = Architecture((8, 8, 16, 16), (1, 1, 1, 1), (1, 1, 1), 4, 3, 128)

@@ -17,14 +17,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from sammed import embedding_files
-from sammed.boxes import Box2D
 from sammed.cli.cache import app
-from sammed.embeddings import EmbeddingStore, store_for, view_key
 from sammed.errors import InputError, SammedWarning
-from sammed.intensity import Window
-from sammed.models.base import Embedding, ModelSpec
-from sammed.slices import View
+from sammed.imaging.boxes import Box2D
+from sammed.imaging.intensity import Window
+from sammed.models.protocols import Embedding, ModelSpec
+from sammed.views import embedding_files
+from sammed.views.embeddings import EmbeddingStore, store_for, view_key
+from sammed.views.slices import View
 
 SPEC = ModelSpec("vit_b", 1024, 256, eight_bit=True, costly=True, weights_hash="ab" * 32)
 VIEW = View.whole(7, (5, 11), 1024)
@@ -245,8 +245,8 @@ class TestEviction:
 WRITER = """
 import sys, numpy as np
 from pathlib import Path
-from sammed.embeddings import EmbeddingStore
-from sammed.models.base import Embedding
+from sammed.views.embeddings import EmbeddingStore
+from sammed.models.protocols import Embedding
 store = EmbeddingStore(memory_bytes=0, folder=Path(sys.argv[1]), disk_bytes=int(sys.argv[3]))
 print("ready", flush=True)
 sys.stdin.readline()

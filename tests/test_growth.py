@@ -11,8 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from sammed.errors import InputError
-from sammed.models.compact import load_net
-from sammed.models.compact_net import PLANES, Architecture, CompactNet
+from sammed.models.compact.model import load_net
+from sammed.models.compact.net import PLANES, Architecture, CompactNet
 from sammed.training import grow
 from sammed.training.checkpoint import export_weights
 

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
-from sammed import api, geometry, io
-from sammed.boxes import Box3D
-from sammed.models.base import SliceModel
-from sammed.models.floors import TwoClassFloor
+from sammed import api, io
+from sammed.engine.settings import Settings
+from sammed.imaging import geometry
+from sammed.imaging.boxes import Box3D
+from sammed.imaging.volume import Volume
+from sammed.models.baselines import TwoClassFloor
+from sammed.models.protocols import SliceModel
 from sammed.prompts import BoxPrompt
-from sammed.session import Settings
-from sammed.volume import Volume
 from tests.phantoms import (
     OBLIQUE,
     ORDERS,

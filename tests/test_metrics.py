@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
-from sammed import metrics
 from sammed.errors import EvaluationError, GridMismatchError
-from sammed.volume import LabelVolume, make_grid
+from sammed.evaluation import metrics
+from sammed.imaging.volume import LabelVolume, make_grid
 
 SPACING = (2.5, 0.8, 0.7)
 SHAPE = (5, 7, 11)

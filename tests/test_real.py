@@ -12,10 +12,10 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from sammed import api, io
-from sammed.boxes import Box2D, Box3D
+from sammed.imaging.boxes import Box2D, Box3D
+from sammed.imaging.volume import Volume
 from sammed.models import registry
-from sammed.models.base import SliceModel
-from sammed.volume import Volume
+from sammed.models.protocols import SliceModel
 from tests.phantoms import DATA, ORDERS, dice
 
 CASES: list[dict[str, Any]] = (

@@ -11,10 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from sammed import simulation
-from sammed.boxes import Box2D, Box3D
 from sammed.errors import EvaluationError
-from sammed.prompts import ObjectPrompts
+from sammed.imaging.boxes import Box2D, Box3D
+from sammed.prompts import ObjectPrompts, simulation
 
 SPACING = (2.5, 0.8, 0.7)
 SHAPE = (5, 7, 11)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sammed.models.locator_net import BLOCK_SIZE
+from sammed.models.compact.locator_net import BLOCK_SIZE
 from sammed.synthesis import draw_samples, make_slab
 from sammed.synthesis.blocks import draw_blocks
 from sammed.synthesis.fields import smooth_noise, spline_matrix

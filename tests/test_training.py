@@ -10,30 +10,24 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from sammed.decoding import SliceDecoder, SlicePrompt
-from sammed.embeddings import EmbeddingStore
+from sammed.engine.box_fit import hug_box
+from sammed.engine.decoding import SliceDecoder
+from sammed.engine.slice_mask import SlicePrompt
 from sammed.errors import InputError, UnreadableFileError, WeightsMismatchError
 from sammed.evaluation.manifest import read_manifest
-from sammed.hugging import hug_box
-from sammed.models.base import SliceMask
-from sammed.models.compact import CompactModel, load_net
-from sammed.models.compact_net import Architecture, CompactNet, input_planes
-from sammed.models.locator import load_locator
-from sammed.models.locator_net import LocatorArchitecture, LocatorNet
-from sammed.models.own_weights import load_difference
+from sammed.models.compact.locator import load_locator
+from sammed.models.compact.locator_net import LocatorArchitecture, LocatorNet
+from sammed.models.compact.model import CompactModel, load_net
+from sammed.models.compact.net import Architecture, CompactNet, input_planes
+from sammed.models.compact.weight_files import load_difference
+from sammed.models.protocols import SliceMask
 from sammed.synthesis import draw_samples
 from sammed.training import average
 from sammed.training.average import average_weights
 from sammed.training.blocks import inscribed_ellipsoid, validate_blocks
 from sammed.training.checkpoint import export_weights, load_checkpoint
 from sammed.training.commands import run_training
-from sammed.training.losses import (
-    block_loss,
-    compact_loss,
-    mask_loss,
-    taught_loss,
-    true_iou,
-)
+from sammed.training.losses import block_loss, compact_loss, mask_loss, taught_loss, true_iou
 from sammed.training.plots import plot_metrics
 from sammed.training.previews import previews_of
 from sammed.training.prompts import add_clicks, first_prompts
@@ -59,6 +53,7 @@ from sammed.training.validation import (
     roc_area,
     validate_synthetic,
 )
+from sammed.views.embeddings import EmbeddingStore
 
 TINY = Architecture((8, 8, 16, 16), (1, 1, 1, 1), (1, 1, 1), 4, 3)
 PLAN = StreamPlan(seed=3, batch=4, chunk=16, window=2, replay=1.0)
@@ -234,7 +229,7 @@ def test_a_difference_from_weights_of_another_shape_is_a_clear_error(tmp_path):
 def test_a_mean_is_written_as_its_difference_from_the_shipped_weights(tmp_path, monkeypatch):
     base = exported(tmp_path / "base.safetensors", 1)
     other, out = exported(tmp_path / "other.safetensors", 2), tmp_path / "boxes.safetensors"
-    monkeypatch.setattr("sammed.models.compact.WEIGHTS", tmp_path / "base.safetensors")
+    monkeypatch.setattr("sammed.models.compact.model.WEIGHTS", tmp_path / "base.safetensors")
     monkeypatch.setattr("sys.argv", ["average", str(out), "shipped=1", f"{other}=1", "--boxes"])
     average.main()
     net, digest = load_net()

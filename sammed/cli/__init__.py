@@ -12,7 +12,6 @@ from typing import Any
 
 import typer
 
-from sammed import __version__
 from sammed.cli import cache, evaluate, models
 from sammed.cli.console import report_error, say
 from sammed.cli.convert import convert
@@ -22,6 +21,7 @@ from sammed.cli.info import info
 from sammed.cli.segment import segment
 from sammed.cli.train import train
 from sammed.errors import SammedError
+from sammed.version import __version__
 
 _STOPPED = 130
 _UsageError: Any = typer.BadParameter.__bases__[0]  # click's, which newer typer brings itself

@@ -9,7 +9,7 @@ import typer
 from sammed.cli.options import Json
 
 if TYPE_CHECKING:
-    from sammed.embedding_files import EmbeddingFolder
+    from sammed.views.embedding_files import EmbeddingFolder
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -78,6 +78,6 @@ def rm(
 
 def _folder() -> EmbeddingFolder:
     from sammed import folders
-    from sammed.embedding_files import EmbeddingFolder
+    from sammed.views.embedding_files import EmbeddingFolder
 
     return EmbeddingFolder(folders.embeddings_folder(), max_bytes=0)

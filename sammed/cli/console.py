@@ -16,7 +16,7 @@ import typer
 from sammed.errors import SammedError, SammedWarning
 
 if TYPE_CHECKING:
-    from sammed.progress import Progress
+    from sammed.engine.progress import Progress
 
 
 def say(text: str) -> None:

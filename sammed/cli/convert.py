@@ -11,7 +11,7 @@ from sammed.cli.console import put, say, set_verbosity
 from sammed.cli.options import AllowGaps, Force, Frame, OutputType, Quiet, Series, Verbose
 
 if TYPE_CHECKING:
-    from sammed.volume import LabelVolume, Volume
+    from sammed.imaging.volume import LabelVolume, Volume
 
 
 def convert(
@@ -82,8 +82,8 @@ def convert(
 
 
 def _described(read: Volume | LabelVolume, source: Path, output: list[Path]) -> dict[str, Any]:
-    from sammed import geometry
-    from sammed.volume import LabelVolume
+    from sammed.imaging import geometry
+    from sammed.imaging.volume import LabelVolume
 
     names = read.names if isinstance(read, LabelVolume) else None
     return {

@@ -16,8 +16,8 @@ from sammed.cli.console import put, set_verbosity
 from sammed.cli.options import Device, Engine, Json, Threads
 
 if TYPE_CHECKING:
-    from sammed.models.base import SliceModel
-    from sammed.volume import Volume
+    from sammed.imaging.volume import Volume
+    from sammed.models.protocols import SliceModel
 
 PACKAGES = {
     "core": (
@@ -133,7 +133,7 @@ def _measure(
 def _time_slices(model: SliceModel) -> tuple[float, float]:
     import numpy as np
 
-    from sammed.models.base import ViewBatch, ViewPrompt
+    from sammed.models.protocols import ViewBatch, ViewPrompt
 
     spec = model.spec
     size = spec.view_size

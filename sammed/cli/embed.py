@@ -27,7 +27,7 @@ from sammed.cli.options import (
 from sammed.errors import InputError
 
 if TYPE_CHECKING:
-    from sammed.slices import View
+    from sammed.views.slices import View
 
 MEMORY_BYTES = 64 << 20
 """What is kept in memory meanwhile; the disk is what counts."""
@@ -66,11 +66,12 @@ def embed(
     """
     set_verbosity(quiet, verbose)
     from sammed import api, folders
-    from sammed.decoding import SliceDecoder
-    from sammed.embeddings import EmbeddingStore
+    from sammed.engine.decoding import SliceDecoder
+    from sammed.engine.settings import Settings
     from sammed.models import registry
-    from sammed.session import Session, Settings
-    from sammed.slices import PLANES, SliceStack, View, choose_plane
+    from sammed.session import Session
+    from sammed.views.embeddings import EmbeddingStore
+    from sammed.views.slices import PLANES, SliceStack, View, choose_plane
 
     built = registry.build(
         model,

@@ -119,9 +119,9 @@ def run(
         _check_maps(maps, cases, images)
         _score_maps(maps[0], maps[1], labels, tolerance, resample, out, as_json, title)
         return
+    from sammed.engine.settings import Settings
     from sammed.evaluation.cohort import Plan
     from sammed.evaluation.protocols import parse_protocols
-    from sammed.session import Settings
 
     plan = Plan(
         cases=tuple(_cases(cases, images, references, labels, case, same_subject)),

@@ -12,9 +12,9 @@ from sammed.cli.console import put, set_verbosity
 from sammed.cli.options import Frame, Json
 
 if TYPE_CHECKING:
-    from sammed.io.dicom import Survey
-    from sammed.io.dicom_series import SeriesInfo
-    from sammed.volume import Volume
+    from sammed.imaging.volume import Volume
+    from sammed.io.dicom.images.read import Survey
+    from sammed.io.dicom.images.series import SeriesInfo
 
 MAX_FRAMES_SHOWN = 12
 
@@ -45,7 +45,7 @@ def info(
     from sammed import io
 
     if io.input_format(image) == "dicom":
-        from sammed.io.dicom import survey
+        from sammed.io.dicom.images.read import survey
 
         found = survey(image)
         if as_json:
@@ -139,7 +139,7 @@ def _details(series: SeriesInfo, phi: bool) -> Iterable[str]:
 
 
 def _volume_document(path: Path, kind: str, volume: Volume) -> dict[str, Any]:
-    from sammed import geometry
+    from sammed.imaging import geometry
 
     k, j, i = volume.grid.shape
     spacing = geometry.spacing(volume.grid.affine)

@@ -31,8 +31,9 @@ from sammed.cli.options import (
 from sammed.errors import InputError, OutputError
 
 if TYPE_CHECKING:
-    from sammed.session import Session, Settings
-    from sammed.volume import LabelVolume, Volume
+    from sammed.engine.settings import Settings
+    from sammed.imaging.volume import LabelVolume, Volume
+    from sammed.session import Session
 
 _EXTENSIONS = (".nii.gz", ".seg.nrrd")
 _DICOM = ("dicom-seg", "rtstruct")
@@ -169,9 +170,9 @@ def segment(
         raise InputError("--store sends to a server; it needs an image given as dicomweb://...")
     outputs = list(output or ())
     from sammed import api, io
-    from sammed.embeddings import store_for
     from sammed.models import registry
-    from sammed.prompt_text import parse_label
+    from sammed.prompts.text import parse_label
+    from sammed.views.embeddings import store_for
 
     written = _side_outputs(outputs, report, preview)
     _check_apart(image, [*outputs, *written.values()])
@@ -260,8 +261,8 @@ def _settings(
     zoom: str,
     fractional: bool,
 ) -> Settings:
-    from sammed.fusion import Cleanup
-    from sammed.session import Settings
+    from sammed.engine.cleanup import Cleanup
+    from sammed.engine.settings import Settings
 
     return Settings(
         plane=plane,
@@ -326,7 +327,7 @@ def _source(image: str) -> Any:
 
     if not image.startswith(_SERVERS):
         return nullcontext(Path(image))
-    from sammed.io import dicomweb
+    from sammed.io.dicom import web as dicomweb
 
     return dicomweb.fetch(image)
 
@@ -336,7 +337,7 @@ def _store(labels: LabelVolume, image: str, session: Session) -> None:
     import tempfile
 
     from sammed import io
-    from sammed.io import dicomweb
+    from sammed.io.dicom import web as dicomweb
 
     with tempfile.TemporaryDirectory(prefix="sammed-") as folder:
         path = Path(folder) / "segmentation.dcm"
@@ -347,7 +348,7 @@ def _store(labels: LabelVolume, image: str, session: Session) -> None:
 
 def _algorithm(session: Session) -> dict[str, Any]:
     """What DICOM says of who drew the segments: the model, and sammed's version and weights."""
-    from sammed import __version__
+    from sammed.version import __version__
 
     spec = session.model.spec
     weights = f", weights {spec.weights_hash[:12]}" if spec.weights_hash else ""
@@ -363,8 +364,8 @@ def _write_side_outputs(
     force: bool,
 ) -> dict[str, Any]:
     from sammed import io
-    from sammed.preview import draw_preview
-    from sammed.report import prompt_document, run_report
+    from sammed.reporting.preview import draw_preview
+    from sammed.reporting.run_report import prompt_document, run_report
 
     target = outputs[0] if outputs else None
     document = run_report(session, labels, output=target, timings=timings)

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from sammed import io, metrics
-from sammed.embeddings import EmbeddingStore
+from sammed import io
+from sammed.engine.settings import Settings
 from sammed.errors import SammedError
+from sammed.evaluation import metrics
 from sammed.evaluation.manifest import Case
 from sammed.evaluation.memory import peak_memory_mb, reset_peak_memory
 from sammed.evaluation.parts import PackedMask, Part, pack
@@ -20,10 +21,10 @@ from sammed.evaluation.protocols import Condition, headline
 from sammed.evaluation.results import Row
 from sammed.evaluation.slice_scores import SliceScore, true_ious
 from sammed.evaluation.trial import Step, Target, profile, run_trial
-from sammed.models.base import SliceModel
-from sammed.session import Settings
-from sammed.slices import PLANES
-from sammed.volume import LabelVolume, Volume
+from sammed.imaging.volume import LabelVolume, Volume
+from sammed.models.protocols import SliceModel
+from sammed.views.embeddings import EmbeddingStore
+from sammed.views.slices import PLANES
 
 logger = logging.getLogger(__name__)
 

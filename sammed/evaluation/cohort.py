@@ -10,23 +10,22 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sammed import metrics
+from sammed.engine.settings import Settings
 from sammed.errors import EvaluationError
+from sammed.evaluation import metrics
 from sammed.evaluation.case_run import Harvest, Loaded, Task, load, run_case
 from sammed.evaluation.manifest import Case
 from sammed.evaluation.parts import Part, PartStore, fingerprint
 from sammed.evaluation.protocols import JITTERS, Condition, conditions, unsuited
-from sammed.models.base import SliceModel
 from sammed.models.catalogue import FLOORS
-from sammed.session import Settings
+from sammed.models.protocols import SliceModel
 
 ENGINE_FILES = (
-    "anchors", "boxes", "clicks", "consensus", "cubes", "decoding", "fusion", "hugging",
-    "intensity", "metrics", "planes", "propagation", "repair", "resampling", "runs", "second_look",
-    "session", "simulation", "slices", "stride", "tracing", "evaluation/case_run",
-    "evaluation/protocols", "evaluation/slice_scores", "evaluation/trial",
+    "engine", "imaging", "prompts", "views", "session.py", "evaluation/case_run.py",
+    "evaluation/metrics.py", "evaluation/protocols.py", "evaluation/slice_scores.py",
+    "evaluation/trial.py",
 )  # fmt: skip
-"""Modules of this package on which scores depend: results of other code are not taken over."""
+"""Floors and rooms on which scores depend: results of other code are not taken over."""
 
 Key = tuple[str, str, str]
 """Case, model, protocol."""
@@ -205,15 +204,26 @@ def engine_hash(floor: bool, disturbed: bool) -> str:
     disturbed
         With that of protocol D's disturbances.
     """
-    package = Path(__file__).parents[1]
-    files = [package / f"{name}.py" for name in ENGINE_FILES]
-    files += sorted((package / "models").glob("floors.py" if floor else "*.py"))
-    if disturbed:
-        files.append(package / "evaluation" / "distortion.py")
     digest = hashlib.sha256()
-    for file in files:
+    for file in engine_files(floor, disturbed):
         digest.update(file.read_bytes())
     return digest.hexdigest()
+
+
+def engine_files(floor: bool, disturbed: bool) -> list[Path]:
+    """The sources that `engine_hash` reads, with the same parameters."""
+    package = Path(__file__).parents[1]
+    files = [file for name in ENGINE_FILES for file in _sources(package / name)]
+    models = package / "models"
+    files += [models / "baselines.py"] if floor else _sources(models)
+    if disturbed:
+        files.append(package / "evaluation" / "distortion.py")
+    return files
+
+
+def _sources(room: Path) -> list[Path]:
+    """A module, or all modules of a package and of those in it."""
+    return sorted(room.rglob("*.py")) if room.is_dir() else [room]
 
 
 def _file_state(path: Path) -> list[Any]:

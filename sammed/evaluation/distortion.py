@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammed.errors import InputError
-from sammed.geometry import Reorientation
-from sammed.intensity import resolve_window
-from sammed.volume import Volume
+from sammed.imaging.geometry import Reorientation
+from sammed.imaging.intensity import resolve_window
+from sammed.imaging.volume import Volume
 
 NOISE = 0.05
 """Standard deviation of the added noise, as a share of the window's width."""

@@ -9,16 +9,12 @@ from pathlib import Path
 
 from sammed.evaluation import tables
 from sammed.evaluation.figures import Drawing
-from sammed.evaluation.pictures import (
-    PREDICTION_COLOUR,
-    REFERENCE_COLOUR,
-    Picture,
-)
+from sammed.evaluation.metrics import FAILURE_DICE
+from sammed.evaluation.pictures import PREDICTION_COLOUR, REFERENCE_COLOUR, Picture
 from sammed.evaluation.protocols import TITLES
 from sammed.evaluation.reliability import reliability_table
 from sammed.evaluation.results import Row
 from sammed.evaluation.tables import Results, Table
-from sammed.metrics import FAILURE_DICE
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from sammed import io
+from sammed.evaluation.metrics import TOLERANCE_MM, Scores, require_same_grid, score_labels
 from sammed.evaluation.results import SCORES
 from sammed.evaluation.tables import Table, number
-from sammed.metrics import TOLERANCE_MM, Scores, require_same_grid, score_labels
 
 COLUMNS = (
     "Label", "Dice", "IoU", "NSD", "HD95 mm", "MSD mm", "Sens.", "Prec.", "Volume ml",
@@ -117,7 +117,7 @@ def score_files(
     """
     scored, true = io.read_labels(prediction), io.read_labels(reference)
     if resample:
-        from sammed.geometry import same_grid
+        from sammed.imaging.geometry import same_grid
         from sammed.io.resample import resample_labels
 
         if not same_grid(scored.affine, scored.shape, true.affine, true.shape):

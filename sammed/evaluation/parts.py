@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sammed.boxes import Box3D
 from sammed.evaluation.results import Row
 from sammed.evaluation.slice_scores import SliceScore
+from sammed.imaging.boxes import Box3D
 from sammed.io import atomic_output, atomic_text
 
 FORMAT = "sammed-evaluation-part/2"

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammed import io
-from sammed.boxes import Box2D, Box3D
 from sammed.evaluation.manifest import Case
 from sammed.evaluation.parts import PartStore
 from sammed.evaluation.results import Row
-from sammed.intensity import resolve_window
-from sammed.slices import PLANES, choose_plane
-from sammed.volume import Volume
+from sammed.imaging.boxes import Box2D, Box3D
+from sammed.imaging.intensity import resolve_window
+from sammed.imaging.volume import Volume
+from sammed.views.slices import PLANES, choose_plane
 
 REFERENCE_COLOUR = "#ffffff"
 PREDICTION_COLOUR = "#ff9d00"

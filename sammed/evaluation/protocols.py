@@ -17,10 +17,9 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from sammed import simulation
 from sammed.errors import InputError
-from sammed.models.base import ModelSpec
-from sammed.prompts import ObjectPrompts
+from sammed.models.protocols import ModelSpec
+from sammed.prompts import ObjectPrompts, simulation
 
 Protocol = Literal["A", "B", "B2", "C", "D", "P"]
 PROTOCOLS: tuple[str, ...] = get_args(Protocol)

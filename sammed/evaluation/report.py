@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from sammed import __version__
 from sammed.errors import EvaluationError, OutputError
 from sammed.evaluation import figures, html, slice_scores, tables
 from sammed.evaluation.case_run import KEEP_MASKS
@@ -25,6 +24,7 @@ from sammed.evaluation.results import to_csv
 from sammed.evaluation.tables import Results
 from sammed.io import atomic_text
 from sammed.models.catalogue import FLOORS
+from sammed.version import __version__
 
 FORMAT = "sammed-evaluation/1"
 LABELS_FORMAT = "sammed-label-scores/1"

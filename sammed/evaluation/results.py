@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from sammed.errors import UnreadableFileError
-from sammed.metrics import FAILURE_DICE
+from sammed.evaluation.metrics import FAILURE_DICE
 
 SCORES = ("dice", "iou", "nsd", "hd95_mm", "msd_mm", "sensitivity", "precision")
 """Columns that are averaged; the distances in mm may be undefined (NaN, blank in CSV)."""
@@ -36,7 +36,7 @@ class Row:
     boxes, blocks, points
         Prompts given so far: 2D boxes, 3D boxes, points.
     dice .. reference_ml, outcome
-        See `sammed.metrics.Scores`.
+        See `sammed.evaluation.metrics.Scores`.
     seconds, encode_s, decode_s
         Time of this step in the engine, and the model's two shares of it; reading and scoring are
         not in it.
@@ -90,7 +90,7 @@ class Row:
 
     @property
     def failed(self) -> bool:
-        """Whether Dice lies below `sammed.metrics.FAILURE_DICE`."""
+        """Whether Dice lies below `sammed.evaluation.metrics.FAILURE_DICE`."""
         return self.scored and self.dice < FAILURE_DICE
 
     def as_dict(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from sammed.evaluation.metrics import FAILURE_DICE
 from sammed.evaluation.parts import Part
 from sammed.evaluation.protocols import HEADLINE_JITTER, PROTOCOLS, TITLES
 from sammed.evaluation.results import SCORES, Row
@@ -23,7 +24,6 @@ from sammed.evaluation.statistics import (
     compare,
     object_means,
 )
-from sammed.metrics import FAILURE_DICE
 from sammed.models.catalogue import FLOORS
 
 
@@ -58,7 +58,7 @@ class Group:
 
     @property
     def outcomes(self) -> Counter[str]:
-        """How often each `sammed.metrics.Scores.outcome` occurred."""
+        """How often each `sammed.evaluation.metrics.Scores.outcome` occurred."""
         return Counter(r.outcome for r in self.rows if r.scored)
 
 

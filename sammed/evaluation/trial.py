@@ -9,17 +9,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sammed import simulation
-from sammed.boxes import Box3D
-from sammed.embeddings import EmbeddingStore
+from sammed.engine.settings import Settings
 from sammed.evaluation.distortion import Disturbed, disturb
 from sammed.evaluation.protocols import Condition, start_prompts
 from sammed.evaluation.slice_scores import PredictedSlice
-from sammed.models.base import SliceModel
-from sammed.prompts import ObjectPrompts
-from sammed.session import Session, Settings
-from sammed.slices import PLANES, choose_plane
-from sammed.volume import Volume
+from sammed.imaging.boxes import Box3D
+from sammed.imaging.volume import Volume
+from sammed.models.protocols import SliceModel
+from sammed.prompts import ObjectPrompts, simulation
+from sammed.session import Session
+from sammed.views.embeddings import EmbeddingStore
+from sammed.views.slices import PLANES, choose_plane
 
 Bool3 = NDArray[np.bool_]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from sammed.errors import InputError
+from sammed.imaging.volume import LabelVolume, Volume
 from sammed.io.formats import OUTPUT_TYPES, VOLUME_TYPES, input_format, output_format
 from sammed.io.output import PathLike, atomic_output, atomic_text, check_output
-from sammed.volume import LabelVolume, Volume
 
 __all__ = [
     "OUTPUT_TYPES",
@@ -28,15 +28,22 @@ __all__ = [
     "write_volume",
 ]
 
+_READERS = {
+    "nifti": "sammed.io.nifti.nifti",
+    "itk": "sammed.io.itk.itk",
+    "seg.nrrd": "sammed.io.itk.seg_nrrd",
+    "image": "sammed.io.image",
+}
+
 _WRITERS = {
-    "nifti": "sammed.io.nifti",
-    "nrrd": "sammed.io.itk",
-    "mha": "sammed.io.itk",
-    "seg.nrrd": "sammed.io.seg_nrrd",
+    "nifti": "sammed.io.nifti.nifti",
+    "nrrd": "sammed.io.itk.itk",
+    "mha": "sammed.io.itk.itk",
+    "seg.nrrd": "sammed.io.itk.seg_nrrd",
     "png": "sammed.io.image",
     "tiff": "sammed.io.image",
-    "dicom-seg": "sammed.io.dicom_seg",
-    "rtstruct": "sammed.io.rtstruct",
+    "dicom-seg": "sammed.io.dicom.objects.seg",
+    "rtstruct": "sammed.io.dicom.objects.rtstruct",
     "stl": "sammed.io.mesh",
     "obj": "sammed.io.mesh",
     "ply": "sammed.io.mesh",
@@ -83,13 +90,12 @@ def read(
     """
     kind = input_format(path)
     if kind == "dicom":
-        reader = import_module("sammed.io.dicom")
+        reader = import_module("sammed.io.dicom.images.read")
         volume: Volume = reader.read(Path(path), series=series, frame=frame, allow_gaps=allow_gaps)
         return volume
     if series is not None:
         raise InputError(f"{path} is no DICOM, so it has no series {series!r}; leave out --series")
-    module = "seg_nrrd" if kind == "seg.nrrd" else kind
-    volume = import_module(f"sammed.io.{module}").read(path, frame=frame)
+    volume = import_module(_READERS[kind]).read(path, frame=frame)
     return volume
 
 
@@ -124,9 +130,9 @@ def read_labels(
     if kind == "dicom":
         labels = _read_dicom_labels(Path(path), like)
     elif kind == "seg.nrrd":
-        labels = import_module("sammed.io.seg_nrrd").read_labels(path, like)
+        labels = import_module("sammed.io.itk.seg_nrrd").read_labels(path, like)
     else:
-        labels = import_module(f"sammed.io.{kind}").read_labels(path)
+        labels = import_module(_READERS[kind]).read_labels(path)
     if like is not None:
         labels = labels.on_grid_of(like, str(path))
     return _named(labels, names)
@@ -146,7 +152,7 @@ def holds_labels(path: PathLike) -> bool:
     if kind == "dicom":
         return _dicom_modality(Path(path)) in ("SEG", "RTSTRUCT")
     if kind == "nifti":
-        says_labels: bool = import_module("sammed.io.nifti").says_labels(path)
+        says_labels: bool = import_module("sammed.io.nifti.nifti").says_labels(path)
         return says_labels
     return kind == "seg.nrrd"
 
@@ -202,10 +208,10 @@ def write_volume(volume: Volume, path: PathLike, *, force: bool = False) -> None
 def _read_dicom_labels(path: Path, like: Volume | None) -> LabelVolume:
     modality = _dicom_modality(path)
     if modality == "SEG":
-        labels: LabelVolume = import_module("sammed.io.dicom_seg").read(path, like)
+        labels: LabelVolume = import_module("sammed.io.dicom.objects.seg").read(path, like)
         return labels
     if modality == "RTSTRUCT":
-        labels = import_module("sammed.io.rtstruct").read(path, like)
+        labels = import_module("sammed.io.dicom.objects.rtstruct").read(path, like)
         return labels
     from sammed.io.voxels import labels_from_volume
 

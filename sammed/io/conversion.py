@@ -7,9 +7,9 @@ from pathlib import Path
 
 from sammed import io
 from sammed.errors import InputError
+from sammed.imaging.volume import LabelVolume, Volume
 from sammed.io.formats import VOLUME_TYPES
 from sammed.io.output import PathLike
-from sammed.volume import LabelVolume, Volume
 
 
 def convert(

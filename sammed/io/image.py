@@ -16,11 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from sammed.errors import OutputError, SammedError, UnreadableFileError, UnsupportedFormatError
+from sammed.errors import (
+    OutputError,
+    SammedError,
+    UnreadableFileError,
+    UnsupportedFormatError,
+)
+from sammed.imaging.volume import LabelVolume, Volume, make_grid
 from sammed.io.output import PathLike, atomic_output
 from sammed.io.stderr import stderr_into
-from sammed.io.voxels import Notes, choose_frame, labels_from_volume, native, real_values
-from sammed.volume import LabelVolume, Volume, make_grid
+from sammed.io.voxels import (
+    Notes,
+    choose_frame,
+    labels_from_volume,
+    native,
+    real_values,
+)
 
 READABLE = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 WRITABLE = (".png", ".tif", ".tiff")

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, sparse
 
-from sammed import geometry
 from sammed.errors import BackendUnavailableError, OutputError, SammedWarning
-from sammed.geometry import Affine
+from sammed.imaging import geometry
+from sammed.imaging.geometry import Affine
+from sammed.imaging.volume import LabelVolume
 from sammed.io.colours import default_colour
 from sammed.io.output import PathLike, atomic_outputs
-from sammed.volume import LabelVolume
 
 COMMENT = "SPACE=LPS"
 """How 3D Slicer marks the frame of a surface file."""

@@ -12,10 +12,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sammed import geometry
 from sammed.errors import GridMismatchError
-from sammed.geometry import Affine, Shape3
-from sammed.volume import LabelVolume, Volume
+from sammed.imaging import geometry
+from sammed.imaging.geometry import Affine, Shape3
+from sammed.imaging.volume import LabelVolume, Volume
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 

@@ -9,9 +9,9 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 
-from sammed import geometry
-from sammed.geometry import Affine
-from sammed.volume import LabelVolume, Volume
+from sammed.imaging import geometry
+from sammed.imaging.geometry import Affine
+from sammed.imaging.volume import LabelVolume, Volume
 
 
 def resample_labels(labels: LabelVolume, like: LabelVolume | Volume) -> LabelVolume:

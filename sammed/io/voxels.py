@@ -8,8 +8,13 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from sammed.errors import InputError, LabelError, SammedWarning, UnsupportedFormatError
-from sammed.volume import MAX_LABEL, LabelVolume, Volume, label_dtype
+from sammed.errors import (
+    InputError,
+    LabelError,
+    SammedWarning,
+    UnsupportedFormatError,
+)
+from sammed.imaging.volume import MAX_LABEL, LabelVolume, Volume, label_dtype
 
 CHUNK = 1 << 22
 """Voxels looked at or converted at a time, so that temporary copies stay small."""

@@ -15,7 +15,12 @@ from pathlib import Path
 from typing import IO
 
 from sammed import folders
-from sammed.errors import InputError, OutputError, WeightsMismatchError, WeightsNotFoundError
+from sammed.errors import (
+    InputError,
+    OutputError,
+    WeightsMismatchError,
+    WeightsNotFoundError,
+)
 from sammed.models.catalogue import KNOWN, KnownModel, WeightsFile
 from sammed.models.checkpoints import check_there, digest, sha256
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from sammed.errors import InputError, WeightsNotFoundError
 from sammed.models import catalogue, downloads
-from sammed.models.base import SliceModel
 from sammed.models.checkpoints import check_there, is_weights_path, sha256
 from sammed.models.devices import fastest_threads, resolve_device, set_threads
+from sammed.models.protocols import SliceModel
 
-COMPACT_WEIGHTS = Path(__file__).parent / "weights" / "compact.safetensors"
+COMPACT_WEIGHTS = Path(__file__).parent / "compact" / "weights" / "compact.safetensors"
 """The built-in network's weights, part of the package."""
 
 
@@ -100,8 +100,8 @@ def build(
     **options
         What segment-anything's models take beside: ``zoom`` (side of a view over the longer side
         of the box, ``None`` for whole slices), ``encode_size`` (side in px at which views are
-        encoded, up to 1024), ``engine`` and ``precision`` (see `sammed.models.engines`). ``None``
-        leaves an option at its default.
+        encoded, up to 1024), ``engine`` and ``precision`` (see `sammed.models.sam.backends`).
+        ``None`` leaves an option at its default.
 
     Raises
     ------
@@ -169,10 +169,10 @@ def _holds_sam(path: Path) -> bool:
 
 
 def _build_floor(name: str) -> SliceModel:
-    from sammed.models import floors
+    from sammed.models import baselines
 
-    kinds = {kind.name: kind for kind in (floors.BoxFloor, floors.EllipseFloor)}
-    return (kinds | {"two_class": floors.TwoClassFloor})[name]()
+    kinds = {kind.name: kind for kind in (baselines.BoxFloor, baselines.EllipseFloor)}
+    return (kinds | {"two_class": baselines.TwoClassFloor})[name]()
 
 
 def _build_compact(weights: Path | None, device: str) -> SliceModel:
@@ -181,7 +181,7 @@ def _build_compact(weights: Path | None, device: str) -> SliceModel:
             f"the built-in network's weights are missing from the package ({COMPACT_WEIGHTS}); "
             "install sammed again"
         )
-    from sammed.models.compact import CompactModel
+    from sammed.models.compact.model import CompactModel
 
     model: SliceModel = CompactModel(weights=weights, device=device)
     return model
@@ -200,9 +200,9 @@ def _build_sam(
     known = catalogue.KNOWN.get(name)
     path = weights or downloads.find(catalogue.resolve(name))
     check_there(path)
-    from sammed.models.engines import build_encoder
-    from sammed.models.sam import MedSamModel, SamModel
-    from sammed.models.sam_network import IMAGE_SIZE, load_network
+    from sammed.models.sam.backends import build_encoder
+    from sammed.models.sam.model import MedSamModel, SamModel
+    from sammed.models.sam.network import IMAGE_SIZE, load_network
 
     network, architecture = load_network(
         path,

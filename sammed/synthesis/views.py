@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from sammed.resampling import shrink_weights
+from sammed.imaging.resampling import shrink_weights
 from sammed.synthesis.canvas import Target
 from sammed.synthesis.fields import Array
 from sammed.synthesis.recipes import choose

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from sammed.errors import InputError, SammedError
 from sammed.io.output import check_output
-from sammed.models.compact import load_net
-from sammed.models.locator import load_locator
+from sammed.models.compact.locator import load_locator
+from sammed.models.compact.model import load_net
 from sammed.training.checkpoint import export_difference, export_weights
 
 SHIPPED = "shipped"

@@ -12,9 +12,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from sammed.errors import UnreadableFileError
-from sammed.models.compact_net import CompactNet
-from sammed.models.few_bits import eight_bit, four_bit
-from sammed.models.own_weights import SCALE
+from sammed.models.compact.net import CompactNet
+from sammed.models.compact.quantization import eight_bit, four_bit
+from sammed.models.compact.weight_files import SCALE
 
 
 def _write(path: Path, payload: bytes) -> None:

@@ -16,8 +16,8 @@ import torch
 
 from sammed.errors import InputError, SammedError
 from sammed.io.output import check_output
-from sammed.models.compact_net import CompactNet
-from sammed.models.own_weights import read_weights
+from sammed.models.compact.net import CompactNet
+from sammed.models.compact.weight_files import read_weights
 from sammed.training.checkpoint import export_weights
 
 LAST_SCALE = ".second.1.weight"

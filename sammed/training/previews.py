@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from sammed.boxes import Box2D
 from sammed.evaluation.manifest import Case, read_manifest
-from sammed.models.base import SliceMask
-from sammed.models.compact import load_boxes, load_net
-from sammed.models.compact_net import CompactNet
+from sammed.imaging.boxes import Box2D
+from sammed.models.compact.model import load_boxes, load_net
+from sammed.models.compact.net import CompactNet
+from sammed.models.protocols import SliceMask
 from sammed.synthesis.sheet import BOX, COLOURS, outline
 from sammed.training.real_cases import case_objects, job_prompts, slice_answer, slice_jobs
 from sammed.training.validation import answers, dice

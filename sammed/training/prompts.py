@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from sammed.models.compact_net import Prompts
+from sammed.models.compact.net import Prompts
 from sammed.synthesis.views import VIEW_SIZE, Sample
 
 MAX_POINTS = 6

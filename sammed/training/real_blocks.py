@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sammed.boxes import Box3D
-from sammed.cubes import cube_view, from_cube
+from sammed.engine.blocks import cube_view, from_cube
+from sammed.engine.fusion import promised_iou
 from sammed.evaluation.manifest import read_manifest
-from sammed.fusion import promised_iou
-from sammed.models.base import BlockView
-from sammed.models.locator import Locator, load_locator
-from sammed.models.locator_net import BLOCK_SIZE
+from sammed.imaging.boxes import Box3D
+from sammed.models.compact.locator import Locator, load_locator
+from sammed.models.compact.locator_net import BLOCK_SIZE
+from sammed.models.protocols import BlockView
 from sammed.training.blocks import inscribed_ellipsoid
 from sammed.training.real_cases import case_objects
 from sammed.training.validation import dice

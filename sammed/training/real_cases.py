@@ -18,18 +18,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sammed.boxes import Box2D
-from sammed.decoding import SliceResult, mean_candidate
+from sammed.engine.box_fit import hug_box
+from sammed.engine.candidates import mean_candidate
+from sammed.engine.slice_mask import SliceResult
 from sammed.evaluation.manifest import Case, read_manifest
-from sammed.hugging import hug_box
-from sammed.intensity import resolve_window
+from sammed.imaging.boxes import Box2D
+from sammed.imaging.intensity import resolve_window
 from sammed.io import read, read_labels
-from sammed.models.base import SliceMask
-from sammed.models.compact_net import CompactNet, Prompts
-from sammed.simulation import component_boxes
-from sammed.slices import SliceStack, View, choose_plane
+from sammed.models.compact.net import CompactNet, Prompts
+from sammed.models.protocols import SliceMask
+from sammed.prompts.simulation import component_boxes
 from sammed.synthesis.views import ZOOM
 from sammed.training.validation import answers, roc_area
+from sammed.views.slices import SliceStack, View, choose_plane
 
 log = logging.getLogger(__name__)
 
@@ -326,7 +327,7 @@ def _table(scores: list[ObjectScore], summary: dict[str, float]) -> str:
 
 def main() -> None:
     """Print the table of scores of a weights file."""
-    from sammed.models.compact import load_boxes, load_net
+    from sammed.models.compact.model import load_boxes, load_net
 
     parser = argparse.ArgumentParser(prog="python -m sammed.training.real_cases")
     parser.add_argument("cases", type=Path, help="cases.json")

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sammed.models.base import ViewBatch, ViewPrompt
-from sammed.models.compact import CompactModel
-from sammed.models.compact_net import PLANES, Architecture, CompactNet
+from sammed.models.compact.model import CompactModel
+from sammed.models.compact.net import PLANES, Architecture, CompactNet
+from sammed.models.protocols import ViewBatch, ViewPrompt
 from sammed.training.losses import compact_loss
 from sammed.training.trainer import has_bfloat16
 

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sammed.models.compact_net import Prompts
+from sammed.models.compact.net import Prompts
 from sammed.synthesis.views import BOXED, MODES, Sample, draw_samples
 from sammed.training.prompts import first_prompts
 

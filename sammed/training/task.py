@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sammed.models.compact import load_net
-from sammed.models.compact_net import Architecture, CompactNet, Prompts, input_planes
-from sammed.models.locator_net import LocatorArchitecture, LocatorNet
-from sammed.models.own_weights import fold_norms
+from sammed.models.compact.locator_net import LocatorArchitecture, LocatorNet
+from sammed.models.compact.model import load_net
+from sammed.models.compact.net import Architecture, CompactNet, Prompts, input_planes
+from sammed.models.compact.weight_files import fold_norms
 from sammed.training import blocks, stream
 from sammed.training.losses import block_loss, compact_loss, taught_loss
 from sammed.training.prompts import add_clicks

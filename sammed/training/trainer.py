@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from sammed.errors import UnreadableFileError
-from sammed.models.compact_net import Architecture
+from sammed.models.compact.net import Architecture
 from sammed.training.checkpoint import export_weights, load_checkpoint, save_checkpoint
 from sammed.training.schedule import learning_rate
 from sammed.training.stream import Stream, StreamPlan

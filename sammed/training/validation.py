@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sammed.models.compact_net import CompactNet, Prompts, input_planes
+from sammed.models.compact.net import CompactNet, Prompts, input_planes
 from sammed.training.stream import Batch, make_chunk, pack, unpack
 
 SEED = 987_654_321

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sammed.boxes import Box2D, Box3D
+from sammed.imaging.boxes import Box2D, Box3D
 from sammed.prompts import BoxPrompt
-from sammed.slices import PLANES
+from sammed.views.slices import PLANES
 from sammed.worker.exchange import Exchange
 from sammed.worker.frames import SentFrame
 
 if TYPE_CHECKING:
-    from sammed.decoding import SliceResult
-    from sammed.runs import ObjectRun
+    from sammed.engine.results import ObjectRun
+    from sammed.engine.slice_mask import SliceResult
     from sammed.session import Session
 
 Held = tuple[Box3D, NDArray[np.bool_]]

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sammed.boxes import Box3D
-from sammed.geometry import AnyAffine, Reorientation, Shape3, apply_affine
+from sammed.imaging.boxes import Box3D
+from sammed.imaging.geometry import AnyAffine, Reorientation, Shape3, apply_affine
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 

@@ -7,9 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sammed.boxes import Box3D
-from sammed.geometry import Shape3
-from sammed.prompts import PROPAGATE, BoxPrompt, MaskPrompt, ObjectPrompts, PointPrompt
+from sammed.imaging.boxes import Box3D
+from sammed.imaging.geometry import Shape3
+from sammed.prompts import (
+    PROPAGATE,
+    BoxPrompt,
+    MaskPrompt,
+    ObjectPrompts,
+    PointPrompt,
+)
 from sammed.worker.exchange import Exchange
 from sammed.worker.frames import SentFrame
 from sammed.worker.messages import Fields, RequestError

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sammed import __version__
-from sammed.intensity import PRESETS
-from sammed.slices import PLANES
-from sammed.volume import LabelVolume, Volume
+from sammed.imaging.intensity import PRESETS
+from sammed.imaging.volume import LabelVolume, Volume
+from sammed.version import __version__
+from sammed.views.slices import PLANES
 from sammed.worker.answers import Held, describe_run, plain, send_masks, send_slice
 from sammed.worker.exchange import Exchange, digest
 from sammed.worker.frames import SentFrame
@@ -29,10 +29,11 @@ from sammed.worker.messages import PROTOCOL, Fields, Request, RequestError
 from sammed.worker.prompts import read_object, write_object
 
 if TYPE_CHECKING:
-    from sammed.decoding import SliceResult
-    from sammed.models.base import SliceModel
-    from sammed.progress import Progress
-    from sammed.session import Session, Settings
+    from sammed.engine.progress import Progress
+    from sammed.engine.settings import Settings
+    from sammed.engine.slice_mask import SliceResult
+    from sammed.models.protocols import SliceModel
+    from sammed.session import Session
 
 KEEP_VOLUMES = 3
 """Volumes, with their sessions, that stay in memory; the least recently used one goes."""
@@ -61,7 +62,7 @@ class Engine:
 
     def settings(self, options: dict[str, Any]) -> Settings:
         """Settings with those options; the defaults elsewhere."""
-        from sammed.session import Settings
+        from sammed.engine.settings import Settings
 
         return Settings(**options)
 

@@ -14,7 +14,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from sammed import cli, geometry
+from sammed import cli
+from sammed.imaging import geometry
 from sammed.models import registry
 from sammed.session import Session
 from tests.phantoms import (

@@ -11,10 +11,11 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from PIL import Image
 
-from sammed import cli, geometry, io
-from sammed.boxes import Box2D
+from sammed import cli, io
+from sammed.imaging import geometry
+from sammed.imaging.boxes import Box2D
+from sammed.imaging.volume import LabelVolume, Volume
 from sammed.models import registry
-from sammed.volume import LabelVolume, Volume
 from tests.phantoms import (
     OBLIQUE,
     ORGAN,
@@ -298,7 +299,7 @@ def test_the_progress_bar_tells_slices_and_pace(monkeypatch, capsys):
     from rich.console import Console
 
     from sammed.cli.console import progress_bar
-    from sammed.progress import Progress
+    from sammed.engine.progress import Progress
 
     monkeypatch.setattr(Console, "is_terminal", True)
     with progress_bar(quiet=False) as show:

@@ -8,7 +8,8 @@ import pytest
 
 import sammed
 from sammed import api, io
-from sammed.boxes import Box2D, Box3D
+from sammed.engine.progress import Progress
+from sammed.engine.settings import Settings
 from sammed.errors import (
     GridMismatchError,
     InputError,
@@ -17,10 +18,9 @@ from sammed.errors import (
     SegmentationError,
     UnreadableFileError,
 )
+from sammed.imaging.boxes import Box2D, Box3D
 from sammed.models import registry
-from sammed.progress import Progress
 from sammed.prompts import BoxPrompt, PointPrompt
-from sammed.session import Settings
 from tests.phantoms import (
     OBLIQUE,
     ORGAN,
@@ -124,7 +124,7 @@ def test_an_object_of_which_nothing_is_left_is_an_error():
             VOLUME,
             box=f"tiny={organ_box()}",
             model=StubModel(52),
-            settings=Settings(cleanup=sammed.fusion.Cleanup(smooth_mm=40.0)),
+            settings=Settings(cleanup=sammed.engine.cleanup.Cleanup(smooth_mm=40.0)),
         )
 
 

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sammed import geometry
-from sammed.boxes import Box2D, Box3D
 from sammed.errors import PromptError
+from sammed.imaging import geometry
+from sammed.imaging.boxes import Box2D, Box3D
 from tests.phantoms import OBLIQUE, SHAPE
 
 masks_2d = hnp.arrays(bool, (7, 11), elements=st.booleans())

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sammed.boxes import Box2D
-from sammed.clicks import PUSH, push_of
-from sammed.decoding import ClickedPoint, SliceResult
+from sammed.engine.clicks import PUSH, push_of
+from sammed.engine.slice_mask import ClickedPoint, SliceResult
+from sammed.imaging.boxes import Box2D
 
 DISC = np.hypot(*(np.mgrid[:40, :40] - 19.5)) < 12
 

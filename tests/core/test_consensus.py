@@ -9,30 +9,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sammed.anchors import depth_in, slice_prompts
-from sammed.boxes import Box2D, Box3D
-from sammed.consensus import DISPUTED, as_views, located_view, refine
-from sammed.decoding import SliceDecoder, SliceResult
-from sammed.embeddings import EmbeddingStore
-from sammed.fusion import (
+from sammed.engine.decoding import SliceDecoder
+from sammed.engine.fusion import (
     BIAS,
     BORDERS,
-    NOTHING,
     TEMPERATURE,
-    ObjectVolume,
     PlaneView,
     balanced,
     weigh_planes,
 )
-from sammed.intensity import Window
-from sammed.models.base import BlockView, SliceMask, ViewPrompt
+from sammed.engine.local_edits import FADE, repair
+from sammed.engine.multiplanar import DISPUTED, as_views, located_view, refine
+from sammed.engine.object_volume import NOTHING, ObjectVolume
+from sammed.engine.prompted_slices import depth_in, slice_prompts
+from sammed.engine.propagation import trimmed_box
+from sammed.engine.settings import Settings
+from sammed.engine.slice_mask import SliceResult
+from sammed.engine.tracing import Trace, block_limits
+from sammed.imaging.boxes import Box2D, Box3D
+from sammed.imaging.intensity import Window
+from sammed.imaging.volume import Volume
+from sammed.models.protocols import BlockView, SliceMask, ViewPrompt
 from sammed.prompts import MaskPrompt, ObjectPrompts, PointPrompt
-from sammed.propagation import trimmed_box
-from sammed.repair import FADE, repair
-from sammed.session import Session, Settings
-from sammed.slices import OUTSIDE_LOGIT, SliceStack
-from sammed.tracing import Trace, block_limits
-from sammed.volume import Volume
+from sammed.session import Session
+from sammed.views.embeddings import EmbeddingStore
+from sammed.views.slices import OUTSIDE_LOGIT, SliceStack
 from tests.phantoms import ORGAN, StubModel, block_of, dice, image_of, organ_volume
 
 BLOCK = ObjectPrompts("organ", blocks=(block_of(ORGAN),))
@@ -348,7 +349,7 @@ OUTSIDE_IT, INSIDE_IT, FAT = (4, 17, 30), (4, 17, 18), (4, 2, 2)
 )
 def test_what_was_missed_in_one_place_is_likely_missed_elsewhere(clicks, grows, monkeypatch):
     """The left half is found; on a slice out of reach one column is nearly in, one nearly out."""
-    monkeypatch.setattr("sammed.repair.FADE", 1e-9)
+    monkeypatch.setattr("sammed.engine.local_edits.FADE", 1e-9)
     stack = SliceStack(organ_volume(), "axial", Window(-160, 240, "soft-tissue"))
     decoder = SliceDecoder(stack, StubModel(52), EmbeddingStore())
     block = Box3D.from_mask(ORGAN)

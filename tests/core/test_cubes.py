@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sammed.boxes import Box3D
-from sammed.cubes import cube_view, from_cube, widened
-from sammed.intensity import Window
-from sammed.models.base import BOX_SHARE
-from sammed.volume import Volume
+from sammed.engine.blocks import cube_view, from_cube, widened
+from sammed.imaging.boxes import Box3D
+from sammed.imaging.intensity import Window
+from sammed.imaging.volume import Volume
+from sammed.models.protocols import BOX_SHARE
 from tests.phantoms import affine_of, dice
 
 SIZE = 40

@@ -5,23 +5,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sammed.boxes import Box2D
-from sammed.decoding import (
+from sammed.engine.candidates import choose_candidate, mean_candidate
+from sammed.engine.decoding import SliceDecoder
+from sammed.engine.slice_mask import (
     ClickedPoint,
-    SliceDecoder,
     SlicePrompt,
     SliceResult,
-    choose_candidate,
-    mean_candidate,
     overlap,
     painted,
     unite,
 )
-from sammed.embeddings import EmbeddingStore
-from sammed.intensity import Window
-from sammed.models.base import BOX_ONLY, SliceMask
-from sammed.slices import OUTSIDE_LOGIT, SliceStack
-from sammed.volume import Volume
+from sammed.imaging.boxes import Box2D
+from sammed.imaging.intensity import Window
+from sammed.imaging.volume import Volume
+from sammed.models.protocols import BOX_ONLY, SliceMask
+from sammed.views.embeddings import EmbeddingStore
+from sammed.views.slices import OUTSIDE_LOGIT, SliceStack
 from tests.phantoms import ORGAN, STRAIGHT, StubModel, changed, dice, image_of, organ_volume
 
 WINDOW = Window(-160, 240, "soft-tissue")

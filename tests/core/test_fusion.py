@@ -7,21 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sammed.boxes import Box2D, Box3D
-from sammed.decoding import SliceResult, painted
-from sammed.fusion import (
-    NOTHING,
-    Cleanup,
-    LabelMap,
-    ObjectVolume,
-    clean,
-    fuse_planes,
-    paint,
-    promised_iou,
-    select_components,
-    stack,
-)
-from sammed.slices import OUTSIDE_LOGIT
+from sammed.engine.cleanup import Cleanup, clean, select_components
+from sammed.engine.fusion import fuse_planes, promised_iou
+from sammed.engine.label_map import LabelMap, paint
+from sammed.engine.object_volume import NOTHING, ObjectVolume, stack
+from sammed.engine.slice_mask import SliceResult, painted
+from sammed.imaging.boxes import Box2D, Box3D
+from sammed.views.slices import OUTSIDE_LOGIT
 from tests.phantoms import SPACING, ellipsoid
 
 SHAPE = (9, 20, 30)

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from sammed import geometry
 from sammed.errors import GeometryError, OrientationError
+from sammed.imaging import geometry
 from tests.phantoms import OBLIQUE, ORDERS, SHAPE, SPACING, STRAIGHT, affine_of, reordered
 
 VOXELS = np.arange(np.prod(SHAPE), dtype=np.int16).reshape(SHAPE)

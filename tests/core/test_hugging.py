@@ -9,17 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sammed.anchors import Anchor
-from sammed.boxes import Box2D, Box3D
-from sammed.decoding import SliceDecoder, SliceResult
-from sammed.embeddings import EmbeddingStore
-from sammed.fusion import BORDERS, NOTHING, ObjectVolume
-from sammed.hugging import IN_BLOCK, ON_SLICE, hug_block, hug_box
-from sammed.intensity import Window
+from sammed.engine.box_fit import IN_BLOCK, ON_SLICE, hug_block, hug_box
+from sammed.engine.decoding import SliceDecoder
+from sammed.engine.fusion import BORDERS
+from sammed.engine.object_volume import NOTHING, ObjectVolume
+from sammed.engine.prompted_slices import Anchor
+from sammed.engine.propagation import Rules
+from sammed.engine.slice_mask import SliceResult
+from sammed.engine.tracing import Tracer
+from sammed.imaging.boxes import Box2D, Box3D
+from sammed.imaging.intensity import Window
 from sammed.prompts import ObjectPrompts, PointPrompt
-from sammed.propagation import Rules
-from sammed.slices import SliceStack
-from sammed.tracing import Tracer
+from sammed.views.embeddings import EmbeddingStore
+from sammed.views.slices import SliceStack
 from tests.phantoms import ORGAN, StubModel, block_of, changed, organ_volume, slice_box
 
 

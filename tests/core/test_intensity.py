@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sammed.errors import WindowError
-from sammed.intensity import (
+from sammed.imaging.intensity import (
     PRESETS,
     Window,
     foreground,
@@ -12,8 +12,8 @@ from sammed.intensity import (
     resolve_window,
     sample,
 )
-from sammed.slices import SliceStack
-from sammed.volume import HeaderWindow, Volume
+from sammed.imaging.volume import HeaderWindow, Volume
+from sammed.views.slices import SliceStack
 from tests.phantoms import OBLIQUE, in_all_orders
 
 RNG = np.random.default_rng(3)

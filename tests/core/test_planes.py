@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sammed.boxes import Box3D
-from sammed.planes import MOST_ACROSS, Planes
+from sammed.engine.plane_choice import MOST_ACROSS, Planes
+from sammed.engine.settings import Settings
+from sammed.imaging.boxes import Box3D
+from sammed.imaging.volume import Volume
 from sammed.prompts import ObjectPrompts, PointPrompt
-from sammed.session import Session, Settings
-from sammed.volume import Volume
+from sammed.session import Session
 from tests.phantoms import ORGAN, StubModel, block_of, image_of, slice_box
 
 BLOCK = ObjectPrompts("organ", blocks=(block_of(ORGAN),))

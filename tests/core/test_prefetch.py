@@ -5,12 +5,12 @@ import threading
 import numpy as np
 import pytest
 
-from sammed.decoding import SliceDecoder
-from sammed.embeddings import EmbeddingStore
-from sammed.intensity import Window
-from sammed.models.base import Embedding, ModelSpec, ViewBatch
-from sammed.prefetch import ViewRenderer
-from sammed.slices import SliceStack, View, render_views
+from sammed.engine.decoding import SliceDecoder
+from sammed.imaging.intensity import Window
+from sammed.models.protocols import Embedding, ModelSpec, ViewBatch
+from sammed.views.embeddings import EmbeddingStore
+from sammed.views.prefetch import ViewRenderer
+from sammed.views.slices import SliceStack, View, render_views
 from tests.phantoms import StubModel, organ_volume
 
 SPEC = ModelSpec("stub", 64, 16, costly=True, eight_bit=True)

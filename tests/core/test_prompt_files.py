@@ -10,8 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from sammed import geometry
-from sammed.boxes import Box2D, Box3D
 from sammed.errors import (
     GeometryError,
     LabelError,
@@ -19,9 +17,11 @@ from sammed.errors import (
     SammedError,
     UnreadableFileError,
 )
-from sammed.prompt_files import document, read_prompts
+from sammed.imaging import geometry
+from sammed.imaging.boxes import Box2D, Box3D
+from sammed.imaging.volume import Volume
 from sammed.prompts import BoxPrompt, MaskPrompt, ObjectPrompts, PointPrompt
-from sammed.volume import Volume
+from sammed.prompts.files import document, read_prompts
 from tests.phantoms import OBLIQUE, SHAPE, STRAIGHT, in_all_orders
 
 VOXELS = np.zeros(SHAPE, np.int16)

@@ -7,12 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sammed import geometry
-from sammed.boxes import Box2D, Box3D
 from sammed.errors import LabelError, PromptError
-from sammed.prompt_text import apply_labels, parse_box, parse_label, parse_point, split_name
+from sammed.imaging import geometry
+from sammed.imaging.boxes import Box2D, Box3D
+from sammed.imaging.volume import Volume
 from sammed.prompts import BoxPrompt, ObjectPrompts, PointPrompt
-from sammed.volume import Volume
+from sammed.prompts.text import (
+    apply_labels,
+    parse_box,
+    parse_label,
+    parse_point,
+    split_name,
+)
 from tests.phantoms import OBLIQUE, SHAPE, SPACING, STRAIGHT, affine_of, in_all_orders
 
 VOXELS = np.zeros(SHAPE, np.int16)

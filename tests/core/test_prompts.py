@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sammed.boxes import Box2D, Box3D
 from sammed.errors import LabelError, PromptError
+from sammed.imaging.boxes import Box2D, Box3D
 from sammed.prompts import (
     BoxPrompt,
     MaskPrompt,

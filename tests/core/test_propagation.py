@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sammed.boxes import Box2D
-from sammed.decoding import SlicePrompt, SliceResult, painted
-from sammed.models.base import ModelSpec
-from sammed.propagation import Chain, Limits, Rules, blend, points_from_mask, walk
+from sammed.engine.propagation import Chain, Limits, Rules, points_from_mask, walk
+from sammed.engine.slice_mask import SlicePrompt, SliceResult, blend, painted
+from sammed.imaging.boxes import Box2D
+from sammed.models.protocols import ModelSpec
 
 RULES = Rules(
     min_present=0.5, min_predicted_iou=0.6, min_overlap=0.5, max_growth=1.6, max_jump=0.75,

@@ -7,13 +7,19 @@ import nibabel
 import numpy as np
 import pytest
 
-from sammed import geometry
-from sammed.boxes import Box2D
-from sammed.prompt_files import read_prompts
+from sammed.engine.settings import Settings
+from sammed.imaging import geometry
+from sammed.imaging.boxes import Box2D
+from sammed.imaging.volume import Volume
 from sammed.prompts import BoxPrompt, MaskPrompt, ObjectPrompts, PointPrompt
-from sammed.report import describe_geometry, prompt_document, run_report, worst_slices
-from sammed.session import Session, Settings
-from sammed.volume import Volume
+from sammed.prompts.files import read_prompts
+from sammed.reporting.run_report import (
+    describe_geometry,
+    prompt_document,
+    run_report,
+    worst_slices,
+)
+from sammed.session import Session
 from tests.phantoms import (
     OBLIQUE,
     ORGAN,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sammed.resampling import bilinear_weights, shrink_weights
+from sammed.imaging.resampling import bilinear_weights, shrink_weights
 
 
 @pytest.mark.parametrize(("start", "stop"), [(2.0, 12.0), (0.0, 20.0), (-7.0, 33.0)])

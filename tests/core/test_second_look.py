@@ -7,17 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sammed.anchors import Anchor, SlicePrompts, decode_anchor, with_final
-from sammed.boxes import Box2D, Box3D
-from sammed.decoding import ClickedPoint, SliceDecoder, SliceResult
-from sammed.embeddings import EmbeddingStore
-from sammed.fusion import ObjectVolume, PlaneView
-from sammed.intensity import Window
+from sammed.engine.decoding import SliceDecoder
+from sammed.engine.fusion import PlaneView
+from sammed.engine.object_volume import ObjectVolume
+from sammed.engine.prompted_slices import Anchor, SlicePrompts, decode_anchor, with_final
+from sammed.engine.propagation import Rules
+from sammed.engine.second_look import CLOSER, beside, look_across, look_again, runs
+from sammed.engine.slice_mask import ClickedPoint, SliceResult
+from sammed.engine.tracing import Tracer
+from sammed.imaging.boxes import Box2D, Box3D
+from sammed.imaging.intensity import Window
 from sammed.prompts import ObjectPrompts
-from sammed.propagation import Rules
-from sammed.second_look import CLOSER, beside, look_across, look_again, runs
-from sammed.slices import SliceStack
-from sammed.tracing import Tracer
+from sammed.views.embeddings import EmbeddingStore
+from sammed.views.slices import SliceStack
 from tests.phantoms import ORGAN, StubModel, changed, dice, organ_volume, slice_box
 
 BOX = Box2D(4, 6, 30, 40)

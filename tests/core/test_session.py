@@ -5,17 +5,26 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sammed.boxes import Box2D, Box3D
-from sammed.embeddings import EmbeddingStore
-from sammed.errors import Cancelled, InputError, LabelError, PromptError, SegmentationError
-from sammed.fusion import Cleanup, ObjectVolume, promised_iou
-from sammed.models.base import BOX_ONLY
-from sammed.progress import Progress
+from sammed.engine.cleanup import Cleanup
+from sammed.engine.fusion import promised_iou
+from sammed.engine.object_volume import ObjectVolume
+from sammed.engine.progress import Progress
+from sammed.engine.results import MODEST, slice_records
+from sammed.engine.settings import Settings
+from sammed.errors import (
+    Cancelled,
+    InputError,
+    LabelError,
+    PromptError,
+    SegmentationError,
+)
+from sammed.imaging.boxes import Box2D, Box3D
+from sammed.imaging.volume import Volume
+from sammed.models.protocols import BOX_ONLY
 from sammed.prompts import BoxPrompt, MaskPrompt, ObjectPrompts, PointPrompt
-from sammed.runs import MODEST, slice_records
-from sammed.session import Session, Settings
-from sammed.slices import SliceStack
-from sammed.volume import Volume
+from sammed.session import Session
+from sammed.views.embeddings import EmbeddingStore
+from sammed.views.slices import SliceStack
 from tests.phantoms import (
     OBLIQUE,
     ORGAN,

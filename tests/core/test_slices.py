@@ -11,12 +11,12 @@ from PIL import Image
 from segment_anything.utils.transforms import ResizeLongestSide
 from torch.nn import functional
 
-from sammed.boxes import Box2D
 from sammed.errors import InputError
-from sammed.intensity import Window
-from sammed.models.base import ModelSpec
-from sammed.slices import OUTSIDE_LOGIT, SliceStack, View, choose_plane, render_views
-from sammed.volume import Volume
+from sammed.imaging.boxes import Box2D
+from sammed.imaging.intensity import Window
+from sammed.imaging.volume import Volume
+from sammed.models.protocols import ModelSpec
+from sammed.views.slices import OUTSIDE_LOGIT, SliceStack, View, choose_plane, render_views
 from tests.phantoms import SHAPE, STRAIGHT, affine_of
 
 VOXELS = np.random.default_rng(2).integers(-200, 300, SHAPE).astype(np.int16)

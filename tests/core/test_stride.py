@@ -5,18 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sammed.boxes import Box2D
-from sammed.decoding import SliceDecoder, SliceResult, painted
-from sammed.embeddings import EmbeddingStore
+from sammed.engine.decoding import SliceDecoder
+from sammed.engine.propagation import Limits, Rules
+from sammed.engine.settings import Settings
+from sammed.engine.slice_mask import SliceResult, painted
+from sammed.engine.stride import interpolate, stride_walk
+from sammed.engine.tracing import Trace, Tracer
 from sammed.errors import InputError
-from sammed.intensity import Window
+from sammed.imaging.boxes import Box2D
+from sammed.imaging.intensity import Window
+from sammed.imaging.volume import Volume
 from sammed.prompts import ObjectPrompts
-from sammed.propagation import Limits, Rules
-from sammed.settings import Settings
-from sammed.slices import SliceStack
-from sammed.stride import interpolate, stride_walk
-from sammed.tracing import Trace, Tracer
-from sammed.volume import Volume
+from sammed.views.embeddings import EmbeddingStore
+from sammed.views.slices import SliceStack
 from tests.core.test_tracing import FIRST, LAST, SEED, volume_of
 from tests.phantoms import (
     ORGAN,

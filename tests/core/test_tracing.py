@@ -5,18 +5,25 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sammed.anchors import check_plane, correct_anchor, decode_anchor, object_axis, slice_prompts
-from sammed.boxes import Box2D, Box3D
-from sammed.decoding import SliceDecoder, painted
-from sammed.embeddings import EmbeddingStore
+from sammed.engine.decoding import SliceDecoder
+from sammed.engine.object_volume import stack
+from sammed.engine.prompted_slices import (
+    check_plane,
+    correct_anchor,
+    decode_anchor,
+    object_axis,
+    slice_prompts,
+)
+from sammed.engine.propagation import Rules
+from sammed.engine.slice_mask import painted
+from sammed.engine.tracing import Trace, Tracer
 from sammed.errors import PromptError, SegmentationError
-from sammed.fusion import stack
-from sammed.intensity import Window
+from sammed.imaging.boxes import Box2D, Box3D
+from sammed.imaging.intensity import Window
+from sammed.imaging.volume import Volume
 from sammed.prompts import BoxPrompt, MaskPrompt, ObjectPrompts, PointPrompt
-from sammed.propagation import Rules
-from sammed.slices import SliceStack
-from sammed.tracing import Trace, Tracer
-from sammed.volume import Volume
+from sammed.views.embeddings import EmbeddingStore
+from sammed.views.slices import SliceStack
 from tests.phantoms import (
     ORGAN,
     ORGAN_SHAPE,

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sammed import geometry
 from sammed.errors import GridMismatchError, OrientationError
-from sammed.volume import LabelVolume, Volume, label_dtype, make_grid
+from sammed.imaging import geometry
+from sammed.imaging.volume import LabelVolume, Volume, label_dtype, make_grid
 from tests.phantoms import OBLIQUE, ORDERS, SHAPE, SPACING, in_all_orders, reordered
 
 VOXELS = np.arange(np.prod(SHAPE), dtype=np.int16).reshape(SHAPE)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from sammed import io
-from sammed.models.base import ALL_PROMPTS, Embedding, ModelSpec, SliceMask
-from sammed.volume import LabelVolume, Volume, make_grid
+from sammed.imaging.volume import LabelVolume, Volume, make_grid
+from sammed.models.protocols import ALL_PROMPTS, Embedding, ModelSpec, SliceMask
 
 SHAPE = (9, 40, 44)
 SPACING = (2.5, 0.8, 0.7)

@@ -7,8 +7,8 @@ import pytest
 
 from sammed.errors import InputError
 from sammed.evaluation.distortion import disturb
-from sammed.geometry import apply_affine
-from sammed.volume import Volume
+from sammed.imaging.geometry import apply_affine
+from sammed.imaging.volume import Volume
 
 from .conftest import SHAPE, oblique
 

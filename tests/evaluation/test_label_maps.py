@@ -13,9 +13,9 @@ from sammed import io
 from sammed.cli.evaluate import app
 from sammed.errors import GridMismatchError, InputError, SammedError
 from sammed.evaluation.label_maps import score_files
+from sammed.evaluation.metrics import score_labels
+from sammed.imaging.volume import LabelVolume, make_grid
 from sammed.io.resample import resample_labels
-from sammed.metrics import score_labels
-from sammed.volume import LabelVolume, make_grid
 
 from .conftest import SHAPE, oblique
 

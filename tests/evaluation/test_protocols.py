@@ -6,7 +6,7 @@ import pytest
 from sammed.errors import InputError
 from sammed.evaluation import protocols
 from sammed.evaluation.protocols import Condition, conditions, headline, parse_protocols
-from sammed.models.base import ALL_PROMPTS, BOX_ONLY, ModelSpec
+from sammed.models.protocols import ALL_PROMPTS, BOX_ONLY, ModelSpec
 
 CLICKABLE = ModelSpec("any", 64, 64, prompts=ALL_PROMPTS)
 BOXES = ModelSpec("boxes", 64, 64, prompts=BOX_ONLY)

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sammed.cli.evaluate import app
+from sammed.engine.settings import Settings
 from sammed.evaluation import reliability
 from sammed.evaluation.parts import Part
 from sammed.evaluation.protocols import Condition
@@ -19,12 +20,11 @@ from sammed.evaluation.results import Row
 from sammed.evaluation.slice_scores import SliceScore, to_csv, true_ious
 from sammed.evaluation.tables import Results
 from sammed.evaluation.trial import Target, run_trial
+from sammed.imaging.volume import Volume
 from sammed.models import registry
-from sammed.models.base import SliceMask
-from sammed.models.floors import BoxFloor
-from sammed.settings import Settings
-from sammed.slices import PLANES
-from sammed.volume import Volume
+from sammed.models.baselines import BoxFloor
+from sammed.models.protocols import SliceMask
+from sammed.views.slices import PLANES
 
 from .conftest import SHAPE, Bright, oblique
 

@@ -5,13 +5,14 @@ from itertools import pairwise, permutations, product
 import numpy as np
 import pytest
 
-from sammed import metrics, simulation
+from sammed.engine.settings import Settings
+from sammed.evaluation import metrics
 from sammed.evaluation.protocols import DISTORTIONS, Condition
 from sammed.evaluation.trial import Target, profile, run_trial
-from sammed.geometry import Reorientation
+from sammed.imaging.geometry import Reorientation
+from sammed.imaging.volume import Volume
 from sammed.models import registry
-from sammed.settings import Settings
-from sammed.volume import Volume
+from sammed.prompts import simulation
 
 from .conftest import Bright
 
@@ -98,8 +99,8 @@ def test_the_same_seed_gives_the_same_masks(volume, target):
 
 
 def test_each_slice_is_encoded_once_for_all_objects_and_once_in_a_mirror(volume, labels):
-    from sammed.embeddings import EmbeddingStore
-    from sammed.session import Settings
+    from sammed.engine.settings import Settings
+    from sammed.views.embeddings import EmbeddingStore
 
     model, store = Bright(), EmbeddingStore()
     settings = Settings(window="100/50")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from sammed.volume import LabelVolume, Volume
+from sammed.imaging.volume import LabelVolume, Volume
 
 SHAPE = (5, 7, 11)
 SPACING = (2.5, 0.8, 0.7)

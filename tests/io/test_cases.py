@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from sammed import io
-from sammed.volume import LabelVolume
+from sammed.imaging.volume import LabelVolume
 
 from .conftest import DATA, cases
 

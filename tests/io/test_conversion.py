@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from sammed import io
 from sammed.cli.convert import convert as command
 from sammed.errors import InputError, LabelError, OutputError
+from sammed.imaging.volume import LabelVolume, Volume
 from sammed.io.conversion import convert
-from sammed.volume import LabelVolume, Volume
 
 
 @pytest.fixture

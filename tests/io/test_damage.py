@@ -11,7 +11,7 @@ import pytest
 
 from sammed import io
 from sammed.errors import SammedError
-from sammed.volume import Volume
+from sammed.imaging.volume import Volume
 
 from .conftest import oblique_affine
 

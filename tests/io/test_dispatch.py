@@ -16,8 +16,8 @@ from sammed.errors import (
     UnreadableFileError,
     UnsupportedFormatError,
 )
+from sammed.imaging.volume import Volume
 from sammed.io.formats import input_format
-from sammed.volume import Volume
 
 from .conftest import oblique_affine
 

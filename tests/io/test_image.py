@@ -15,7 +15,7 @@ from sammed.errors import (
     UnreadableFileError,
     UnsupportedFormatError,
 )
-from sammed.volume import LabelVolume, Volume
+from sammed.imaging.volume import LabelVolume, Volume
 
 GREY = np.arange(77).reshape(7, 11).astype(np.uint8)
 RGB = np.random.default_rng(0).integers(0, 255, (7, 11, 3)).astype(np.uint8)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
-from sammed import geometry, io
+from sammed import io
 from sammed.errors import (
     InputError,
     LabelError,
@@ -17,7 +17,8 @@ from sammed.errors import (
     UnreadableFileError,
     UnsupportedFormatError,
 )
-from sammed.volume import LabelVolume
+from sammed.imaging import geometry
+from sammed.imaging.volume import LabelVolume
 
 from .conftest import SHAPE, oblique_affine
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sammed import geometry, io
+from sammed import io
 from sammed.errors import BackendUnavailableError, OutputError, SammedWarning
-from sammed.volume import LabelVolume, Volume
+from sammed.imaging import geometry
+from sammed.imaging.volume import LabelVolume, Volume
 
 from .conftest import oblique_affine
 

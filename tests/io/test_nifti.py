@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
-from sammed import geometry, io
+from sammed import io
 from sammed.errors import (
     InputError,
     LabelError,
@@ -22,7 +22,8 @@ from sammed.errors import (
     UnreadableFileError,
     UnsupportedFormatError,
 )
-from sammed.volume import LabelVolume, Volume
+from sammed.imaging import geometry
+from sammed.imaging.volume import LabelVolume, Volume
 
 from .conftest import SHAPE, oblique_affine
 

@@ -15,7 +15,7 @@ from sammed.errors import (
     UnreadableFileError,
     UnsupportedFormatError,
 )
-from sammed.volume import LabelVolume, Volume
+from sammed.imaging.volume import LabelVolume, Volume
 
 from .conftest import SHAPE, oblique_affine
 

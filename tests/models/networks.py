@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from segment_anything.modeling import Sam
 
-from sammed.models.sam_network import Architecture, build_network
+from sammed.models.sam.network import Architecture, build_network
 
 TINY = Architecture(dim=32, depth=2, heads=2, global_blocks=(1,))
 

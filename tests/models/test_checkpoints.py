@@ -13,9 +13,9 @@ from safetensors.torch import save_file
 
 from sammed.errors import InputError, WeightsMismatchError, WeightsNotFoundError
 from sammed.models import checkpoints, registry
-from sammed.models.base import SliceModel
-from sammed.models.sam import MedSamModel, SamModel
-from sammed.models.sam_network import ARCHITECTURES, load_network
+from sammed.models.protocols import SliceModel
+from sammed.models.sam.model import MedSamModel, SamModel
+from sammed.models.sam.network import ARCHITECTURES, load_network
 from tests.models.networks import TINY, random_sam
 
 

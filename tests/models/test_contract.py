@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from sammed.boxes import Box2D
 from sammed.errors import PromptError
+from sammed.imaging.boxes import Box2D
 from sammed.models import registry
-from sammed.models.base import Embedding, SliceMask, SliceModel, ViewBatch, ViewPrompt
-from sammed.slices import View
+from sammed.models.protocols import Embedding, SliceMask, SliceModel, ViewBatch, ViewPrompt
+from sammed.views.slices import View
 from tests.models.networks import ellipse, random_sam, slice_image
 
 SHAPE = (90, 130)
@@ -24,7 +24,7 @@ SAMS = {"vit_b": 1, "vit_l": 2, "vit_h": 3, "medsam": 4}
 def model(request: pytest.FixtureRequest) -> SliceModel:
     name = request.param
     if name in SAMS:
-        from sammed.models.sam import MedSamModel, SamModel
+        from sammed.models.sam.model import MedSamModel, SamModel
 
         kind = MedSamModel if name == "medsam" else SamModel
         return kind(random_sam(seed=SAMS[name]), name=name, weights_hash=f"{SAMS[name]:064}")

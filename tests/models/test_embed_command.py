@@ -14,11 +14,12 @@ from typer.testing import CliRunner
 
 from sammed import api, cli, io
 from sammed.cli.embed import embed
-from sammed.embeddings import store_for
+from sammed.engine.settings import Settings
 from sammed.errors import InputError
 from sammed.models import registry
-from sammed.models.sam_network import ARCHITECTURES
-from sammed.session import Session, Settings
+from sammed.models.sam.network import ARCHITECTURES
+from sammed.session import Session
+from sammed.views.embeddings import store_for
 from tests.models.networks import TINY, random_sam
 
 SHAPE = (17, 13, 4)  # i, j, k

@@ -12,9 +12,10 @@ import torch
 from segment_anything.modeling import ImageEncoderViT
 
 from sammed.errors import BackendUnavailableError, InputError, OutputError
-from sammed.models import engines, registry
-from sammed.models.engines import build_encoder
-from sammed.models.sam_network import ARCHITECTURES
+from sammed.models import registry
+from sammed.models.sam import backends
+from sammed.models.sam.backends import build_encoder
+from sammed.models.sam.network import ARCHITECTURES
 from tests.models.networks import TINY, random_sam
 
 KEY = "0123456789abcdef" * 4
@@ -75,7 +76,7 @@ def test_a_failure_leaves_nothing_behind(
         raise OSError("No space left on device")
 
     if engine == "openvino":
-        monkeypatch.setattr(engines._import_openvino(), "save_model", fail)
+        monkeypatch.setattr(backends._import_openvino(), "save_model", fail)
     else:
         monkeypatch.setattr(torch.onnx, "export", fail)
     with pytest.raises(
@@ -92,7 +93,7 @@ def test_a_model_made_by_another_process_meanwhile_is_taken(tmp_path: Path) -> N
         place.mkdir()
         (place / "model").write_text("theirs")
 
-    with engines._kept("e", KEY, 7, make) as folder:
+    with backends._kept("e", KEY, 7, make) as folder:
         assert (folder / "model").read_text() == "theirs"
     assert [p.name for p in (tmp_path / "compiled").iterdir()] == ["e-0123456789abcdef-7"]
 
@@ -101,7 +102,7 @@ def test_openvino_is_imported_without_its_telemetry(tmp_path: Path) -> None:
     if importlib.util.find_spec("openvino") is None:
         pytest.skip("openvino is not installed")
     code = (
-        "import sys; from sammed.models.engines import _import_openvino; _import_openvino();"
+        "import sys; from sammed.models.sam.backends import _import_openvino; _import_openvino();"
         "assert 'openvino' in sys.modules; assert sys.modules['openvino_telemetry'] is None"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
@@ -110,12 +111,12 @@ def test_openvino_is_imported_without_its_telemetry(tmp_path: Path) -> None:
 def test_an_engine_that_is_missing_says_how_to_get_it(
     encoder: ImageEncoderViT, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(backends.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(BackendUnavailableError, match=r'pip install "sammed\[openvino\]"'):
         build_encoder(encoder, engine="openvino")
     with pytest.raises(BackendUnavailableError, match=r'pip install "sammed\[onnx\]"'):
         build_encoder(encoder, engine="onnxruntime")
-    assert engines.available_engines() == ["torch", "compile"]
+    assert backends.available_engines() == ["torch", "compile"]
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ import torch
 from segment_anything.modeling.image_encoder import Block
 from torch import Tensor, nn
 
-from sammed.models import attention, packed
-from sammed.models.attention import RelativePositions, attend
-from sammed.models.fast_encoder import FastBlock, FastEncoder
-from sammed.models.packed import PackedLinear
-from sammed.models.sam_network import ARCHITECTURES
+from sammed.models.sam import attention, packed_linear
+from sammed.models.sam.attention import RelativePositions, attend
+from sammed.models.sam.fast_encoder import FastBlock, FastEncoder
+from sammed.models.sam.network import ARCHITECTURES
+from sammed.models.sam.packed_linear import PackedLinear
 from tests.models.networks import TINY, random_sam
 
 RELATIVE = 1e-4
@@ -48,9 +48,9 @@ def a_block(dim: int, heads: int, window: int, table: tuple[int, int]) -> Block:
 def kernels(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both kinds of matrix products, where the computer has both."""
     if request.param == "plain":
-        monkeypatch.setattr(packed, "has_onednn", lambda: False)
+        monkeypatch.setattr(packed_linear, "has_onednn", lambda: False)
         monkeypatch.setattr(attention, "has_onednn", lambda: False)
-    elif not packed.has_onednn():
+    elif not packed_linear.has_onednn():
         pytest.skip("this PyTorch has no oneDNN")
     return str(request.param)
 
@@ -177,12 +177,14 @@ def test_packed_linear_fuses_gelu_and_addition() -> None:
 
 
 def test_onednn_is_not_used_where_it_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    packed.has_onednn.cache_clear()
+    packed_linear.has_onednn.cache_clear()
     try:
-        monkeypatch.setattr(packed, "fused", lambda *_, **__: torch.zeros(8, 16))
-        assert packed.has_onednn() is False
-        packed.has_onednn.cache_clear()
-        monkeypatch.setattr(packed, "fused", lambda *_, **__: torch.ops.mkldnn.no_such_operator())
-        assert packed.has_onednn() is False
+        monkeypatch.setattr(packed_linear, "fused", lambda *_, **__: torch.zeros(8, 16))
+        assert packed_linear.has_onednn() is False
+        packed_linear.has_onednn.cache_clear()
+        monkeypatch.setattr(
+            packed_linear, "fused", lambda *_, **__: torch.ops.mkldnn.no_such_operator()
+        )
+        assert packed_linear.has_onednn() is False
     finally:
-        packed.has_onednn.cache_clear()
+        packed_linear.has_onednn.cache_clear()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sammed.boxes import Box2D
+from sammed.imaging.boxes import Box2D
 from sammed.models import registry
-from sammed.models.base import SliceMask, SliceModel, ViewBatch, ViewPrompt
-from sammed.models.floors import LOGIT_LIMIT, VIEW_SIZE, ZOOM
-from sammed.slices import View
+from sammed.models.baselines import LOGIT_LIMIT, VIEW_SIZE, ZOOM
+from sammed.models.protocols import SliceMask, SliceModel, ViewBatch, ViewPrompt
+from sammed.views.slices import View
 from tests.models.networks import ellipse, slice_image
 
 PIXEL_MM = (2.5, 0.8)

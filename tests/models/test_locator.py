@@ -9,10 +9,8 @@ import pytest
 import torch
 
 from sammed.errors import WeightsMismatchError, WeightsNotFoundError
-from sammed.models.base import BlockView
-from sammed.models.few_bits import eight_bit
-from sammed.models.locator import MIRRORED, Locator, load_locator
-from sammed.models.locator_net import (
+from sammed.models.compact.locator import MIRRORED, Locator, load_locator
+from sammed.models.compact.locator_net import (
     BLOCK_SIZE,
     PLANES,
     Blocks,
@@ -20,7 +18,9 @@ from sammed.models.locator_net import (
     LocatorNet,
     block_planes,
 )
-from sammed.models.own_weights import fold_norms
+from sammed.models.compact.quantization import eight_bit
+from sammed.models.compact.weight_files import fold_norms
+from sammed.models.protocols import BlockView
 from sammed.training.checkpoint import export_weights
 
 TINY = LocatorArchitecture((8, 8, 8), (1, 1, 1))

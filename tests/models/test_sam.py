@@ -14,11 +14,11 @@ from torch.nn import functional
 
 from sammed.errors import InputError, ModelError, WeightsMismatchError
 from sammed.models import registry
-from sammed.models.base import Embedding, ViewBatch, ViewPrompt
-from sammed.models.fast_encoder import FastEncoder
-from sammed.models.sam import MedSamModel, SamModel
-from sammed.models.sam_network import ARCHITECTURES, load_network
-from sammed.slices import View
+from sammed.models.protocols import Embedding, ViewBatch, ViewPrompt
+from sammed.models.sam.fast_encoder import FastEncoder
+from sammed.models.sam.model import MedSamModel, SamModel
+from sammed.models.sam.network import ARCHITECTURES, load_network
+from sammed.views.slices import View
 from tests.models.networks import TINY, random_sam, slice_image
 
 SHAPE = (90, 130)

@@ -3,9 +3,9 @@ from itertools import permutations, product
 import numpy as np
 import pytest
 
-from sammed.boxes import Box3D
-from sammed.geometry import apply_affine
-from sammed.volume import Volume
+from sammed.imaging.boxes import Box3D
+from sammed.imaging.geometry import apply_affine
+from sammed.imaging.volume import Volume
 from sammed.worker.frames import SentFrame
 
 ORIENTATIONS = [

@@ -5,12 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from sammed.boxes import Box2D, Box3D
+from sammed.engine.settings import Settings
+from sammed.imaging.boxes import Box2D, Box3D
+from sammed.imaging.volume import Volume
 from sammed.io import read_labels
 from sammed.models.registry import build
 from sammed.prompts import BoxPrompt, MaskPrompt, ObjectPrompts, PointPrompt
-from sammed.session import Session, Settings
-from sammed.volume import Volume
+from sammed.session import Session
 from sammed.worker.exchange import Exchange, digest
 from sammed.worker.messages import RequestError, parse
 from sammed.worker.service import Service

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sammed.volume import Volume
+from sammed.imaging.volume import Volume
 
 DATA = Path(__file__).resolve().parents[3].parent / "shared" / "data"
 

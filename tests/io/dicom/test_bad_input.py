@@ -11,8 +11,8 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from sammed.errors import GeometryError, InputError, SammedError, UnreadableFileError
-from sammed.io.dicom import find_series, read, survey
-from sammed.volume import Volume
+from sammed.imaging.volume import Volume
+from sammed.io.dicom.images.read import find_series, read, survey
 from tests.io.dicom.conftest import assert_same
 from tests.io.dicom.make_series import make_enhanced, make_series
 

@@ -19,7 +19,7 @@ QUOTED = re.findall(r"\| `(.+?)` \|$", REFUSED, re.M)
 def templates() -> list[str]:
     """Every text in the modules that read DICOM, with … for what is put in."""
     found = []
-    for path in (ROOT / "sammed" / "io").glob("dicom*.py"):
+    for path in (ROOT / "sammed" / "io" / "dicom").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.JoinedStr):
                 parts = (p.value if isinstance(p, ast.Constant) else "…" for p in node.values)

@@ -11,9 +11,9 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from pydicom.uid import RLELossless
 
-from sammed import geometry
 from sammed.errors import SammedError
-from sammed.io.dicom import read, survey
+from sammed.imaging import geometry
+from sammed.io.dicom.images.read import read, survey
 from tests.io.dicom.make_series import make_enhanced, make_series
 from tests.io.dicom.test_pixels import compressed_by_pydicom
 

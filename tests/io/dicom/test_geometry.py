@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sammed import geometry
 from sammed.errors import (
     GantryTiltError,
     GeometryError,
@@ -13,8 +12,9 @@ from sammed.errors import (
     IrregularSpacingError,
     OrientationError,
 )
-from sammed.io.dicom import find_series, read
-from sammed.io.dicom_source import DicomSource
+from sammed.imaging import geometry
+from sammed.io.dicom.images.read import find_series, read
+from sammed.io.dicom.source import DicomSource
 from tests.io.dicom.conftest import assert_same
 from tests.io.dicom.make_series import (
     decimal,

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sammed.cli import app, main
-from sammed.io.dicom import find_series
+from sammed.io.dicom.images.read import find_series
 from tests.io.dicom.make_series import make_series, make_slice, oblique_affine, phantom, write
 from tests.io.dicom.test_stacks import echo, make_repeated
 

@@ -26,9 +26,9 @@ from pydicom.uid import (
 )
 
 from sammed.errors import SammedError, UnreadableFileError, UnsupportedFormatError
-from sammed.io import dicom_codecs
-from sammed.io.dicom import find_series, read
-from sammed.volume import HeaderWindow
+from sammed.imaging.volume import HeaderWindow
+from sammed.io.dicom.images.read import find_series, read
+from sammed.io.dicom.pixels import codecs
 from tests.io.dicom.conftest import assert_same
 from tests.io.dicom.make_series import make_series, phantom, put_pixels
 
@@ -83,7 +83,7 @@ def test_lossless(syntax, voxels, tmp_path):
     [(JPEGLSLossless, "pyjpegls"), (JPEG2000Lossless, "pylibjpeg"), (JPEGLSLossless, "SimpleITK")],
 )
 def test_every_decoder_that_may_be_asked(syntax, decoder, tmp_path, monkeypatch):
-    monkeypatch.setattr(dicom_codecs, "decoders", lambda *_: (decoder,))
+    monkeypatch.setattr(codecs, "decoders", lambda *_: (decoder,))
     voxels = phantom(LARGE, 0, 4096).astype(np.uint16)
     edit = compressed_by_pydicom(syntax)
     series = make_series(tmp_path, voxels=voxels, edit=edit, syntax=syntax)
@@ -135,7 +135,7 @@ def test_jpeg_baseline(tmp_path):
 
 @pytest.mark.parametrize("decoder", ["pylibjpeg", "SimpleITK"])
 def test_htj2k(decoder, tmp_path, monkeypatch):
-    monkeypatch.setattr(dicom_codecs, "decoders", lambda *_: (decoder,))
+    monkeypatch.setattr(codecs, "decoders", lambda *_: (decoder,))
     voxels = np.random.default_rng(5).integers(0, 4096, (1, 7, 11)).astype(np.uint16)
     edit = encapsulated(lambda stored: base64.b64decode(HTJ2K))
     make_series(tmp_path, voxels=voxels, intercepts=0, bits=12, edit=edit, syntax=HTJ2KLossless)

@@ -10,9 +10,9 @@ import pytest
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from sammed.errors import InputError, UnreadableFileError, UnsupportedFormatError
-from sammed.io.dicom import find_series, read
-from sammed.io.dicom_source import DicomSource
-from sammed.volume import HeaderWindow
+from sammed.imaging.volume import HeaderWindow
+from sammed.io.dicom.images.read import find_series, read
+from sammed.io.dicom.source import DicomSource
 from tests.io.dicom.conftest import assert_same
 from tests.io.dicom.make_series import (
     make_series,

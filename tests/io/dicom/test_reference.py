@@ -7,10 +7,10 @@ import numpy as np
 import pydicom
 import pytest
 
-from sammed import geometry
 from sammed.errors import InputError, IrregularSpacingError, UnsupportedFormatError
-from sammed.io.dicom import find_series, read
-from sammed.volume import Volume
+from sammed.imaging import geometry
+from sammed.imaging.volume import Volume
+from sammed.io.dicom.images.read import find_series, read
 from tests.io.dicom.conftest import DATA, needs_data
 
 pytestmark = needs_data

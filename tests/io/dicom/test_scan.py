@@ -14,8 +14,9 @@ from pydicom.fileset import FileSet
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from sammed.errors import InputError, SammedWarning, UnreadableFileError
-from sammed.io import dicom_archive, dicom_file, dicom_scan
-from sammed.io.dicom import read, survey
+from sammed.io.dicom import file
+from sammed.io.dicom.images import archive, scan
+from sammed.io.dicom.images.read import read, survey
 from tests.io.dicom.conftest import assert_same
 from tests.io.dicom.make_series import make_series
 
@@ -42,7 +43,7 @@ class TestFolders:
         assert_same(read(series.folder), series.voxels, series.affine)
 
     def test_too_many_files(self, series, monkeypatch):
-        monkeypatch.setattr(dicom_scan, "MAX_FILES", 4)
+        monkeypatch.setattr(scan, "MAX_FILES", 4)
         with pytest.raises(InputError, match="more than 4 files"):
             read(series.folder)
 
@@ -138,17 +139,17 @@ class TestArchives:
 
     @pytest.mark.parametrize("kind", ["zip", "tar.gz"])
     def test_bomb(self, kind, series, tmp_path, monkeypatch):
-        monkeypatch.setattr(dicom_archive, "MIN_BYTES", 1 << 20)
+        monkeypatch.setattr(archive, "MIN_BYTES", 1 << 20)
         data = series.paths[0].read_bytes() + b"\0" * (8 << 20)
         path = tmp_path / f"bomb.{kind}"
         if kind == "zip":
-            with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-                archive.writestr("a.dcm", data)
+            with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+                packed.writestr("a.dcm", data)
         else:
             info = tarfile.TarInfo("a.dcm")
             info.size = len(data)
-            with tarfile.open(path, "w:gz") as archive:
-                archive.addfile(info, io.BytesIO(data))
+            with tarfile.open(path, "w:gz") as packed:
+                packed.addfile(info, io.BytesIO(data))
         with pytest.raises(UnreadableFileError, match="far more than its size"):
             read(path)
 
@@ -160,13 +161,13 @@ class TestArchives:
             read(path)
 
     def test_too_many_members(self, series, tmp_path, monkeypatch):
-        monkeypatch.setattr(dicom_archive, "MAX_MEMBERS", 4)
+        monkeypatch.setattr(archive, "MAX_MEMBERS", 4)
         for path in (zipped(series, tmp_path / "a.zip"), tarred(series, tmp_path / "a.tar", "w")):
             with pytest.raises(UnreadableFileError, match="more than 4 files"):
                 read(path)
 
     def test_too_large_a_directory(self, series, tmp_path, monkeypatch):
-        monkeypatch.setattr(dicom_archive, "MAX_DIRECTORY_BYTES", 100)
+        monkeypatch.setattr(archive, "MAX_DIRECTORY_BYTES", 100)
         with pytest.raises(UnreadableFileError, match="more than"):
             read(zipped(series, tmp_path / "a.zip"))
 
@@ -243,7 +244,7 @@ class TestDicomdir:
 
 
 def test_deflated_bomb(tmp_path, monkeypatch):
-    monkeypatch.setattr(dicom_file, "MAX_INFLATED", 1 << 20)
+    monkeypatch.setattr(file, "MAX_INFLATED", 1 << 20)
     voxels = np.zeros((1, 1000, 2000), np.int16)
     make_series(tmp_path, voxels=voxels, syntax=DeflatedExplicitVRLittleEndian)
     with pytest.raises(UnreadableFileError, match="unpacks to more than"):

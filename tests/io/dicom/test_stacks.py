@@ -15,7 +15,7 @@ from sammed.errors import (
     UnreadableFileError,
     UnsupportedFormatError,
 )
-from sammed.io.dicom import find_series, read
+from sammed.io.dicom.images.read import find_series, read
 from tests.io.dicom.conftest import assert_same
 from tests.io.dicom.make_series import (
     make_enhanced,

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pydicom
 
-from sammed.io.dicom_source import DicomSource
-from sammed.volume import LabelVolume, Volume, make_grid
+from sammed.imaging.volume import LabelVolume, Volume, make_grid
+from sammed.io.dicom.source import DicomSource
 from tests.io.dicom.make_series import (
     SHAPE,
     Series,

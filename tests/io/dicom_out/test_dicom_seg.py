@@ -14,7 +14,6 @@ import numpy as np
 import pydicom
 import pytest
 
-from sammed import geometry
 from sammed.errors import (
     BackendUnavailableError,
     GridMismatchError,
@@ -25,9 +24,10 @@ from sammed.errors import (
     UnreadableFileError,
     UnsupportedFormatError,
 )
-from sammed.io import dicom_seg
-from sammed.io.dicom_source import DicomSource
-from sammed.volume import LabelVolume, Volume, make_grid
+from sammed.imaging import geometry
+from sammed.imaging.volume import LabelVolume, Volume, make_grid
+from sammed.io.dicom.objects import seg as dicom_seg
+from sammed.io.dicom.source import DicomSource
 from tests.io.dicom.make_series import oblique_affine, straight_affine
 from tests.io.dicom_out.sources import (
     ct_volume,

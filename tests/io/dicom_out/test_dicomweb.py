@@ -16,8 +16,10 @@ import pydicom
 import pytest
 
 from sammed.errors import InputError, OutputError, UnreadableFileError
-from sammed.io import dicom_seg, dicomweb, rtstruct
-from sammed.volume import LabelVolume
+from sammed.imaging.volume import LabelVolume
+from sammed.io.dicom import web as dicomweb
+from sammed.io.dicom.objects import rtstruct
+from sammed.io.dicom.objects import seg as dicom_seg
 from tests.io.dicom_out import orthanc
 from tests.io.dicom_out.sources import ct_volume, random_labels
 

@@ -7,11 +7,11 @@ import itertools
 import numpy as np
 import pytest
 
-from sammed import geometry
 from sammed.errors import GridMismatchError
-from sammed.io.overlaps import Structures
+from sammed.imaging import geometry
+from sammed.imaging.volume import LabelVolume, Volume, make_grid
+from sammed.io.dicom.objects.overlaps import Structures
 from sammed.io.placement import place
-from sammed.volume import LabelVolume, Volume, make_grid
 from tests.io.dicom.make_series import oblique_affine
 
 SHAPE = (5, 7, 11)

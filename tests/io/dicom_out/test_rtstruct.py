@@ -14,7 +14,6 @@ import pytest
 from pydicom.dataset import Dataset
 from scipy import ndimage
 
-from sammed import geometry
 from sammed.errors import (
     GridMismatchError,
     InputError,
@@ -24,9 +23,10 @@ from sammed.errors import (
     UnreadableFileError,
     UnsupportedFormatError,
 )
-from sammed.io import rtstruct
-from sammed.io.contours import fill, outline
-from sammed.volume import LabelVolume, Volume
+from sammed.imaging import geometry
+from sammed.imaging.volume import LabelVolume, Volume
+from sammed.io.dicom.objects import rtstruct
+from sammed.io.dicom.objects.contours import fill, outline
 from tests.io.dicom.make_series import oblique_affine, straight_affine
 from tests.io.dicom_out.sources import (
     ct_volume,
@@ -376,7 +376,7 @@ def test_damaged_files_end_in_our_errors(tmp_path, volume):
 def test_twins_of_a_public_case():
     """The mask drawn from the outlines is the NIfTI mask of the same study."""
     sitk = pytest.importorskip("SimpleITK")
-    dicom = pytest.importorskip("sammed.io.dicom")
+    dicom = pytest.importorskip("sammed.io.dicom.images.read")
     folder = DATA / "mirp" / "sts_images" / "STS_002" / "MR_T1"
     volume = dicom.read(folder / "dicom" / "image")
     labels = rtstruct.read(folder / "dicom" / "mask" / "RS.dcm", volume)

@@ -1,0 +1,1 @@
+"""How prompts become an object: slice by slice, plane by plane, or the volume as a whole."""

@@ -1,0 +1,54 @@
+"""Which of a model's candidate masks is taken, or their mean."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sammed.models.protocols import SliceMask
+
+Float = NDArray[np.float32]
+
+
+AGREEMENT_WEIGHT = 0.5
+"""How much IoU with the expected mask counts beside predicted IoU when candidates are ranked."""
+
+
+CONCURRENCE = 4
+"""Power of its predicted IoU with which a candidate counts in the mean of several."""
+
+
+def mean_candidate(mask: SliceMask) -> SliceMask:
+    """The candidates' mean as the only one, each weighted by how good the model says it is.
+
+    For boxes: a chain of means was measured to grow, so not where a mask prompt says which of them
+    is meant; and what points alone mean is less clear.
+    """
+    weights = np.maximum(mask.predicted_iou, 1e-3) ** CONCURRENCE
+    weights /= weights.sum()
+    logits = np.tensordot(weights, mask.low_res_logits, 1)[None]
+    judged = np.array([weights @ mask.predicted_iou], np.float32)
+    return SliceMask(logits.astype(np.float32), judged, mask.present)
+
+
+def choose_candidate(mask: SliceMask, expected: Float | None) -> int:
+    """Index of the candidate with the best predicted IoU, helped by the expected mask.
+
+    Parameters
+    ----------
+    mask
+        The model's candidates.
+    expected : (m, m) float32 or None
+        Logits of the mask prompt in the same frame; agreement with it counts
+        `AGREEMENT_WEIGHT` as much as predicted IoU.
+    """
+    if expected is None or len(mask.predicted_iou) == 1:
+        return mask.best
+    if expected.shape != mask.low_res_logits.shape[1:]:
+        return mask.best
+    want = expected > 0
+    have = mask.low_res_logits > 0
+    common = np.count_nonzero(have & want, axis=(1, 2))
+    either = np.count_nonzero(have | want, axis=(1, 2))
+    agreement = common / np.maximum(either, 1)
+    return int(np.argmax(mask.predicted_iou + AGREEMENT_WEIGHT * agreement))

@@ -1,0 +1,158 @@
+"""Clicks and painted slices on an object that a 3D box gave: local repairs of its volume.
+
+A clicked slice is seen again with the object's mask on it as the mask prompt; mask and answer are
+both pushed towards what the clicks say. A painted slice is taken as it is. What that changed is
+carried on to the slices beside it, less with each: an error is about as deep as it is wide, and
+what was right there stays. Elsewhere only the border gives way a little: an object to which
+something had to be added is likely too small in other places, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from math import sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from sammed.engine.clicks import Push, push_of
+from sammed.engine.decoding import SliceDecoder
+from sammed.engine.fusion import LOUDEST
+from sammed.engine.object_volume import ObjectVolume, stack
+from sammed.engine.prompted_slices import SlicePrompts, correct_anchor, decode_anchor
+from sammed.engine.propagation import Limits
+from sammed.engine.slice_mask import SliceResult, unite
+from sammed.imaging.boxes import Box2D
+from sammed.views.slices import OUTSIDE_LOGIT, SliceStack
+
+FADE, FADED = 0.6, 0.05
+"""What is left of a change of logits as far across the slices as half of its width in the slice,
+and what is too little to be carried on."""
+
+LEAN = 0.3
+"""Logits by which one click moves the border on all slices that are not clicked, see `_lean`."""
+
+Slices = dict[int, SliceResult]
+
+
+def repair(
+    decoder: SliceDecoder,
+    volume: ObjectVolume,
+    clicked: Mapping[int, SlicePrompts],
+    limits: Limits,
+    on_slice: Callable[[SliceResult], None] | None = None,
+) -> tuple[ObjectVolume, Slices]:
+    """Correct an object where it was clicked.
+
+    Parameters
+    ----------
+    decoder
+        Of the plane in which the clicks are seen.
+    volume
+        The object so far.
+    clicked
+        Points and painted slices, by slice.
+    limits
+        Slices that the object may have.
+    on_slice
+        Called with each clicked or painted slice.
+
+    Returns
+    -------
+    volume
+        Corrected.
+    corrected
+        The clicked and painted slices.
+    """
+    axis = decoder.stack.axis
+    slices = {i: volume.across(axis, i) for i in range(*volume.block.range(axis))}
+    slices = {i: result for i, result in slices.items() if result.area}
+    corrected: Slices = {}
+    clicked = {i: said for i, said in clicked.items() if limits.low <= i < limits.high}
+    for index, said in clicked.items():
+        before, after = _on(slices, index), _corrected(decoder, slices, index, said)
+        corrected[index] = slices[index] = after
+        if on_slice:
+            on_slice(after)
+        _carry_on(slices, before, after, clicked, limits, decoder.stack)
+    lean = _lean(volume, axis, clicked)
+    if lean:
+        for index in slices.keys() - corrected.keys():
+            slices[index] = _moved(slices[index], lean)
+    return stack(slices, axis), corrected
+
+
+def _on(slices: Slices, index: int) -> SliceResult:
+    """The object on a slice, empty where it is not."""
+    nothing = SliceResult(index, Box2D(0, 0, 0, 0), np.zeros((0, 0), np.float32))
+    return slices.get(index, nothing)
+
+
+def _corrected(
+    decoder: SliceDecoder, slices: Slices, index: int, said: SlicePrompts
+) -> SliceResult:
+    if said.painted is not None:
+        return unite(decode_anchor(decoder, said).parts)
+    found = [i for i, result in slices.items() if result.area] or list(slices)
+    nearest = slices[min(found, key=lambda i: abs(i - index))]
+    former = SliceResult(index, nearest.region, nearest.logits, prompt=nearest.prompt)
+    push = push_of(former, said.points)
+    pushed = push.on(former)
+    answer = correct_anchor(decoder, said, pushed if pushed.area else former)
+    return push.on(unite(answer.parts))
+
+
+def _carry_on(
+    slices: Slices,
+    before: SliceResult,
+    after: SliceResult,
+    clicked: Mapping[int, SlicePrompts],
+    limits: Limits,
+    across: SliceStack,
+) -> None:
+    """Change the slices on both sides as a clicked one has changed, up to the next clicked."""
+    region = before.region.union(after.region)
+    was, now = _heard(before, region), _heard(after, region)
+    half = _half_width((was > 0) ^ (now > 0), across.pixel_mm)
+    if not half:
+        return
+    from_slice_to_slice = FADE ** (across.slice_mm / half)
+    for direction in (-1, 1):
+        index, share = after.index + direction, from_slice_to_slice
+        while limits.low <= index < limits.high and index not in clicked and share > FADED:
+            slices[index] = Push(region, np.float32(share) * (now - was)).on(_on(slices, index))
+            index, share = index + direction, share * from_slice_to_slice
+
+
+def _half_width(changed: NDArray[np.bool_], pixel_mm: tuple[float, float]) -> float:
+    """Radius in mm of the largest disc among changed pixels."""
+    return float(ndimage.distance_transform_edt(np.pad(changed, 1), pixel_mm).max())
+
+
+def _lean(volume: ObjectVolume, axis: int, clicked: Mapping[int, SlicePrompts]) -> float:
+    """How much larger, in logits, clicks say that the whole object is; negative: smaller.
+
+    Positive clicks outside of it and negative ones inside count against each other. Clicks that
+    agree count as the square root of their number: each says the same again.
+    """
+    votes: list[int] = []
+    for index, said in clicked.items():
+        result = volume.across(axis, index)
+        for point in said.points:
+            pixel = Box2D(point.row, point.col, point.row + 1, point.col + 1)
+            inside = bool(result.on(pixel) > 0)
+            votes.append(int(point.positive) - int(inside))
+    return LEAN * sum(votes) / sqrt(len(votes)) if votes else 0.0
+
+
+def _moved(result: SliceResult, lean: float) -> SliceResult:
+    """A mask with its border moved by a few logits; what is far outside stays there."""
+    known = result.logits > OUTSIDE_LOGIT
+    return replace(result, logits=np.where(known, result.logits + np.float32(lean), result.logits))
+
+
+def _heard(result: SliceResult, region: Box2D) -> NDArray[np.float32]:
+    """Logits on a region up to `LOUDEST`: what the model is sure of can be changed, too."""
+    return np.clip(result.on(region), -LOUDEST, LOUDEST)

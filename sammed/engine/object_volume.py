@@ -1,0 +1,112 @@
+"""One object's logits in a block of the canonical grid."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sammed.engine.slice_mask import SliceResult
+from sammed.imaging.boxes import Box2D, Box3D
+from sammed.imaging.geometry import Shape3
+from sammed.views.slices import OUTSIDE_LOGIT
+
+NOWHERE = Box3D(0, 0, 0, 0, 0, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectVolume:
+    """One object's logits in a block of the canonical grid; elsewhere it is absent.
+
+    Attributes
+    ----------
+    block
+        Where.
+    logits : (z, y, x) float16
+        On the block; > 0 is foreground.
+    """
+
+    block: Box3D
+    logits: NDArray[np.float16]
+
+    @cached_property
+    def mask(self) -> NDArray[np.bool_]:
+        """(z, y, x) bool on the block."""
+        return self.logits > 0
+
+    def mask_in(self, shape: Shape3) -> NDArray[np.bool_]:
+        """Its voxels in the whole volume, (z, y, x) bool."""
+        mask = np.zeros(shape, bool)
+        mask[self.block.slices] = self.mask
+        return mask
+
+    def probabilities_in(self, shape: Shape3) -> NDArray[np.float16]:
+        """Its probability in the whole volume, (z, y, x) float16 in [0, 1]."""
+        dense = np.zeros(shape, np.float16)
+        dense[self.block.slices] = 1 / (1 + np.exp(-self.logits.astype(np.float32)))
+        return dense
+
+    def across(self, axis: int, index: int) -> SliceResult:
+        """Its cross-section with one slice, as a mask that a prompt can refer to."""
+        low, high = self.block.range(axis)
+        if not low <= index < high:
+            return SliceResult(index, Box2D(0, 0, 0, 0), np.zeros((0, 0), np.float32))
+        logits = np.take(self.logits, index - low, axis=axis).astype(np.float32)
+        return SliceResult(index, self.block.across(axis), logits)
+
+    def on(self, block: Box3D) -> NDArray[np.float32]:
+        """Logits on another block, `OUTSIDE_LOGIT` where nothing is known."""
+        logits = np.full(block.shape, OUTSIDE_LOGIT, np.float32)
+        common = intersection(self.block, block)
+        if not common.is_empty:
+            logits[within(common, block)] = self.logits[within(common, self.block)]
+        return logits
+
+
+NOTHING = ObjectVolume(NOWHERE, np.zeros((0, 0, 0), np.float16))
+
+
+def stack(slices: Mapping[int, SliceResult], axis: int) -> ObjectVolume:
+    """Stack masks of slices across an axis into a block of the canonical grid."""
+    found = {i: r for i, r in slices.items() if r.area}
+    if not found:
+        return NOTHING
+    region = Box2D(0, 0, 0, 0)
+    for result in found.values():
+        region = region.union(result.region)
+    low, high = min(found), max(found) + 1
+    logits = np.full((high - low, *region.shape), OUTSIDE_LOGIT, np.float16)
+    for index, result in found.items():
+        r, c = result.region.r0 - region.r0, result.region.c0 - region.c0
+        h, w = result.region.shape
+        logits[index - low, r : r + h, c : c + w] = result.logits
+    first, last = [region.r0, region.c0], [region.r1, region.c1]
+    first.insert(axis, low)
+    last.insert(axis, high)
+    return ObjectVolume(Box3D(*first, *last), np.moveaxis(logits, 0, axis))
+
+
+def keep_slices(volume: ObjectVolume, axis: int, indices: Collection[int]) -> ObjectVolume:
+    """The object on some slices across an axis; on all others it is absent."""
+    low, high = volume.block.range(axis)
+    shape = [1, 1, 1]
+    shape[axis] = high - low
+    kept = np.array([index in indices for index in range(low, high)], bool).reshape(shape)
+    return ObjectVolume(volume.block, np.where(kept, volume.logits, np.float16(OUTSIDE_LOGIT)))
+
+
+def intersection(a: Box3D, b: Box3D) -> Box3D:
+    """The block that two blocks have in common; empty if none."""
+    low = [max(p, q) for p, q in zip(a.low, b.low, strict=True)]
+    high = [min(p, q) for p, q in zip(a.high, b.high, strict=True)]
+    return Box3D(*low, *high)
+
+
+def within(part: Box3D, block: Box3D) -> tuple[slice, ...]:
+    """Slices of ``part`` in an array that holds ``block``."""
+    return tuple(
+        slice(p - o, q - o) for p, q, o in zip(part.low, part.high, block.low, strict=True)
+    )

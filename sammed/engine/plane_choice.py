@@ -1,0 +1,108 @@
+"""In which planes an object is looked at, and how many slices that takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sammed.engine.prompted_slices import object_axis, slice_prompts
+from sammed.engine.second_look import beside, runs
+from sammed.imaging.boxes import Box3D
+from sammed.imaging.volume import Volume
+from sammed.prompts import ObjectPrompts
+from sammed.views.slices import PLANES, choose_plane
+
+LEAST_SLICES = 3
+"""A plane in which an object has fewer slices is not added."""
+
+MOST_STRETCH = 3.0
+"""Nor is one whose pixels are longer than wide by more than this."""
+
+MOST_ACROSS = 64
+"""Nor, for an object with a box on each slice, one with more slices than this: they take long,
+and were measured to give next to nothing."""
+
+
+def is_block(obj: ObjectPrompts) -> bool:
+    """Whether an object is given by one 3D box, perhaps with points and painted slices."""
+    return len(obj.blocks) == 1 and not obj.boxes and obj.propagate == "auto"
+
+
+@dataclass(frozen=True)
+class Planes:
+    """The planes for objects of one volume.
+
+    Attributes
+    ----------
+    volume
+        The volume.
+    wanted
+        ``"auto"``, ``"all"``, or the one plane of all objects.
+    twice
+        Whether the model is quick and knows how sure it is: only then planes that nobody asked for
+        are added, and boxed slices looked at again.
+    located
+        Whether the model sees a 3D box as a whole as well.
+    """
+
+    volume: Volume
+    wanted: str = "auto"
+    twice: bool = False
+    located: bool = False
+
+    def axis(self, obj: ObjectPrompts) -> int:
+        """Canonical axis across which an object is segmented."""
+        if self.wanted in PLANES:
+            return PLANES[self.wanted]
+        return object_axis(obj, PLANES[choose_plane("auto", self.volume)])
+
+    def traced(self, obj: ObjectPrompts) -> tuple[int, ...]:
+        """Axes across which it is traced, its own first; only a 3D box can be in any plane."""
+        own = self.axis(obj)
+        if not (self._free and is_block(obj)):
+            return (own,)
+        return (own, *(a for a in range(3) if a != own and self._fits(obj.blocks[0], a)))
+
+    def across(self, block: Box3D, axis: int) -> tuple[int, ...]:
+        """Axes from which an object is looked at that has a box on each of its slices.
+
+        Parameters
+        ----------
+        block
+            Holds its boxes.
+        axis
+            Across which their slices lie.
+        """
+        others = (a for a in range(3) if a != axis and block.shape[a] <= MOST_ACROSS)
+        return tuple(a for a in others if self._free and self._fits(block, a))
+
+    def slices_to_come(self, objects: Sequence[ObjectPrompts]) -> int | None:
+        """How many slices will be looked at; ``None`` if propagation decides that."""
+        counts = [self._slices_of(obj) for obj in objects]
+        return None if None in counts else sum(n for n in counts if n is not None)
+
+    def _slices_of(self, obj: ObjectPrompts) -> int | None:
+        if obj.propagate == "auto" and not obj.blocks:
+            return None
+        axes = self.traced(obj)
+        again = self._again(obj, axes[0]) if self.twice else 0
+        if obj.propagate == "off":
+            return len(slice_prompts(obj, axes[0])) + len(obj.blocks) + again
+        looks = 3 if self.located else 2 if len(axes) > 1 else 1
+        return looks * sum(high - low for low, high in map(obj.extent().range, axes)) + again
+
+    def _again(self, obj: ObjectPrompts, axis: int) -> int:
+        """How many second looks its boxed slices take."""
+        prompts = slice_prompts(obj, axis)
+        blocks = runs(prompts, axis)
+        others = sum(block.shape[a] for block in blocks for a in self.across(block, axis))
+        return len(beside(prompts)) + others
+
+    @property
+    def _free(self) -> bool:
+        return self.twice and self.wanted == "auto"
+
+    def _fits(self, block: Box3D, axis: int) -> bool:
+        height, width = (mm for a, mm in enumerate(self.volume.spacing) if a != axis)
+        stretched = max(height, width) > MOST_STRETCH * min(height, width)
+        return block.shape[axis] >= LEAST_SLICES and not stretched

@@ -1,0 +1,93 @@
+"""How far the work is, and whether to go on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sammed.engine.slice_mask import SliceResult
+from sammed.errors import Cancelled
+from sammed.views.slices import PLANES
+
+OnPrompted = Callable[[str, int, SliceResult], None]
+"""Takes an object's name, the canonical axis and the mask of one of its prompted slices."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the work is.
+
+    Attributes
+    ----------
+    done
+        Slices segmented in this call.
+    total
+        How many there will be, ``None`` while the engine decides that itself.
+    object_name, plane, index
+        What was segmented last.
+    seconds_per_slice, seconds_left
+        Measured so far; ``seconds_left`` is ``None`` if ``total`` is.
+    """
+
+    done: int
+    total: int | None
+    object_name: str
+    plane: str
+    index: int
+    seconds_per_slice: float
+    seconds_left: float | None
+
+
+class Reporter:
+    """Turns finished slices into `Progress`, asks whether to go on, shows prompted slices early."""
+
+    def __init__(
+        self,
+        progress: Callable[[Progress], None] | None,
+        cancel: Callable[[], bool] | None,
+        total: int | None,
+        prompted: OnPrompted | None = None,
+    ) -> None:
+        self._progress = progress
+        self._cancel = cancel
+        self._total = total
+        self._prompted = prompted
+        self._done = 0
+        self._started = time.perf_counter()
+        self._name, self._axis = "", 0
+        self._indices: Collection[int] = ()
+
+    def begin(self, name: str, axis: int, prompted: Collection[int]) -> None:
+        """Name the object that comes next, its canonical axis and its prompted slices."""
+        self._name, self._axis, self._indices = name, axis, prompted
+
+    @contextmanager
+    def across(self, axis: int) -> Iterator[None]:
+        """The same object in another plane for a while, where it has no prompted slices."""
+        before = self._axis, self._indices
+        self._axis, self._indices = axis, ()
+        try:
+            yield
+        finally:
+            self._axis, self._indices = before
+
+    def check(self) -> None:
+        """Raise `Cancelled` if the user wants to stop."""
+        if self._cancel and self._cancel():
+            raise Cancelled("stopped; nothing was changed")
+
+    def on_slice(self, result: SliceResult) -> None:
+        """Count a finished slice and tell."""
+        if self._prompted and result.index in self._indices:
+            self._prompted(self._name, self._axis, result)
+        self._done += 1
+        if not self._progress:
+            return
+        each = (time.perf_counter() - self._started) / self._done
+        left = None if self._total is None else max(self._total - self._done, 0) * each
+        plane = list(PLANES)[self._axis]
+        self._progress(
+            Progress(self._done, self._total, self._name, plane, result.index, each, left)
+        )

@@ -1,0 +1,286 @@
+"""From an object's prompts to its prompted slices, the anchors between which it is propagated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sammed.engine.box_fit import hug_box
+from sammed.engine.decoding import SliceDecoder
+from sammed.engine.slice_mask import ClickedPoint, SlicePrompt, SliceResult, painted, unite
+from sammed.errors import PromptError
+from sammed.imaging.boxes import Box2D, Box3D
+from sammed.prompts import ObjectPrompts
+from sammed.views.slices import PLANES
+
+CLICK_MARGIN = 0.05
+"""A corrected slice is looked at in the box of its former mask, widened by this share."""
+
+
+@dataclass(frozen=True)
+class SlicePrompts:
+    """Everything that the user says about one object on one slice.
+
+    Attributes
+    ----------
+    index
+        The slice.
+    boxes
+        In slice px; several are components.
+    points
+        In slice px.
+    painted : (height, width) bool or None
+        The slice as the user painted it.
+    depth
+        Where the slice lies in the 3D box whose outline ``boxes`` holds: -1 and 1 at its faces.
+    prior
+        A mask that the object is expected to resemble, of a single box.
+    outline
+        Whether a box is the outline of a 3D box, which few slices of the object fill.
+    final
+        Whether no chain starts from this slice, see `with_final`.
+    """
+
+    index: int
+    boxes: tuple[Box2D, ...] = ()
+    points: tuple[ClickedPoint, ...] = ()
+    painted: NDArray[np.bool_] | None = field(default=None, compare=False)
+    painted_key: int = 0
+    depth: float = 0.0
+    prior: SliceResult | None = None
+    outline: bool = False
+    final: bool = False
+
+    @property
+    def plain(self) -> bool:
+        """Whether all that it says is boxes, drawn for this slice."""
+        return bool(self.boxes) and not (self.points or self.outline or self.painted is not None)
+
+    @property
+    def locates(self) -> bool:
+        """Whether it says by itself where the object is on this slice (points do not)."""
+        return bool(self.boxes) or self.painted is not None
+
+
+@dataclass(frozen=True, eq=False)
+class Anchor:
+    """A prompted slice with its accepted masks, one a component.
+
+    Attributes
+    ----------
+    index
+        The slice.
+    parts
+        As the model answered: chains start from these.
+    boxes
+        Of each part the box that it is to touch; empty if none was drawn.
+    """
+
+    index: int
+    parts: tuple[SliceResult, ...]
+    boxes: tuple[Box2D, ...] = ()
+
+    @cached_property
+    def shown(self) -> SliceResult:
+        """All parts as one mask, each moved towards its box."""
+        if not self.boxes:
+            return unite(self.parts)
+        return unite([hug_box(p, b) for p, b in zip(self.parts, self.boxes, strict=True)])
+
+    def only(self, numbers: Sequence[int]) -> Anchor:
+        """Some of its parts."""
+        boxes = self.boxes and tuple(self.boxes[n] for n in numbers)
+        return Anchor(self.index, tuple(self.parts[n] for n in numbers), boxes)
+
+
+def object_axis(obj: ObjectPrompts, default: int) -> int:
+    """Canonical axis across which an object is segmented: its boxes' own, else the default.
+
+    Raises
+    ------
+    PromptError
+        If its boxes lie on slices of different planes.
+    """
+    axes = {box.axis for box in obj.boxes}
+    if len(axes) > 1:
+        raise PromptError(
+            f"the boxes of {obj.name!r} lie on slices of different planes; "
+            "expected one plane for each object"
+        )
+    return axes.pop() if axes else default
+
+
+def check_plane(obj: ObjectPrompts, axis: int) -> None:
+    """Make sure that an object's boxes lie on slices across ``axis``.
+
+    Raises
+    ------
+    PromptError
+        If one does not.
+    """
+    names = list(PLANES)
+    for box in obj.boxes:
+        if box.axis != axis:
+            raise PromptError(
+                f"the box of {obj.name!r} lies on {names[box.axis]} slice {box.index}, but the "
+                f"plane is {names[axis]}; leave the plane at auto, or draw the box in that plane"
+            )
+
+
+def check_ranges(obj: ObjectPrompts, axis: int) -> None:
+    """Make sure that no prompt lies on a slice beyond the object's 3D boxes.
+
+    Negative points may: there the object is not, anyway.
+
+    Raises
+    ------
+    PromptError
+        If one does.
+    """
+    ranges = [block.range(axis) for block in obj.blocks]
+    for index, said in slice_prompts(obj, axis).items():
+        within = not ranges or any(low <= index < high for low, high in ranges)
+        if not within and (said.locates or any(p.positive for p in said.points)):
+            raise PromptError(
+                f"{obj.name!r} has a prompt on {list(PLANES)[axis]} slice {index}, which its 3D "
+                f"box excludes (slices {min(r[0] for r in ranges)} to "
+                f"{max(r[1] for r in ranges) - 1}); enlarge the 3D box"
+            )
+
+
+def slice_prompts(obj: ObjectPrompts, axis: int) -> dict[int, SlicePrompts]:
+    """Prompts of one object by slice across an axis; 3D boxes are not among them."""
+    boxes: dict[int, list[Box2D]] = {}
+    for box in obj.boxes:
+        boxes.setdefault(box.index, []).append(box.box)
+    points: dict[int, list[ClickedPoint]] = {}
+    for point in obj.points:
+        row, col = (p for a, p in enumerate(point.at) if a != axis)
+        clicked = ClickedPoint(row, col, point.positive)
+        points.setdefault(point.at[axis], []).append(clicked)
+    masks: dict[int, NDArray[np.bool_]] = {}
+    if obj.mask is not None:
+        for index in obj.mask.slices(axis):
+            masks[int(index)] = np.take(obj.mask.voxels, index, axis=axis)
+    return {
+        index: SlicePrompts(
+            index,
+            tuple(boxes.get(index, ())),
+            tuple(points.get(index, ())),
+            masks.get(index),
+            hash(masks[index].tobytes()) if index in masks else 0,
+        )
+        for index in sorted({*boxes, *points, *masks})
+    }
+
+
+def with_final(
+    prompts: Mapping[int, SlicePrompts], propagate: str, slices: int
+) -> dict[int, SlicePrompts]:
+    """The same prompts, with those marked from which no chain starts and that say boxes alone.
+
+    Parameters
+    ----------
+    prompts
+        Of one object, by slice: all that chains may start from.
+    propagate
+        ``"auto"``, ``"between"`` or ``"off"``.
+    slices
+        Number of slices of the stack.
+    """
+    low, high = min(prompts, default=0), max(prompts, default=0)
+
+    def followed(index: int) -> bool:
+        """Whether a chain reaches this slice."""
+        if propagate == "off" or index in prompts or not 0 <= index < slices:
+            return False
+        return propagate == "auto" or low < index < high
+
+    return {
+        i: replace(said, final=said.plain and not (followed(i - 1) or followed(i + 1)))
+        for i, said in prompts.items()
+    }
+
+
+def decode_anchor(decoder: SliceDecoder, prompts: SlicePrompts) -> Anchor:
+    """Segment a prompted slice from the prompts on it.
+
+    A painted slice is taken as it is; points on it correct it. Each box gives one component: a
+    positive point goes to the box that holds it (else the nearest), a negative one to all.
+    """
+    if prompts.painted is not None:
+        part = painted(prompts.index, prompts.painted)
+        if prompts.points:
+            return correct_anchor(decoder, prompts, part)
+        return Anchor(prompts.index, (part,))
+    if not prompts.boxes:
+        asked = [SlicePrompt(None, prompts.points, name="points")]
+    else:
+        by_box = _points_by_box(prompts.boxes, prompts.points)
+        asked = [
+            SlicePrompt(
+                box,
+                tuple(points),
+                prompts.prior,
+                _name(prompts, bool(points)),
+                prompts.depth,
+                final=prompts.final,
+            )
+            for box, points in zip(prompts.boxes, by_box, strict=True)
+        ]
+    return Anchor(prompts.index, tuple(decoder.decode(prompts.index, asked)))
+
+
+def _name(prompts: SlicePrompts, points: bool) -> str:
+    """What a boxed slice is asked with, in words."""
+    return "box" + " + mask" * (prompts.prior is not None) + " + points" * points
+
+
+def correct_anchor(decoder: SliceDecoder, prompts: SlicePrompts, former: SliceResult) -> Anchor:
+    """Segment a slice again with clicks on it, starting from its former mask."""
+    rows, cols = former.box.shape
+    box = former.box.expand(max(1, CLICK_MARGIN * rows), max(1, CLICK_MARGIN * cols))
+    for point in prompts.points:
+        if point.positive:
+            pixel = Box2D(point.row, point.col, point.row + 1, point.col + 1)
+            box = box.union(pixel.expand(1))
+    box = box.clip(decoder.stack.shape)
+    asked = SlicePrompt(box, prompts.points, former, name="box + mask + points")
+    return Anchor(prompts.index, tuple(decoder.decode(prompts.index, [asked])))
+
+
+def middle(block: Box3D, axis: int) -> SlicePrompts:
+    """The middle slice of a 3D box, prompted by the box's outline."""
+    low, high = block.range(axis)
+    index = (low + high - 1) // 2
+    boxes, depth = (block.across(axis),), depth_in(low, high, index)
+    return SlicePrompts(index, boxes, depth=depth, outline=high - low > 1)
+
+
+def depth_in(low: int, high: int, index: int) -> float:
+    """Where a slice lies in the half-open range ``low`` to ``high``: -1 and 1 are its ends."""
+    return (2 * index + 1 - low - high) / (high - low)
+
+
+def _points_by_box(
+    boxes: Sequence[Box2D], points: Sequence[ClickedPoint]
+) -> list[list[ClickedPoint]]:
+    by_box: list[list[ClickedPoint]] = [[] for _ in boxes]
+    for point in points:
+        if not point.positive:
+            for own in by_box:
+                own.append(point)
+            continue
+        away = [_distance(point, box) for box in boxes]
+        by_box[int(np.argmin(away))].append(point)
+    return by_box
+
+
+def _distance(point: ClickedPoint, box: Box2D) -> float:
+    dr = max(box.r0 - point.row, 0, point.row - box.r1 + 1)
+    dc = max(box.c0 - point.col, 0, point.col - box.c1 + 1)
+    return float(np.hypot(dr, dc))

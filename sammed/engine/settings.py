@@ -1,0 +1,67 @@
+"""How a session segments, as one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import inf
+
+from sammed.engine.cleanup import COMPONENTS, Cleanup
+from sammed.engine.label_map import OVERLAPS, Overlap
+from sammed.engine.propagation import Rules
+from sammed.errors import InputError
+from sammed.views.slices import PLANES
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a session segments.
+
+    Attributes
+    ----------
+    plane
+        ``"axial"``, ``"coronal"``, ``"sagittal"``; ``"auto"``: that of the object's box, else
+        that of the thick slices; with a quick model a 3D box is traced in all planes and boxed
+        slices side by side are looked at from all (`sammed.engine.plane_choice`). ``"all"``: as
+        auto, then refined in all three planes and fused.
+    window
+        See `sammed.imaging.intensity.resolve_window`.
+    overlap
+        Which object gets voxels that several claim, see `sammed.engine.label_map.paint`.
+    cleanup
+        What is done to each object once stacked.
+    rules
+        Thresholds of propagation.
+    zoom
+        ``"auto"`` (the model's own), a factor, or ``None`` for whole slices.
+    stride
+        Decode every N-th slice and interpolate between them, see `sammed.engine.stride`.
+    probabilities
+        Keep each object's probabilities in the result.
+    """
+
+    plane: str = "auto"
+    window: str = "auto"
+    overlap: Overlap = "keep"
+    cleanup: Cleanup = field(default_factory=Cleanup)
+    rules: Rules = field(default_factory=Rules)
+    zoom: float | str | None = "auto"
+    stride: int = 1
+    probabilities: bool = False
+
+    def __post_init__(self) -> None:
+        if self.plane not in (*PLANES, "auto", "all"):
+            raise InputError(
+                f"unknown plane {self.plane!r}; expected auto, all, {', '.join(PLANES)}"
+            )
+        if self.overlap not in OVERLAPS:
+            raise InputError(f"unknown overlap {self.overlap!r}; expected {', '.join(OVERLAPS)}")
+        if self.cleanup.components not in COMPONENTS:
+            raise InputError(
+                f"unknown components {self.cleanup.components!r}; expected {', '.join(COMPONENTS)}"
+            )
+        if not isinstance(self.stride, int) or self.stride < 1:
+            raise InputError(f"unknown stride {self.stride!r}; expected a whole number from 1")
+        if not 0 <= self.cleanup.smooth_mm < inf:
+            raise InputError(
+                f"smoothing of {self.cleanup.smooth_mm:g} mm makes no sense; expected 0 or more"
+            )

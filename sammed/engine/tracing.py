@@ -1,0 +1,430 @@
+"""One object through one stack of slices: anchors, the spans between them, and their memory.
+
+Every anchor and every span is a pure function of what it starts from, and is remembered by it. So
+an edited prompt makes only its own slice and the spans that touch it be computed again, and what
+undo brings back is still known.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
+from typing import Any, TypeVar
+
+from sammed.engine.decoding import SliceDecoder
+from sammed.engine.object_volume import ObjectVolume
+from sammed.engine.prompted_slices import (
+    Anchor,
+    SlicePrompts,
+    check_ranges,
+    correct_anchor,
+    decode_anchor,
+    depth_in,
+    middle,
+    slice_prompts,
+    with_final,
+)
+from sammed.engine.propagation import Chain, Limits, OnSlice, Rules, Stop
+from sammed.engine.second_look import Across, beside, look_across, look_again, runs
+from sammed.engine.slice_mask import SliceResult, blend, unite
+from sammed.engine.stride import stride_walk
+from sammed.errors import SegmentationError
+from sammed.imaging.boxes import Box2D, Box3D
+from sammed.prompts import ObjectPrompts
+from sammed.views.slices import SliceStack
+
+REMEMBERED = 512
+"""Anchors and spans kept for one object."""
+
+FRAME_MARGIN = 0.1
+"""Within a 3D box, boxes on slices may exceed its outline by this share of its size."""
+
+PROBES = (0.25, 0.375, 0.5, 0.625, 0.75)
+"""Where in a 3D box's range propagation may start, as shares of it."""
+
+Slices = dict[int, SliceResult]
+Range = tuple[Limits, SlicePrompts | None]
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """One object on the slices of one stack.
+
+    Attributes
+    ----------
+    slices
+        Accepted masks by slice index.
+    stops
+        Where and why propagation ended; none if it was off.
+    prompted
+        Indices of the slices that the user prompted.
+    """
+
+    slices: Slices
+    stops: tuple[Stop, ...]
+    prompted: frozenset[int]
+
+
+class Tracer:
+    """Traces one object through a stack; remembers what it has computed.
+
+    Parameters
+    ----------
+    decoder
+        Answers prompts on the slices.
+    rules
+        Thresholds of propagation.
+    stride
+        Every how many-th slice is decoded, see `sammed.engine.stride`.
+    twice
+        Whether the model is quick and knows how sure it is: boxed slices are looked at again
+        (`sammed.engine.second_look`), and masks moved towards their boxes
+        (`sammed.engine.box_fit`).
+    """
+
+    def __init__(
+        self, decoder: SliceDecoder, rules: Rules, stride: int = 1, twice: bool = False
+    ) -> None:
+        self.decoder = decoder
+        self.rules = rules
+        self.stride = stride
+        self.twice = twice
+        self._known: OrderedDict[Hashable, Any] = OrderedDict()
+
+    def trace(
+        self,
+        obj: ObjectPrompts,
+        on_slice: OnSlice | None = None,
+        located: ObjectVolume | None = None,
+        across: Across | None = None,
+    ) -> Trace:
+        """Segment an object on all its slices.
+
+        Parameters
+        ----------
+        obj
+            Checked prompts.
+        on_slice
+            Called with each newly computed slice.
+        located
+            What a model has found in the object's 3D box as a whole: propagation starts from a
+            slice of it instead of the box's outline.
+        across
+            How an object looks from other planes, for boxed slices side by side.
+
+        Raises
+        ------
+        SegmentationError
+            If nothing is found on any prompted slice.
+        """
+        check_ranges(obj, self.decoder.stack.axis)
+        prompts = slice_prompts(obj, self.decoder.stack.axis)
+        ranges = self._ranges(obj)
+        prompts = {i: p for i, p in prompts.items() if _candidates(i, ranges)}
+        telling = {i: p for i, p in prompts.items() if p.locates}
+        for own in _starts(telling, ranges):
+            start = self._best_start(own, located)
+            known = telling.get(start.index) or prompts.get(start.index) or start
+            boxes = tuple(dict.fromkeys((*known.boxes, *start.boxes)))
+            telling[start.index] = replace(
+                known, boxes=boxes, depth=start.depth, prior=start.prior, outline=start.outline
+            )
+        if not telling:
+            telling = {i: p for i, p in prompts.items() if any(q.positive for q in p.points)}
+        telling = with_final(telling, obj.propagate, len(self.decoder.stack))
+        anchors = {i: self._anchor(p, on_slice) for i, p in telling.items()}
+        self._check_found(obj, anchors)
+        if self.twice:
+            anchors |= self._seen_again(telling, anchors, on_slice)
+            if across:
+                anchors |= self._seen_across(telling, anchors, across)
+        trace = self._spans(anchors, ranges, obj.propagate, on_slice)
+        clicked = {i: p for i, p in prompts.items() if i not in telling and p.points}
+        if not clicked:
+            return trace
+        for index, said in clicked.items():
+            anchors[index] = self._correction(said, trace, anchors, on_slice)
+        return self._spans(anchors, ranges, obj.propagate, on_slice)
+
+    def _ranges(self, obj: ObjectPrompts) -> list[Range]:
+        """Where chains may run: each 3D box with its middle slice, else the whole stack."""
+        stack = self.decoder.stack
+        whole = Box2D(0, 0, *stack.shape)
+        if not obj.blocks:
+            return [(Limits(0, len(stack), whole), None)]
+        return [
+            (block_limits(b, stack), None if only_limits(obj, b, stack) else middle(b, stack.axis))
+            for b in obj.blocks
+        ]
+
+    def _best_start(self, own: Range, located: ObjectVolume | None) -> SlicePrompts:
+        """The slice of a 3D box about which the model is surest; the middle one if equal.
+
+        The outline is that of the whole object, so it fits some slices better than others. Where
+        the object has been located, its section is what the model is asked with.
+        """
+        limits, start = own
+        if start is None:  # only 3D boxes come here
+            raise ValueError("a range without a 3D box has no start")
+        last = limits.high - limits.low - 1
+        picks = {limits.low + round(share * last) for share in PROBES} | {start.index}
+
+        def surest() -> SlicePrompts:
+            outlined = [
+                replace(start, index=i, depth=depth_in(limits.low, limits.high, i))
+                for i in sorted(picks)
+            ]
+            known = [s for o in outlined if (s := self._section(o, located)) is not None]
+            return max(known or outlined, key=score)
+
+        def score(said: SlicePrompts) -> tuple[float, int]:
+            answer = decode_anchor(self.decoder, said).parts[0]
+            return answer.predicted_iou * answer.present, -abs(said.index - start.index)
+
+        return self._remember(("start", limits, start, located), surest)
+
+    def _section(self, outline: SlicePrompts, located: ObjectVolume | None) -> SlicePrompts | None:
+        """A located object's section of a slice as its prompt; ``None`` if it has none there."""
+        stack = self.decoder.stack
+        prior = located.across(stack.axis, outline.index) if located else None
+        if prior is None or not prior.area:
+            return None
+        box = prior.box.expand(1).clip(stack.shape)
+        return replace(outline, boxes=(box,), depth=0.0, prior=prior)
+
+    def _anchor(self, prompts: SlicePrompts, on_slice: OnSlice | None) -> Anchor:
+        def compute() -> Anchor:
+            anchor = decode_anchor(self.decoder, prompts)
+            if self.twice and prompts.plain:
+                anchor = replace(anchor, boxes=prompts.boxes)
+            if on_slice:
+                on_slice(anchor.shown)
+            return anchor
+
+        return self._remember(("anchor", prompts), compute)
+
+    def _seen_again(
+        self,
+        located: dict[int, SlicePrompts],
+        anchors: dict[int, Anchor],
+        on_slice: OnSlice | None,
+    ) -> dict[int, Anchor]:
+        """The boxed slices once more, with their neighbours' masks in mind."""
+
+        def again(index: int, around: tuple[Anchor, ...]) -> Anchor:
+            anchor = look_again(self.decoder, located[index], anchors[index], around)
+            if on_slice:
+                on_slice(anchor.shown)
+            return anchor
+
+        seen = {}
+        for index, near in beside(located).items():
+            around = tuple(anchors[i] for i in near)
+            key = ("again", located[index], anchors[index], around)
+            seen[index] = self._remember(key, partial(again, index, around))
+        return seen
+
+    def _seen_across(
+        self, located: dict[int, SlicePrompts], anchors: dict[int, Anchor], across: Across
+    ) -> dict[int, Anchor]:
+        """The boxed slices side by side, with what is seen from other planes in mind."""
+        axis = self.decoder.stack.axis
+        seen: dict[int, Anchor] = {}
+        for block, run in runs(located, axis).items():
+            own = tuple(anchors[i] for i in run)
+            look = partial(look_across, own, axis, block, across)
+            seen |= self._remember(("across", block, own), look)
+        return seen
+
+    def _correction(
+        self,
+        prompts: SlicePrompts,
+        trace: Trace,
+        anchors: dict[int, Anchor],
+        on_slice: OnSlice | None,
+    ) -> Anchor:
+        """A clicked slice, corrected from what propagation had found on it or next to it."""
+        index = prompts.index
+        former = trace.slices.get(index)
+        if former is None or not former.area:
+            found = (i for i, result in trace.slices.items() if result.area)
+            former = trace.slices[min(found, key=lambda i: abs(i - index))]
+
+        def compute() -> Anchor:
+            anchor = correct_anchor(self.decoder, prompts, replace(former, index=index))
+            if on_slice:
+                on_slice(anchor.shown)
+            return anchor
+
+        return self._remember(("correction", prompts, former), compute)
+
+    def _check_found(self, obj: ObjectPrompts, anchors: dict[int, Anchor]) -> None:
+        if not any(part.area for anchor in anchors.values() for part in anchor.parts):
+            raise SegmentationError(
+                f"nothing was segmented for {obj.name!r}: the model found no object on the "
+                f"prompted slices {sorted(anchors)}; check the box, the window or the model"
+            )
+
+    def _spans(
+        self,
+        anchors: dict[int, Anchor],
+        ranges: list[Range],
+        propagate: str,
+        on_slice: OnSlice | None,
+    ) -> Trace:
+        """Anchors, what lies between them, and (``auto``) what lies beyond them."""
+        key = (
+            "spans",
+            tuple(anchors[i] for i in sorted(anchors)),
+            tuple(r for r, _ in ranges),
+            propagate,
+        )
+        return self._remember(key, lambda: self._join(anchors, ranges, propagate, on_slice))
+
+    def _join(
+        self,
+        anchors: dict[int, Anchor],
+        ranges: list[Range],
+        propagate: str,
+        on_slice: OnSlice | None,
+    ) -> Trace:
+        slices: Slices = {i: a.shown for i, a in anchors.items()}
+        stops: list[Stop] = []
+        if propagate == "off":
+            return Trace(slices, (), frozenset(anchors))
+        for number, (limits, _) in enumerate(ranges):
+            own = _own_anchors(number, ranges, anchors)
+            for first, last in pairwise(own):
+                _merge(slices, self._between(first, last, limits, on_slice))
+            if propagate == "between" or not own:
+                continue
+            for end, direction in ((own[0], -1), (own[-1], 1)):
+                found, ended = self._outward(end, direction, limits, on_slice)
+                _merge(slices, found)
+                stops.extend(ended)
+        return Trace(slices, tuple(stops), frozenset(anchors))
+
+    def _outward(
+        self, anchor: Anchor, direction: int, limits: Limits, on_slice: OnSlice | None
+    ) -> tuple[Slices, list[Stop]]:
+        """Chains of all components of an anchor beyond it."""
+        slices: Slices = {}
+        stops = []
+        for part in anchor.parts:
+            if part.area:
+                chain = self._chain(part, direction, limits, None, on_slice)
+                _merge(slices, {r.index: r for r in chain.slices})
+                stops.append(chain.stop)
+        return slices, stops
+
+    def _between(
+        self, first: Anchor, last: Anchor, limits: Limits, on_slice: OnSlice | None
+    ) -> Slices:
+        """Both ways between two anchors, blended by distance."""
+        span = replace(limits, low=first.index + 1, high=last.index, known=True)
+        forward = self._towards(first, last, 1, span, on_slice)
+        backward = self._towards(last, first, -1, span, on_slice)
+        slices: Slices = {}
+        for index in range(span.low, span.high):
+            share = (index - first.index) / (last.index - first.index)
+            joined = blend(forward.get(index), backward.get(index), share)
+            if joined is not None:
+                slices[index] = joined
+        return slices
+
+    def _towards(
+        self,
+        start: Anchor,
+        goal: Anchor,
+        direction: int,
+        span: Limits,
+        on_slice: OnSlice | None,
+    ) -> Slices:
+        parts = [p for p in start.parts if p.area]
+        goals = [p for p in goal.parts if p.area]
+        target = goals[0] if len(parts) == len(goals) == 1 else None
+        slices: Slices = {}
+        for part in parts:
+            chain = self._chain(part, direction, span, target, on_slice)
+            _merge(slices, {r.index: r for r in chain.slices})
+        return slices
+
+    def _chain(
+        self,
+        start: SliceResult,
+        direction: int,
+        limits: Limits,
+        target: SliceResult | None,
+        on_slice: OnSlice | None,
+    ) -> Chain:
+        return self._remember(
+            ("chain", start, direction, limits, target),
+            lambda: stride_walk(
+                self.decoder, start, direction, limits, self.rules, target, on_slice, self.stride
+            ),
+        )
+
+    def _remember(self, key: Hashable, compute: Callable[[], _Value]) -> _Value:
+        if key in self._known:
+            self._known.move_to_end(key)
+            return self._known[key]
+        value = compute()
+        self._known[key] = value
+        while len(self._known) > REMEMBERED:
+            self._known.popitem(last=False)
+        return value
+
+
+def block_limits(block: Box3D, stack: SliceStack) -> Limits:
+    """Where a chain may go within a 3D box."""
+    low, high = block.range(stack.axis)
+    outline = block.across(stack.axis)
+    rows, cols = outline.shape
+    frame = outline.expand(FRAME_MARGIN * rows, FRAME_MARGIN * cols).clip(stack.shape)
+    return Limits(low, high, frame, known=True)
+
+
+def only_limits(obj: ObjectPrompts, block: Box3D, stack: SliceStack) -> bool:
+    """Whether a 3D box covers whole slices, and other prompts say where on them the object is."""
+    told = obj.mask is not None or any(point.positive for point in obj.points)
+    return told and block.across(stack.axis).clip(stack.shape) == Box2D(0, 0, *stack.shape)
+
+
+def _candidates(index: int, ranges: Sequence[Range]) -> list[int]:
+    """Numbers of the ranges that hold a slice."""
+    return [n for n, (limits, _) in enumerate(ranges) if limits.low <= index < limits.high]
+
+
+def _owner(index: int, box: Box2D, ranges: Sequence[Range]) -> int:
+    """Of the ranges that hold a slice, the one whose frame holds most of a box on it."""
+    return max(_candidates(index, ranges), key=lambda n: box.intersection(ranges[n][0].frame).area)
+
+
+def _starts(located: dict[int, SlicePrompts], ranges: Sequence[Range]) -> list[Range]:
+    """The 3D boxes in which no other prompt says where the object is."""
+    owners = set()
+    for index, said in located.items():
+        painted = () if said.painted is None else (Box2D.from_mask(said.painted),)
+        owners |= {_owner(index, box, ranges) for box in (*said.boxes, *painted)}
+    return [own for n, own in enumerate(ranges) if own[1] is not None and n not in owners]
+
+
+def _own_anchors(number: int, ranges: Sequence[Range], anchors: dict[int, Anchor]) -> list[Anchor]:
+    """Anchors within a range in slice order, with the components that lie in no other range."""
+    own = []
+    for index in sorted(anchors):
+        if number not in _candidates(index, ranges):
+            continue
+        anchor = anchors[index]
+        parts = enumerate(anchor.parts)
+        own.append(anchor.only([n for n, p in parts if _owner(index, p.box, ranges) == number]))
+    return [anchor for anchor in own if anchor.parts]
+
+
+def _merge(slices: Slices, more: Slices) -> None:
+    for index, result in more.items():
+        slices[index] = unite([slices[index], result]) if index in slices else result

@@ -1,0 +1,1 @@
+"""Volumes, their geometry, boxes in them and their intensities."""

@@ -1,0 +1,206 @@
+"""Windows: one mapping of intensities to [0, 1] for a whole volume.
+
+A window is data: it is chosen once, reported, part of every cache key, and never written back.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sammed.errors import WindowError
+from sammed.imaging.volume import Volume
+
+PRESETS: dict[str, tuple[float, float]] = {
+    "soft-tissue": (400, 40),
+    "abdomen": (400, 40),
+    "mediastinum": (350, 50),
+    "liver": (150, 30),
+    "lung": (1500, -600),
+    "bone": (1800, 400),
+    "spine": (250, 50),
+    "brain": (80, 40),
+    "stroke": (40, 40),
+    "subdural": (200, 75),
+    "temporal-bone": (2800, 600),
+    "angio": (600, 300),
+}
+"""Name → (width, level) in HU; the customary radiological display windows."""
+
+FOREGROUND_PERCENTILES = (0.5, 99.5)
+"""Percentiles of the foreground that ``auto`` maps to 0 and 1 outside CT (as MedSAM does)."""
+
+LUNG_BELOW_HU = -400.0
+BONE_ABOVE_HU = 300.0
+"""Median HU inside the prompted region beyond which ``auto`` takes the lung or bone preset."""
+
+SAMPLE_VOXELS = 1_000_000
+"""Percentiles are measured on a regular subsample of about this many voxels."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A linear mapping of ``[low, high]`` to ``[0, 1]``, clipped.
+
+    Attributes
+    ----------
+    low, high
+        In the volume's units (HU for CT).
+    name
+        How it was chosen, for the report: ``"soft-tissue"``, ``"p0.5-99.5"``, ...
+    """
+
+    low: float
+    high: float
+    name: str
+
+    def apply(self, values: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Map values of any shape to float32 in [0, 1]; the input is not changed."""
+        scaled = values.astype(np.float32)
+        scaled -= np.float32(self.low)
+        scaled *= np.float32(1.0 / (self.high - self.low))
+        return np.clip(scaled, 0.0, 1.0, out=scaled)
+
+    def __str__(self) -> str:
+        return f"{self.name} [{self.low:.4g}, {self.high:.4g}]"
+
+
+COLOUR_WINDOW = Window(0.0, 255.0, "colour")
+
+
+def resolve_window(spec: str, volume: Volume, region: NDArray[np.generic] | None = None) -> Window:
+    """The window that a text stands for, on one volume.
+
+    Parameters
+    ----------
+    spec
+        A preset (`PRESETS`), ``"W/L"`` (width / level, e.g. ``"400/40"``), percentiles
+        ``"p0.5-99.5"`` of the foreground, ``"dicom"`` or ``"dicom:NAME"`` (the file's own), or
+        ``"auto"``: CT by the HU inside the region, anything else by foreground percentiles.
+    volume
+        The volume; colour images have one fixed window.
+    region
+        Values inside the prompted boxes, any shape; only ``auto`` looks at them.
+
+    Returns
+    -------
+    Window
+        One mapping for the whole volume.
+
+    Raises
+    ------
+    WindowError
+        If the text cannot be read, the window would be empty, or a voxel is no finite number.
+    """
+    spec = spec.strip().lower()
+    if volume.is_colour:
+        return COLOUR_WINDOW
+    _check_finite(volume)
+    if spec == "auto":
+        return _auto(volume, region)
+    if spec in PRESETS:
+        return _from_width_level(*PRESETS[spec], spec)
+    if spec == "dicom" or spec.startswith("dicom:"):
+        return _from_header(volume, spec.partition(":")[2])
+    number = r"[-+]?\d+(?:\.\d+)?"
+    if match := re.fullmatch(rf"({number})/({number})", spec):
+        return _from_width_level(float(match[1]), float(match[2]), spec)
+    if match := re.fullmatch(rf"p({number})-({number})", spec):
+        return _percentiles(volume, float(match[1]), float(match[2]))
+    raise WindowError(
+        f"unknown window {spec!r}; expected auto, dicom, W/L such as 400/40, percentiles such as "
+        f"p0.5-99.5, or one of {', '.join(PRESETS)}"
+    )
+
+
+def looks_like_ct(volume: Volume) -> bool:
+    """Whether the volume holds Hounsfield units, by its modality or else by its values.
+
+    Without a stated modality: whole numbers that reach below -50 (fat or air) over a range of
+    more than 200.
+    """
+    if volume.modality:
+        return volume.modality.upper() == "CT"
+    values = sample(volume.voxels)
+    low, high = np.percentile(values, (1, 99.9))
+    return bool(low <= -50 and high - low > 200 and np.array_equal(values, np.rint(values)))
+
+
+def sample(voxels: NDArray[np.generic]) -> NDArray[np.float64]:
+    """Regular subsample of about `SAMPLE_VOXELS` voxels, flat, float64."""
+    step = max(1, round((voxels.size / SAMPLE_VOXELS) ** (1 / 3)))
+    steps = tuple(slice(None, None, step if n > step else None) for n in voxels.shape)
+    return voxels[steps].astype(np.float64).ravel()
+
+
+def foreground(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values above the background: the lowest common value, if padding or air repeats it.
+
+    If at least 1 % of the values equal the minimum it is background (zeros of an MR, the
+    constant outside a z-normalised brain) and left out; else all values are foreground.
+    """
+    low = values.min()
+    above = values[values > low]
+    repeated = 1 - len(above) / len(values)
+    return above if repeated >= 0.01 and len(above) else values
+
+
+def _check_finite(volume: Volume) -> None:
+    if volume.voxels.dtype.kind == "f" and not all(np.isfinite(p).all() for p in volume.voxels):
+        raise WindowError(
+            "the volume holds voxels that are NaN or infinite; replace them by a number "
+            "(sammed.read does so for files)"
+        )
+
+
+def _auto(volume: Volume, region: NDArray[np.generic] | None) -> Window:
+    if not looks_like_ct(volume):
+        return _percentiles(volume, *FOREGROUND_PERCENTILES)
+    name = "soft-tissue"
+    if region is not None and region.size:
+        median = float(np.median(region.astype(np.float64)))
+        if median < LUNG_BELOW_HU:
+            name = "lung"
+        elif median > BONE_ABOVE_HU:
+            name = "bone"
+    return _from_width_level(*PRESETS[name], name)
+
+
+def _from_width_level(width: float, level: float, name: str) -> Window:
+    if width <= 0:
+        raise WindowError(f"window width {width:g} is not positive; W/L means width/level")
+    return Window(level - width / 2, level + width / 2, name)
+
+
+def _percentiles(volume: Volume, low: float, high: float) -> Window:
+    if not 0 <= low < high <= 100:
+        raise WindowError(f"percentiles p{low:g}-{high:g} are not in order within 0..100")
+    values = foreground(sample(volume.voxels))
+    bottom, top = (float(v) for v in np.percentile(values, (low, high)))
+    if top <= bottom:  # one value nearly everywhere: whatever differs must still show
+        bottom, top = float(volume.voxels.min()), float(volume.voxels.max())
+    if top <= bottom:
+        raise WindowError(
+            f"the image is constant: every voxel is {bottom:g}, so there is nothing to see"
+        )
+    return Window(bottom, top, f"p{low:g}-{high:g}")
+
+
+def _from_header(volume: Volume, name: str) -> Window:
+    windows = volume.windows
+    if not windows:
+        raise WindowError("the file proposes no window; give a preset, W/L or percentiles")
+    if not name:
+        chosen = windows[0]
+    else:
+        by_name = {w.name.lower(): w for w in windows}
+        if name not in by_name:
+            raise WindowError(
+                f"the file proposes no window {name!r}; it has {', '.join(w.name for w in windows)}"
+            )
+        chosen = by_name[name]
+    label = f"dicom:{chosen.name}" if chosen.name else "dicom"
+    return _from_width_level(chosen.width, chosen.level, label)

@@ -1,0 +1,245 @@
+"""Voxels with their place in the patient, and the way back to the grid of the file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sammed.errors import GridMismatchError
+from sammed.imaging import geometry
+from sammed.imaging.geometry import Affine, Reorientation, Shape3
+
+MAX_LABEL = 65535
+
+
+@dataclass(frozen=True)
+class FileGrid:
+    """The grid as the file stores it, and the exact way from and to the canonical one.
+
+    Attributes
+    ----------
+    affine : (4, 4) float64
+        Maps the stored index (k, j, i) to LPS mm.
+    reorientation
+        From the stored array (k, j, i) to the canonical (z, y, x).
+    format
+        Name of the io module that read it: ``"nifti"``, ``"itk"``, ``"dicom"``, ``"image"``.
+    native
+        Whatever that module needs to write the same grid bit for bit (a header, the slices'
+        datasets); opaque to everyone else.
+    """
+
+    affine: Affine
+    reorientation: Reorientation
+    format: str = ""
+    native: Any = field(default=None, repr=False, compare=False)
+
+    @property
+    def shape(self) -> Shape3:
+        """Extents of the stored array (k, j, i)."""
+        return self.reorientation.shape
+
+    def canonical_index(
+        self, ijk: NDArray[np.floating] | NDArray[np.integer]
+    ) -> NDArray[np.float64]:
+        """Canonical (z, y, x) of the file's voxel indices (i, j, k), (..., 3), continuous."""
+        kji = np.asarray(ijk, np.float64)[..., ::-1]
+        return geometry.apply_affine(np.linalg.inv(self.reorientation.to_file), kji)
+
+    def file_index(self, zyx: NDArray[np.floating] | NDArray[np.integer]) -> NDArray[np.float64]:
+        """The file's (i, j, k) of canonical indices (z, y, x), (..., 3), continuous."""
+        return geometry.apply_affine(self.reorientation.to_file, zyx)[..., ::-1]
+
+    def canonical_axis(self, name: str) -> int:
+        """Canonical axis (0 z, 1 y, 2 x) that is the file's axis ``"i"``, ``"j"`` or ``"k"``."""
+        return self.reorientation.axes.index("kji".index(name))
+
+    def file_axis(self, axis: int) -> str:
+        """Name ``"i"``, ``"j"`` or ``"k"`` of the file's axis that is canonical ``axis``."""
+        return "kji"[self.reorientation.axes[axis]]
+
+
+def make_grid(
+    affine: NDArray[np.floating], shape: Shape3, format: str = "", native: Any = None
+) -> FileGrid:
+    """Grid of a stored array.
+
+    Parameters
+    ----------
+    affine : (4, 4)
+        Maps the stored index (k, j, i) to LPS mm.
+    shape
+        Extents of the stored array (k, j, i).
+    format, native
+        See `FileGrid`.
+
+    Raises
+    ------
+    OrientationError
+        If the affine is singular, not finite or sheared.
+    """
+    affine = geometry.check_affine(affine)
+    k, j, i = (int(n) for n in shape)
+    return FileGrid(affine, geometry.canonical(affine, (k, j, i)), format, native)
+
+
+@dataclass(frozen=True)
+class HeaderWindow:
+    """A display window that the file itself proposes (DICOM), in the volume's units."""
+
+    level: float
+    width: float
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Volume:
+    """An image in canonical orientation, which knows the grid of its file.
+
+    Attributes
+    ----------
+    voxels : (z, y, x) or (z, y, x, 3)
+        Real-world values (HU for CT) in any numeric dtype; uint8 colour if 4D.
+    grid
+        The file's grid.
+    modality
+        ``"CT"``, ``"MR"``, ``"PT"``, ``"US"``, ... or ``""`` if nothing says.
+    source
+        The file or folder that it was read from.
+    windows
+        Windows that the file proposes, first is its default.
+    notes
+        What the reader decided or found odd, one sentence each; goes into the run report.
+    """
+
+    voxels: NDArray[np.generic]
+    grid: FileGrid
+    modality: str = ""
+    source: Path | None = None
+    windows: tuple[HeaderWindow, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> Shape3:
+        """Extents (z, y, x)."""
+        z, y, x = self.voxels.shape[:3]
+        return z, y, x
+
+    @cached_property
+    def affine(self) -> Affine:
+        """(4, 4) float64 from the canonical index (z, y, x) to LPS mm."""
+        return self.grid.reorientation.apply_affine(self.grid.affine)
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel size (z, y, x) in mm."""
+        return geometry.spacing(self.affine)
+
+    @property
+    def is_colour(self) -> bool:
+        """Whether voxels are RGB."""
+        return self.voxels.ndim == 4
+
+    @classmethod
+    def from_file_array(
+        cls, array: NDArray[np.generic], grid: FileGrid, **attributes: Any
+    ) -> Volume:
+        """From the array as stored, (k, j, i) or (k, j, i, 3); voxels are a view of it."""
+        return cls(grid.reorientation.apply(array), grid, **attributes)
+
+    @classmethod
+    def from_array(
+        cls, voxels: NDArray[np.generic], affine: NDArray[np.floating], **attributes: Any
+    ) -> Volume:
+        """From an array (k, j, i) in any orientation and its affine to LPS mm."""
+        k, j, i = voxels.shape[:3]
+        return cls.from_file_array(voxels, make_grid(affine, (k, j, i)), **attributes)
+
+
+@dataclass(frozen=True)
+class LabelVolume:
+    """A label map on a volume's canonical grid.
+
+    Attributes
+    ----------
+    voxels : (z, y, x) uint8 or uint16
+        0 is background.
+    grid
+        The grid of the file that the segmented volume came from.
+    names
+        Label value → name, for every value that may occur.
+    colours
+        Label value → (r, g, b) in 0..255; values that are absent get a default when written.
+    probabilities
+        Label value → (z, y, x) float16 in [0, 1], where the engine kept them; for fractional
+        output.
+    source
+        The file that it was read from.
+    notes
+        What the reader decided or found odd.
+    """
+
+    voxels: NDArray[np.unsignedinteger]
+    grid: FileGrid
+    names: dict[int, str]
+    colours: dict[int, tuple[int, int, int]] = field(default_factory=dict)
+    probabilities: dict[int, NDArray[np.float16]] = field(default_factory=dict)
+    source: Path | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def shape(self) -> Shape3:
+        """Extents (z, y, x)."""
+        z, y, x = self.voxels.shape
+        return z, y, x
+
+    @cached_property
+    def affine(self) -> Affine:
+        """(4, 4) float64 from the canonical index (z, y, x) to LPS mm."""
+        return self.grid.reorientation.apply_affine(self.grid.affine)
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel size (z, y, x) in mm."""
+        return geometry.spacing(self.affine)
+
+    def file_array(self) -> NDArray[np.unsignedinteger]:
+        """The array as the file stores it, (k, j, i), C-contiguous."""
+        return np.ascontiguousarray(self.grid.reorientation.invert(self.voxels))
+
+    def volume_ml(self, label: int) -> float:
+        """Volume of one label in ml."""
+        return float(np.count_nonzero(self.voxels == label)) * geometry.voxel_volume_ml(self.affine)
+
+    def on_grid_of(self, volume: Volume, what: str = "the label map") -> LabelVolume:
+        """The same labels, said to be on the volume's own grid.
+
+        Two files of one grid may store it in different axis orders; canonical arrays agree.
+
+        Raises
+        ------
+        GridMismatchError
+            If the canonical grids differ in shape or by more than 1e-3 mm.
+        """
+        if not geometry.same_grid(self.affine, self.shape, volume.affine, volume.shape):
+            raise GridMismatchError(
+                f"{what} is not on the grid of the image: shape {self.shape} and spacing "
+                f"{_mm(self.spacing)} at {_mm(tuple(self.affine[:3, 3]))}, expected "
+                f"{volume.shape} and {_mm(volume.spacing)} at "
+                f"{_mm(tuple(volume.affine[:3, 3]))} (z, y, x; LPS mm); resample it to the image"
+            )
+        return replace(self, grid=volume.grid)
+
+
+def label_dtype(highest: int) -> type[np.uint8] | type[np.uint16]:
+    """Smallest unsigned type that holds the highest label value."""
+    return np.uint8 if highest <= 255 else np.uint16
+
+
+def _mm(values: tuple[float, ...]) -> str:
+    return "(" + ", ".join(f"{v:.4g}" for v in values) + ")"

@@ -1,0 +1,1 @@
+"""DICOM image series as volumes."""

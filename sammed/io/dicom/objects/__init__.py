@@ -1,0 +1,1 @@
+"""DICOM segmentation objects: SEG and RTSTRUCT, read and written."""

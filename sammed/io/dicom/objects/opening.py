@@ -1,0 +1,113 @@
+"""Opening DICOM objects that are not images: SEG and RTSTRUCT, however odd their bytes."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sammed.errors import (
+    LabelError,
+    SammedError,
+    UnreadableFileError,
+    UnsupportedFormatError,
+)
+from sammed.imaging.volume import MAX_LABEL
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+_ODD = (
+    *(AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError, MemoryError),
+    *(EOFError, NotImplementedError, RuntimeError, struct.error),
+)
+
+
+@contextmanager
+def open_object(path: Path, classes: Collection[str], what: str) -> Iterator[Dataset]:
+    """The dataset of a file of certain SOP classes; what it lacks ends the block in one line.
+
+    Parameters
+    ----------
+    path
+        The file.
+    classes
+        SOP class UIDs that will do.
+    what
+        ``"DICOM SEG"`` or the like, for messages.
+
+    Raises
+    ------
+    UnreadableFileError
+        If the file is missing, no DICOM, truncated, or (raised from within the block) does not
+        hold what it should.
+    UnsupportedFormatError
+        If it is another kind of DICOM object.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="pydicom")
+            yield _read(path, classes, what)
+    except SammedError:
+        raise
+    except OSError as error:
+        raise UnreadableFileError(f"cannot read {path}: {error.strerror or error}") from error
+    except _ODD as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise UnreadableFileError(
+            f"{path} is damaged or no valid {what} ({reason}); export it again"
+        ) from error
+
+
+def _read(path: Path, classes: Collection[str], what: str) -> Dataset:
+    from pydicom import dcmread
+    from pydicom.errors import InvalidDicomError
+
+    if not path.is_file():
+        raise UnreadableFileError(f"{path} does not exist or is no file; expected {what}")
+    try:
+        dataset = dcmread(path)
+    except InvalidDicomError as error:
+        dataset = dcmread(path, force=True)  # some systems leave out the file's preamble
+        if "SOPClassUID" not in dataset:
+            raise UnreadableFileError(f"{path} is not a DICOM file; expected {what}") from error
+    if str(dataset.get("SOPClassUID", "")) not in classes:
+        kind = getattr(dataset.get("SOPClassUID"), "name", "of an unknown class")
+        raise UnsupportedFormatError(f"{path} is {kind}, expected {what}")
+    return dataset
+
+
+def label_values(numbers: Collection[int]) -> dict[int, int]:
+    """Label values for an object's own numbers: the same if they can be, else 1, 2, 3...
+
+    Examples
+    --------
+    >>> label_values([4, 9]), label_values([0, 70000])
+    ({4: 4, 9: 9}, {0: 1, 70000: 2})
+    """
+    if all(1 <= number <= MAX_LABEL for number in numbers):
+        return {number: number for number in numbers}
+    return {number: value for value, number in enumerate(numbers, 1)}
+
+
+def chosen(names: Mapping[int, str], only: Collection[str] | None, path: Path) -> list[int]:
+    """Numbers of the structures that were asked for by name; all if nothing was.
+
+    Raises
+    ------
+    LabelError
+        If a name does not occur.
+    """
+    if only is None:
+        return list(names)
+    wanted = {name.strip().lower() for name in only}
+    unknown = wanted - {name.strip().lower() for name in names.values()}
+    if unknown:
+        raise LabelError(
+            f"{path} has no structure {', '.join(sorted(unknown))}; "
+            f"it has {', '.join(names.values()) or 'none'}"
+        )
+    return [number for number, name in names.items() if name.strip().lower() in wanted]

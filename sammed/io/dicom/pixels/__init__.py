@@ -1,0 +1,1 @@
+"""Stored pixels of DICOM files: modules, codecs, encapsulated frames."""

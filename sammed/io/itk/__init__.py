@@ -1,0 +1,1 @@
+"""What SimpleITK reads and writes: NRRD, MetaImage, ``.seg.nrrd``."""

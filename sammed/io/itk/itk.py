@@ -1,0 +1,384 @@
+"""What ITK reads and writes: NRRD (`.nrrd`, `.nhdr`), MetaImage (`.mha`, `.mhd`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+from numpy.typing import NDArray
+
+from sammed.errors import OutputError, UnreadableFileError, UnsupportedFormatError
+from sammed.imaging import geometry
+from sammed.imaging.geometry import Affine
+from sammed.imaging.volume import FileGrid, LabelVolume, Volume, make_grid
+from sammed.io import gz
+from sammed.io.itk.payload import check_header, check_payload
+from sammed.io.output import PathLike, atomic_output
+from sammed.io.stderr import stderr_into
+from sammed.io.voxels import (
+    Notes,
+    choose_frame,
+    labels_from_volume,
+    real_values,
+    storable,
+)
+
+SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
+
+COMPRESSION_LEVEL = 5
+"""Of zlib; higher levels take far longer and gain little on label maps."""
+
+
+@dataclass(frozen=True)
+class ItkGrid:
+    """What is needed to write the same grid: ITK's own numbers, and its dimensions (2 or 3)."""
+
+    spacing: tuple[float, ...]
+    origin: tuple[float, ...]
+    direction: tuple[float, ...]
+    dimensions: int
+
+
+def read(path: PathLike, *, frame: int | None = None) -> Volume:
+    """Read one 3D image.
+
+    Parameters
+    ----------
+    path
+        A file whose name ends as one of `SUFFIXES`.
+    frame
+        Which volume of a 4D file, or which component of a vector image, from 0.
+
+    Returns
+    -------
+    Volume
+        Integers stay integers, floats are float32, RGB is uint8. The modality is ``""``.
+
+    Raises
+    ------
+    UnreadableFileError
+        If ITK cannot make sense of the file.
+    UnsupportedFormatError
+        If it has more than four dimensions or complex voxels.
+    InputError
+        If a file of several frames needs a choice.
+    OrientationError
+        If its axes are not orthogonal.
+    """
+    path = Path(path)
+    notes = Notes(path)
+    with _itk_speaks_to(notes, path):
+        reader = _opened(path)
+        components, index = _choose(reader, frame, path, notes)
+        image = reader.Execute()
+        array = _array(image, components, index, path, notes)
+    grid = _grid(image, array, path)
+    values = array if array.ndim == 4 else real_values(array, 1.0, 0.0, path, notes)
+    return Volume.from_file_array(values, grid, source=path, notes=tuple(notes.texts))
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An image as a file has it: (k, j, i, component) voxels, their grid and header fields."""
+
+    array: NDArray[np.generic]
+    grid: FileGrid
+    fields: dict[str, str]
+
+
+def read_stored(path: Path, notes: Notes) -> Stored:
+    """Read a 3D image with all its components and header fields.
+
+    Raises
+    ------
+    UnreadableFileError, UnsupportedFormatError, OrientationError
+        As `read`.
+    """
+    with _itk_speaks_to(notes, path):
+        reader = _opened(path)
+        if len(reader.GetSize()) > 3:
+            raise UnsupportedFormatError(
+                f"{path} has {len(reader.GetSize())} dimensions; expected 3"
+            )
+        image = reader.Execute()
+        array = sitk.GetArrayFromImage(image)
+        keys = [key for key in reader.GetMetaDataKeys() if key.isascii()]
+        fields = {key: _sound(reader.GetMetaData(key)) for key in keys}
+    if image.GetDimension() == 2:
+        array = array[np.newaxis]
+    if image.GetNumberOfComponentsPerPixel() == 1:
+        array = array[..., np.newaxis]
+    return Stored(array, _grid(image, array, path), fields)
+
+
+def read_labels(path: PathLike) -> LabelVolume:
+    """Read a label map.
+
+    Raises
+    ------
+    LabelError
+        If a voxel is no whole number in 0..65535. Else as `read`.
+    """
+    return labels_from_volume(read(path))
+
+
+def write_volume(volume: Volume, path: PathLike, *, force: bool = False) -> None:
+    """Write an image on the grid of its file.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    array = storable(volume.grid.reorientation.invert(volume.voxels))
+    write_array(array, volume.grid, path, force=force)
+
+
+def write_labels(labels: LabelVolume, path: PathLike, *, force: bool = False) -> None:
+    """Write a label map on the grid of its file; these formats have no place for names.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    write_array(labels.file_array(), labels.grid, path, force=force)
+
+
+def write_array(
+    array: NDArray[np.generic],
+    grid: FileGrid,
+    path: PathLike,
+    *,
+    force: bool = False,
+    metadata: dict[str, str] | None = None,
+    dimensions: int | None = None,
+) -> None:
+    """Write an array in the file's order.
+
+    Parameters
+    ----------
+    array : (k, j, i) or (k, j, i, 3)
+        Voxels or RGB.
+    grid
+        Where they are.
+    path
+        ``.nrrd``, ``.nhdr``, ``.mha`` or ``.mhd``; the last and ``.nhdr`` come with a data file.
+    force
+        Whether existing files may be replaced.
+    metadata
+        Header fields, for formats that keep them.
+    dimensions
+        2 or 3; by default as the file that the grid came from.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    image = _image(array, grid, dimensions)
+    for key, value in (metadata or {}).items():
+        image.SetMetaData(key, value)
+    with atomic_output(path, force=force) as temporary, stderr_into([]):
+        try:
+            sitk.WriteImage(
+                image, str(temporary), useCompression=True, compressionLevel=COMPRESSION_LEVEL
+            )
+        except RuntimeError as error:
+            raise OutputError(f"cannot write {path}: is the disk full? ({_line(error)})") from error
+        _check_written(image, temporary, Path(path))
+
+
+@contextmanager
+def _itk_speaks_to(notes: Notes, path: Path) -> Iterator[None]:
+    """Turn ITK's warnings into notes and its exceptions into one line of ours."""
+    said: list[str] = []
+    try:
+        with stderr_into(said):
+            before = sitk.LoggerBase.GetGlobalITKLogger()
+            logger = _make_logger(said)
+            logger.SetAsGlobalITKLogger()
+            try:
+                yield
+            finally:
+                before.SetAsGlobalITKLogger()
+    except RuntimeError as error:
+        raise UnreadableFileError(
+            f"{path} cannot be read: it is damaged, truncated or not what its name says "
+            f"({said[0] if said else _line(error)})"
+        ) from error
+    except MemoryError:
+        raise UnreadableFileError(f"{path} needs more memory than there is") from None
+    for text in said:
+        notes.note(f"ITK: {text}")
+
+
+def _make_logger(said: list[str]) -> Any:
+    class _ToNotes(sitk.LoggerBase):
+        def DisplayText(self, text: str) -> None:  # noqa: N802
+            pass
+
+        DisplayGenericOutputText = DisplayText
+        DisplayDebugText = DisplayText
+
+        def DisplayWarningText(self, text: str) -> None:  # noqa: N802
+            said.append(_line(text))
+
+        DisplayErrorText = DisplayWarningText
+
+    return _ToNotes()
+
+
+def _opened(path: Path) -> Any:
+    check_header(path)
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("NrrdImageIO" if path.suffix.lower() in (".nrrd", ".nhdr") else "MetaImageIO")
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    extents = reader.GetSize()
+    if not extents or min(extents) < 1:
+        raise UnreadableFileError(f"{path} holds no voxels: its extents are {extents}")
+    if len(extents) > 4:
+        raise UnsupportedFormatError(
+            f"{path} has {len(extents)} dimensions; expected 2, 3, or 4 with --frame"
+        )
+    _check_size(reader, path)
+    return reader
+
+
+def _check_size(reader: Any, path: Path) -> None:
+    """Refuse before ITK allocates what a short file cannot hold."""
+    promised = int(np.prod(reader.GetSize(), dtype=object)) * reader.GetNumberOfComponents()
+    promised *= _component_bytes(reader)
+    folder = path.parent if path.suffix.lower() in (".nhdr", ".mhd") else None
+    beside = (
+        sum(file.stat().st_size for file in folder.iterdir() if file.is_file()) if folder else 0
+    )
+    size = max(path.stat().st_size, beside)
+    if promised > size * gz.MAX_DEFLATE_RATIO:
+        raise UnreadableFileError(
+            f"{path} is truncated or its header is wrong: the header promises {promised:,} "
+            f"bytes, the file has {size:,}"
+        )
+    check_payload(path, promised)
+
+
+def _component_bytes(reader: Any) -> int:
+    """Bytes of one number in the file."""
+    kind = sitk.GetPixelIDValueAsString(reader.GetPixelID())
+    bits = next((n for n in (64, 32, 16, 8) if str(n) in kind), 8)
+    return bits // 4 if "complex" in kind else bits // 8
+
+
+def _choose(reader: Any, frame: int | None, path: Path, notes: Notes) -> tuple[int, int]:
+    """Number of components, and the chosen one; a 4D reader is told to read one frame only."""
+    components = int(reader.GetNumberOfComponents())
+    extents = list(reader.GetSize())
+    colour = components in (3, 4) and reader.GetPixelID() == sitk.sitkVectorUInt8
+    if len(extents) == 4:
+        if components > 1:
+            raise UnsupportedFormatError(f"{path} has vectors in four dimensions")
+        index = choose_frame(extents[3], frame, path)
+        reader.SetExtractIndex([0, 0, 0, index])
+        reader.SetExtractSize([*extents[:3], 0])
+        _note_frame(extents[3], index, notes)
+        return 1, 0
+    if components == 1 or colour:
+        choose_frame(1, frame, path)
+        return components, 0
+    index = choose_frame(components, frame, path)
+    _note_frame(components, index, notes)
+    return components, index
+
+
+def _note_frame(count: int, index: int, notes: Notes) -> None:
+    if count > 1:
+        notes.note(f"frame {index} of {count} was read")
+
+
+def _array(
+    image: Any, components: int, index: int, path: Path, notes: Notes
+) -> NDArray[np.generic]:
+    """(k, j, i) or, for 8-bit colour, (k, j, i, 3)."""
+    if "complex" in image.GetPixelIDTypeAsString():
+        raise UnsupportedFormatError(f"{path} has complex voxels; expected integers or floats")
+    array: NDArray[np.generic] = sitk.GetArrayFromImage(image)
+    if image.GetDimension() == 2:
+        array = array[np.newaxis]
+    if components == 1:
+        return array
+    if image.GetPixelID() != sitk.sitkVectorUInt8 or components not in (3, 4):
+        return np.ascontiguousarray(array[..., index])
+    if components == 4:
+        notes.note("the alpha channel was dropped")
+    return array[..., :3]
+
+
+def _grid(image: Any, array: NDArray[np.generic], path: Path) -> FileGrid:
+    native = ItkGrid(
+        image.GetSpacing(), image.GetOrigin(), image.GetDirection(), image.GetDimension()
+    )
+    k, j, i = array.shape[:3]
+    return make_grid(geometry.check_affine(_affine(native), str(path)), (k, j, i), "itk", native)
+
+
+def _affine(native: ItkGrid) -> Affine:
+    """Map of the stored index (k, j, i) to LPS mm."""
+    n = native.dimensions
+    ijk = np.eye(4)
+    ijk[:n, :n] = np.array(native.direction).reshape(n, n) * np.array(native.spacing)
+    ijk[:n, 3] = native.origin
+    return np.asarray(ijk[:, [2, 1, 0, 3]])
+
+
+def _image(array: NDArray[np.generic], grid: FileGrid, dimensions: int | None) -> Any:
+    native = grid.native
+    if not isinstance(native, ItkGrid) or native.dimensions != (dimensions or native.dimensions):
+        native = _native(grid.affine)
+    if native.dimensions == 2 and grid.shape[0] == 1:
+        array = array[0]
+    image = sitk.GetImageFromArray(array, isVector=array.ndim == native.dimensions + 1)
+    image.SetSpacing(native.spacing)
+    image.SetOrigin(native.origin)
+    image.SetDirection(native.direction)
+    return image
+
+
+def _native(affine: Affine) -> ItkGrid:
+    """ITK's numbers for an affine from the stored index (k, j, i)."""
+    ijk = affine[:, [2, 1, 0, 3]]
+    spacing = np.sqrt((ijk[:3, :3] ** 2).sum(axis=0))
+    unit = ijk[:3, :3] / spacing
+    return ItkGrid(
+        tuple(spacing.tolist()), tuple(ijk[:3, 3].tolist()), tuple(unit.ravel().tolist()), 3
+    )
+
+
+def _check_written(image: Any, temporary: Path, path: Path) -> None:
+    """ITK does not always notice a full disk: read what was written."""
+    try:
+        again = sitk.ReadImage(str(temporary))
+        same = np.array_equal(sitk.GetArrayViewFromImage(again), sitk.GetArrayViewFromImage(image))
+    except RuntimeError:
+        same = False
+    if not same:
+        raise OutputError(f"cannot write {path}: the file came out incomplete; is the disk full?")
+
+
+def _sound(text: str) -> str:
+    """Text of a header, should it not be UTF-8."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _line(error: object) -> str:
+    """The last sentence of ITK's long message, without its own paths."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    last = lines[-1] if lines else type(error).__name__
+    for mark in ("): ", "sitk::ERROR: "):
+        last = last.rsplit(mark, 1)[-1]
+    return last[:200]

@@ -1,0 +1,1 @@
+"""NIfTI: voxels, affine and label tables."""

@@ -1,0 +1,341 @@
+"""NIfTI-1 and NIfTI-2: `.nii`, `.nii.gz` and pairs `.hdr`/`.img`."""
+
+from __future__ import annotations
+
+import io
+import logging
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import nibabel
+import numpy as np
+from nibabel.spatialimages import HeaderDataError
+from numpy.typing import NDArray
+
+from sammed.errors import UnreadableFileError, UnsupportedFormatError
+from sammed.imaging import geometry
+from sammed.imaging.volume import FileGrid, LabelVolume, Volume, make_grid
+from sammed.io import gz
+from sammed.io.nifti import label_table
+from sammed.io.nifti.affine import choose_affine
+from sammed.io.output import PathLike, atomic_output
+from sammed.io.voxels import (
+    Notes,
+    choose_frame,
+    labels_from_volume,
+    native,
+    real_values,
+    storable,
+)
+
+IMAGE_STRATEGY = zlib.Z_DEFAULT_STRATEGY
+LABEL_STRATEGY = zlib.Z_RLE
+"""Run lengths suit label maps: at level 1's speed they come out nearly as small as at level 9."""
+
+INTENT_LABEL = 1002
+"""NIfTI's code for a label map."""
+
+_LARGEST_NIFTI1_EXTENT = 32767
+
+
+@dataclass(frozen=True)
+class NiftiGrid:
+    """What is needed to write on the same grid: the header as read, and its dimensions (2 or 3)."""
+
+    header: Any
+    dimensions: int
+
+
+def read(path: PathLike, *, frame: int | None = None) -> Volume:
+    """Read one 3D image.
+
+    Parameters
+    ----------
+    path
+        ``.nii``, ``.nii.gz``, or the ``.hdr`` or ``.img`` of a pair.
+    frame
+        Which volume of a 4D file, from 0.
+
+    Returns
+    -------
+    Volume
+        Integers stay integers when nothing rescales them, floats are float32, RGB is uint8.
+        The modality is ``""``: NIfTI does not tell it.
+
+    Raises
+    ------
+    UnreadableFileError
+        If the file is not NIfTI, is truncated, damaged, or has an impossible header.
+    UnsupportedFormatError
+        If it holds vectors, complex numbers or Analyze 7.5.
+    InputError
+        If a 4D file needs a frame.
+    OrientationError
+        If no usable orientation is found.
+    """
+    return _read(Path(path), frame)[0]
+
+
+def read_labels(path: PathLike) -> LabelVolume:
+    """Read a label map, with the names and colours that the file may carry.
+
+    Raises
+    ------
+    LabelError
+        If a voxel is no whole number in 0..65535. Else as `read`.
+    """
+    volume, header = _read(Path(path), None)
+    names, colours = label_table.parse(header.extensions)
+    return labels_from_volume(volume, names, colours)
+
+
+def says_labels(path: PathLike) -> bool:
+    """Whether the header's intent is that of a label map.
+
+    Raises
+    ------
+    UnreadableFileError, UnsupportedFormatError
+        As `read`.
+    """
+    header, _ = _read_header(Path(path), Notes(path))
+    return int(header["intent_code"]) == INTENT_LABEL
+
+
+def write_volume(volume: Volume, path: PathLike, *, force: bool = False) -> None:
+    """Write an image on the grid of its file.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    array = storable(volume.grid.reorientation.invert(volume.voxels))
+    header = _header_for(volume.grid, array)
+    header["descrip"] = b""
+    _write(header, array, path, force, IMAGE_STRATEGY)
+
+
+def write_labels(labels: LabelVolume, path: PathLike, *, force: bool = False) -> None:
+    """Write a label map; names and colours go into the header as a label table.
+
+    A grid that came from NIfTI is given back with the same extents, qform, sform, their codes,
+    voxel sizes and units, bit for bit.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    array = labels.file_array()
+    header = _header_for(labels.grid, array)
+    header["intent_code"] = INTENT_LABEL
+    header["descrip"] = b"sammed label map"
+    header.extensions.append(label_table.build(labels.names, labels.colours))
+    _write(header, array, path, force, LABEL_STRATEGY)
+
+
+def _read(path: Path, frame: int | None) -> tuple[Volume, Any]:
+    notes = Notes(path)
+    header, data_path = _read_header(path, notes)
+    shape = _spatial_shape(header, path)
+    frames = _frame_count(header, path)
+    index = choose_frame(frames, frame, path)
+    if frames > 1:
+        notes.note(f"frame {index} of {frames} was read")
+    array = _read_voxels(header, data_path, shape, index, frames, notes)
+    affine = choose_affine(header, shape, path, notes)
+    dimensions = min(3, int(header["dim"][0]))
+    grid = make_grid(affine, array.shape[:3], "nifti", NiftiGrid(header, dimensions))
+    return Volume.from_file_array(array, grid, source=path, notes=tuple(notes.texts)), header
+
+
+def _read_header(path: Path, notes: Notes) -> tuple[Any, Path]:
+    """The header, checked and mended by nibabel, and the file that holds the voxels."""
+    header_path, data_path = _pair(path)
+    try:
+        with gz.open_bytes(header_path) as file:
+            header = _header_class(file, header_path).from_fileobj(file, check=False)
+        with _collected(notes) as logger:
+            header.check_fix(logger=logger, error_level=40)
+        header.get_data_dtype()
+    except (HeaderDataError, KeyError, ValueError, OSError, EOFError, zlib.error) as error:
+        raise UnreadableFileError(
+            f"{path} has a damaged NIfTI header ({_line(error)}); copy or download it again"
+        ) from error
+    return header, data_path
+
+
+def _pair(path: Path) -> tuple[Path, Path]:
+    """Header file and data file."""
+    if path.suffix.lower() not in (".hdr", ".img"):
+        return path, path
+    header_path, data_path = path.with_suffix(".hdr"), path.with_suffix(".img")
+    for file in (header_path, data_path):
+        if not file.is_file():
+            raise UnreadableFileError(f"{path} belongs to a pair, but {file} does not exist")
+    return header_path, data_path
+
+
+def _header_class(file: BinaryIO, path: Path) -> Any:
+    """Header type by the size field and the magic text; the file is left at its start."""
+    start = file.read(540)
+    file.seek(0)
+    size = {int.from_bytes(start[:4], order) for order in ("little", "big")}
+    single = path.suffix.lower() != ".hdr"
+    if 348 in size and start[344:348] in (b"n+1\0", b"ni1\0"):
+        return nibabel.Nifti1Header if single else nibabel.nifti1.Nifti1PairHeader
+    if 540 in size and start[4:7] in (b"n+2", b"ni2"):
+        return nibabel.Nifti2Header if single else nibabel.nifti2.Nifti2PairHeader
+    if 348 in size and not single:
+        raise UnsupportedFormatError(
+            f"{path} is Analyze 7.5, which does not say left from right; convert it to NIfTI"
+        )
+    raise UnreadableFileError(f"{path} is not a NIfTI file, whatever its name says")
+
+
+@contextmanager
+def _collected(notes: Notes) -> Iterator[logging.Logger]:
+    """A logger for nibabel whose messages become notes instead of lines on stderr."""
+
+    class _ToNotes(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            notes.note(f"header: {record.getMessage()}")
+
+    logger = logging.Logger("nifti-header", logging.INFO)
+    logger.addHandler(_ToNotes())
+    yield logger
+
+
+def _spatial_shape(header: Any, path: Path) -> tuple[int, int, int]:
+    """Extents (i, j, k)."""
+    extents = [int(n) for n in header.get_data_shape()]
+    if not extents or len(extents) > 7 or min(extents) < 1:
+        raise UnreadableFileError(
+            f"{path} holds no voxels: its extents are {tuple(extents)}, expected positive ones"
+        )
+    i, j, k = [*extents, 1, 1][:3]
+    return i, j, k
+
+
+def _frame_count(header: Any, path: Path) -> int:
+    extents = [int(n) for n in header.get_data_shape()]
+    if any(n > 1 for n in extents[4:]):
+        raise UnsupportedFormatError(
+            f"{path} has vectors or more than four dimensions: extents {tuple(extents)}, "
+            "expected i, j, k and frames"
+        )
+    return extents[3] if len(extents) > 3 else 1
+
+
+def _read_voxels(
+    header: Any,
+    path: Path,
+    shape: tuple[int, int, int],
+    frame: int,
+    frames: int,
+    notes: Notes,
+) -> NDArray[np.generic]:
+    """(k, j, i) real-world values, or (k, j, i, 3) colour."""
+    dtype = header.get_data_dtype()
+    count = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    offset = int(header.get_data_offset()) + frame * count
+    raw = gz.read_array(path, offset, count, whole=frames == 1)
+    array = raw.view(dtype).reshape(shape[::-1])
+    if dtype.names:
+        return _colour(array, path, notes)
+    slope, intercept = header.get_slope_inter()
+    return real_values(
+        native(array),
+        1.0 if slope is None else float(slope),
+        0.0 if slope is None or intercept is None else float(intercept),
+        path,
+        notes,
+    )
+
+
+def _colour(array: NDArray[np.generic], path: Path, notes: Notes) -> NDArray[np.generic]:
+    names = array.dtype.names or ()
+    if tuple(names[:3]) != ("R", "G", "B"):
+        raise UnsupportedFormatError(f"{path} has voxels of type {array.dtype}; expected RGB")
+    channels = array.view(np.uint8).reshape(*array.shape, len(names))
+    if len(names) == 4:
+        notes.note("the alpha channel was dropped")
+    return channels[..., :3]
+
+
+def _header_for(grid: FileGrid, array: NDArray[np.generic]) -> Any:
+    """A header for an array (k, j, i) or (k, j, i, 3) on that grid."""
+    if isinstance(grid.native, NiftiGrid):
+        header = _header_as_read(grid.native)
+    else:
+        header = _new_header(grid)
+    dimensions = grid.native.dimensions if isinstance(grid.native, NiftiGrid) else 3
+    if array.ndim == 4:
+        header.set_data_dtype(np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")]))
+    else:
+        header.set_data_dtype(array.dtype)
+    header["dim"] = [dimensions, *grid.shape[::-1], 1, 1, 1, 1]
+    header["scl_slope"], header["scl_inter"] = 1, 0
+    header["magic"] = header.single_magic if hasattr(header, "single_magic") else b"n+1"
+    return header
+
+
+def _header_as_read(native: NiftiGrid) -> Any:
+    """The file's own header, less what only concerned its voxels or its patient."""
+    nifti2 = int(native.header["sizeof_hdr"]) == 540
+    kind = nibabel.Nifti2Header if nifti2 else nibabel.Nifti1Header
+    block = native.header.as_byteswapped("<").structarr
+    header = kind(block.tobytes(), "<", check=False)
+    for field in ("cal_min", "cal_max", "slice_start", "slice_end", "slice_code", "dim_info"):
+        header[field] = 0
+    for field in ("slice_duration", "toffset", "intent_code", "intent_p1", "intent_p2"):
+        header[field] = 0
+    for field in ("intent_p3", "vox_offset"):
+        header[field] = 0
+    for field in ("intent_name", "aux_file", "descrip"):
+        header[field] = b""
+    if not nifti2:
+        for field in ("data_type", "db_name"):
+            header[field] = b""
+        for field in ("extents", "session_error", "glmax", "glmin"):
+            header[field] = 0
+        header["regular"] = b"r"
+    header["pixdim"][4:] = 0
+    return header
+
+
+def _new_header(grid: FileGrid) -> Any:
+    kind = nibabel.Nifti1Header
+    if max(grid.shape) > _LARGEST_NIFTI1_EXTENT:
+        kind = nibabel.Nifti2Header
+    header = kind()
+    header.set_data_shape(grid.shape[::-1])
+    affine = geometry.affine_to_ras(grid.affine)
+    header.set_sform(affine, code="scanner")
+    header.set_qform(affine, code="scanner", strip_shears=True)
+    header.set_xyzt_units("mm")
+    return header
+
+
+def _write(
+    header: Any, array: NDArray[np.generic], path: PathLike, force: bool, strategy: int
+) -> None:
+    offset = header.single_vox_offset + header.extensions.get_sizeondisk()
+    header["vox_offset"] = offset
+    start = io.BytesIO()
+    header.write_to(start)
+    packed = str(path).lower().endswith(".gz")
+    with atomic_output(path, force=force) as temporary, open(temporary, "wb") as file:
+        sink = gz.GzipSink(file, strategy) if packed else file
+        sink.write(start.getvalue())
+        sink.write(np.ascontiguousarray(array).data.cast("B"))
+        if isinstance(sink, gz.GzipSink):
+            sink.finish()
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

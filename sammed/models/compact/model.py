@@ -1,0 +1,253 @@
+"""compact, the built-in network, behind the model protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+
+from sammed.errors import BackendUnavailableError
+from sammed.models.compact.locator import Locator, load_locator
+from sammed.models.compact.locator_net import BLOCK_SIZE
+from sammed.models.compact.net import Architecture, CompactNet, Prompts, input_planes
+from sammed.models.compact.weight_files import fold_norms, load_difference, load_network, sha256_of
+from sammed.models.protocols import (
+    BlockView,
+    Embedding,
+    ModelSpec,
+    SliceMask,
+    ViewBatch,
+    ViewPrompt,
+    check_prompts,
+)
+
+WEIGHTS = Path(__file__).parent / "weights" / "compact.safetensors"
+"""The weights that the package ships."""
+
+BOXES = WEIGHTS.with_name("compact_boxes.safetensors")
+"""Those for final boxes, see `load_boxes`, as the difference from the former."""
+
+ZOOM = 1.5
+CHUNK = 16
+"""Prompts that go through the network at once."""
+
+
+def load_net(path: Path | None = None) -> tuple[CompactNet, str]:
+    """Read weights and build the network that they fit.
+
+    Parameters
+    ----------
+    path
+        A ``.safetensors`` file; ``None``: the shipped one.
+
+    Returns
+    -------
+    net
+        In evaluation mode, float32.
+    weights_hash
+        SHA-256 of the file, hex.
+
+    Raises
+    ------
+    WeightsNotFoundError, WeightsMismatchError
+        As `load_network` does.
+    """
+    return load_network(Path(path or WEIGHTS), "compact", CompactNet, Architecture())
+
+
+def load_boxes(net: CompactNet, digest: str) -> tuple[CompactNet, str]:
+    """The network for final boxes, see `ViewPrompt`.
+
+    It was trained on boxes and no other prompt and answers them better, but chains that start from
+    its answers go astray sooner.
+
+    Parameters
+    ----------
+    net, digest
+        What `load_net` returned for the shipped weights.
+
+    Returns
+    -------
+    net
+        In evaluation mode, float32.
+    weights_hash
+        SHA-256 of its file, hex.
+
+    Raises
+    ------
+    WeightsNotFoundError, WeightsMismatchError
+        As `load_difference` does.
+    """
+    return load_difference(net, BOXES, "compact", digest)
+
+
+class CompactModel:
+    """The built-in promptable network.
+
+    It fuses image and prompts at its first layer, so ``encode`` keeps the view and ``decode`` runs
+    the network, on all prompts at once. Of 3D boxes its locator sees all slices at once.
+
+    Parameters
+    ----------
+    weights
+        A ``.safetensors`` file, whose network answers all prompts; ``None``: the shipped ones,
+        with a network of its own for final boxes. The locator's weights are the shipped ones in
+        any case.
+    device
+        ``"cpu"``, ``"cuda"``, ``"mps"``.
+    """
+
+    def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
+        net, digest = load_net(weights)
+        boxes, difference = (net, "") if weights else load_boxes(net, digest)
+        locator, other = load_locator()
+        try:
+            self._size = net.architecture.view
+            self._device = torch.device(device)
+            self._net, self._boxes = (self._placed(part) for part in (net, boxes))
+            self._locator = Locator(locator, device)
+        except (RuntimeError, AssertionError) as error:
+            raise BackendUnavailableError(
+                f"device {device!r} cannot be used ({error}); try --device cpu"
+            ) from error
+        self._spec = ModelSpec(
+            name="compact",
+            view_size=self._size,
+            mask_size=self._size,
+            zoom=ZOOM,
+            context=1,
+            knows_absence=True,
+            concurs=True,
+            weights_hash=sha256_of(digest, difference, other),
+            block_size=BLOCK_SIZE,
+            engine="torch",
+            license="Apache-2.0",
+        )
+
+    def locate(self, view: BlockView) -> NDArray[np.float32]:
+        """Logits of the object of a 3D box on its cube, (s, s, s) float32."""
+        with _one_thread():
+            return self._locator.locate(view)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the engine needs to know of this model."""
+        return self._spec
+
+    def encode(self, views: ViewBatch) -> list[Embedding]:
+        """Keep the views, padded to squares: the network runs in `decode`."""
+        h, w = views.pixels.shape[2:]
+        bottom, right = self._size - h, self._size - w
+        if min(bottom, right) < 0:
+            raise ValueError(f"views are {h} x {w} px; expected at most {self._size}")
+        pad = ((0, 0), (0, 0), (0, bottom), (0, right))
+        pixels = np.pad(np.asarray(views.pixels, np.float32), pad)
+        colour = pixels.shape[1] == 3
+        if not colour:
+            around = views.neighbours
+            beside = pixels.repeat(2, 1) if around is None else np.pad(around, pad)
+            pixels = np.stack((beside[:, 0], pixels[:, 0], beside[:, 1]), 1)
+        flag = np.array([colour])
+        return [
+            Embedding({"image": image.astype(np.float32), "colour": flag}, (h, w))
+            for image in pixels
+        ]
+
+    def decode(self, embedding: Embedding, prompts: Sequence[ViewPrompt]) -> list[SliceMask]:
+        """Candidate masks of each prompt on one view.
+
+        Raises
+        ------
+        PromptError
+            If a prompt is empty.
+        """
+        check_prompts(self._spec, prompts)
+        answers: dict[int, SliceMask] = {}
+        with _one_thread():
+            for net, final in ((self._net, False), (self._boxes, True)):
+                own = [n for n, prompt in enumerate(prompts) if _is_final_box(prompt) == final]
+                for start in range(0, len(own), CHUNK):
+                    some = own[start : start + CHUNK]
+                    found = self._decode(net, embedding, [prompts[n] for n in some])
+                    answers.update(zip(some, found, strict=True))
+        return [answers[n] for n in range(len(prompts))]
+
+    def _placed(self, net: CompactNet) -> nn.Module:
+        folded = fold_norms(net).to(self._device)
+        return folded.to(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def _decode(
+        self, net: nn.Module, embedding: Embedding, prompts: Sequence[ViewPrompt]
+    ) -> list[SliceMask]:
+        batch = _collate(embedding, prompts, self._device)
+        planes = input_planes(batch).contiguous(memory_format=torch.channels_last)
+        logits, iou, present = net(planes)
+        masks = logits.float().cpu().numpy()
+        judged = torch.sigmoid(iou).float().cpu().numpy()
+        chance = torch.sigmoid(present).float().cpu().numpy()
+        return [SliceMask(masks[i], judged[i], float(chance[i])) for i in range(len(prompts))]
+
+
+def _is_final_box(prompt: ViewPrompt) -> bool:
+    return prompt.final and prompt.kinds == {"box"}
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Run on one thread, and on as many as before afterwards.
+
+    The network's operations are so short that more threads wait for each other, and go to sleep
+    between views.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _collate(embedding: Embedding, prompts: Sequence[ViewPrompt], device: torch.device) -> Prompts:
+    n = len(prompts)
+    most = max(len(p.points) for p in prompts)
+    box = np.full((n, 4), np.nan, np.float32)
+    depth = np.zeros(n, np.float32)
+    points = np.full((n, most, 2), np.nan, np.float32)
+    positive = np.zeros((n, most), bool)
+    image = np.require(embedding.arrays["image"], np.float32, "W")
+    size = image.shape[-1]
+    mask = np.zeros((n, size, size), np.float32)
+    for i, prompt in enumerate(prompts):
+        if prompt.box is not None:
+            box[i] = prompt.box
+            depth[i] = prompt.depth
+        points[i, : len(prompt.points)] = prompt.points
+        positive[i, : len(prompt.points)] = prompt.positive
+        if prompt.mask is not None:
+            mask[i] = _resized(prompt.mask, size)
+    colour = bool(np.asarray(embedding.arrays["colour"])[0])
+    return Prompts(
+        image=torch.from_numpy(image).to(device)[None].expand(n, -1, -1, -1),
+        colour=torch.full((n,), colour, device=device),
+        box=torch.from_numpy(box).to(device),
+        points=torch.from_numpy(points).to(device),
+        positive=torch.from_numpy(positive).to(device),
+        mask=torch.from_numpy(mask).to(device),
+        has_mask=torch.tensor([p.mask is not None for p in prompts], device=device),
+        depth=torch.from_numpy(depth).to(device),
+    )
+
+
+def _resized(mask: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    if mask.shape == (size, size):
+        return mask
+    tensor = torch.from_numpy(np.ascontiguousarray(mask, np.float32))[None, None]
+    resized = functional.interpolate(tensor, (size, size), mode="bilinear", align_corners=False)
+    return np.asarray(resized[0, 0].numpy(), np.float32)

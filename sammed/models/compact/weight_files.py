@@ -1,0 +1,238 @@
+"""Weights files of our own networks: tagged safetensors, kernels in 8 bits, differences in 4."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from sammed.errors import WeightsMismatchError, WeightsNotFoundError
+from sammed.models.compact.quantization import from_four_bit
+
+_Shape = TypeVar("_Shape", bound="TaggedArchitecture")
+_Net = TypeVar("_Net", bound=nn.Module)
+
+SCALE = ".scale"
+"""What is appended to a kernel's name to name its scales."""
+
+
+@dataclass(frozen=True)
+class TaggedArchitecture:
+    """Everything that decides the shape of a network's weights, as numbers and tuples of numbers.
+
+    Attributes
+    ----------
+    family, preprocessing
+        Names of the network's form and of the way its input is encoded.
+    """
+
+    family: ClassVar[str]
+    preprocessing: ClassVar[str]
+
+    @property
+    def tag(self) -> str:
+        """Text that identifies the architecture in a weights file."""
+        values = (getattr(self, field.name) for field in fields(self))
+        parts = (",".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in values)
+        return f"{self.family} {'-'.join(parts)} {self.preprocessing}"
+
+    @classmethod
+    def from_tag(cls: type[_Shape], tag: str) -> _Shape:
+        """The architecture that a tag describes.
+
+        Raises
+        ------
+        ValueError
+            If the tag is not one of this family, or of another preprocessing.
+        """
+        family, text, preprocessing = tag.split(" ")
+        parts = [tuple(map(int, part.split(","))) for part in text.split("-")]
+        values: list[Any] = [part if len(part) > 1 else part[0] for part in parts]
+        if (family, preprocessing) != (cls.family, cls.preprocessing):
+            raise ValueError(tag)
+        if [_length(v) for v in values] != [_length(f.default) for f in fields(cls)]:
+            raise ValueError(tag)
+        return cls(*values)
+
+
+def _length(value: object) -> int:
+    return len(value) if isinstance(value, tuple) else 0
+
+
+def _whole(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors as float32, kernels multiplied by their scales."""
+    whole = {}
+    for name, tensor in tensors.items():
+        if name.endswith(SCALE):
+            continue
+        values = tensor.float()
+        if tensor.dtype == torch.int8:
+            scales = tensors[name + SCALE].float()
+            values = values * scales.reshape(-1, *[1] * (values.ndim - 1))
+        whole[name] = values
+    return whole
+
+
+def read_weights(path: Path, model: str) -> tuple[str, dict[str, Tensor]]:
+    """The tag and the tensors (float32) of a weights file.
+
+    Parameters
+    ----------
+    path
+        A ``.safetensors`` file that ``sammed train`` wrote.
+    model
+        What it should hold, for messages and as the argument of ``sammed train``.
+
+    Raises
+    ------
+    WeightsNotFoundError
+        If there is no such file.
+    WeightsMismatchError
+        If it is truncated or foreign.
+    """
+    about, stored = _stored(path, model)
+    try:
+        return about.get("architecture", ""), _whole(stored)
+    except KeyError as error:
+        raise WeightsMismatchError(
+            f"{path} lacks {error}; expected {model}'s weights, whole"
+        ) from None
+
+
+def _stored(path: Path, model: str) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """The metadata of a weights file and its tensors as they are stored."""
+    if not path.is_file():
+        raise WeightsNotFoundError(
+            f"no weights at {path}; reinstall sammed or train some: sammed train {model}"
+        )
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return file.metadata() or {}, tensors
+    except (SafetensorError, OSError) as error:
+        raise WeightsMismatchError(
+            f"{path} is not a readable safetensors file ({error}); expected {model}'s weights"
+        ) from error
+
+
+def load_network(
+    path: Path, model: str, build: Callable[[_Shape], _Net], usual: _Shape
+) -> tuple[_Net, str]:
+    """Read weights and build the network that they fit.
+
+    Parameters
+    ----------
+    path
+        A ``.safetensors`` file.
+    model
+        What it should hold, for messages.
+    build
+        The network of an architecture.
+    usual
+        The architecture that most files have.
+
+    Returns
+    -------
+    net
+        In evaluation mode, float32.
+    weights_hash
+        SHA-256 of the file, hex.
+
+    Raises
+    ------
+    WeightsNotFoundError
+        If there is no such file.
+    WeightsMismatchError
+        If it is truncated, foreign, or made for another architecture.
+    """
+    tag, tensors = read_weights(path, model)
+    try:
+        net = build(usual.from_tag(tag))
+    except ValueError:
+        raise WeightsMismatchError(
+            f"{path} holds weights of {tag or 'another model'!r}; expected {usual.tag!r} or alike"
+        ) from None
+    _fill(net, tensors, path, model)
+    return net.eval(), hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def load_difference(net: _Net, path: Path, model: str, base: str) -> tuple[_Net, str]:
+    """A copy of a network with weights that a file tells by their difference from its own.
+
+    Parameters
+    ----------
+    net
+        The network that the differences are from; not changed.
+    path
+        A ``.safetensors`` file that ``python -m sammed.training.average --boxes`` wrote.
+    model
+        What it should hold, for messages.
+    base
+        SHA-256 (hex) of the file that ``net`` was read from.
+
+    Returns
+    -------
+    net
+        In evaluation mode, float32.
+    weights_hash
+        SHA-256 of the file, hex.
+
+    Raises
+    ------
+    WeightsNotFoundError
+        If there is no such file.
+    WeightsMismatchError
+        If it is truncated, foreign, or made for other weights than ``net`` has.
+    """
+    about, stored = _stored(path, model)
+    if about.get("base") != base:
+        raise WeightsMismatchError(
+            f"{path} tells the difference from weights {about.get('base', 'that it does not name')}"
+            f"; expected {base}; reinstall sammed"
+        )
+    weights: dict[str, Tensor] = {}
+    for name, value in net.state_dict().items():
+        if name + SCALE in stored:
+            change = from_four_bit(stored[name], stored[name + SCALE], value.shape)
+            weights[name] = value + change
+        elif name in stored:
+            weights[name] = value + stored[name].float()
+    other = copy.deepcopy(net)
+    _fill(other, weights, path, model)
+    return other.eval(), hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _fill(net: nn.Module, tensors: dict[str, Tensor], path: Path, model: str) -> None:
+    wanted = {k: v.shape for k, v in net.state_dict().items() if v.is_floating_point()}
+    found = {k: v.shape for k, v in tensors.items()}
+    if wanted != found:
+        wrong = sorted(k for k in wanted.keys() | found.keys() if wanted.get(k) != found.get(k))
+        raise WeightsMismatchError(
+            f"{path} does not fit {model}: {len(wrong)} tensors differ, the first is {wrong[0]!r}"
+        )
+    net.load_state_dict(tensors, strict=False)
+
+
+def fold_norms(net: nn.Module) -> nn.Module:
+    """Fold every batch norm into the convolution before it, in place; for inference."""
+    for module in net.modules():
+        if isinstance(module, nn.Sequential) and len(module) == 2:
+            first, second = module[0], module[1]
+            if isinstance(first, nn.Conv2d | nn.Conv3d) and isinstance(
+                second, nn.BatchNorm2d | nn.BatchNorm3d
+            ):
+                module[0] = nn.utils.fusion.fuse_conv_bn_eval(first, second)
+                module[1] = nn.Identity()
+    return net
+
+
+def sha256_of(*hashes: str) -> str:
+    """One hash for several."""
+    return hashlib.sha256(" ".join(hashes).encode()).hexdigest()

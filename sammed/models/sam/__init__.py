@@ -1,0 +1,1 @@
+"""segment-anything's models and MedSAM behind the engine's door."""

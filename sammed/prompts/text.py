@@ -1,0 +1,287 @@
+"""Prompts as a person types them: ``liver=120,90,210,170@88``.
+
+Numbers are half-open voxel indices of the file, as NIfTI viewers show them, or millimetres of
+``ras`` or ``lps``. Both become canonical voxels here.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sammed.errors import LabelError, PromptError
+from sammed.imaging.boxes import Box3D
+from sammed.imaging.geometry import index_from_world, world_to_lps
+from sammed.imaging.volume import MAX_LABEL, Volume
+from sammed.prompts import BoxPrompt, ObjectPrompts, PointPrompt
+
+SPACES = ("voxel", "ras", "lps")
+DEFAULT_NAME = "object"
+
+IN_PLANE = {"i": (1, 2), "j": (0, 2), "k": (0, 1)}
+"""For a slice across a file axis, which of (i, j, k) its box gives, in order."""
+
+BOX_GRAMMAR = (
+    "expected i0,j0,i1,j1@k (a box on slice k), @i=N or @j=N for the other axes, "
+    "or i0,j0,k0,i1,j1,k1 (a 3D box)"
+)
+
+
+def split_name(text: str) -> tuple[str, str]:
+    """``"liver=..."`` as name and rest; without a name the object is called ``"object"``.
+
+    Examples
+    --------
+    >>> split_name("liver=1,2,3,4@5"), split_name("1,2,3,4@k=5")
+    (('liver', '1,2,3,4@5'), ('object', '1,2,3,4@k=5'))
+    """
+    name, equals, rest = text.partition("=")
+    if not equals or re.match(r"[-+\d.]", name.strip()) or "@" in name:
+        return DEFAULT_NAME, text
+    if not name.strip():
+        raise PromptError(f"the name before '=' is empty in {text!r}")
+    return name.strip(), rest
+
+
+def parse_box(text: str, volume: Volume, space: str = "voxel") -> ObjectPrompts:
+    """A box as typed, with an optional ``name=`` in front.
+
+    Parameters
+    ----------
+    text
+        ``i0,j0,i1,j1@k`` (or ``@k=N``, ``@j=N``, ``@i=N``), or ``i0,j0,k0,i1,j1,k1``.
+    volume
+        On whose file the numbers are meant.
+    space
+        ``"voxel"``, or ``"ras"`` / ``"lps"`` for millimetres.
+
+    Returns
+    -------
+    ObjectPrompts
+        With this one box.
+
+    Raises
+    ------
+    PromptError
+        If it cannot be read, is empty, inverted or outside.
+    """
+    name, rest = split_name(text)
+    coordinates, at, slice_text = rest.partition("@")
+    if not at:
+        corners = _numbers(coordinates, 6, text, BOX_GRAMMAR)
+        block = block_from_corners(corners, volume, space, text)
+        return ObjectPrompts(name, blocks=(block,))
+    axis, _, number = slice_text.rpartition("=")
+    axis = axis.strip().lower() or "k"
+    if axis not in IN_PLANE:
+        raise PromptError(f"cannot read box {text!r}: unknown axis {axis!r}; {BOX_GRAMMAR}")
+    (index,) = _numbers(number, 1, text, BOX_GRAMMAR)
+    sides = _numbers(coordinates, 4, text, BOX_GRAMMAR)
+    return ObjectPrompts(name, boxes=(box_on_slice(sides, axis, index, volume, space, text),))
+
+
+def parse_point(text: str, volume: Volume, space: str = "voxel") -> ObjectPrompts:
+    """A point as typed: ``i,j,k``, ``i,j,k,+`` or ``i,j,k,-``, with an optional ``name=``.
+
+    Raises
+    ------
+    PromptError
+        If it cannot be read or lies outside.
+    """
+    name, rest = split_name(text)
+    grammar = "expected i,j,k or i,j,k,+ (inside the object) or i,j,k,- (outside it)"
+    match = re.fullmatch(r"(.*?)(?:,\s*([-+]))?", rest.strip())
+    position = _numbers(match[1] if match else rest, 3, text, grammar)
+    positive = not (match and match[2] == "-")
+    return ObjectPrompts(name, points=(point_at(position, positive, volume, space),))
+
+
+def parse_label(text: str) -> tuple[str, int]:
+    """``NAME=VALUE`` as name and label value.
+
+    Raises
+    ------
+    LabelError
+        If it cannot be read.
+    """
+    name, _, value = text.rpartition("=")
+    if not name.strip() or not re.fullmatch(r"\s*\d+\s*", value):
+        raise LabelError(f"cannot read label {text!r}; expected NAME=VALUE, such as liver=5")
+    return name.strip(), int(value)
+
+
+def box_on_slice(
+    sides: NDArray[np.float64], axis: str, index: float, volume: Volume, space: str, what: str
+) -> BoxPrompt:
+    """A rectangle on one slice.
+
+    Parameters
+    ----------
+    sides : (4,)
+        Low and high of the two in-plane axes: ``[a0, b0, a1, b1]``.
+    axis
+        ``"i"``, ``"j"`` or ``"k"``; in millimetres the world's first, second or third axis.
+    index
+        Slice index, or millimetres along that world axis.
+    volume, space
+        See `parse_box`.
+    what
+        How the user wrote it, for messages.
+    """
+    low, high = np.empty(3), np.empty(3)
+    across = "ijk".index(axis)
+    in_plane = list(IN_PLANE[axis])
+    low[in_plane], high[in_plane] = sides[:2], sides[2:]
+    if (high[in_plane] <= low[in_plane]).any():
+        raise PromptError(
+            f"the box {what!r} is empty or inverted: from {_list(sides[:2])} to "
+            f"{_list(sides[2:])}; expected each end greater than its start (half-open)"
+        )
+    if space == "voxel":
+        _check_whole([*sides, index], what)
+        low[across], high[across] = index, index + 1
+        _check_inside(low, high, volume, what)
+        block = _block_of_file_voxels(low, high, volume)
+        canonical_axis = volume.grid.canonical_axis(axis)
+    else:
+        low[across] = high[across] = index
+        corners = _world_corners(low, high, volume, space)
+        canonical_axis = 2 - across  # the canonical axis that runs closest along the world's
+        middle = float(corners[:, canonical_axis].mean())
+        nearest = int(np.floor(middle + 0.5))
+        if not 0 <= nearest < volume.shape[canonical_axis]:
+            raise PromptError(
+                f"the box {what!r} is on a slice that does not exist: {nearest} of "
+                f"0..{volume.shape[canonical_axis] - 1} along canonical axis "
+                f"{'zyx'[canonical_axis]}"
+            )
+        faces = np.tile(corners, (2, 1))
+        faces[:8, canonical_axis], faces[8:, canonical_axis] = nearest - 0.5, nearest + 0.5
+        block = _clipped(Box3D.from_index_corners(faces), volume, what)
+    start, _ = block.range(canonical_axis)
+    return BoxPrompt(canonical_axis, start, block.across(canonical_axis))
+
+
+def block_from_corners(
+    corners: NDArray[np.float64], volume: Volume, space: str, what: str
+) -> Box3D:
+    """A 3D box from ``[i0, j0, k0, i1, j1, k1]``, (6,), in voxels or millimetres."""
+    low, high = np.array(corners[:3]), np.array(corners[3:])
+    if (high <= low).any():
+        raise PromptError(
+            f"the box {what!r} is empty or inverted: from {_list(low)} to {_list(high)}; "
+            "expected each end greater than its start (half-open)"
+        )
+    if space == "voxel":
+        _check_whole([*low, *high], what)
+        _check_inside(low, high, volume, what)
+        return _block_of_file_voxels(low, high, volume)
+    return block_from_world(_world_corners(low, high, volume, space), volume, what)
+
+
+def block_from_world(corners: NDArray[np.float64], volume: Volume, what: str) -> Box3D:
+    """The block of voxels that holds canonical index corners, (n, 3), clipped to the volume."""
+    return _clipped(Box3D.from_index_corners(corners), volume, what)
+
+
+def point_at(
+    position: NDArray[np.float64], positive: bool, volume: Volume, space: str
+) -> PointPrompt:
+    """A point from ``[i, j, k]`` or millimetres, at the voxel that holds it."""
+    if space == "voxel":
+        index = volume.grid.canonical_index(position)
+    else:
+        index = index_from_world(volume.affine, world_to_lps(position, space))
+    voxel = np.floor(index + 0.5)
+    if ((voxel < 0) | (voxel >= volume.shape)).any():
+        raise PromptError(
+            f"the point {_list(position)} ({space}) lies outside the volume of "
+            f"{_list(np.array(volume.grid.shape[::-1]))} voxels (i, j, k)"
+        )
+    z, y, x = (int(v) for v in voxel)
+    return PointPrompt((z, y, x), positive)
+
+
+def apply_labels(
+    objects: tuple[ObjectPrompts, ...], labels: dict[str, int]
+) -> tuple[ObjectPrompts, ...]:
+    """Give named objects their label values.
+
+    Raises
+    ------
+    LabelError
+        If a name belongs to no object, or a value is not in 1..65535.
+    """
+    known = {obj.name for obj in objects}
+    for name, value in labels.items():
+        if not 1 <= value <= MAX_LABEL:
+            raise LabelError(f"label {value} of {name!r} is not in 1..{MAX_LABEL}")
+        if name not in known:
+            raise LabelError(
+                f"--label names {name!r}, but the objects are {', '.join(sorted(known)) or 'none'}"
+            )
+    return tuple(replace(o, label=labels.get(o.name, o.label)) for o in objects)
+
+
+def _numbers(text: str, count: int, whole: str, grammar: str) -> NDArray[np.float64]:
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) != count or not np.isfinite(values).all():
+        raise PromptError(f"cannot read {whole!r}; {grammar}")
+    return np.array(values)
+
+
+def _check_whole(values: list[float], what: str) -> None:
+    if any(v != int(v) for v in values):
+        raise PromptError(
+            f"{what!r} has fractions; voxel indices are whole numbers "
+            "(give --space ras or lps for millimetres)"
+        )
+
+
+def _check_inside(
+    low: NDArray[np.float64], high: NDArray[np.float64], volume: Volume, what: str
+) -> None:
+    shape = np.array(volume.grid.shape[::-1])
+    for axis, name in enumerate("ijk"):
+        if low[axis] < 0 or high[axis] > shape[axis]:
+            raise PromptError(
+                f"the box {what!r} reaches outside the volume: {name} from {low[axis]:g} to "
+                f"{high[axis]:g}, the file has {name} = 0..{shape[axis]} "
+                f"(shape {_list(shape)} in i, j, k)"
+            )
+
+
+def _block_of_file_voxels(
+    low: NDArray[np.float64], high: NDArray[np.float64], volume: Volume
+) -> Box3D:
+    corners = np.array([low - 0.5, high - 0.5])
+    return Box3D.from_index_corners(volume.grid.canonical_index(corners))
+
+
+def _world_corners(
+    low: NDArray[np.float64], high: NDArray[np.float64], volume: Volume, space: str
+) -> NDArray[np.float64]:
+    """All eight corners of a box in millimetres as canonical indices, (8, 3)."""
+    corners = np.array(list(product(*zip(low, high, strict=True))))
+    return index_from_world(volume.affine, world_to_lps(corners, space))
+
+
+def _clipped(block: Box3D, volume: Volume, what: str) -> Box3D:
+    inside = block.clip(volume.shape)
+    if inside.is_empty:
+        raise PromptError(
+            f"the box {what!r} lies outside the volume: voxels {block.low} to {block.high}, "
+            f"the volume has {volume.shape} (z, y, x); check the space (ras or lps)"
+        )
+    return inside
+
+
+def _list(values: NDArray[np.generic]) -> str:
+    return "(" + ", ".join(f"{float(v):g}" for v in values.tolist()) + ")"
