@@ -15,7 +15,7 @@ from segment_anything.modeling import Sam
 
 from sammed.imaging.boxes import Box2D
 from sammed.imaging.volume import Volume
-from sammed.models.protocols import SliceModel
+from sammed.models.protocols import ImageModel
 from sammed.models.sam.backends import build_encoder
 from sammed.models.sam.model import SamModel
 from sammed.models.sam.network import ARCHITECTURES, build_network, fit_positions
@@ -42,7 +42,7 @@ def random_network(architecture: str = "vit_b", seed: int = 1) -> Sam:
 
 def model(
     engine: str = "torch", precision: str = "float32", size: int = 1024, name: str = "vit_b"
-) -> SliceModel:
+) -> ImageModel:
     """A model over `random_network`, encoding at ``size`` px."""
     network = random_network(name)
     if size != 1024:

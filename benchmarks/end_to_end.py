@@ -25,7 +25,7 @@ from sammed.engine.settings import Settings
 from sammed.imaging.intensity import resolve_window
 from sammed.imaging.volume import Volume
 from sammed.models import registry
-from sammed.models.protocols import SliceModel
+from sammed.models.protocols import ImageModel
 from sammed.prompts import ObjectPrompts
 from sammed.session import Session
 from sammed.views.embeddings import EmbeddingStore
@@ -47,7 +47,7 @@ def settings(**changes: Any) -> Settings:
 
 def segment(
     scan: Volume,
-    model: SliceModel,
+    model: ImageModel,
     asked: Sequence[ObjectPrompts],
     store: EmbeddingStore | None = None,
     **changes: Any,

@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks import cases
 from benchmarks.end_to_end import prompted, segment
 from sammed.models import registry
-from sammed.models.protocols import SliceModel
+from sammed.models.protocols import ImageModel
 
 COUNTS = (1, 2, 5, 10, 20)
 ROUNDS = 2
@@ -44,7 +44,7 @@ def growth(slices: int = 200, vit_b_slices: int = 8) -> dict[str, Any]:
     }
 
 
-def by_slices(model: SliceModel, counts: list[int]) -> Curve:
+def by_slices(model: ImageModel, counts: list[int]) -> Curve:
     """Seconds for one object, by number of slices."""
     found = {}
     for count in counts:
@@ -53,7 +53,7 @@ def by_slices(model: SliceModel, counts: list[int]) -> Curve:
     return found
 
 
-def by_objects(model: SliceModel, slices: int) -> Curve:
+def by_objects(model: ImageModel, slices: int) -> Curve:
     """Seconds for several objects over some slices, by number of objects."""
     scan = cases.volume(slices)
     asked = prompted(COUNTS[-1], scan)

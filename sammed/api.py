@@ -39,7 +39,7 @@ from sammed.prompts.text import (
 from sammed.session import Session
 
 if TYPE_CHECKING:
-    from sammed.models.protocols import SliceModel
+    from sammed.models.protocols import ImageModel
     from sammed.views.embeddings import EmbeddingStore
 
 Texts = str | Sequence[str]
@@ -56,7 +56,7 @@ def segment(
     labels: Mapping[str, int] | None = None,
     space: str = "voxel",
     propagate: Propagate | None = None,
-    model: str | SliceModel = "compact",
+    model: str | ImageModel = "compact",
     device: str = "auto",
     threads: int | None = None,
     engine: str | None = None,
@@ -184,7 +184,7 @@ def gather_prompts(
 
 def make_session(
     volume: Volume,
-    model: SliceModel,
+    model: ImageModel,
     objects: PromptSet,
     settings: Settings | None = None,
     store: EmbeddingStore | None = None,

@@ -36,7 +36,7 @@ from sammed.errors import InputError, SegmentationError
 from sammed.imaging.boxes import Box3D
 from sammed.imaging.intensity import Window, resolve_window
 from sammed.imaging.volume import LabelVolume, Volume
-from sammed.models.protocols import SliceModel
+from sammed.models.protocols import ImageModel
 from sammed.prompts import ObjectPrompts, with_labels
 from sammed.views.embeddings import EmbeddingStore, content_hash
 from sammed.views.slices import PLANES, SliceStack
@@ -58,7 +58,7 @@ class Session:
     volume
         The image; never changed.
     model
-        Any model that follows `sammed.models.protocols.SliceModel`.
+        Any model that follows `sammed.models.protocols.ImageModel`.
     settings
         How to segment; fixed for the session.
     store
@@ -75,7 +75,7 @@ class Session:
     def __init__(
         self,
         volume: Volume,
-        model: SliceModel,
+        model: ImageModel,
         settings: Settings | None = None,
         store: EmbeddingStore | None = None,
     ) -> None:
@@ -297,7 +297,7 @@ class Session:
     @property
     def _rules(self) -> Rules:
         rules = self.settings.rules
-        return rules if self.model.spec.judges else replace(rules, spike=0.0, caution=0.0)
+        return rules if self.model.spec.calibrated else replace(rules, spike=0.0, caution=0.0)
 
     def _trace_block(self, obj: ObjectPrompts) -> tuple[Trace, ObjectVolume]:
         """A 3D box: its trace in its own plane, and the volume on which all planes agree."""

@@ -20,8 +20,8 @@ from sammed.models.protocols import (
     ALL_PROMPTS,
     Embedding,
     ModelSpec,
-    SliceMask,
     ViewBatch,
+    ViewMask,
     ViewPrompt,
     check_prompts,
 )
@@ -133,7 +133,7 @@ def save_nifti(path: Path, voxels: NDArray, affine: NDArray[np.float64] = STRAIG
     return path
 
 
-Rule = Callable[[ViewPrompt, NDArray[np.float32], SliceMask], SliceMask]
+Rule = Callable[[ViewPrompt, NDArray[np.float32], ViewMask], ViewMask]
 """Changes an answer: gets the prompt, the view's pixels (h, w) and the plain answer."""
 
 
@@ -186,12 +186,12 @@ class StubModel:
         extent = (views.pixels.shape[2], views.pixels.shape[3])
         return [Embedding({"grey": pixels.mean(axis=0)}, extent) for pixels in views.pixels]
 
-    def decode(self, embedding: Embedding, prompts: Sequence[ViewPrompt]) -> list[SliceMask]:
+    def decode(self, embedding: Embedding, prompts: Sequence[ViewPrompt]) -> list[ViewMask]:
         check_prompts(self.spec, prompts)
         grey = np.asarray(embedding.arrays["grey"], np.float32)
         return [self._answer(grey, prompt) for prompt in prompts]
 
-    def _answer(self, grey: NDArray[np.float32], prompt: ViewPrompt) -> SliceMask:
+    def _answer(self, grey: NDArray[np.float32], prompt: ViewPrompt) -> ViewMask:
         self.asked.append(prompt)
         bright = grey > self.threshold
         if prompt.box is not None:
@@ -208,7 +208,7 @@ class StubModel:
         size = self.spec.view_size
         logits = np.full((1, size, size), -8, np.float32)
         logits[0, : grey.shape[0], : grey.shape[1]][bright] = 8
-        answer = SliceMask(logits, np.array([0.9], np.float32))
+        answer = ViewMask(logits, np.array([0.9], np.float32))
         return self.rule(prompt, grey, answer) if self.rule else answer
 
 
@@ -217,6 +217,6 @@ def _pixels(points: NDArray[np.float32], shape: tuple[int, int]) -> list[tuple[i
     return [tuple(int(v) for v in np.clip(np.floor(p), 0, last)) for p in points]
 
 
-def changed(mask: SliceMask, **values: object) -> SliceMask:
+def changed(mask: ViewMask, **values: object) -> ViewMask:
     """An answer with other measures."""
     return replace(mask, **values)  # type: ignore[arg-type]

@@ -163,7 +163,7 @@ def test_results_of_an_older_engine_are_not_taken_over():
         module = waiting.pop()
         seen.add(module)
         waiting |= {name for name, _ in IMPORTS[module]} & IMPORTS.keys() - seen - {"sammed"}
-    hashed = {name_of(path) for path in engine_files(floor=False, disturbed=False)}
+    hashed = {name_of(path) for path in engine_files(baseline=False, disturbed=False)}
     assert {"sammed.engine.second_look", "sammed.models.compact.net"} <= hashed
     assert seen - hashed <= {"sammed.errors", "sammed.folders", "sammed.io"}
     assert all((PACKAGE / name).exists() for name in ENGINE_FILES)

@@ -13,7 +13,7 @@ from sammed.models.compact.model import CompactModel, load_net
 from sammed.models.compact.net import PLANES, Architecture, CompactNet, Prompts, input_planes
 from sammed.models.compact.quantization import four_bit, from_four_bit
 from sammed.models.compact.weight_files import load_difference
-from sammed.models.protocols import SliceModel, ViewBatch, ViewPrompt
+from sammed.models.protocols import ImageModel, ViewBatch, ViewPrompt
 from sammed.training.checkpoint import export_difference, export_weights
 
 TINY = Architecture((8, 8, 16, 16), (1, 1, 1, 1), (1, 1, 1), 4, 3, 128)
@@ -59,12 +59,12 @@ PROMPTS_96 = [*PROMPTS[:3], replace(PROMPTS[3], mask=np.full((96, 96), 3, np.flo
 
 
 def test_it_follows_the_protocol(model):
-    assert isinstance(model, SliceModel)
+    assert isinstance(model, ImageModel)
     spec = model.spec
     assert (spec.name, spec.view_size, spec.mask_size) == ("compact", 128, 128)
     assert spec.zoom == 1.5
     assert spec.context == 1
-    assert spec.knows_absence
+    assert spec.has_object_score
     assert len(spec.weights_hash) == 64
 
 

@@ -26,7 +26,7 @@ from sammed.views import embedding_files
 from sammed.views.embeddings import EmbeddingStore, store_for, view_key
 from sammed.views.slices import View
 
-SPEC = ModelSpec("vit_b", 1024, 256, eight_bit=True, costly=True, weights_hash="ab" * 32)
+SPEC = ModelSpec("vit_b", 1024, 256, eight_bit=True, expensive_encode=True, weights_hash="ab" * 32)
 VIEW = View.whole(7, (5, 11), 1024)
 WINDOW = Window(-160.0, 240.0, "soft tissue")
 HASH = "0123456789abcdef" * 4
@@ -357,7 +357,7 @@ class TestCommands:
 
     def test_only_costly_models_are_kept_on_disk(self) -> None:
         assert store_for(SPEC).get(key(0)) is not None
-        assert store_for(replace(SPEC, costly=False)).disk is None
+        assert store_for(replace(SPEC, expensive_encode=False)).disk is None
         assert store_for(SPEC, keep=False).disk is None
 
     def test_path(self, home: Path) -> None:

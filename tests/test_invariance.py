@@ -15,8 +15,8 @@ from sammed.engine.settings import Settings
 from sammed.imaging import geometry
 from sammed.imaging.boxes import Box3D
 from sammed.imaging.volume import Volume
-from sammed.models.baselines import TwoClassFloor
-from sammed.models.protocols import SliceModel
+from sammed.models.baselines import TwoClassBaseline
+from sammed.models.protocols import ImageModel
 from sammed.prompts import BoxPrompt
 from tests.phantoms import (
     OBLIQUE,
@@ -82,7 +82,7 @@ def label_map(path: Path) -> tuple[np.ndarray, np.ndarray]:
 def run(
     path: Path,
     prompts: Prompts,
-    model: SliceModel,
+    model: ImageModel,
     affine: np.ndarray = OBLIQUE,
     **settings: object,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -154,7 +154,8 @@ def test_axes_half_way_between_two_directions(tmp_path, degrees):
 @pytest.mark.parametrize("prompts", [with_2d_box, with_3d_box], ids=["2d box", "3d box"])
 def test_a_real_model_sees_the_same_in_every_order(tmp_path, prompts):
     results = [
-        run(stored(tmp_path, n), prompts, TwoClassFloor(), window="400/40") for n in range(0, 48, 9)
+        run(stored(tmp_path, n), prompts, TwoClassBaseline(), window="400/40")
+        for n in range(0, 48, 9)
     ]
     for voxels, _ in results[1:]:
         np.testing.assert_array_equal(voxels, results[0][0])

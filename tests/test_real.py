@@ -15,7 +15,7 @@ from sammed import api, io
 from sammed.imaging.boxes import Box2D, Box3D
 from sammed.imaging.volume import Volume
 from sammed.models import registry
-from sammed.models.protocols import SliceModel
+from sammed.models.protocols import ImageModel
 from tests.phantoms import DATA, ORDERS, dice
 
 CASES: list[dict[str, Any]] = (
@@ -37,7 +37,7 @@ has_spleen = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def compact() -> SliceModel:
+def compact() -> ImageModel:
     return registry.build("compact")
 
 
@@ -69,7 +69,7 @@ def box_2d(truth: np.ndarray, volume: Volume) -> str:
     return f"{','.join(map(str, sides))}@{axis}={corners[across]}"
 
 
-def spleen(image: Path, manual: Path, kind: str, model: SliceModel) -> tuple[float, np.ndarray]:
+def spleen(image: Path, manual: Path, kind: str, model: ImageModel) -> tuple[float, np.ndarray]:
     """Dice against the manual label, and the written label map brought to RAS order."""
     volume = io.read(image)
     truth = io.read_labels(manual, like=volume).voxels > 0
@@ -89,7 +89,7 @@ def test_one_box_on_the_spleen(tmp_path, compact, kind, least):
     assert spleen(image, manual, kind, compact)[0] >= least
 
 
-def same_in(folder: Path, model: SliceModel, kind: str, numbers: list[int]) -> None:
+def same_in(folder: Path, model: ImageModel, kind: str, numbers: list[int]) -> None:
     scores, voxels = [], []
     for number in numbers:
         image = turned(SPLEEN, number, folder / "ct.nii")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from sammed.engine.box_fit import hug_box
+from sammed.engine.box_fit import fit_box
 from sammed.engine.decoding import SliceDecoder
 from sammed.engine.slice_mask import SlicePrompt
 from sammed.errors import InputError, UnreadableFileError, WeightsMismatchError
@@ -20,7 +20,7 @@ from sammed.models.compact.locator_net import LocatorArchitecture, LocatorNet
 from sammed.models.compact.model import CompactModel, load_net
 from sammed.models.compact.net import Architecture, CompactNet, input_planes
 from sammed.models.compact.weight_files import load_difference
-from sammed.models.protocols import SliceMask
+from sammed.models.protocols import ViewMask
 from sammed.synthesis import draw_samples
 from sammed.training import average
 from sammed.training.average import average_weights
@@ -444,8 +444,8 @@ def test_real_slices_are_answered_as_the_engine_answers_them(net, manifest, tmp_
     decoder = SliceDecoder(stack, model, EmbeddingStore())
     for job, candidates, judged in zip(jobs, logits, iou, strict=True):
         (answer,) = decoder.decode(job.view.index, [SlicePrompt(job.drawn)])
-        here = hug_box(answer, job.drawn)
-        there = slice_answer(job, SliceMask(candidates, judged), stack)
+        here = fit_box(answer, job.drawn)
+        there = slice_answer(job, ViewMask(candidates, judged), stack)
         np.testing.assert_allclose(here.logits, there.on(here.region), atol=2e-3)
         assert here.predicted_iou == pytest.approx(there.predicted_iou, abs=1e-4)
 

@@ -17,7 +17,7 @@ from sammed.cli.options import Device, Engine, Json, Threads
 
 if TYPE_CHECKING:
     from sammed.imaging.volume import Volume
-    from sammed.models.protocols import SliceModel
+    from sammed.models.protocols import ImageModel
 
 PACKAGES = {
     "core": (
@@ -100,7 +100,7 @@ def _known(engine: str | None) -> list[str]:
     """All models, or those that an engine may run."""
     from sammed.models import catalogue, registry
 
-    others = ("compact", *catalogue.FLOORS) if engine else ()
+    others = ("compact", *catalogue.BASELINES) if engine else ()
     return [name for name in registry.names() if name not in others]
 
 
@@ -130,7 +130,7 @@ def _measure(
     return measured
 
 
-def _time_slices(model: SliceModel) -> tuple[float, float]:
+def _time_slices(model: ImageModel) -> tuple[float, float]:
     import numpy as np
 
     from sammed.models.protocols import ViewBatch, ViewPrompt

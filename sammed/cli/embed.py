@@ -81,7 +81,7 @@ def embed(
         precision=precision,
         encode_size=encode_size,
     )
-    if not built.spec.costly or built.spec.zoom is not None:
+    if not built.spec.expensive_encode or built.spec.zoom is not None:
         raise InputError(
             f"model {built.spec.name!r} has nothing to prepare: it encodes views round a prompt "
             "when they are needed; expected vit_b, vit_l, vit_h or medsam"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sammed.evaluation.manifest import Case
     from sammed.evaluation.results import Row
 
-FLOOR_MODELS = ("box", "ellipse", "two_class")
+BASELINE_MODELS = ("box", "ellipse", "two_class")
 
 
 class _RunByDefault(TyperGroup):
@@ -63,8 +63,13 @@ def run(
         list[str] | None,
         typer.Option("--model", help="A model's name or weights file. Repeatable."),
     ] = None,
-    floors: Annotated[
-        bool, typer.Option("--floors/--no-floors", help="Run the floors beside the models.")
+    baselines: Annotated[
+        bool,
+        typer.Option(
+            "--baselines/--no-baselines",
+            "--floors/--no-floors",
+            help="Run the baselines beside the models.",
+        ),
     ] = True,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder of the results; a run resumes in it.")
@@ -125,7 +130,7 @@ def run(
 
     plan = Plan(
         cases=tuple(_cases(cases, images, references, labels, case, same_subject)),
-        models=_models(model or ["compact"], floors, device, threads),
+        models=_models(model or ["compact"], baselines, device, threads),
         protocols=tuple(parse_protocols(protocol)),
         seeds=tuple(int(s) for s in _numbers(seeds, "--seeds")),
         jitters=tuple(_numbers(jitter, "--jitter")),
@@ -237,10 +242,10 @@ def _cases(
     return cases
 
 
-def _models(wanted: list[str], floors: bool, device: str, threads: int | None) -> dict[str, Any]:
+def _models(wanted: list[str], baselines: bool, device: str, threads: int | None) -> dict[str, Any]:
     from sammed.models import registry
 
-    names = list(dict.fromkeys([*wanted, *(FLOOR_MODELS if floors else ())]))
+    names = list(dict.fromkeys([*wanted, *(BASELINE_MODELS if baselines else ())]))
     return {
         Path(name).stem if Path(name).is_file() else name: registry.build(
             name, device=device, threads=threads
@@ -330,7 +335,7 @@ def _lines(is_terminal: bool) -> Callable[[str], None]:
 def _one_model(rows: list[Row], wanted: str | None, path: Path) -> list[Row]:
     names = list(dict.fromkeys(row.model for row in rows))
     if wanted is None:
-        own = [name for name in names if name not in FLOOR_MODELS] or names
+        own = [name for name in names if name not in BASELINE_MODELS] or names
         if len(own) != 1:
             raise InputError(
                 f"{path} holds the models {', '.join(own)}; choose with --model-a or --model-b"

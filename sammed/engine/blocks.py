@@ -18,7 +18,7 @@ from sammed.imaging.boxes import Box3D
 from sammed.imaging.intensity import Window
 from sammed.imaging.resampling import bilinear_weights, shrink_weights
 from sammed.imaging.volume import Volume
-from sammed.models.protocols import BOX_SHARE, BlockModel, BlockView, SliceModel
+from sammed.models.protocols import BOX_SHARE, BlockModel, BlockView, ImageModel
 
 Float = NDArray[np.float32]
 
@@ -79,12 +79,12 @@ class Cube:
         return np.asarray(np.tensordot(z, np.stack([y @ p @ x.T for p in planes]), 1), np.float32)
 
 
-def sees_blocks(model: SliceModel, volume: Volume) -> TypeGuard[BlockModel]:
+def sees_blocks(model: ImageModel, volume: Volume) -> TypeGuard[BlockModel]:
     """Whether a model sees 3D boxes of a volume as a whole; pictures have none."""
     return isinstance(model, BlockModel) and min(volume.shape) > 1
 
 
-def locate(model: SliceModel, volume: Volume, window: Window, block: Box3D) -> ObjectVolume | None:
+def locate(model: ImageModel, volume: Volume, window: Window, block: Box3D) -> ObjectVolume | None:
     """What a model finds in a 3D box as a whole.
 
     Parameters

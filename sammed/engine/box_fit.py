@@ -25,7 +25,7 @@ ON_SLICE, IN_BLOCK = 0.35, 0.5
 chosen on real cases."""
 
 
-def hug_box(result: SliceResult, box: Box2D) -> SliceResult:
+def fit_box(result: SliceResult, box: Box2D) -> SliceResult:
     """A slice's mask, moved towards the box that was drawn for it.
 
     Parameters
@@ -41,7 +41,7 @@ def hug_box(result: SliceResult, box: Box2D) -> SliceResult:
     return replace(result, logits=result.logits - np.float32(shift))
 
 
-def hug_block(volume: ObjectVolume, block: Box3D) -> ObjectVolume:
+def fit_block(volume: ObjectVolume, block: Box3D) -> ObjectVolume:
     """An object, moved towards its 3D box; what lies beyond the box does not count.
 
     Parameters

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sammed.models.protocols import SliceMask
+from sammed.models.protocols import ViewMask
 
 Float = NDArray[np.float32]
 
@@ -18,7 +18,7 @@ CONCURRENCE = 4
 """Power of its predicted IoU with which a candidate counts in the mean of several."""
 
 
-def mean_candidate(mask: SliceMask) -> SliceMask:
+def mean_candidate(mask: ViewMask) -> ViewMask:
     """The candidates' mean as the only one, each weighted by how good the model says it is.
 
     For boxes: a chain of means was measured to grow, so not where a mask prompt says which of them
@@ -28,10 +28,10 @@ def mean_candidate(mask: SliceMask) -> SliceMask:
     weights /= weights.sum()
     logits = np.tensordot(weights, mask.low_res_logits, 1)[None]
     judged = np.array([weights @ mask.predicted_iou], np.float32)
-    return SliceMask(logits.astype(np.float32), judged, mask.present)
+    return ViewMask(logits.astype(np.float32), judged, mask.present)
 
 
-def choose_candidate(mask: SliceMask, expected: Float | None) -> int:
+def choose_candidate(mask: ViewMask, expected: Float | None) -> int:
     """Index of the candidate with the best predicted IoU, helped by the expected mask.
 
     Parameters

@@ -16,7 +16,7 @@ import numpy as np
 from sammed.engine.candidates import choose_candidate, mean_candidate
 from sammed.engine.slice_mask import ClickedPoint, SlicePrompt, SliceResult
 from sammed.imaging.boxes import Box2D
-from sammed.models.protocols import Embedding, SliceMask, SliceModel, ViewPrompt
+from sammed.models.protocols import Embedding, ImageModel, ViewMask, ViewPrompt
 from sammed.views.embeddings import EmbeddingStore, view_key
 from sammed.views.prefetch import ViewRenderer
 from sammed.views.slices import OUTSIDE_LOGIT, SliceStack, View
@@ -56,7 +56,7 @@ class SliceDecoder:
     def __init__(
         self,
         stack: SliceStack,
-        model: SliceModel,
+        model: ImageModel,
         store: EmbeddingStore,
         volume_hash: str = "",
         zoom: float | str | None = "auto",
@@ -192,7 +192,7 @@ class SliceDecoder:
     def _encode(self, views: Sequence[View]) -> list[Embedding]:
         started = time.perf_counter()
         batch = self._renderer.render(views)
-        if self.zoom is None and self.model.spec.costly:
+        if self.zoom is None and self.model.spec.expensive_encode:
             self._renderer.expect_next(views)
         rendered = time.perf_counter()
         embeddings = self.model.encode(batch)
@@ -216,9 +216,10 @@ class SliceDecoder:
         return ViewPrompt(box, view.points(centres), positive, mask, prompt.depth, prompt.final)
 
     def _result(
-        self, view: View, mask: SliceMask, asked: ViewPrompt, prompt: SlicePrompt
+        self, view: View, mask: ViewMask, asked: ViewPrompt, prompt: SlicePrompt
     ) -> SliceResult:
-        if self.model.spec.concurs and asked.box is not None and asked.mask is None:
+        alike = self.model.spec.candidates == "same object"
+        if alike and asked.box is not None and asked.mask is None:
             mask = mean_candidate(mask)
         chosen = choose_candidate(mask, asked.mask)
         low_res = mask.low_res_logits[chosen]

@@ -21,7 +21,7 @@ from sammed.engine.clicks import Push, push_of
 from sammed.engine.decoding import SliceDecoder
 from sammed.engine.fusion import LOUDEST
 from sammed.engine.object_volume import ObjectVolume, stack
-from sammed.engine.prompted_slices import SlicePrompts, correct_anchor, decode_anchor
+from sammed.engine.prompted_slices import SlicePrompts, correct_prompted, decode_prompted
 from sammed.engine.propagation import Limits
 from sammed.engine.slice_mask import SliceResult, unite
 from sammed.imaging.boxes import Box2D
@@ -94,13 +94,13 @@ def _corrected(
     decoder: SliceDecoder, slices: Slices, index: int, said: SlicePrompts
 ) -> SliceResult:
     if said.painted is not None:
-        return unite(decode_anchor(decoder, said).parts)
+        return unite(decode_prompted(decoder, said).parts)
     found = [i for i, result in slices.items() if result.area] or list(slices)
     nearest = slices[min(found, key=lambda i: abs(i - index))]
     former = SliceResult(index, nearest.region, nearest.logits, prompt=nearest.prompt)
     push = push_of(former, said.points)
     pushed = push.on(former)
-    answer = correct_anchor(decoder, said, pushed if pushed.area else former)
+    answer = correct_prompted(decoder, said, pushed if pushed.area else former)
     return push.on(unite(answer.parts))
 
 

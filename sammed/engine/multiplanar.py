@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 
-from sammed.engine.box_fit import hug_block
+from sammed.engine.box_fit import fit_block
 from sammed.engine.decoding import SliceDecoder
 from sammed.engine.fusion import PlaneView, balanced, promised_iou, weigh_planes
 from sammed.engine.object_volume import NOTHING, ObjectVolume, keep_slices, stack
@@ -122,7 +122,7 @@ def _join(traces: Traces, located: ObjectVolume | None, block: Box3D, look: Look
         volume = weigh_planes([*(look(volume, axis) for axis in axes), *whole])
     for axis in axes:
         volume = keep_slices(volume, axis, range(*block.range(axis)))
-    return hug_block(balanced(volume), block) if joined else volume
+    return fit_block(balanced(volume), block) if joined else volume
 
 
 def refine(

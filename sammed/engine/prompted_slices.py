@@ -1,4 +1,4 @@
-"""From an object's prompts to its prompted slices, the anchors between which it is propagated."""
+"""From an object's prompts to its prompted slices, between which it is propagated."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from sammed.engine.box_fit import hug_box
+from sammed.engine.box_fit import fit_box
 from sammed.engine.decoding import SliceDecoder
 from sammed.engine.slice_mask import ClickedPoint, SlicePrompt, SliceResult, painted, unite
 from sammed.errors import PromptError
@@ -67,7 +67,7 @@ class SlicePrompts:
 
 
 @dataclass(frozen=True, eq=False)
-class Anchor:
+class PromptedSlice:
     """A prompted slice with its accepted masks, one a component.
 
     Attributes
@@ -89,12 +89,12 @@ class Anchor:
         """All parts as one mask, each moved towards its box."""
         if not self.boxes:
             return unite(self.parts)
-        return unite([hug_box(p, b) for p, b in zip(self.parts, self.boxes, strict=True)])
+        return unite([fit_box(p, b) for p, b in zip(self.parts, self.boxes, strict=True)])
 
-    def only(self, numbers: Sequence[int]) -> Anchor:
+    def only(self, numbers: Sequence[int]) -> PromptedSlice:
         """Some of its parts."""
         boxes = self.boxes and tuple(self.boxes[n] for n in numbers)
-        return Anchor(self.index, tuple(self.parts[n] for n in numbers), boxes)
+        return PromptedSlice(self.index, tuple(self.parts[n] for n in numbers), boxes)
 
 
 def object_axis(obj: ObjectPrompts, default: int) -> int:
@@ -206,7 +206,7 @@ def with_final(
     }
 
 
-def decode_anchor(decoder: SliceDecoder, prompts: SlicePrompts) -> Anchor:
+def decode_prompted(decoder: SliceDecoder, prompts: SlicePrompts) -> PromptedSlice:
     """Segment a prompted slice from the prompts on it.
 
     A painted slice is taken as it is; points on it correct it. Each box gives one component: a
@@ -215,8 +215,8 @@ def decode_anchor(decoder: SliceDecoder, prompts: SlicePrompts) -> Anchor:
     if prompts.painted is not None:
         part = painted(prompts.index, prompts.painted)
         if prompts.points:
-            return correct_anchor(decoder, prompts, part)
-        return Anchor(prompts.index, (part,))
+            return correct_prompted(decoder, prompts, part)
+        return PromptedSlice(prompts.index, (part,))
     if not prompts.boxes:
         asked = [SlicePrompt(None, prompts.points, name="points")]
     else:
@@ -232,7 +232,7 @@ def decode_anchor(decoder: SliceDecoder, prompts: SlicePrompts) -> Anchor:
             )
             for box, points in zip(prompts.boxes, by_box, strict=True)
         ]
-    return Anchor(prompts.index, tuple(decoder.decode(prompts.index, asked)))
+    return PromptedSlice(prompts.index, tuple(decoder.decode(prompts.index, asked)))
 
 
 def _name(prompts: SlicePrompts, points: bool) -> str:
@@ -240,7 +240,9 @@ def _name(prompts: SlicePrompts, points: bool) -> str:
     return "box" + " + mask" * (prompts.prior is not None) + " + points" * points
 
 
-def correct_anchor(decoder: SliceDecoder, prompts: SlicePrompts, former: SliceResult) -> Anchor:
+def correct_prompted(
+    decoder: SliceDecoder, prompts: SlicePrompts, former: SliceResult
+) -> PromptedSlice:
     """Segment a slice again with clicks on it, starting from its former mask."""
     rows, cols = former.box.shape
     box = former.box.expand(max(1, CLICK_MARGIN * rows), max(1, CLICK_MARGIN * cols))
@@ -250,7 +252,7 @@ def correct_anchor(decoder: SliceDecoder, prompts: SlicePrompts, former: SliceRe
             box = box.union(pixel.expand(1))
     box = box.clip(decoder.stack.shape)
     asked = SlicePrompt(box, prompts.points, former, name="box + mask + points")
-    return Anchor(prompts.index, tuple(decoder.decode(prompts.index, [asked])))
+    return PromptedSlice(prompts.index, tuple(decoder.decode(prompts.index, [asked])))
 
 
 def middle(block: Box3D, axis: int) -> SlicePrompts:

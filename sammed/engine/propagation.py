@@ -307,7 +307,7 @@ def _judge(
         return "empty", "nothing was found on the next slice"
     if limits.known:
         return _judge_known(answer, expected)
-    if decoder.model.spec.knows_absence and answer.present < rules.min_present:
+    if decoder.model.spec.has_object_score and answer.present < rules.min_present:
         return "absent", f"the object is not on the next slice (probability {answer.present:.2f})"
     if answer.area < rules.min_area * largest:
         return "small", (

@@ -15,7 +15,7 @@ import numpy as np
 from sammed.engine.decoding import SliceDecoder
 from sammed.engine.fusion import LOUDEST, PlaneView, weigh_planes
 from sammed.engine.object_volume import ObjectVolume, stack
-from sammed.engine.prompted_slices import Anchor, SlicePrompts
+from sammed.engine.prompted_slices import PromptedSlice, SlicePrompts
 from sammed.engine.slice_mask import SlicePrompt, SliceResult, blend, unite
 from sammed.imaging.boxes import Box2D, Box3D
 
@@ -65,8 +65,11 @@ def runs(prompts: Mapping[int, SlicePrompts], axis: int) -> dict[Box3D, tuple[in
 
 
 def look_again(
-    decoder: SliceDecoder, prompts: SlicePrompts, first: Anchor, around: Sequence[Anchor]
-) -> Anchor:
+    decoder: SliceDecoder,
+    prompts: SlicePrompts,
+    first: PromptedSlice,
+    around: Sequence[PromptedSlice],
+) -> PromptedSlice:
     """A boxed slice in a mirror, with its neighbours' masks in mind.
 
     Parameters
@@ -82,11 +85,11 @@ def look_again(
 
     Returns
     -------
-    Anchor
+    PromptedSlice
         For each box the mean of the first answer and of that in the mirror, with the neighbours'
         mean as the mask prompt where they have anything in the box.
     """
-    united = [unite(anchor.parts) for anchor in around]
+    united = [unite(one.parts) for one in around]
     asked = [_mirrored(decoder, prompts, box, united) for box in prompts.boxes]
     parts = list(first.parts)
     for number, answer in enumerate(decoder.decode(prompts.index, asked)):
@@ -97,13 +100,13 @@ def look_again(
 
 
 def look_across(
-    anchors: Sequence[Anchor], axis: int, block: Box3D, across: Across
-) -> dict[int, Anchor]:
+    prompted: Sequence[PromptedSlice], axis: int, block: Box3D, across: Across
+) -> dict[int, PromptedSlice]:
     """A run of boxed slices, averaged with what is seen of the object from other planes.
 
     Parameters
     ----------
-    anchors
+    prompted
         The run, from `runs`, with the boxes of each.
     axis
         Canonical axis across which its slices lie.
@@ -115,15 +118,15 @@ def look_across(
     Returns
     -------
     dict
-        Slice index → anchor; empty if there is no other plane to look from.
+        Slice index → prompted slice; empty if there is no other plane to look from.
     """
-    volume = stack({a.index: unite(a.parts) for a in anchors}, axis)
+    volume = stack({a.index: unite(a.parts) for a in prompted}, axis)
     views = across(volume, block)
     if not views:
         return {}
-    own = PlaneView(volume, axis, dict.fromkeys((a.index for a in anchors), 1.0))
+    own = PlaneView(volume, axis, dict.fromkeys((a.index for a in prompted), 1.0))
     joined = weigh_planes([own, *views])
-    return {a.index: _agreed(a, joined.across(axis, a.index)) for a in anchors}
+    return {a.index: _agreed(a, joined.across(axis, a.index)) for a in prompted}
 
 
 def _mirrored(
@@ -142,21 +145,21 @@ def _mirrored(
     return replace(plain, prior=prior, name="box + mask") if prior.area else plain
 
 
-def _agreed(anchor: Anchor, section: SliceResult) -> Anchor:
+def _agreed(one: PromptedSlice, section: SliceResult) -> PromptedSlice:
     """A slice's masks with the logits of a section through the joined volume.
 
     A pixel near several boxes goes to the mask that was surest of it.
     """
-    parts = list(anchor.parts)
-    for number, (part, box) in enumerate(zip(anchor.parts, anchor.boxes, strict=True)):
+    parts = list(one.parts)
+    for number, (part, box) in enumerate(zip(one.parts, one.boxes, strict=True)):
         region = part.region.union(_widened(box).intersection(section.region))
         own = part.on(region)
-        others = [p.on(region) for n, p in enumerate(anchor.parts) if n != number]
+        others = [p.on(region) for n, p in enumerate(one.parts) if n != number]
         mine = np.all([own >= other for other in others], axis=0) if others else True
         moved = replace(part, region=region, logits=np.where(mine, section.on(region), own))
         if moved.area:
             parts[number] = moved
-    return replace(anchor, parts=tuple(parts))
+    return replace(one, parts=tuple(parts))
 
 
 def _widened(box: Box2D) -> Box2D:

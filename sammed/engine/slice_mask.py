@@ -42,7 +42,7 @@ class SliceResult:
     logits : (height, width) float32
         On the region; > 0 is foreground.
     predicted_iou, stability, present
-        The model's own measures, see `sammed.models.protocols.SliceMask`.
+        The model's own measures, see `sammed.models.protocols.ViewMask`.
     prompt
         What the model was given, in words: ``"box"``, ``"box + mask"``, ``"points"``, ...
     retries

@@ -1,8 +1,8 @@
-"""One object through one stack of slices: anchors, the spans between them, and their memory.
+"""One object through one stack: prompted slices, spans between them, and their memory.
 
-Every anchor and every span is a pure function of what it starts from, and is remembered by it. So
-an edited prompt makes only its own slice and the spans that touch it be computed again, and what
-undo brings back is still known.
+Every prompted slice and every span is a pure function of what it starts from, and is remembered by
+it. So an edited prompt makes only its own slice and the spans that touch it be computed again, and
+what undo brings back is still known.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any, TypeVar
 from sammed.engine.decoding import SliceDecoder
 from sammed.engine.object_volume import ObjectVolume
 from sammed.engine.prompted_slices import (
-    Anchor,
+    PromptedSlice,
     SlicePrompts,
     check_ranges,
-    correct_anchor,
-    decode_anchor,
+    correct_prompted,
+    decode_prompted,
     depth_in,
     middle,
     slice_prompts,
@@ -37,7 +37,7 @@ from sammed.prompts import ObjectPrompts
 from sammed.views.slices import SliceStack
 
 REMEMBERED = 512
-"""Anchors and spans kept for one object."""
+"""Prompted slices and spans kept for one object."""
 
 FRAME_MARGIN = 0.1
 """Within a 3D box, boxes on slices may exceed its outline by this share of its size."""
@@ -136,19 +136,19 @@ class Tracer:
         if not telling:
             telling = {i: p for i, p in prompts.items() if any(q.positive for q in p.points)}
         telling = with_final(telling, obj.propagate, len(self.decoder.stack))
-        anchors = {i: self._anchor(p, on_slice) for i, p in telling.items()}
-        self._check_found(obj, anchors)
+        prompted = {i: self._prompted(p, on_slice) for i, p in telling.items()}
+        self._check_found(obj, prompted)
         if self.twice:
-            anchors |= self._seen_again(telling, anchors, on_slice)
+            prompted |= self._seen_again(telling, prompted, on_slice)
             if across:
-                anchors |= self._seen_across(telling, anchors, across)
-        trace = self._spans(anchors, ranges, obj.propagate, on_slice)
+                prompted |= self._seen_across(telling, prompted, across)
+        trace = self._spans(prompted, ranges, obj.propagate, on_slice)
         clicked = {i: p for i, p in prompts.items() if i not in telling and p.points}
         if not clicked:
             return trace
         for index, said in clicked.items():
-            anchors[index] = self._correction(said, trace, anchors, on_slice)
-        return self._spans(anchors, ranges, obj.propagate, on_slice)
+            prompted[index] = self._correction(said, trace, prompted, on_slice)
+        return self._spans(prompted, ranges, obj.propagate, on_slice)
 
     def _ranges(self, obj: ObjectPrompts) -> list[Range]:
         """Where chains may run: each 3D box with its middle slice, else the whole stack."""
@@ -182,7 +182,7 @@ class Tracer:
             return max(known or outlined, key=score)
 
         def score(said: SlicePrompts) -> tuple[float, int]:
-            answer = decode_anchor(self.decoder, said).parts[0]
+            answer = decode_prompted(self.decoder, said).parts[0]
             return answer.predicted_iou * answer.present, -abs(said.index - start.index)
 
         return self._remember(("start", limits, start, located), surest)
@@ -196,46 +196,46 @@ class Tracer:
         box = prior.box.expand(1).clip(stack.shape)
         return replace(outline, boxes=(box,), depth=0.0, prior=prior)
 
-    def _anchor(self, prompts: SlicePrompts, on_slice: OnSlice | None) -> Anchor:
-        def compute() -> Anchor:
-            anchor = decode_anchor(self.decoder, prompts)
+    def _prompted(self, prompts: SlicePrompts, on_slice: OnSlice | None) -> PromptedSlice:
+        def compute() -> PromptedSlice:
+            one = decode_prompted(self.decoder, prompts)
             if self.twice and prompts.plain:
-                anchor = replace(anchor, boxes=prompts.boxes)
+                one = replace(one, boxes=prompts.boxes)
             if on_slice:
-                on_slice(anchor.shown)
-            return anchor
+                on_slice(one.shown)
+            return one
 
-        return self._remember(("anchor", prompts), compute)
+        return self._remember(("prompted", prompts), compute)
 
     def _seen_again(
         self,
         located: dict[int, SlicePrompts],
-        anchors: dict[int, Anchor],
+        prompted: dict[int, PromptedSlice],
         on_slice: OnSlice | None,
-    ) -> dict[int, Anchor]:
+    ) -> dict[int, PromptedSlice]:
         """The boxed slices once more, with their neighbours' masks in mind."""
 
-        def again(index: int, around: tuple[Anchor, ...]) -> Anchor:
-            anchor = look_again(self.decoder, located[index], anchors[index], around)
+        def again(index: int, around: tuple[PromptedSlice, ...]) -> PromptedSlice:
+            one = look_again(self.decoder, located[index], prompted[index], around)
             if on_slice:
-                on_slice(anchor.shown)
-            return anchor
+                on_slice(one.shown)
+            return one
 
         seen = {}
         for index, near in beside(located).items():
-            around = tuple(anchors[i] for i in near)
-            key = ("again", located[index], anchors[index], around)
+            around = tuple(prompted[i] for i in near)
+            key = ("again", located[index], prompted[index], around)
             seen[index] = self._remember(key, partial(again, index, around))
         return seen
 
     def _seen_across(
-        self, located: dict[int, SlicePrompts], anchors: dict[int, Anchor], across: Across
-    ) -> dict[int, Anchor]:
+        self, located: dict[int, SlicePrompts], prompted: dict[int, PromptedSlice], across: Across
+    ) -> dict[int, PromptedSlice]:
         """The boxed slices side by side, with what is seen from other planes in mind."""
         axis = self.decoder.stack.axis
-        seen: dict[int, Anchor] = {}
+        seen: dict[int, PromptedSlice] = {}
         for block, run in runs(located, axis).items():
-            own = tuple(anchors[i] for i in run)
+            own = tuple(prompted[i] for i in run)
             look = partial(look_across, own, axis, block, across)
             seen |= self._remember(("across", block, own), look)
         return seen
@@ -244,9 +244,9 @@ class Tracer:
         self,
         prompts: SlicePrompts,
         trace: Trace,
-        anchors: dict[int, Anchor],
+        prompted: dict[int, PromptedSlice],
         on_slice: OnSlice | None,
-    ) -> Anchor:
+    ) -> PromptedSlice:
         """A clicked slice, corrected from what propagation had found on it or next to it."""
         index = prompts.index
         former = trace.slices.get(index)
@@ -254,50 +254,50 @@ class Tracer:
             found = (i for i, result in trace.slices.items() if result.area)
             former = trace.slices[min(found, key=lambda i: abs(i - index))]
 
-        def compute() -> Anchor:
-            anchor = correct_anchor(self.decoder, prompts, replace(former, index=index))
+        def compute() -> PromptedSlice:
+            one = correct_prompted(self.decoder, prompts, replace(former, index=index))
             if on_slice:
-                on_slice(anchor.shown)
-            return anchor
+                on_slice(one.shown)
+            return one
 
         return self._remember(("correction", prompts, former), compute)
 
-    def _check_found(self, obj: ObjectPrompts, anchors: dict[int, Anchor]) -> None:
-        if not any(part.area for anchor in anchors.values() for part in anchor.parts):
+    def _check_found(self, obj: ObjectPrompts, prompted: dict[int, PromptedSlice]) -> None:
+        if not any(part.area for one in prompted.values() for part in one.parts):
             raise SegmentationError(
                 f"nothing was segmented for {obj.name!r}: the model found no object on the "
-                f"prompted slices {sorted(anchors)}; check the box, the window or the model"
+                f"prompted slices {sorted(prompted)}; check the box, the window or the model"
             )
 
     def _spans(
         self,
-        anchors: dict[int, Anchor],
+        prompted: dict[int, PromptedSlice],
         ranges: list[Range],
         propagate: str,
         on_slice: OnSlice | None,
     ) -> Trace:
-        """Anchors, what lies between them, and (``auto``) what lies beyond them."""
+        """Prompted slices, what lies between them, and (``auto``) what lies beyond them."""
         key = (
             "spans",
-            tuple(anchors[i] for i in sorted(anchors)),
+            tuple(prompted[i] for i in sorted(prompted)),
             tuple(r for r, _ in ranges),
             propagate,
         )
-        return self._remember(key, lambda: self._join(anchors, ranges, propagate, on_slice))
+        return self._remember(key, lambda: self._join(prompted, ranges, propagate, on_slice))
 
     def _join(
         self,
-        anchors: dict[int, Anchor],
+        prompted: dict[int, PromptedSlice],
         ranges: list[Range],
         propagate: str,
         on_slice: OnSlice | None,
     ) -> Trace:
-        slices: Slices = {i: a.shown for i, a in anchors.items()}
+        slices: Slices = {i: a.shown for i, a in prompted.items()}
         stops: list[Stop] = []
         if propagate == "off":
-            return Trace(slices, (), frozenset(anchors))
+            return Trace(slices, (), frozenset(prompted))
         for number, (limits, _) in enumerate(ranges):
-            own = _own_anchors(number, ranges, anchors)
+            own = _own_prompted(number, ranges, prompted)
             for first, last in pairwise(own):
                 _merge(slices, self._between(first, last, limits, on_slice))
             if propagate == "between" or not own:
@@ -306,15 +306,15 @@ class Tracer:
                 found, ended = self._outward(end, direction, limits, on_slice)
                 _merge(slices, found)
                 stops.extend(ended)
-        return Trace(slices, tuple(stops), frozenset(anchors))
+        return Trace(slices, tuple(stops), frozenset(prompted))
 
     def _outward(
-        self, anchor: Anchor, direction: int, limits: Limits, on_slice: OnSlice | None
+        self, one: PromptedSlice, direction: int, limits: Limits, on_slice: OnSlice | None
     ) -> tuple[Slices, list[Stop]]:
-        """Chains of all components of an anchor beyond it."""
+        """Chains of all components of a prompted slice beyond it."""
         slices: Slices = {}
         stops = []
-        for part in anchor.parts:
+        for part in one.parts:
             if part.area:
                 chain = self._chain(part, direction, limits, None, on_slice)
                 _merge(slices, {r.index: r for r in chain.slices})
@@ -322,9 +322,9 @@ class Tracer:
         return slices, stops
 
     def _between(
-        self, first: Anchor, last: Anchor, limits: Limits, on_slice: OnSlice | None
+        self, first: PromptedSlice, last: PromptedSlice, limits: Limits, on_slice: OnSlice | None
     ) -> Slices:
-        """Both ways between two anchors, blended by distance."""
+        """Both ways between two prompted slices, blended by distance."""
         span = replace(limits, low=first.index + 1, high=last.index, known=True)
         forward = self._towards(first, last, 1, span, on_slice)
         backward = self._towards(last, first, -1, span, on_slice)
@@ -338,8 +338,8 @@ class Tracer:
 
     def _towards(
         self,
-        start: Anchor,
-        goal: Anchor,
+        start: PromptedSlice,
+        goal: PromptedSlice,
         direction: int,
         span: Limits,
         on_slice: OnSlice | None,
@@ -413,16 +413,18 @@ def _starts(located: dict[int, SlicePrompts], ranges: Sequence[Range]) -> list[R
     return [own for n, own in enumerate(ranges) if own[1] is not None and n not in owners]
 
 
-def _own_anchors(number: int, ranges: Sequence[Range], anchors: dict[int, Anchor]) -> list[Anchor]:
-    """Anchors within a range in slice order, with the components that lie in no other range."""
+def _own_prompted(
+    number: int, ranges: Sequence[Range], prompted: dict[int, PromptedSlice]
+) -> list[PromptedSlice]:
+    """Prompted slices in a range, in order, with the components that lie in no other range."""
     own = []
-    for index in sorted(anchors):
+    for index in sorted(prompted):
         if number not in _candidates(index, ranges):
             continue
-        anchor = anchors[index]
-        parts = enumerate(anchor.parts)
-        own.append(anchor.only([n for n, p in parts if _owner(index, p.box, ranges) == number]))
-    return [anchor for anchor in own if anchor.parts]
+        one = prompted[index]
+        parts = enumerate(one.parts)
+        own.append(one.only([n for n, p in parts if _owner(index, p.box, ranges) == number]))
+    return [one for one in own if one.parts]
 
 
 def _merge(slices: Slices, more: Slices) -> None:

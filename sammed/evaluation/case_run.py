@@ -22,7 +22,7 @@ from sammed.evaluation.results import Row
 from sammed.evaluation.slice_scores import SliceScore, true_ious
 from sammed.evaluation.trial import Step, Target, profile, run_trial
 from sammed.imaging.volume import LabelVolume, Volume
-from sammed.models.protocols import SliceModel
+from sammed.models.protocols import ImageModel
 from sammed.views.embeddings import EmbeddingStore
 from sammed.views.slices import PLANES
 
@@ -105,7 +105,7 @@ class Task:
     """
 
     name: str
-    model: SliceModel
+    model: ImageModel
     protocol: str
     conditions: tuple[Condition, ...]
     settings: Settings

@@ -17,15 +17,15 @@ from sammed.evaluation.case_run import Harvest, Loaded, Task, load, run_case
 from sammed.evaluation.manifest import Case
 from sammed.evaluation.parts import Part, PartStore, fingerprint
 from sammed.evaluation.protocols import JITTERS, Condition, conditions, unsuited
-from sammed.models.catalogue import FLOORS
-from sammed.models.protocols import SliceModel
+from sammed.models.catalogue import BASELINES
+from sammed.models.protocols import ImageModel
 
 ENGINE_FILES = (
     "engine", "imaging", "prompts", "views", "session.py", "evaluation/case_run.py",
     "evaluation/metrics.py", "evaluation/protocols.py", "evaluation/slice_scores.py",
     "evaluation/trial.py",
 )  # fmt: skip
-"""Floors and rooms on which scores depend: results of other code are not taken over."""
+"""Baselines and rooms on which scores depend: results of other code are not taken over."""
 
 Key = tuple[str, str, str]
 """Case, model, protocol."""
@@ -54,7 +54,7 @@ class Plan:
     """
 
     cases: tuple[Case, ...]
-    models: Mapping[str, SliceModel]
+    models: Mapping[str, ImageModel]
     protocols: tuple[str, ...]
     seeds: tuple[int, ...] = (0,)
     jitters: tuple[float, ...] = JITTERS
@@ -176,7 +176,7 @@ def _jobs(plan: Plan) -> dict[Key, str]:
                 if unsuited(protocol, model.spec):
                     continue
                 jobs[case.id, name, protocol] = fingerprint(
-                    engine_hash(name in FLOORS, protocol == "D"),
+                    engine_hash(name in BASELINES, protocol == "D"),
                     {**vars(case), "labels": {str(k): v for k, v in case.labels.items()}},
                     [_file_state(p) for p in (case.image, case.label, case.prompt_source)],
                     vars(model.spec),
@@ -194,28 +194,28 @@ def _jobs(plan: Plan) -> dict[Key, str]:
 
 
 @cache
-def engine_hash(floor: bool, disturbed: bool) -> str:
+def engine_hash(baseline: bool, disturbed: bool) -> str:
     """SHA-256 (hex) of the source on which scores depend.
 
     Parameters
     ----------
-    floor
-        Of the models' code that of the floors alone.
+    baseline
+        Of the models' code that of the baselines alone.
     disturbed
         With that of protocol D's disturbances.
     """
     digest = hashlib.sha256()
-    for file in engine_files(floor, disturbed):
+    for file in engine_files(baseline, disturbed):
         digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
-def engine_files(floor: bool, disturbed: bool) -> list[Path]:
+def engine_files(baseline: bool, disturbed: bool) -> list[Path]:
     """The sources that `engine_hash` reads, with the same parameters."""
     package = Path(__file__).parents[1]
     files = [file for name in ENGINE_FILES for file in _sources(package / name)]
     models = package / "models"
-    files += [models / "baselines.py"] if floor else _sources(models)
+    files += [models / "baselines.py"] if baseline else _sources(models)
     if disturbed:
         files.append(package / "evaluation" / "distortion.py")
     return files

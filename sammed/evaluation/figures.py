@@ -15,12 +15,12 @@ from sammed.evaluation.reliability import headlines
 from sammed.evaluation.slice_scores import SliceScore
 from sammed.evaluation.statistics import object_means
 from sammed.evaluation.tables import Group, Results
-from sammed.models.catalogue import FLOORS
+from sammed.models.catalogue import BASELINES
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 """Okabe and Ito's palette, told apart by the colour-blind; models take them in turn."""
 
-FLOOR_STYLES = (("#8a8a8a", ":"), ("#8a8a8a", "--"), ("#5a5a5a", "-."))
+BASELINE_STYLES = (("#8a8a8a", ":"), ("#8a8a8a", "--"), ("#5a5a5a", "-."))
 
 POSITION_BINS = 10
 SIZE_BINS = 8
@@ -77,11 +77,11 @@ class Palette:
     """One colour and line style for each model, the same in all figures."""
 
     def __init__(self, models: Sequence[str]) -> None:
-        colours, floors = cycle(COLOURS), cycle(FLOOR_STYLES)
+        colours, baselines = cycle(COLOURS), cycle(BASELINE_STYLES)
         self._styles: dict[str, dict[str, Any]] = {}
         for model in models:
-            if model in FLOORS:
-                colour, dash = next(floors)
+            if model in BASELINES:
+                colour, dash = next(baselines)
                 self._styles[model] = {"color": colour, "linestyle": dash, "linewidth": 1.2}
             else:
                 self._styles[model] = {"color": next(colours), "linewidth": 2.0}
@@ -117,7 +117,7 @@ def draw(results: Results) -> list[Drawing]:
 _CAPTIONS = {
     "jitter": "Dice against jitter of the boxes (protocol A). Bands: 95 % confidence interval.",
     "clicks": "Dice against the number of corrective clicks after one 3D box (protocol C). "
-    "Floors take no clicks: their line is the start. Bands: 95 % confidence interval.",
+    "Baselines take no clicks: their line is the start. Bands: 95 % confidence interval.",
     "points": "Dice against the number of points on each slice (protocol P). "
     "Bands: 95 % confidence interval.",
     "position": "Dice of single slices against their relative position in the object: 0 and 1 are "
@@ -143,7 +143,7 @@ def _ladder(results: Results, palette: Palette, protocol: str) -> str:
             continue
         at = [_abscissa(g, i) for i, g in enumerate(groups)]
         axes[0].plot(at, middle, label=model, marker="o", markersize=3.5, **palette[model])
-        if model not in FLOORS:
+        if model not in BASELINES:
             low, high = [m.low for m in means], [m.high for m in means]
             axes[0].fill_between(at, low, high, color=palette.colour(model), alpha=0.13, lw=0)
     longest = max((results.of(protocol, m) for m in results.models), key=len)
@@ -225,8 +225,8 @@ def _size(results: Results, palette: Palette, protocols: Sequence[str]) -> str:
 
 
 def _shown(results: Results) -> list[str]:
-    """Models whose single objects are shown: those that are no floors; the first if all are."""
-    return [m for m in results.models if m not in FLOORS] or list(results.models[:1])
+    """Models whose single objects are shown: those that are no baselines; the first if all are."""
+    return [m for m in results.models if m not in BASELINES] or list(results.models[:1])
 
 
 def _running_median(x: np.ndarray, y: np.ndarray) -> tuple[list[float], list[float]]:

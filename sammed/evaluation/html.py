@@ -86,7 +86,7 @@ surface distance, and the mean over both surfaces; elements weigh by their area.
 empty: undefined and left out of the mean; see the column “missed”.</dd>
 <dt>Sens., Prec.</dt><dd>Shares of the reference that was found and of the prediction that is
 right. Without a denominator: undefined and left out.</dd>
-<dt>Floors</dt><dd><i>box</i>: the whole box is the object; <i>ellipse</i>: the ellipse inscribed
+<dt>Baselines</dt><dd><i>box</i>: the whole box is the object; <i>ellipse</i>: the ellipse inscribed
 in it; <i>two_class</i>: the intensities of the box's middle against those round it. They run
 through the same engine, and show what a score is worth.</dd>
 </dl>
@@ -178,7 +178,7 @@ def _prompts_notice(background: Background) -> str:
         lines.append(
             "<p>Prompts taken from the label that is scored know the object's true extent: expect "
             "lower scores with boxes drawn by hand. Read the rung of protocol A with the jitter of "
-            "your own hand, and the floors, beside every number.</p>"
+            "your own hand, and the baselines, beside every number.</p>"
         )
     return f'<div class="notice">{"".join(lines)}</div>'
 
@@ -240,13 +240,13 @@ def _failures(results: Results) -> list[str]:
         r
         for p in results.protocols
         for m in results.models
-        if (g := results.headline(p, m)) is not None and not g.is_floor
+        if (g := results.headline(p, m)) is not None and not g.is_baseline
         for r in g.failures
     ]
     body.append(
-        _rows_table(f"Objects with Dice below {FAILURE_DICE:g}, floors left out.", failed)
+        _rows_table(f"Objects with Dice below {FAILURE_DICE:g}, baselines left out.", failed)
         if failed
-        else f"<p>No object has a Dice below {FAILURE_DICE:g} (floors left out).</p>"
+        else f"<p>No object has a Dice below {FAILURE_DICE:g} (baselines left out).</p>"
     )
     unscored = [r for r in results.rows if not r.scored]
     if unscored:

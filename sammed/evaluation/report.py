@@ -23,7 +23,7 @@ from sammed.evaluation.reliability import reliability_json
 from sammed.evaluation.results import to_csv
 from sammed.evaluation.tables import Results
 from sammed.io import atomic_text
-from sammed.models.catalogue import FLOORS
+from sammed.models.catalogue import BASELINES
 from sammed.version import __version__
 
 FORMAT = "sammed-evaluation/1"
@@ -96,9 +96,9 @@ def write_outputs(
 
 
 def _galleries(results: Results, plan: Plan, store: PartStore) -> list[Gallery]:
-    """Pictures of every model that is no floor; of the first if all are."""
+    """Pictures of every model that is no baseline; of the first if all are."""
     cases = {case.id: case for case in plan.cases}
-    shown = [m for m in results.models if m not in FLOORS] or list(results.models[:1])
+    shown = [m for m in results.models if m not in BASELINES] or list(results.models[:1])
     galleries = []
     for model in shown:
         for protocol in (p for p in results.protocols if p in KEEP_MASKS):

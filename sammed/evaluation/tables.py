@@ -24,7 +24,7 @@ from sammed.evaluation.statistics import (
     compare,
     object_means,
 )
-from sammed.models.catalogue import FLOORS
+from sammed.models.catalogue import BASELINES
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class Group:
     rows: tuple[Row, ...]
 
     @property
-    def is_floor(self) -> bool:
+    def is_baseline(self) -> bool:
         """Whether the model is a baseline without weights."""
-        return self.model in FLOORS
+        return self.model in BASELINES
 
     def mean(self, score: str) -> Mean:
         """See `sammed.evaluation.statistics.average`."""
@@ -73,7 +73,7 @@ class Table:
     lines
         Cells, as many as there are columns.
     faint
-        Which lines are floors, shown paler.
+        Which lines are baselines, shown paler.
     caption
         What it shows.
     """
@@ -126,9 +126,9 @@ class Results:
 
     @cached_property
     def models(self) -> tuple[str, ...]:
-        """Models in the order of the run, floors last."""
+        """Models in the order of the run, baselines last."""
         names = list(dict.fromkeys(part.model for part in self.parts))
-        return tuple(sorted(names, key=lambda n: n in FLOORS))
+        return tuple(sorted(names, key=lambda n: n in BASELINES))
 
     @cached_property
     def protocols(self) -> tuple[str, ...]:
@@ -296,7 +296,7 @@ def difference_table(results: Results, protocol: str) -> Table | None:
     lines = []
     groups = [g for m in results.models if (g := results.headline(protocol, m)) is not None]
     for i, model in enumerate(groups):
-        if model.is_floor:
+        if model.is_baseline:
             continue
         for other in groups[i + 1 :]:
             found = compare(other.rows, model.rows)
@@ -393,7 +393,7 @@ def as_json(results: Results) -> list[dict[str, Any]]:
             "variant": g.variant,
             "step": g.step,
             "model": g.model,
-            "floor": g.is_floor,
+            "floor": g.is_baseline,
             "scores": {s: _finite(vars(g.mean(s))) for s in SCORES},
             "outcomes": dict(g.outcomes),
             "not_scored": sum(not r.scored for r in g.rows),
@@ -415,7 +415,7 @@ def _finite(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _table(columns: Sequence[str], lines: Sequence[tuple[str, ...]], caption: str) -> Table:
-    faint = tuple(line[0].split(", ")[-1] in FLOORS for line in lines)
+    faint = tuple(line[0].split(", ")[-1] in BASELINES for line in lines)
     return Table(tuple(columns), tuple(lines), faint, caption)
 
 

@@ -15,7 +15,7 @@ from sammed.evaluation.protocols import Condition, start_prompts
 from sammed.evaluation.slice_scores import PredictedSlice
 from sammed.imaging.boxes import Box3D
 from sammed.imaging.volume import Volume
-from sammed.models.protocols import SliceModel
+from sammed.models.protocols import ImageModel
 from sammed.prompts import ObjectPrompts, simulation
 from sammed.session import Session
 from sammed.views.embeddings import EmbeddingStore
@@ -84,7 +84,7 @@ class Step:
 def run_trial(
     volume: Volume,
     target: Target,
-    model: SliceModel,
+    model: ImageModel,
     condition: Condition,
     settings: Settings | None = None,
     store: EmbeddingStore | None = None,
@@ -161,7 +161,7 @@ def _advance(
     after = engine.timings
     run = engine.runs[prompts.name]
     axis = PLANES[run.plane]
-    records = run.slices if engine.model.spec.judges else ()
+    records = run.slices if engine.model.spec.calibrated else ()
     return Step(
         number,
         prompts,

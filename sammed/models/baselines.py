@@ -1,4 +1,4 @@
-"""Floors: honest baselines without weights that any network must beat.
+"""Baselines: honest baselines without weights that any network must beat.
 
 All three answer to a box alone (points and masks beside it are ignored) with one candidate whose
 logits are a signed distance to the outline in view px, clipped to ``LOGIT_LIMIT``: straight edges
@@ -20,8 +20,8 @@ from sammed.models.protocols import (
     BOX_ONLY,
     Embedding,
     ModelSpec,
-    SliceMask,
     ViewBatch,
+    ViewMask,
     ViewPrompt,
     check_prompts,
 )
@@ -48,8 +48,8 @@ Float = NDArray[np.float32]
 _Span = tuple[int, int]
 
 
-class _Floor(ABC):
-    """What the floors share: no weights, one candidate, a box as prompt."""
+class _Baseline(ABC):
+    """What the baselines share: no weights, one candidate, a box as prompt."""
 
     name: str
 
@@ -62,7 +62,7 @@ class _Floor(ABC):
             mask_size=VIEW_SIZE,
             zoom=ZOOM,
             prompts=BOX_ONLY,
-            judges=False,
+            calibrated=False,
             license="Apache-2.0 (no weights)",
         )
 
@@ -71,7 +71,7 @@ class _Floor(ABC):
         extent = (views.pixels.shape[2], views.pixels.shape[3])
         return [Embedding(self._keep(pixels), extent) for pixels in views.pixels]
 
-    def decode(self, embedding: Embedding, prompts: Sequence[ViewPrompt]) -> list[SliceMask]:
+    def decode(self, embedding: Embedding, prompts: Sequence[ViewPrompt]) -> list[ViewMask]:
         """One mask a prompt, in order.
 
         Raises
@@ -85,16 +85,16 @@ class _Floor(ABC):
     def _keep(self, pixels: Float) -> dict[str, NDArray[Any]]:
         return {}
 
-    def _answer(self, embedding: Embedding, box: Float) -> SliceMask:
+    def _answer(self, embedding: Embedding, box: Float) -> ViewMask:
         logits = np.clip(self._distance(embedding, box), -LOGIT_LIMIT, LOGIT_LIMIT)
-        return SliceMask(np.asarray(logits[None], np.float32), np.ones(1, np.float32))
+        return ViewMask(np.asarray(logits[None], np.float32), np.ones(1, np.float32))
 
     @abstractmethod
     def _distance(self, embedding: Embedding, box: Float) -> Float:
         """Signed distance to the outline in view px, positive inside, (m, m) float32."""
 
 
-class BoxFloor(_Floor):
+class BoxBaseline(_Baseline):
     """The whole box is the object."""
 
     name = "box"
@@ -107,7 +107,7 @@ class BoxFloor(_Floor):
         return np.minimum(inside_rows[:, None], inside_cols[None])
 
 
-class EllipseFloor(_Floor):
+class EllipseBaseline(_Baseline):
     """The ellipse inscribed in the box is the object."""
 
     name = "ellipse"
@@ -117,7 +117,7 @@ class EllipseFloor(_Floor):
         return np.asarray((1 - _radius(box)) * semi_axes, np.float32)
 
 
-class TwoClassFloor(_Floor):
+class TwoClassBaseline(_Baseline):
     """The intensities of the box's middle against those round the box.
 
     Two-class k-means of the intensities in and just round the box, started from the means of the
@@ -157,7 +157,7 @@ def _radius(box: Float, shape: tuple[int, int] = (VIEW_SIZE, VIEW_SIZE)) -> Floa
 
 
 def _ellipse(box: Float) -> Float:
-    return EllipseFloor()._distance(Embedding({}, (VIEW_SIZE, VIEW_SIZE)), box)
+    return EllipseBaseline()._distance(Embedding({}, (VIEW_SIZE, VIEW_SIZE)), box)
 
 
 def _pixels(low: float, high: float, n: int) -> _Span:

@@ -118,14 +118,14 @@ _KNOWN = (
             architecture="vit_b",
         ),
     ),
-    KnownModel("box", "floor: the filled box", "Apache-2.0"),
-    KnownModel("ellipse", "floor: the ellipse inscribed in the box", "Apache-2.0"),
-    KnownModel("two_class", "floor: two intensity classes in the box", "Apache-2.0"),
+    KnownModel("box", "baseline: the filled box", "Apache-2.0"),
+    KnownModel("ellipse", "baseline: the ellipse inscribed in the box", "Apache-2.0"),
+    KnownModel("two_class", "baseline: two intensity classes in the box", "Apache-2.0"),
 )
 
 KNOWN: dict[str, KnownModel] = {model.name: model for model in _KNOWN}
 
-FLOORS = ("box", "ellipse", "two_class")
+BASELINES = ("box", "ellipse", "two_class")
 
 ALIASES = {
     "sam_vit_b": "vit_b",

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ STABILITY_OFFSET = 1.0
 
 BOX_SHARE = 0.75
 """Share of a cube's side that a 3D box fills, see `BlockView`."""
+
+Candidates = Literal["same object", "parts"]
 
 PromptKinds = frozenset[str]
 BOX_ONLY: PromptKinds = frozenset({"box"})
@@ -52,17 +54,18 @@ class ModelSpec:
         Views are quantised to 256 levels before resizing, as the model was trained.
     prompts
         Which of ``"box"``, ``"points"``, ``"mask"`` the model makes use of.
-    knows_absence
-        ``SliceMask.present`` is learned, so that propagation may stop by it.
-    judges
-        ``SliceMask.predicted_iou`` and how large logits are say something. Where they do not (the
-        floors), the engine neither joins planes by them nor leaves doubtful pixels out.
-    concurs
-        Candidates are guesses at one and the same object (segment-anything's are its parts and
-        what it is a part of): of a box without a mask prompt their mean is better than any.
+    has_object_score
+        ``ViewMask.present`` is learned, so that propagation may stop by it.
+    calibrated
+        ``ViewMask.predicted_iou`` and how large logits are say something. Where they do not (the
+        baselines), the engine neither joins planes by them nor leaves doubtful pixels out.
+    candidates
+        What the masks of one answer are: ``"parts"``: an object, its parts and what it is a part
+        of, as segment-anything's; ``"same object"``: guesses at one and the same, so that of a
+        box without a mask prompt their mean is better than any.
     block_size
         Side of the cubes that the model takes 3D boxes as, see `BlockModel`; 0: it takes none.
-    costly
+    expensive_encode
         ``encode`` takes so long that embeddings are worth keeping on disk.
     batch
         How many views ``encode`` likes to take at once: more than 1 on a GPU.
@@ -84,11 +87,11 @@ class ModelSpec:
     context: int = 0
     eight_bit: bool = False
     prompts: PromptKinds = ALL_PROMPTS
-    knows_absence: bool = False
-    judges: bool = True
-    concurs: bool = False
+    has_object_score: bool = False
+    calibrated: bool = True
+    candidates: Candidates = "parts"
     block_size: int = 0
-    costly: bool = False
+    expensive_encode: bool = False
     batch: int = 1
     weights_hash: str = ""
     variant: str = ""
@@ -98,7 +101,7 @@ class ModelSpec:
     @property
     def looks_twice(self) -> bool:
         """Whether a slice may be looked at more than once: it is cheap, and how sure counts."""
-        return self.judges and not self.costly
+        return self.calibrated and not self.expensive_encode
 
 
 @dataclass(frozen=True)
@@ -208,7 +211,7 @@ def check_prompts(spec: ModelSpec, prompts: Sequence[ViewPrompt]) -> None:
 
 
 @dataclass(frozen=True)
-class SliceMask:
+class ViewMask:
     """What the model answers: candidate masks of one object on one view.
 
     Attributes
@@ -247,7 +250,7 @@ class SliceMask:
 
 
 @runtime_checkable
-class SliceModel(Protocol):
+class ImageModel(Protocol):
     """A promptable model of single slices."""
 
     @property
@@ -259,7 +262,7 @@ class SliceModel(Protocol):
         """Embed views once; one embedding each, in order."""
         ...
 
-    def decode(self, embedding: Embedding, prompts: Sequence[ViewPrompt]) -> list[SliceMask]:
+    def decode(self, embedding: Embedding, prompts: Sequence[ViewPrompt]) -> list[ViewMask]:
         """Masks of any number of objects on one embedded view; one answer a prompt, in order."""
         ...
 

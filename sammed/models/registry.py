@@ -10,7 +10,7 @@ from sammed.errors import InputError, WeightsNotFoundError
 from sammed.models import catalogue, downloads
 from sammed.models.checkpoints import check_there, is_weights_path, sha256
 from sammed.models.devices import fastest_threads, resolve_device, set_threads
-from sammed.models.protocols import SliceModel
+from sammed.models.protocols import ImageModel
 
 COMPACT_WEIGHTS = Path(__file__).parent / "compact" / "weights" / "compact.safetensors"
 """The built-in network's weights, part of the package."""
@@ -81,7 +81,7 @@ def build(
     threads: int | None = None,
     weights: Path | None = None,
     **options: Any,
-) -> SliceModel:
+) -> ImageModel:
     """Build a model, ready to encode.
 
     Parameters
@@ -91,7 +91,7 @@ def build(
         is then recognised by its tensors, and MedSAM's way of feeding it by ``medsam`` in the
         file's name.
     device
-        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``; the floors always run on the CPU.
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``; the baselines always run on the CPU.
     threads
         How many threads PyTorch may use; ``None`` leaves its own number, or fewer for
         segment-anything where a measurement says that fewer are faster.
@@ -120,8 +120,8 @@ def build(
         name = catalogue.resolve(name_or_path).name
     options = {option: value for option, value in options.items() if value is not None}
     _check_options(name, weights, options)
-    if name in catalogue.FLOORS:
-        return _build_floor(name)
+    if name in catalogue.BASELINES:
+        return _build_baseline(name)
     device = resolve_device(device)
     set_threads(threads)
     if name == "compact":
@@ -136,9 +136,9 @@ _ANY_SAM = "segment-anything"
 
 
 def _check_options(name: str, weights: Path | None, options: dict[str, Any]) -> None:
-    if name in catalogue.FLOORS and weights is not None:
+    if name in catalogue.BASELINES and weights is not None:
         raise InputError(f"model {name!r} has no weights; leave {weights} out")
-    known = () if name == "compact" or name in catalogue.FLOORS else SAM_OPTIONS
+    known = () if name == "compact" or name in catalogue.BASELINES else SAM_OPTIONS
     unknown = [option for option in options if option not in known]
     if unknown:
         raise InputError(
@@ -168,14 +168,14 @@ def _holds_sam(path: Path) -> bool:
     return any(name.startswith("image_encoder.blocks.") for name in found)
 
 
-def _build_floor(name: str) -> SliceModel:
+def _build_baseline(name: str) -> ImageModel:
     from sammed.models import baselines
 
-    kinds = {kind.name: kind for kind in (baselines.BoxFloor, baselines.EllipseFloor)}
-    return (kinds | {"two_class": baselines.TwoClassFloor})[name]()
+    kinds = {kind.name: kind for kind in (baselines.BoxBaseline, baselines.EllipseBaseline)}
+    return (kinds | {"two_class": baselines.TwoClassBaseline})[name]()
 
 
-def _build_compact(weights: Path | None, device: str) -> SliceModel:
+def _build_compact(weights: Path | None, device: str) -> ImageModel:
     if weights is None and not COMPACT_WEIGHTS.is_file():
         raise WeightsNotFoundError(
             f"the built-in network's weights are missing from the package ({COMPACT_WEIGHTS}); "
@@ -183,7 +183,7 @@ def _build_compact(weights: Path | None, device: str) -> SliceModel:
         )
     from sammed.models.compact.model import CompactModel
 
-    model: SliceModel = CompactModel(weights=weights, device=device)
+    model: ImageModel = CompactModel(weights=weights, device=device)
     return model
 
 
@@ -196,7 +196,7 @@ def _build_sam(
     encode_size: int | None = None,
     engine: str = "torch",
     precision: str = "float32",
-) -> SliceModel:
+) -> ImageModel:
     known = catalogue.KNOWN.get(name)
     path = weights or downloads.find(catalogue.resolve(name))
     check_there(path)

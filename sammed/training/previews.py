@@ -18,7 +18,7 @@ from sammed.evaluation.manifest import Case, read_manifest
 from sammed.imaging.boxes import Box2D
 from sammed.models.compact.model import load_boxes, load_net
 from sammed.models.compact.net import CompactNet
-from sammed.models.protocols import SliceMask
+from sammed.models.protocols import ViewMask
 from sammed.synthesis.sheet import BOX, COLOURS, outline
 from sammed.training.real_cases import case_objects, job_prompts, slice_answer, slice_jobs
 from sammed.training.validation import answers, dice
@@ -50,7 +50,7 @@ def previews_of(net: CompactNet, case: Case, most: int = 7) -> list[Preview]:
         job = jobs[len(jobs) // 2]
         prompts = job_prompts(stack, [job])
         logits, iou, _ = answers(net, prompts)
-        result = slice_answer(job, SliceMask(logits[0], iou[0]), stack)
+        result = slice_answer(job, ViewMask(logits[0], iou[0]), stack)
         masks = np.stack((result.on(Box2D(0, 0, *stack.shape)) > 0, job.reference & job.nearby))
         answer, wanted = job.view.render(masks.astype(np.float32), False) > 0.5
         score = dice(answer, wanted)

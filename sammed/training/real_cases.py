@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sammed.engine.box_fit import hug_box
+from sammed.engine.box_fit import fit_box
 from sammed.engine.candidates import mean_candidate
 from sammed.engine.slice_mask import SliceResult
 from sammed.evaluation.manifest import Case, read_manifest
@@ -26,7 +26,7 @@ from sammed.imaging.boxes import Box2D
 from sammed.imaging.intensity import resolve_window
 from sammed.io import read, read_labels
 from sammed.models.compact.net import CompactNet, Prompts
-from sammed.models.protocols import SliceMask
+from sammed.models.protocols import ViewMask
 from sammed.prompts.simulation import component_boxes
 from sammed.synthesis.views import ZOOM
 from sammed.training.validation import answers, roc_area
@@ -174,7 +174,7 @@ def job_prompts(stack: SliceStack, jobs: list[Job]) -> Prompts:
     )
 
 
-def slice_answer(job: Job, answer: SliceMask, stack: SliceStack) -> SliceResult:
+def slice_answer(job: Job, answer: ViewMask, stack: SliceStack) -> SliceResult:
     """What the engine makes of the network's candidates for a job, before any second look."""
     if job.mask is None:
         answer = mean_candidate(answer)
@@ -182,7 +182,7 @@ def slice_answer(job: Job, answer: SliceMask, stack: SliceStack) -> SliceResult:
     logits = job.view.to_slice(answer.low_res_logits[answer.best], region)
     judged = float(answer.predicted_iou[answer.best])
     result = SliceResult(job.view.index, region, logits, judged)
-    return hug_box(result, job.drawn) if job.task == "a" else result
+    return fit_box(result, job.drawn) if job.task == "a" else result
 
 
 def _score(
@@ -205,7 +205,7 @@ def _score(
             if job.task in ("absent", "next"):
                 presence.append((float(chance), bool(job.reference.any())))
             found = np.zeros(stack.shape, bool)
-            result = slice_answer(job, SliceMask(candidates, quality), stack)
+            result = slice_answer(job, ViewMask(candidates, quality), stack)
             found[result.region.slices] = result.mask
             if job.task == "a":
                 union = stacked.setdefault(

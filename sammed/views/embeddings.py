@@ -188,6 +188,6 @@ def store_for(spec: ModelSpec, *, keep: bool = True) -> EmbeddingStore:
     keep
         False keeps nothing on disk whatever the model.
     """
-    if keep and spec.costly:
+    if keep and spec.expensive_encode:
         return EmbeddingStore(folder=folders.embeddings_folder())
     return EmbeddingStore()

@@ -29,7 +29,7 @@ from sammed.engine.tracing import Trace, block_limits
 from sammed.imaging.boxes import Box2D, Box3D
 from sammed.imaging.intensity import Window
 from sammed.imaging.volume import Volume
-from sammed.models.protocols import BlockView, SliceMask, ViewPrompt
+from sammed.models.protocols import BlockView, ViewMask, ViewPrompt
 from sammed.prompts import MaskPrompt, ObjectPrompts, PointPrompt
 from sammed.session import Session
 from sammed.views.embeddings import EmbeddingStore
@@ -47,7 +47,7 @@ MIDDLE = PointPrompt((8, 17, 24), True)
 
 @pytest.mark.parametrize(
     ("settings", "spec", "planes"),
-    [({}, {}, 3), ({"plane": "axial"}, {}, 1), ({}, {"costly": True}, 1)],
+    [({}, {}, 3), ({"plane": "axial"}, {}, 1), ({}, {"expensive_encode": True}, 1)],
 )
 def test_only_quick_models_trace_all_planes_and_only_if_no_plane_is_asked_for(
     settings, spec, planes
@@ -459,12 +459,12 @@ def test_the_start_of_a_3d_box_is_told_its_depth():
     assert {d < 0 for d in told if d} == {True, False}
 
 
-def _surer_when_deep(prompt: ViewPrompt, grey: np.ndarray, mask: SliceMask) -> SliceMask:
+def _surer_when_deep(prompt: ViewPrompt, grey: np.ndarray, mask: ViewMask) -> ViewMask:
     return replace(mask, predicted_iou=np.array([0.5 + abs(prompt.depth) / 4], np.float32))
 
 
 def test_a_model_that_does_not_judge_itself_is_followed_in_one_plane_as_it_is():
-    model = StubModel(52, judges=False, rule=_unsure)
+    model = StubModel(52, calibrated=False, rule=_unsure)
     made = Session(CUBIC, model, Settings())
     made.put(BLOCK)
     made.segment()
@@ -473,7 +473,7 @@ def test_a_model_that_does_not_judge_itself_is_followed_in_one_plane_as_it_is():
     assert made.counts["decode"] <= 2 * (high - low)
 
 
-def _unsure(prompt: ViewPrompt, grey: np.ndarray, mask: SliceMask) -> SliceMask:
+def _unsure(prompt: ViewPrompt, grey: np.ndarray, mask: ViewMask) -> ViewMask:
     return replace(mask, low_res_logits=np.asarray(mask.low_res_logits * 0.02, np.float32))
 
 

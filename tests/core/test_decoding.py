@@ -18,7 +18,7 @@ from sammed.engine.slice_mask import (
 from sammed.imaging.boxes import Box2D
 from sammed.imaging.intensity import Window
 from sammed.imaging.volume import Volume
-from sammed.models.protocols import BOX_ONLY, SliceMask
+from sammed.models.protocols import BOX_ONLY, ViewMask
 from sammed.views.embeddings import EmbeddingStore
 from sammed.views.slices import OUTSIDE_LOGIT, SliceStack
 from tests.phantoms import ORGAN, STRAIGHT, StubModel, changed, dice, image_of, organ_volume
@@ -106,12 +106,12 @@ def test_parts_are_united_and_the_worst_part_speaks_for_them():
 # -- choosing among candidates ---------------------------------------------------------------
 
 
-def candidates(*ious: float, preferred: int | None = None) -> SliceMask:
+def candidates(*ious: float, preferred: int | None = None) -> ViewMask:
     """Masks that cover 1, 2, 3, ... of 8 columns."""
     logits = np.full((len(ious), 8, 8), -4, np.float32)
     for n in range(len(ious)):
         logits[n, :, : n + 1] = 4
-    return SliceMask(logits, np.array(ious, np.float32), preferred=preferred)
+    return ViewMask(logits, np.array(ious, np.float32), preferred=preferred)
 
 
 def test_the_highest_predicted_iou_or_the_models_preference():
@@ -145,7 +145,7 @@ def test_of_a_box_without_a_mask_prompt_candidates_that_concur_are_averaged(conc
         both = np.concatenate((answer.low_res_logits, nothing))
         return replace(answer, low_res_logits=both, predicted_iou=np.array([0.9, 0.9]))
 
-    asking = decoder(StubModel(52, rule=two, concurs=concurs))
+    asking = decoder(StubModel(52, rule=two, candidates="same object" if concurs else "parts"))
     alone = asking.decode(8, [SlicePrompt(MIDDLE)])[0]
     assert alone.logits.max() == pytest.approx(2.0 if concurs else 8.0)
     told = asking.decode(8, [SlicePrompt(MIDDLE, prior=alone)])[0]
@@ -159,7 +159,7 @@ def test_of_a_box_without_a_mask_prompt_candidates_that_concur_are_averaged(conc
 def test_stability_is_of_the_chosen_candidate():
     soft = np.full((1, 8, 8), -4, np.float32)
     soft[0, :, :2], soft[0, :, 2:4] = 4, 0.5
-    assert SliceMask(soft, np.ones(1, np.float32)).stability[0] == 0.5
+    assert ViewMask(soft, np.ones(1, np.float32)).stability[0] == 0.5
 
 
 # -- prompts on slices -----------------------------------------------------------------------

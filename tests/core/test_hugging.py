@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sammed.engine.box_fit import IN_BLOCK, ON_SLICE, hug_block, hug_box
+from sammed.engine.box_fit import IN_BLOCK, ON_SLICE, fit_block, fit_box
 from sammed.engine.decoding import SliceDecoder
 from sammed.engine.fusion import BORDERS
 from sammed.engine.object_volume import NOTHING, ObjectVolume
-from sammed.engine.prompted_slices import Anchor
+from sammed.engine.prompted_slices import PromptedSlice
 from sammed.engine.propagation import Rules
 from sammed.engine.slice_mask import SliceResult
 from sammed.engine.tracing import Tracer
@@ -53,7 +53,7 @@ def test_a_mask_too_large_or_too_small_for_its_box_comes_closer(off):
     logits = 10 * peak(120, 200) + off
     box = Box2D(10, 30, 130, 230)
     result = on_slice(np.pad(logits, 40, "reflect", reflect_type="odd"), -30, -10)
-    before, after = result.mask, hug_box(result, box).mask
+    before, after = result.mask, fit_box(result, box).mask
     tight = [0.96 * n for n in box.shape]
     for was, now, want in zip(lengths(before), lengths(after), tight, strict=True):
         assert now == pytest.approx(was + ON_SLICE * (want - was), abs=3)
@@ -62,7 +62,7 @@ def test_a_mask_too_large_or_too_small_for_its_box_comes_closer(off):
 @pytest.mark.parametrize("off", [-1.0, 1.0])
 def test_a_volume_comes_closer_to_its_3d_box_as_well(off):
     before = in_block(10 * peak(40, 52, 60) + off)
-    after = hug_block(before, before.block)
+    after = fit_block(before, before.block)
     radius = [np.cbrt(v.mask.mean()) for v in (before, after)]
     touching = np.cbrt((peak(40, 52, 60) > 0.04).mean())
     assert radius[1] == pytest.approx(radius[0] + IN_BLOCK * (touching - radius[0]), abs=0.02)
@@ -74,8 +74,8 @@ def test_the_border_moves_no_further_than_a_share_of_what_is_allowed():
     sure = np.full((40, 40), 9.0)
     box = Box2D(0, 0, 40, 40)
     low, high = (ON_SLICE * b for b in BORDERS)
-    np.testing.assert_allclose(hug_box(on_slice(small), box).logits, small - low)
-    np.testing.assert_allclose(hug_box(on_slice(sure), box).logits, sure - high)
+    np.testing.assert_allclose(fit_box(on_slice(small), box).logits, small - low)
+    np.testing.assert_allclose(fit_box(on_slice(sure), box).logits, sure - high)
 
 
 def test_one_axis_of_three_may_be_off():
@@ -83,19 +83,19 @@ def test_one_axis_of_three_may_be_off():
     logits = np.full((20, 20, 20), -6.0)
     logits[:10] = 0.5
     whole = in_block(logits)
-    shifted = hug_block(whole, whole.block)
+    shifted = fit_block(whole, whole.block)
     assert shifted.logits.max() == pytest.approx((1 - IN_BLOCK) * 0.5)
     np.testing.assert_array_equal(shifted.mask, whole.mask)
     flat = on_slice(logits[:, 0])
-    assert hug_box(flat, Box2D(0, 0, 20, 20)).logits.max() == pytest.approx(0.5 - ON_SLICE * -3)
+    assert fit_box(flat, Box2D(0, 0, 20, 20)).logits.max() == pytest.approx(0.5 - ON_SLICE * -3)
 
 
 def test_where_nothing_was_found_nothing_appears():
     doubtful = np.full((9, 11), -0.5)
-    assert not hug_box(on_slice(doubtful), Box2D(0, 0, 9, 11)).area
+    assert not fit_box(on_slice(doubtful), Box2D(0, 0, 9, 11)).area
     volume = in_block(np.full((5, 6, 7), -0.5))
-    assert hug_block(volume, volume.block) is volume
-    assert hug_block(NOTHING, NOTHING.block) is NOTHING
+    assert fit_block(volume, volume.block) is volume
+    assert fit_block(NOTHING, NOTHING.block) is NOTHING
 
 
 @given(
@@ -109,13 +109,13 @@ def test_a_larger_box_never_gives_a_smaller_mask(seed, rows, cols, by):
     result = on_slice(rng.normal(0, 2, (rows, cols)))
     box = Box2D(0, 0, rows, cols)
     wide = Box2D(0, 0, int(rows * by), int(cols * by))
-    assert not (hug_box(result, box).mask & ~hug_box(result, wide).mask).any()
+    assert not (fit_box(result, box).mask & ~fit_box(result, wide).mask).any()
 
 
 def test_each_part_of_a_slice_is_moved_towards_its_own_box():
     left, right = on_slice(10 * peak(20, 20) + 2), on_slice(10 * peak(20, 20) - 2, 0, 40)
     boxes = Box2D(0, 0, 20, 20), Box2D(0, 40, 20, 60)
-    free, tied = Anchor(7, (left, right)), Anchor(7, (left, right), boxes)
+    free, tied = PromptedSlice(7, (left, right)), PromptedSlice(7, (left, right), boxes)
     sides = (slice(0, 20), slice(0, 20)), (slice(0, 20), slice(40, 60))
     before, after = (a.shown.on(Box2D(0, 0, 20, 60)) > 0 for a in (free, tied))
     assert after[sides[0]].sum() < before[sides[0]].sum()

@@ -13,7 +13,7 @@ from sammed.views.prefetch import ViewRenderer
 from sammed.views.slices import SliceStack, View, render_views
 from tests.phantoms import StubModel, organ_volume
 
-SPEC = ModelSpec("stub", 64, 16, costly=True, eight_bit=True)
+SPEC = ModelSpec("stub", 64, 16, expensive_encode=True, eight_bit=True)
 SIZE = SPEC.view_size
 
 
@@ -92,7 +92,7 @@ class Waiting(StubModel):
     """A costly model whose encoding lasts until another slice has been rendered."""
 
     def __init__(self, stack: Watched, patience_s: float = 5.0, **spec: object) -> None:
-        super().__init__(52, costly=True, **spec)
+        super().__init__(52, expensive_encode=True, **spec)
         self._stack, self._patience = stack, patience_s
         self.overlapped: list[bool] = []
         self.sizes: list[int] = []

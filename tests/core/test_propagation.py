@@ -31,7 +31,7 @@ class Script:
     def __init__(
         self, answer: Answer, count: int = 20, slice_mm: float = 3.0, **spec: object
     ) -> None:
-        about = {"weights_hash": "1" * 64, "knows_absence": True, **spec}
+        about = {"weights_hash": "1" * 64, "has_object_score": True, **spec}
         self.model = SimpleNamespace(spec=ModelSpec("script", 64, 64, **about))  # type: ignore[arg-type]
         self.stack = Stack(count, slice_mm)
         self.answer = answer
@@ -171,7 +171,7 @@ def test_the_intensity_may_drift_by_so_much_from_the_start():
 
 
 def test_a_model_that_does_not_know_absence_is_not_asked_about_it():
-    says_absent = Script(lambda index, prompt: disc(present=0.0), knows_absence=False)
+    says_absent = Script(lambda index, prompt: disc(present=0.0), has_object_score=False)
     assert go(says_absent).stop.reason == "edge"
 
 

@@ -10,7 +10,7 @@ import pytest
 from sammed.engine.decoding import SliceDecoder
 from sammed.engine.fusion import PlaneView
 from sammed.engine.object_volume import ObjectVolume
-from sammed.engine.prompted_slices import Anchor, SlicePrompts, decode_anchor, with_final
+from sammed.engine.prompted_slices import PromptedSlice, SlicePrompts, decode_prompted, with_final
 from sammed.engine.propagation import Rules
 from sammed.engine.second_look import CLOSER, beside, look_across, look_again, runs
 from sammed.engine.slice_mask import ClickedPoint, SliceResult
@@ -53,14 +53,18 @@ def test_what_the_user_clicked_or_painted_stays_as_it_is():
     assert beside(prompts) == {3: (4,), 5: (4, 6)}
 
 
-def anchor(index: int, level: float, region: Box2D = BOX) -> Anchor:
-    return Anchor(index, (SliceResult(index, region, np.full(region.shape, level, np.float32)),))
+def prompted_slice(index: int, level: float, region: Box2D = BOX) -> PromptedSlice:
+    return PromptedSlice(
+        index, (SliceResult(index, region, np.full(region.shape, level, np.float32)),)
+    )
 
 
 def test_the_mask_prompt_is_the_neighbours_mean_and_the_answer_joins_the_first_one():
     shy = StubModel(52, rule=lambda p, g, a: changed(a, low_res_logits=a.low_res_logits / 8))
     dec = decoder(shy)
-    seen = look_again(dec, said(8, BOX), anchor(8, 2.0), [anchor(7, 9.0), anchor(9, -1.0)])
+    seen = look_again(
+        dec, said(8, BOX), prompted_slice(8, 2.0), [prompted_slice(7, 9.0), prompted_slice(9, -1.0)]
+    )
     asked = shy.asked[-1]
     assert asked.mask is not None
     assert asked.mask[15, 20] == pytest.approx((4.0 - 1.0) / 2)  # 9 counts as 4
@@ -76,8 +80,8 @@ def test_each_box_has_its_own_neighbours():
     left, right = Box2D(8, 8, 26, 22), Box2D(8, 28, 26, 40)
     model = StubModel(52)
     dec = decoder(model)
-    first = decode_anchor(dec, said(8, left, right))
-    before = anchor(7, 3.0, left)
+    first = decode_prompted(dec, said(8, left, right))
+    before = prompted_slice(7, 3.0, left)
     seen = look_again(dec, said(8, left, right), first, [before])
     mirrored = model.asked[-2:]
     assert [p.mask is not None for p in mirrored] == [True, False]  # nothing beside the right box
@@ -91,7 +95,7 @@ def test_a_box_with_more_pixels_than_a_view_is_seen_closer():
     for size in (34, 33):
         model = StubModel(size, zoom=1.5)
         dec = decoder(model)
-        look_again(dec, said(8, box), decode_anchor(dec, said(8, box)), ())
+        look_again(dec, said(8, box), decode_prompted(dec, said(8, box)), ())
         first, second = (p.box[3] - p.box[1] for p in model.asked)
         spans[size] = second / first
     assert spans[34] == pytest.approx(1)
@@ -102,7 +106,7 @@ def test_a_box_with_more_pixels_than_a_view_is_seen_closer():
 def test_a_closer_view_still_holds_the_box(zoom):
     model = StubModel(20, zoom=zoom)
     dec = decoder(model)
-    look_again(dec, said(8, BOX), decode_anchor(dec, said(8, BOX)), ())
+    look_again(dec, said(8, BOX), decode_prompted(dec, said(8, BOX)), ())
     assert model.asked[-1].box.min() >= -1e-3
     assert model.asked[-1].box.max() <= 20 + 1e-3
 
@@ -113,7 +117,7 @@ def test_slices_farther_apart_than_the_object_is_wide_say_nothing(rows, told):
     box = Box2D(16, 10, 16 + rows, 40)
     model = StubModel(52)
     dec = decoder(model)
-    look_again(dec, said(8, box), decode_anchor(dec, said(8, box)), [anchor(7, 3.0, box)])
+    look_again(dec, said(8, box), decode_prompted(dec, said(8, box)), [prompted_slice(7, 3.0, box)])
     assert (model.asked[-1].mask is not None) is told
 
 
@@ -124,7 +128,7 @@ def test_what_is_seen_in_a_mirror_comes_back_the_right_way_round():
 
     dec = decoder(StubModel(52, rule=shifted, zoom=1.5))
     box = slice_box(ORGAN, 8).box
-    first = decode_anchor(dec, said(8, box))
+    first = decode_prompted(dec, said(8, box))
     seen = look_again(dec, said(8, box), first, ())
     column = first.parts[0].centroid[1], seen.parts[0].centroid[1]
     middle = np.nonzero(ORGAN[8])[1].mean()
@@ -134,8 +138,8 @@ def test_what_is_seen_in_a_mirror_comes_back_the_right_way_round():
 
 def test_a_boxed_slice_does_not_vanish_by_the_second_look():
     blind = StubModel(52, threshold=2.0)
-    first = anchor(8, 1.0)
-    seen = look_again(decoder(blind), said(8, BOX), first, [anchor(7, 5.0)])
+    first = prompted_slice(8, 1.0)
+    seen = look_again(decoder(blind), said(8, BOX), first, [prompted_slice(7, 5.0)])
     assert seen.parts == first.parts
 
 
@@ -208,8 +212,8 @@ def test_an_edited_box_is_seen_again_with_its_neighbours_alone():
 
 @pytest.mark.parametrize("quick", [True, False])
 def test_costly_models_look_once(quick):
-    assert StubModel(52, costly=not quick).spec.looks_twice is quick
-    assert not StubModel(52, judges=False).spec.looks_twice
+    assert StubModel(52, expensive_encode=not quick).spec.looks_twice is quick
+    assert not StubModel(52, calibrated=False).spec.looks_twice
 
 
 # -- from other planes -----------------------------------------------------------------------
@@ -234,27 +238,27 @@ def from_the_side(level: float, weight: float):
     return across
 
 
-def anchors_of(level: float, *boxes: Box2D) -> list[Anchor]:
+def prompted_slices(level: float, *boxes: Box2D) -> list[PromptedSlice]:
     def part(index: int, box: Box2D) -> SliceResult:
         return SliceResult(index, box, np.full(box.shape, level, np.float32))
 
-    return [Anchor(i, tuple(part(i, b) for b in boxes), boxes) for i in (7, 8, 9)]
+    return [PromptedSlice(i, tuple(part(i, b) for b in boxes), boxes) for i in (7, 8, 9)]
 
 
 def test_other_planes_count_as_much_as_the_model_is_sure():
     block = Box3D(7, BOX.r0, BOX.c0, 10, BOX.r1, BOX.c1)
-    seen = look_across(anchors_of(3.0, BOX), 0, block, from_the_side(-3.0, 0.5))
+    seen = look_across(prompted_slices(3.0, BOX), 0, block, from_the_side(-3.0, 0.5))
     assert sorted(seen) == [7, 8, 9]
     logits = seen[8].parts[0].on(BOX)
     np.testing.assert_allclose(logits, (3.0 - 3.0 * 0.5) / 1.5, atol=0.01)
-    unsure = look_across(anchors_of(3.0, BOX), 0, block, from_the_side(-3.0, 0.1))
+    unsure = look_across(prompted_slices(3.0, BOX), 0, block, from_the_side(-3.0, 0.1))
     assert unsure[8].parts[0].on(BOX).min() > 2.4
-    assert look_across(anchors_of(3.0, BOX), 0, block, lambda v, b: []) == {}
+    assert look_across(prompted_slices(3.0, BOX), 0, block, lambda v, b: []) == {}
 
 
 def test_a_slice_does_not_vanish_by_what_other_planes_say():
     block = Box3D(7, BOX.r0, BOX.c0, 10, BOX.r1, BOX.c1)
-    first = anchors_of(0.5, BOX)
+    first = prompted_slices(0.5, BOX)
     seen = look_across(first, 0, block, from_the_side(-4.0, 1.0))
     assert seen[8].parts == first[1].parts
 
@@ -262,7 +266,7 @@ def test_a_slice_does_not_vanish_by_what_other_planes_say():
 def test_components_stay_apart_when_planes_are_joined():
     left, right = Box2D(8, 8, 26, 22), Box2D(8, 30, 26, 44)
     block = Box3D(7, 8, 8, 10, 26, 44)
-    first = anchors_of(2.0, left, right)
+    first = prompted_slices(2.0, left, right)
     seen = look_across(first, 0, block, from_the_side(4.0, 1.0))[8]
     assert seen.boxes == (left, right)
     for part, box in zip(seen.parts, seen.boxes, strict=True):

@@ -128,7 +128,7 @@ def test_every_view_is_encoded_once_whatever_is_asked():
         mask |= one
         boxes = (slice_box(one, 4), slice_box(one, 9))
         objects.append(ObjectPrompts(f"o{n}", boxes=boxes, points=(PointPrompt((6, r, c)),)))
-    model = StubModel(52, costly=True)
+    model = StubModel(52, expensive_encode=True)
     made = session(*objects, volume=Volume.from_array(image_of(mask), STRAIGHT), model=model)
     made.segment()
     assert model.encoded == made.counts["encode"] == 12  # slices 2 to 13
@@ -367,7 +367,8 @@ def test_who_gets_shared_voxels(policy, first):
     right = ObjectPrompts("right", boxes=(BoxPrompt(0, 8, Box2D(2, 20, 38, 50)),))
     made = session(
         replace(left, propagate="off"), replace(right, propagate="off"),
-        volume=organ_volume(), model=StubModel(52, rule=rule, costly=True), overlap=policy,
+        volume=organ_volume(), model=StubModel(52, rule=rule, expensive_encode=True),
+        overlap=policy,
     )  # fmt: skip
     made.segment()
     shared = made.object_mask("left") & made.object_mask("right")
@@ -426,7 +427,7 @@ def test_zoomed_views():
     made.segment()
     assert dice(labels(made) == 1, A) > 0.95
     assert dice(labels(made) == 2, B) > 0.95
-    whole = session(PUT_A, model=StubModel(64, zoom=1.5, costly=True), zoom=None)
+    whole = session(PUT_A, model=StubModel(64, zoom=1.5, expensive_encode=True), zoom=None)
     whole.segment()
     assert whole.counts["encode"] == len(whole.runs["a"].slices) + 2
 
@@ -672,7 +673,7 @@ def test_an_error_in_between_leaves_the_former_result(error):
 
 def test_records_of_slices_seen_once_tell_what_has_changed_since():
     """Of a costly model the prediction is taken as it is, unless the result is another mask."""
-    made = session(PUT_A, model=StubModel(52, costly=True))
+    made = session(PUT_A, model=StubModel(52, expensive_encode=True))
     made.segment()
     run = made.runs["a"]
     assert [r.predicted_iou for r in run.slices] == pytest.approx([0.9] * len(run.slices))

@@ -9,8 +9,8 @@ from sammed.engine.decoding import SliceDecoder
 from sammed.engine.object_volume import stack
 from sammed.engine.prompted_slices import (
     check_plane,
-    correct_anchor,
-    decode_anchor,
+    correct_prompted,
+    decode_prompted,
     object_axis,
     slice_prompts,
 )
@@ -354,12 +354,12 @@ def test_points_on_a_prompted_slice_go_to_their_box():
     model = StubModel(52)
     decoder = tracer(model, volume).decoder
     (said,) = slice_prompts(ObjectPrompts("k", boxes=boxes, points=points), 0).values()
-    anchor = decode_anchor(decoder, said)
-    assert len(anchor.parts) == 2
+    one = decode_prompted(decoder, said)
+    assert len(one.parts) == 2
     asked = {tuple(p.box): sorted(map(tuple, p.points.tolist())) for p in model.asked}
     assert asked[tuple(left.box.as_array())] == [(2.5, 2.5), (17.5, 12.5)]
     assert asked[tuple(right.box.as_array())] == [(2.5, 2.5), (20.5, 39.5)]
-    assert [p.prompt for p in anchor.parts] == ["box + points"] * 2
+    assert [p.prompt for p in one.parts] == ["box + points"] * 2
 
 
 def test_a_point_outside_all_boxes_goes_to_the_nearest():
@@ -367,7 +367,7 @@ def test_a_point_outside_all_boxes_goes_to_the_nearest():
     decoder = tracer(model).decoder
     boxes = (BoxPrompt(0, 8, Box2D(5, 5, 15, 15)), BoxPrompt(0, 8, Box2D(5, 30, 15, 40)))
     obj = ObjectPrompts("k", boxes=boxes, points=(PointPrompt((8, 10, 27)),))
-    decode_anchor(decoder, slice_prompts(obj, 0)[8])
+    decode_prompted(decoder, slice_prompts(obj, 0)[8])
     assert [len(p.points) for p in model.asked] == [0, 1]
 
 
@@ -461,13 +461,13 @@ def test_another_box_on_a_third_slice_recomputes_only_its_side():
     spent = model.decoded
     moved = (*boxes[:2], replace(boxes[2], box=boxes[2].box.expand(2)))
     second = traced.trace(ObjectPrompts("organ", boxes=moved))
-    # the anchor, both ways over 9 and 10, and outward: slice 12 and the end with three tries
+    # the one, both ways over 9 and 10, and outward: slice 12 and the end with three tries
     assert model.decoded - spent == 1 + 2 * 2 + (LAST - 11) + 3
     assert first.slices[FIRST] is second.slices[FIRST]
     np.testing.assert_array_equal(volume_of(first)[:9], volume_of(second)[:9])
 
 
-# -- anchors ---------------------------------------------------------------------------------
+# -- prompted ---------------------------------------------------------------------------------
 
 
 def test_the_plane_of_an_object():
@@ -500,7 +500,7 @@ def test_a_correction_looks_at_the_former_mask_and_the_clicks():
     decoder = tracer(model).decoder
     former = painted(8, ORGAN[8])
     obj = ObjectPrompts(points=(PointPrompt((8, 3, 44)), PointPrompt((8, 39, 1), False)))
-    correct_anchor(decoder, slice_prompts(obj, 0)[8], former)
+    correct_prompted(decoder, slice_prompts(obj, 0)[8], former)
     (asked,) = model.asked
     box = former.box.expand(2, 2)
     assert asked.box is not None

@@ -9,7 +9,7 @@ import pytest
 
 from sammed import io
 from sammed.imaging.volume import LabelVolume, Volume, make_grid
-from sammed.models.protocols import ALL_PROMPTS, Embedding, ModelSpec, SliceMask
+from sammed.models.protocols import ALL_PROMPTS, Embedding, ModelSpec, ViewMask
 
 SHAPE = (9, 40, 44)
 SPACING = (2.5, 0.8, 0.7)
@@ -115,4 +115,4 @@ class Bright:
             r0, c0, r1, c1 = prompt.box
             inside = ((at >= r0) & (at < r1))[:, None] & ((at >= c0) & (at < c1))
         mask = np.where(inside, logits, -8.0).astype(np.float32)
-        return SliceMask(mask[None], np.ones(1, np.float32))
+        return ViewMask(mask[None], np.ones(1, np.float32))

@@ -182,9 +182,9 @@ def test_progress_counts_parts_and_estimates_the_time_left(plan, tmp_path):
 def test_box_models_have_no_part_in_points(plan, tmp_path):
     parts = run_cohort(replace(plan, protocols=("P",)), PartStore(tmp_path))
     assert {p.model for p in parts} == {"bright"}
-    floors = {"box": plan.models["box"]}
+    baselines = {"box": plan.models["box"]}
     with pytest.raises(EvaluationError, match="takes boxes only"):
-        run_cohort(replace(plan, protocols=("P",), models=floors), PartStore(tmp_path))
+        run_cohort(replace(plan, protocols=("P",), models=baselines), PartStore(tmp_path))
 
 
 def test_masks_come_back_as_they_were(run, tmp_path):

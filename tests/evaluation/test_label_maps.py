@@ -122,7 +122,7 @@ def test_the_command_prints_a_table_or_json(pair, tmp_path):
 
 def test_a_cohort_by_the_command_and_a_comparison(cohort, tmp_path):
     out = tmp_path / "out"
-    base = ["--cases", cohort, "--model", "ellipse", "--no-floors", "--protocol", "A,B"]
+    base = ["--cases", cohort, "--model", "ellipse", "--no-baselines", "--protocol", "A,B"]
     result = run(*base, "--jitter", "0,0.25", "--out", out, "--same-subject", "one,two")
     assert result.exit_code == 0, result.output
     assert "| ellipse" in result.stdout
@@ -134,10 +134,12 @@ def test_a_cohort_by_the_command_and_a_comparison(cohort, tmp_path):
         "summary.json",
         "report.html",
     }
-    assert len((out / "slices.csv").read_text().splitlines()) == 1  # floors predict no IoU
+    assert len((out / "slices.csv").read_text().splitlines()) == 1  # baselines predict no IoU
     assert "Predicted against true IoU" not in result.stdout
     other = tmp_path / "other"
-    run(*base[:2], "--model", "two_class", "--no-floors", "--protocol", "B", "--out", other, "-q")
+    run(
+        *base[:2], "--model", "two_class", "--no-baselines", "--protocol", "B", "--out", other, "-q"
+    )
     table = run("compare", out / "results.csv", other / "results.csv").stdout
     assert "two_class – ellipse" in table
     assert table.splitlines()[4].startswith("| B ")

@@ -22,8 +22,8 @@ from sammed.evaluation.tables import Results
 from sammed.evaluation.trial import Target, run_trial
 from sammed.imaging.volume import Volume
 from sammed.models import registry
-from sammed.models.baselines import BoxFloor
-from sammed.models.protocols import SliceMask
+from sammed.models.baselines import BoxBaseline
+from sammed.models.protocols import ViewMask
 from sammed.views.slices import PLANES
 
 from .conftest import SHAPE, Bright, oblique
@@ -56,12 +56,12 @@ def test_slices_without_anything_do_not_count():
     assert true_ious([one(1, math.nan)], ~nothing, ~nothing, 0) == []
 
 
-class Oracle(BoxFloor):
+class Oracle(BoxBaseline):
     """Fills the box, and reads off the image how right that is."""
 
     @property
     def spec(self):
-        return replace(super().spec, name="oracle", judges=True, costly=True)
+        return replace(super().spec, name="oracle", calibrated=True, expensive_encode=True)
 
     def _keep(self, pixels):
         return {"grey": pixels[0]}
@@ -69,7 +69,7 @@ class Oracle(BoxFloor):
     def _answer(self, embedding, box):
         logits = super()._answer(embedding, box).low_res_logits
         row, col = int((box[0] + box[2]) / 2), int((box[1] + box[3]) / 2)
-        return SliceMask(logits, embedding.arrays["grey"][None, row, col])
+        return ViewMask(logits, embedding.arrays["grey"][None, row, col])
 
 
 def told(axis):
@@ -199,7 +199,7 @@ def test_the_command_writes_every_slice_and_prints_the_correlation(cohort, tmp_p
         "compact",
         "--model",
         "box",
-        "--no-floors",
+        "--no-baselines",
         "--out",
         str(tmp_path),
         "-q",

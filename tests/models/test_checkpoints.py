@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from sammed.errors import InputError, WeightsMismatchError, WeightsNotFoundError
 from sammed.models import checkpoints, registry
-from sammed.models.protocols import SliceModel
+from sammed.models.protocols import ImageModel
 from sammed.models.sam.model import MedSamModel, SamModel
 from sammed.models.sam.network import ARCHITECTURES, load_network
 from tests.models.networks import TINY, random_sam
@@ -62,7 +62,7 @@ def test_every_usual_container_is_read(tmp_path: Path, state: dict[str, torch.Te
 
 @pytest.mark.usefixtures("tiny_vit_b")
 def test_a_path_is_a_model(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
-    kinds: dict[str, type[SliceModel]] = {
+    kinds: dict[str, type[ImageModel]] = {
         "mine.pth": SamModel,
         "my_MedSAM_best.pth": MedSamModel,
         "mine.safetensors": SamModel,

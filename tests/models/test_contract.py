@@ -10,7 +10,7 @@ import pytest
 from sammed.errors import PromptError
 from sammed.imaging.boxes import Box2D
 from sammed.models import registry
-from sammed.models.protocols import Embedding, SliceMask, SliceModel, ViewBatch, ViewPrompt
+from sammed.models.protocols import Embedding, ImageModel, ViewBatch, ViewMask, ViewPrompt
 from sammed.views.slices import View
 from tests.models.networks import ellipse, random_sam, slice_image
 
@@ -21,7 +21,7 @@ SAMS = {"vit_b": 1, "vit_l": 2, "vit_h": 3, "medsam": 4}
 
 
 @pytest.fixture(scope="module", params=registry.names())
-def model(request: pytest.FixtureRequest) -> SliceModel:
+def model(request: pytest.FixtureRequest) -> ImageModel:
     name = request.param
     if name in SAMS:
         from sammed.models.sam.model import MedSamModel, SamModel
@@ -33,13 +33,13 @@ def model(request: pytest.FixtureRequest) -> SliceModel:
     return registry.build(name)
 
 
-def a_view(model: SliceModel, whole: bool = False) -> View:
+def a_view(model: ImageModel, whole: bool = False) -> View:
     if model.spec.zoom is None or whole:
         return View.whole(0, SHAPE, model.spec.view_size)
     return View.zoomed(0, BOX, model.spec.zoom, (0.8, 0.7), model.spec.view_size)
 
 
-def batch(model: SliceModel, images: Sequence[np.ndarray], view: View) -> ViewBatch:
+def batch(model: ImageModel, images: Sequence[np.ndarray], view: View) -> ViewBatch:
     pixels = np.stack([view.render(image, model.spec.eight_bit) for image in images])
     if not model.spec.context:
         return ViewBatch(pixels)
@@ -48,16 +48,16 @@ def batch(model: SliceModel, images: Sequence[np.ndarray], view: View) -> ViewBa
 
 
 @pytest.fixture(scope="module")
-def view(model: SliceModel) -> View:
+def view(model: ImageModel) -> View:
     return a_view(model)
 
 
 @pytest.fixture(scope="module")
-def embedding(model: SliceModel, view: View) -> Embedding:
+def embedding(model: ImageModel, view: View) -> Embedding:
     return model.encode(batch(model, [slice_image(SHAPE)], view))[0]
 
 
-def prompts_for(model: SliceModel, view: View) -> list[ViewPrompt]:
+def prompts_for(model: ImageModel, view: View) -> list[ViewPrompt]:
     """Prompts of every mixture that the model makes use of, a box among all of them."""
     box, other = view.box(BOX), view.box(OTHER)
     some = view.points(np.array([[35.5, 90.5], [3.5, 4.5]]))
@@ -75,14 +75,14 @@ def prompts_for(model: SliceModel, view: View) -> list[ViewPrompt]:
     ]
 
 
-def same(a: SliceMask, b: SliceMask, tolerance: float) -> None:
+def same(a: ViewMask, b: ViewMask, tolerance: float) -> None:
     np.testing.assert_allclose(a.low_res_logits, b.low_res_logits, rtol=0, atol=tolerance)
     np.testing.assert_allclose(a.predicted_iou, b.predicted_iou, rtol=0, atol=tolerance)
     assert a.present == pytest.approx(b.present, abs=tolerance)
 
 
-def test_it_follows_the_protocol_under_its_registry_name(model: SliceModel) -> None:
-    assert isinstance(model, SliceModel)
+def test_it_follows_the_protocol_under_its_registry_name(model: ImageModel) -> None:
+    assert isinstance(model, ImageModel)
     assert model.spec.name in registry.names()
     assert model.spec.prompts <= {"box", "points", "mask"}
     assert "box" in model.spec.prompts
@@ -92,7 +92,7 @@ def test_it_follows_the_protocol_under_its_registry_name(model: SliceModel) -> N
     assert len(model.spec.weights_hash) == (64 if needs_weights else 0)
 
 
-def test_encode_gives_one_embedding_a_view_in_order(model: SliceModel, view: View) -> None:
+def test_encode_gives_one_embedding_a_view_in_order(model: ImageModel, view: View) -> None:
     images = [slice_image(SHAPE), 1 - slice_image(SHAPE), slice_image(SHAPE)]
     together = model.encode(batch(model, images, view))
     assert len(together) == 3
@@ -106,7 +106,7 @@ def test_encode_gives_one_embedding_a_view_in_order(model: SliceModel, view: Vie
 
 
 def test_masks_cover_the_view_square_and_scores_match(
-    model: SliceModel, view: View, embedding: Embedding
+    model: ImageModel, view: View, embedding: Embedding
 ) -> None:
     prompts = prompts_for(model, view)
     answers = model.decode(embedding, prompts)
@@ -120,11 +120,11 @@ def test_masks_cover_the_view_square_and_scores_match(
         assert np.isfinite(answer.predicted_iou).all()
         assert 0 <= answer.present <= 1
         assert 0 <= answer.best < k
-        assert model.spec.knows_absence or answer.present == 1
+        assert model.spec.has_object_score or answer.present == 1
 
 
 def test_prompts_in_a_batch_do_not_touch_each_other(
-    model: SliceModel, view: View, embedding: Embedding
+    model: ImageModel, view: View, embedding: Embedding
 ) -> None:
     prompts = prompts_for(model, view)
     together = model.decode(embedding, prompts)
@@ -135,7 +135,7 @@ def test_prompts_in_a_batch_do_not_touch_each_other(
     assert model.decode(embedding, []) == []
 
 
-def test_nothing_given_is_changed(model: SliceModel, view: View) -> None:
+def test_nothing_given_is_changed(model: ImageModel, view: View) -> None:
     views = batch(model, [slice_image(SHAPE)], view)
     before = views.pixels.copy()
     embedding = model.encode(views)[0]
@@ -153,7 +153,7 @@ def test_nothing_given_is_changed(model: SliceModel, view: View) -> None:
 
 
 def test_an_embedding_survives_as_plain_arrays(
-    model: SliceModel, view: View, embedding: Embedding
+    model: ImageModel, view: View, embedding: Embedding
 ) -> None:
     copied = Embedding(
         {
@@ -168,14 +168,14 @@ def test_an_embedding_survives_as_plain_arrays(
 
 
 def test_the_same_prompt_gives_the_same_mask(
-    model: SliceModel, view: View, embedding: Embedding
+    model: ImageModel, view: View, embedding: Embedding
 ) -> None:
     prompt = prompts_for(model, view)[2]
     same(model.decode(embedding, [prompt])[0], model.decode(embedding, [prompt])[0], 0)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_grey_and_colour_whole_slices_of_any_shape(model: SliceModel, channels: int) -> None:
+def test_grey_and_colour_whole_slices_of_any_shape(model: ImageModel, channels: int) -> None:
     view = a_view(model, whole=True)
     assert view.extent[0] < view.extent[1] == model.spec.view_size
     embedding = model.encode(batch(model, [slice_image(SHAPE, channels)], view))[0]
@@ -185,7 +185,7 @@ def test_grey_and_colour_whole_slices_of_any_shape(model: SliceModel, channels: 
 
 
 def test_prompts_that_it_cannot_use_are_refused(
-    model: SliceModel, view: View, embedding: Embedding
+    model: ImageModel, view: View, embedding: Embedding
 ) -> None:
     with pytest.raises(PromptError, match="an empty prompt"):
         model.decode(embedding, [ViewPrompt()])
@@ -197,7 +197,7 @@ def test_prompts_that_it_cannot_use_are_refused(
             model.decode(embedding, [points])
 
 
-def test_a_plain_object_is_found_in_its_place(model: SliceModel, view: View) -> None:
+def test_a_plain_object_is_found_in_its_place(model: ImageModel, view: View) -> None:
     if model.spec.name in SAMS:
         pytest.skip("random weights find nothing; test_sam.py compares with segment-anything")
     embedding = model.encode(batch(model, [slice_image(SHAPE)], view))[0]

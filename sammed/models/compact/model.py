@@ -21,8 +21,8 @@ from sammed.models.protocols import (
     BlockView,
     Embedding,
     ModelSpec,
-    SliceMask,
     ViewBatch,
+    ViewMask,
     ViewPrompt,
     check_prompts,
 )
@@ -122,8 +122,8 @@ class CompactModel:
             mask_size=self._size,
             zoom=ZOOM,
             context=1,
-            knows_absence=True,
-            concurs=True,
+            has_object_score=True,
+            candidates="same object",
             weights_hash=sha256_of(digest, difference, other),
             block_size=BLOCK_SIZE,
             engine="torch",
@@ -159,7 +159,7 @@ class CompactModel:
             for image in pixels
         ]
 
-    def decode(self, embedding: Embedding, prompts: Sequence[ViewPrompt]) -> list[SliceMask]:
+    def decode(self, embedding: Embedding, prompts: Sequence[ViewPrompt]) -> list[ViewMask]:
         """Candidate masks of each prompt on one view.
 
         Raises
@@ -168,7 +168,7 @@ class CompactModel:
             If a prompt is empty.
         """
         check_prompts(self._spec, prompts)
-        answers: dict[int, SliceMask] = {}
+        answers: dict[int, ViewMask] = {}
         with _one_thread():
             for net, final in ((self._net, False), (self._boxes, True)):
                 own = [n for n, prompt in enumerate(prompts) if _is_final_box(prompt) == final]
@@ -185,14 +185,14 @@ class CompactModel:
     @torch.inference_mode()
     def _decode(
         self, net: nn.Module, embedding: Embedding, prompts: Sequence[ViewPrompt]
-    ) -> list[SliceMask]:
+    ) -> list[ViewMask]:
         batch = _collate(embedding, prompts, self._device)
         planes = input_planes(batch).contiguous(memory_format=torch.channels_last)
         logits, iou, present = net(planes)
         masks = logits.float().cpu().numpy()
         judged = torch.sigmoid(iou).float().cpu().numpy()
         chance = torch.sigmoid(present).float().cpu().numpy()
-        return [SliceMask(masks[i], judged[i], float(chance[i])) for i in range(len(prompts))]
+        return [ViewMask(masks[i], judged[i], float(chance[i])) for i in range(len(prompts))]
 
 
 def _is_final_box(prompt: ViewPrompt) -> bool:

@@ -27,8 +27,8 @@ from sammed.models.protocols import (
     BOX_ONLY,
     Embedding,
     ModelSpec,
-    SliceMask,
     ViewBatch,
+    ViewMask,
     ViewPrompt,
     check_prompts,
 )
@@ -102,7 +102,7 @@ class SamModel:
             zoom=zoom,
             eight_bit=True,
             prompts=self.prompts,
-            costly=True,
+            expensive_encode=True,
             batch=1 if self._device.type == "cpu" else GPU_ENCODE_BATCH,
             weights_hash=weights_hash,
             variant=variant,
@@ -136,7 +136,7 @@ class SamModel:
         return embeddings
 
     @torch.inference_mode()
-    def decode(self, embedding: Embedding, prompts: Sequence[ViewPrompt]) -> list[SliceMask]:
+    def decode(self, embedding: Embedding, prompts: Sequence[ViewPrompt]) -> list[ViewMask]:
         """Masks of any number of objects on one view; one answer a prompt, in order.
 
         Prompts of the same kind (box or not, number of points, mask or not) share one forward
@@ -150,7 +150,7 @@ class SamModel:
         check_prompts(self.spec, prompts)
         image = torch.from_numpy(np.require(embedding.arrays["image"], np.float32, "W"))
         image = image.to(self._device)[None]
-        answers: dict[int, SliceMask] = {}
+        answers: dict[int, ViewMask] = {}
         for chunk in self._alike(prompts):
             logits, iou = self._forward(image, [prompts[i] for i in chunk], embedding.extent)
             logits = self._from_network(logits, embedding.extent)
@@ -169,10 +169,10 @@ class SamModel:
 
     def _answer(
         self, masks: NDArray[np.float32], scores: NDArray[np.float32], prompt: ViewPrompt
-    ) -> SliceMask:
+    ) -> ViewMask:
         ambiguous = prompt.kinds == {"points"} and len(prompt.points) == 1
         preferred = 1 + int(np.argmax(scores[1:])) if ambiguous else 0
-        return SliceMask(masks, scores, preferred=preferred)
+        return ViewMask(masks, scores, preferred=preferred)
 
     def _to_network(self, positions: Tensor, extent: tuple[int, int]) -> Tensor:
         """View positions (..., (row, col)) as positions (..., (x, y)) in the network's input."""
@@ -253,8 +253,8 @@ class MedSamModel(SamModel):
 
     def _answer(
         self, masks: NDArray[np.float32], scores: NDArray[np.float32], prompt: ViewPrompt
-    ) -> SliceMask:
-        return SliceMask(masks[:1], scores[:1], preferred=0)
+    ) -> ViewMask:
+        return ViewMask(masks[:1], scores[:1], preferred=0)
 
     def _to_network(self, positions: Tensor, extent: tuple[int, int]) -> Tensor:
         stretch = positions.new_tensor([self.spec.view_size / n for n in extent])

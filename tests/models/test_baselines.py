@@ -1,4 +1,4 @@
-"""The floors' masks, on the slice's own pixels."""
+"""The baselines' masks, on the slice's own pixels."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import pytest
 from sammed.imaging.boxes import Box2D
 from sammed.models import registry
 from sammed.models.baselines import LOGIT_LIMIT, VIEW_SIZE, ZOOM
-from sammed.models.protocols import SliceMask, SliceModel, ViewBatch, ViewPrompt
+from sammed.models.protocols import ImageModel, ViewBatch, ViewMask, ViewPrompt
 from sammed.views.slices import View
 from tests.models.networks import ellipse, slice_image
 
 PIXEL_MM = (2.5, 0.8)
 
 
-def answer(model: SliceModel, image: np.ndarray, view: View, box: Box2D) -> SliceMask:
+def answer(model: ImageModel, image: np.ndarray, view: View, box: Box2D) -> ViewMask:
     embedding = model.encode(ViewBatch(view.render(image, eight_bit=False)[None]))[0]
     return model.decode(embedding, [ViewPrompt(box=view.box(box))])[0]
 
