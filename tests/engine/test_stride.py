@@ -18,7 +18,7 @@ from sammed.imaging.volume import Volume
 from sammed.prompts import ObjectPrompts
 from sammed.views.embeddings import EmbeddingStore
 from sammed.views.slices import SliceStack
-from tests.core.test_tracing import FIRST, LAST, SEED, volume_of
+from tests.engine.test_tracing import FIRST, LAST, SEED, volume_of
 from tests.phantoms import (
     ORGAN,
     STRAIGHT,
