@@ -1,17 +1,22 @@
-"""Reading and writing: one module a format, chosen here and imported when needed."""
+"""Reading and writing medical images and label maps, each on the grid of its file.
+
+The formats are a table, `sammed.io.formats`; the module of one is imported when it is needed.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sammed.errors import InputError
-from sammed.imaging.volume import LabelVolume, Volume
-from sammed.io.formats import OUTPUT_TYPES, VOLUME_TYPES, input_format, output_format
+from sammed.errors import InputError, UnsupportedFormatError
+from sammed.io.formats import OUTPUT_TYPES, VOLUME_TYPES, Choice, label_writers, volume_writers
 from sammed.io.output import PathLike, atomic_output, atomic_text, check_output
+from sammed.io.recognition import format_of, input_format, labels_format_of, output_format
+
+if TYPE_CHECKING:
+    from sammed.imaging.volume import LabelVolume, Volume
 
 __all__ = [
     "OUTPUT_TYPES",
@@ -27,27 +32,6 @@ __all__ = [
     "write_labels",
     "write_volume",
 ]
-
-_READERS = {
-    "nifti": "sammed.io.nifti.nifti",
-    "itk": "sammed.io.itk.itk",
-    "seg.nrrd": "sammed.io.itk.seg_nrrd",
-    "image": "sammed.io.image",
-}
-
-_WRITERS = {
-    "nifti": "sammed.io.nifti.nifti",
-    "nrrd": "sammed.io.itk.itk",
-    "mha": "sammed.io.itk.itk",
-    "seg.nrrd": "sammed.io.itk.seg_nrrd",
-    "png": "sammed.io.image",
-    "tiff": "sammed.io.image",
-    "dicom-seg": "sammed.io.dicom.objects.seg",
-    "rtstruct": "sammed.io.dicom.objects.rtstruct",
-    "stl": "sammed.io.mesh",
-    "obj": "sammed.io.mesh",
-    "ply": "sammed.io.mesh",
-}
 
 
 def read(
@@ -84,19 +68,18 @@ def read(
 
     Examples
     --------
-    >>> volume = read("ct.nii.gz")  # doctest: +SKIP
-    >>> volume.shape, volume.spacing  # doctest: +SKIP
-    ((88, 512, 512), (2.5, 0.78, 0.78))
+    >>> volume = read("sample_data/phantom_ct.nii.gz")
+    >>> volume.shape, volume.voxels.dtype.name
+    ((64, 128, 152), 'int16')
+    >>> [round(mm, 2) for mm in volume.spacing]
+    [4.0, 2.5, 2.5]
     """
-    kind = input_format(path)
-    if kind == "dicom":
-        reader = import_module("sammed.io.dicom.images.read")
-        volume: Volume = reader.read(Path(path), series=series, frame=frame, allow_gaps=allow_gaps)
-        return volume
-    if series is not None:
+    found = format_of(path)
+    if series is not None and not found.has_series:
         raise InputError(f"{path} is no DICOM, so it has no series {series!r}; leave out --series")
-    volume = import_module(_READERS[kind]).read(path, frame=frame)
-    return volume
+    if found.read is None:
+        raise UnsupportedFormatError(f"{path} is {found.title}, which holds no image")
+    return found.read(Path(path), Choice(frame, series, allow_gaps))
 
 
 def read_labels(
@@ -117,6 +100,12 @@ def read_labels(
     names
         Names by label value, which replace those in the file.
 
+    Returns
+    -------
+    LabelVolume
+        In canonical orientation, on the grid of its file or of `like`; values that have no name
+        in the file are called ``label_N``.
+
     Raises
     ------
     LabelError
@@ -125,17 +114,21 @@ def read_labels(
         If the labels are not on the grid of `like`.
     InputError, GeometryError
         As `read`.
+
+    Examples
+    --------
+    >>> image = read("sample_data/phantom_ct.nii.gz")
+    >>> labels = read_labels("sample_data/phantom_labels.nii.gz", like=image, names={2: "spleen"})
+    >>> labels.shape == image.shape, labels.names[2], round(labels.volume_ml(2))
+    (True, 'spleen', 288)
     """
-    kind = input_format(path)
-    if kind == "dicom":
-        labels = _read_dicom_labels(Path(path), like)
-    elif kind == "seg.nrrd":
-        labels = import_module("sammed.io.itk.seg_nrrd").read_labels(path, like)
-    else:
-        labels = import_module(_READERS[kind]).read_labels(path)
+    found = labels_format_of(path)
+    if found.read_labels is None:
+        raise UnsupportedFormatError(f"{path} is {found.title}, which holds no label map")
+    labels = found.read_labels(Path(path), like)
     if like is not None:
         labels = labels.on_grid_of(like, str(path))
-    return _named(labels, names)
+    return replace(labels, names={**labels.names, **names}) if names else labels
 
 
 def holds_labels(path: PathLike) -> bool:
@@ -143,18 +136,22 @@ def holds_labels(path: PathLike) -> bool:
 
     True for ``.seg.nrrd``, DICOM SEG, RTSTRUCT, and NIfTI with the intent of labels.
 
+    Parameters
+    ----------
+    path
+        An existing file or folder.
+
     Raises
     ------
     InputError
         As `read`, for files that are missing, empty or of an unknown kind.
+
+    Examples
+    --------
+    >>> holds_labels("sample_data/phantom_ct.nii.gz")
+    False
     """
-    kind = input_format(path)
-    if kind == "dicom":
-        return _dicom_modality(Path(path)) in ("SEG", "RTSTRUCT")
-    if kind == "nifti":
-        says_labels: bool = import_module("sammed.io.nifti.nifti").says_labels(path)
-        return says_labels
-    return kind == "seg.nrrd"
+    return labels_format_of(path).says_labels(Path(path))
 
 
 def write_labels(
@@ -184,54 +181,51 @@ def write_labels(
     ------
     OutputError
         If the name is of no known kind, the file exists, or it cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> labels = read_labels("sample_data/phantom_labels.nii.gz", names={2: "spleen"})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_labels(labels, f"{folder}/organs.nii.gz")
+    ...     holds_labels(f"{folder}/organs.nii.gz")
+    ...     read_labels(f"{folder}/organs.nii.gz").names[2]
+    True
+    'spleen'
     """
     kind = output_format(path, output_type)
     check_output(path, force)
-    module = import_module(_WRITERS[kind])
-    writer: Callable[..., None] = getattr(module, "write_labels", None) or module.write
-    writer(labels, path, force=force, **options)
+    label_writers()[kind](labels, path, force=force, **options)
 
 
 def write_volume(volume: Volume, path: PathLike, *, force: bool = False) -> None:
     """Write an image on the grid of its file.
 
+    Parameters
+    ----------
+    volume
+        What to write.
+    path
+        Its ending chooses the format, one of `VOLUME_TYPES`.
+    force
+        Whether an existing file may be replaced.
+
     Raises
     ------
     OutputError
         As `write_labels`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> image = read("sample_data/phantom_ct.nii.gz")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_volume(image, f"{folder}/ct.nrrd")
+    ...     again = read(f"{folder}/ct.nrrd")
+    >>> bool((again.voxels == image.voxels).all())
+    True
     """
-    kind = output_format(path, kinds=VOLUME_TYPES)
+    writers = volume_writers()
+    kind = output_format(path, kinds=writers)
     check_output(path, force)
-    import_module(_WRITERS[kind]).write_volume(volume, path, force=force)
-
-
-def _read_dicom_labels(path: Path, like: Volume | None) -> LabelVolume:
-    modality = _dicom_modality(path)
-    if modality == "SEG":
-        labels: LabelVolume = import_module("sammed.io.dicom.objects.seg").read(path, like)
-        return labels
-    if modality == "RTSTRUCT":
-        labels = import_module("sammed.io.dicom.objects.rtstruct").read(path, like)
-        return labels
-    from sammed.io.voxels import labels_from_volume
-
-    return labels_from_volume(replace(read(path), source=path))
-
-
-def _dicom_modality(path: Path) -> str:
-    """Modality of a single DICOM file; ``""`` for folders, archives and what pydicom refuses."""
-    if not path.is_file():
-        return ""
-    import pydicom
-
-    try:
-        header = pydicom.dcmread(path, specific_tags=["Modality"], stop_before_pixels=True)
-    except (pydicom.errors.InvalidDicomError, OSError, ValueError):
-        return ""
-    return str(header.get("Modality", ""))
-
-
-def _named(labels: LabelVolume, names: Mapping[int, str] | None) -> LabelVolume:
-    if not names:
-        return labels
-    return replace(labels, names={**labels.names, **names})
+    writers[kind](volume, path, force=force)

@@ -17,7 +17,6 @@ from sammed.errors import (
     UnsupportedFormatError,
 )
 from sammed.imaging.volume import Volume
-from sammed.io.formats import input_format
 
 from .conftest import oblique_affine
 
@@ -57,6 +56,7 @@ class TestNotAnImage:
         ("ct.JPG", b"x", "image"),
         ("ct.dcm", b"x", "dicom"),
         ("ct.tar.gz", b"x", "dicom"),
+        ("ct.txz", b"x", "dicom"),
         ("IM0001", b"x", "dicom"),
         ("1.2.840.113619.7", b"x", "dicom"),
         ("ct.bin", b"\0" * 128 + b"DICM", "dicom"),
@@ -69,11 +69,11 @@ class TestNotAnImage:
 )
 def test_input_format(tmp_path, name, start, expected):
     (tmp_path / name).write_bytes(start)
-    assert input_format(tmp_path / name) == expected
+    assert io.input_format(tmp_path / name) == expected
 
 
 def test_a_folder_is_dicom(tmp_path):
-    assert input_format(tmp_path) == "dicom"
+    assert io.input_format(tmp_path) == "dicom"
 
 
 @pytest.mark.parametrize(
@@ -156,6 +156,9 @@ def test_any_number_type_is_written(tmp_path, dtype, name):
 
 
 def test_importing_is_light():
-    code = "import sammed.io, sys; print([m for m in ('nibabel', 'SimpleITK') if m in sys.modules])"
+    code = (
+        "import sammed.io, sys; "
+        "print([m for m in ('numpy', 'nibabel', 'SimpleITK', 'pydicom') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from sammed.errors import UnreadableFileError
 from sammed.io.dicom.file import SNIFF_BYTES, looks_like_dicom
+from sammed.io.formats import ARCHIVES
 
 MAX_MEMBERS = 200_000
 MAX_BYTES = 64 << 30
@@ -23,10 +24,6 @@ MAX_RATIO = 250
 """An archive may unpack to this many times its size, or to `MIN_BYTES`, whichever is more."""
 
 MAX_DIRECTORY_BYTES = 64 << 20
-_SUFFIXES = (
-    *(".zip", ".tar", ".tgz", ".tar.gz"),
-    *(".tbz2", ".tar.bz2", ".txz", ".tar.xz"),
-)
 _CHUNK = 1 << 20
 _BROKEN = (
     zipfile.BadZipFile,
@@ -55,7 +52,7 @@ def is_archive(path: Path) -> bool:
         return False
     if start[:4] in (b"PK\x03\x04", b"PK\x05\x06") or start[257:262] == b"ustar":
         return True
-    return path.name.lower().endswith(_SUFFIXES)
+    return path.name.lower().endswith(ARCHIVES)
 
 
 def unpack(path: Path, folder: Path) -> tuple[list[tuple[Path, str]], int]:

@@ -80,6 +80,20 @@ def _read(path: Path, classes: Collection[str], what: str) -> Dataset:
     return dataset
 
 
+def modality_of(path: Path) -> str:
+    """Modality of a single DICOM file; ``""`` for folders, archives and what pydicom refuses."""
+    if not path.is_file():
+        return ""
+    from pydicom import dcmread
+    from pydicom.errors import InvalidDicomError
+
+    try:
+        header = dcmread(path, specific_tags=["Modality"], stop_before_pixels=True)
+    except (InvalidDicomError, OSError, ValueError):
+        return ""
+    return str(header.get("Modality", ""))
+
+
 def label_values(numbers: Collection[int]) -> dict[int, int]:
     """Label values for an object's own numbers: the same if they can be, else 1, 2, 3...
 
