@@ -9,9 +9,13 @@ import typer
 
 from sammed.cli.console import put, say, set_verbosity
 from sammed.cli.options import AllowGaps, Force, Frame, OutputType, Quiet, Series, Verbose
+from sammed.io.formats import OUTPUT_TYPES, VOLUME_TYPES, endings
 
 if TYPE_CHECKING:
     from sammed.imaging.volume import LabelVolume, Volume
+
+BOTH = endings(VOLUME_TYPES)
+LABELS_ALONE = endings(kind for kind in OUTPUT_TYPES if kind not in VOLUME_TYPES)
 
 
 def convert(
@@ -23,7 +27,12 @@ def convert(
     ],
     output: Annotated[
         list[Path],
-        typer.Option("-o", "--output", help="File to write; its ending chooses the format."),
+        typer.Option(
+            "-o",
+            "--output",
+            help=f"File to write; its ending chooses the format: {' '.join(BOTH)}; for label maps "
+            f"also {' '.join(LABELS_ALONE)}.",
+        ),
     ],
     labels: Annotated[
         bool, typer.Option("--labels", help="IN is a label map, though its format does not say so.")
@@ -43,10 +52,7 @@ def convert(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Convert an image or a label map, on its own grid.
-
-    Formats: .nii .nii.gz .nrrd .nhdr .mha .mhd .png .tif for both; .seg.nrrd .dcm .stl .obj .ply
-    for label maps. -o may be repeated.
+    """Convert an image or a label map, on its own grid; -o may be repeated.
 
     For example:
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sammed.cli.console import put, set_verbosity
-from sammed.cli.options import Frame, Json
+from sammed.cli.options import IMAGES, Frame, Json
 
 if TYPE_CHECKING:
     from sammed.imaging.volume import Volume
@@ -20,9 +20,7 @@ MAX_FRAMES_SHOWN = 12
 
 
 def info(
-    image: Annotated[
-        Path, typer.Argument(help="An image, or a DICOM folder, zip, tar or DICOMDIR.")
-    ],
+    image: Annotated[Path, typer.Argument(help=f"{IMAGES}; or a DICOMDIR.")],
     frame: Frame = None,
     phi: Annotated[
         bool, typer.Option("--phi", help="Show patient-level identifiers of DICOM files.")

@@ -6,6 +6,11 @@ from typing import Annotated
 
 import typer
 
+from sammed.io.formats import CHOSEN_TYPES, IMAGE_TITLES
+
+IMAGES = ", ".join(IMAGE_TITLES)
+"""What an image may come from, for help texts."""
+
 Window = Annotated[
     str,
     typer.Option(
@@ -50,7 +55,9 @@ Threads = Annotated[
 
 OutputType = Annotated[
     str | None,
-    typer.Option("--output-type", help="Where the ending leaves a choice: dicom-seg or rtstruct."),
+    typer.Option(
+        "--output-type", help=f"Where the ending leaves a choice: {' or '.join(CHOSEN_TYPES)}."
+    ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite existing outputs.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]

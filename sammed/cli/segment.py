@@ -13,6 +13,7 @@ import typer
 
 from sammed.cli.console import progress_bar, put, say, set_verbosity
 from sammed.cli.options import (
+    IMAGES,
     AllowGaps,
     Device,
     EncodeSize,
@@ -29,21 +30,18 @@ from sammed.cli.options import (
     Window,
 )
 from sammed.errors import InputError, OutputError
+from sammed.io.formats import DICOM_TYPES, SHARED_ENDINGS
 
 if TYPE_CHECKING:
     from sammed.engine.settings import Settings
     from sammed.imaging.volume import LabelVolume, Volume
     from sammed.session import Session
 
-_EXTENSIONS = (".nii.gz", ".seg.nrrd")
-_DICOM = ("dicom-seg", "rtstruct")
-_SERVERS = ("dicomweb://", "dicomwebs://")
-
 
 def segment(
     image: Annotated[
         str,
-        typer.Argument(help="NIfTI, NRRD, MHA, PNG, JPEG, TIFF, DICOM folder or dicomweb:// URL."),
+        typer.Argument(help=f"{IMAGES}; or a dicomweb:// URL."),
     ],
     output: Annotated[
         list[Path] | None,
@@ -166,7 +164,7 @@ def segment(
     set_verbosity(quiet, verbose)
     if not output and not (as_json or store):
         raise typer.BadParameter("give -o/--output FILE", param_hint="--output")
-    if store and not image.startswith(_SERVERS):
+    if store and not _is_address(image):
         raise InputError("--store sends to a server; it needs an image given as dicomweb://...")
     outputs = list(output or ())
     from sammed import api, io
@@ -214,7 +212,7 @@ def segment(
         labels = session.result()
         started = time.perf_counter()
         for path, kind in kinds.items():
-            about = _algorithm(session) if kind in _DICOM else {}
+            about = _algorithm(session) if kind in DICOM_TYPES else {}
             if fractional and kind == "dicom-seg":
                 about["fractional"] = True
             io.write_labels(labels, path, force=force, output_type=kind, **about)
@@ -232,14 +230,14 @@ def _output_kind(path: Path, output_type: str | None) -> str:
     """The format to write; ``--output-type`` counts where the ending leaves a choice."""
     from sammed import io
 
-    leaves_choice = path.suffix.lower() in ("", ".dcm")
+    leaves_choice = path.suffix.lower() in ("", *SHARED_ENDINGS)
     known = output_type in io.OUTPUT_TYPES
     return io.output_format(path, output_type if leaves_choice or not known else None)
 
 
 def _check_source(volume: Volume, kinds: list[str]) -> None:
     """Refuse DICOM objects of images that are no DICOM before any work is done."""
-    if volume.grid.format != "dicom" and any(kind in _DICOM for kind in kinds):
+    if volume.grid.format != "dicom" and any(kind in DICOM_TYPES for kind in kinds):
         raise InputError(
             "DICOM SEG and RTSTRUCT refer to the DICOM images on which they lie, and this image is "
             "no DICOM; write .nii.gz, .nrrd or .seg.nrrd instead"
@@ -292,9 +290,11 @@ def _side_outputs(
     outputs: list[Path], report: Path | None, preview: Path | None
 ) -> dict[str, Path]:
     """Where the report, the prompt file and the preview go."""
+    from sammed.io.recognition import stem as stem_of
+
     side: dict[str, Path] = {}
     if report is None and outputs:
-        report = outputs[0].with_name(_stem(outputs[0]) + ".report.json")
+        report = outputs[0].with_name(stem_of(outputs[0]) + ".report.json")
     if report is not None:
         stem = report.name.removesuffix(".json").removesuffix(".report")
         side["report"] = report
@@ -314,18 +314,17 @@ def _check_apart(image: str, paths: list[Path]) -> None:
         taken[real] = "it is named twice among the outputs"
 
 
-def _stem(path: Path) -> str:
-    for extension in _EXTENSIONS:
-        if path.name.endswith(extension):
-            return path.name.removesuffix(extension)
-    return path.stem
+def _is_address(image: str) -> bool:
+    from sammed.io.dicom.web import is_address
+
+    return is_address(image)
 
 
 def _source(image: str) -> Any:
     """The image's path, fetched into a temporary folder first if it is a DICOMweb address."""
     from contextlib import nullcontext
 
-    if not image.startswith(_SERVERS):
+    if not _is_address(image):
         return nullcontext(Path(image))
     from sammed.io.dicom import web as dicomweb
 
