@@ -21,16 +21,17 @@ from sammed.io.dicom.objects.writing import (
     Segment,
     add_patient_and_study,
     date_and_time,
+    image_item,
+    image_items,
     long_string,
-    need,
     new_uid,
-    odd_headers,
     on_source,
     segments_of,
+    series_description,
     series_number,
+    write_object,
 )
-from sammed.io.dicom.source import DicomSource, ImageReference
-from sammed.io.output import atomic_output, check_output
+from sammed.io.dicom.source import DicomSource
 from sammed.io.terminology import Code, codes_for
 from sammed.version import __version__
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["read", "write"]
 
 SOP_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
+WHAT = "RTSTRUCT"
 SERIES_OFFSET = 2000
 DECIMALS = 4
 """Outline points are written to 0.1 micrometre."""
@@ -82,23 +84,21 @@ def write(
     BackendUnavailableError
         If contourpy is not installed.
     """
-    need("contourpy", "writing RTSTRUCT")
-    check_output(path, force)
-    labels = on_source(labels, source, "RTSTRUCT")
-    with odd_headers("RTSTRUCT"):
-        dataset = build(labels, Algorithm(*algorithm))
-    with atomic_output(path, force=force) as temporary, odd_headers("RTSTRUCT"):
-        dataset.save_as(temporary, enforce_file_format=True)
+
+    def make() -> Dataset:
+        return build(on_source(labels, source, WHAT), Algorithm(*algorithm))
+
+    write_object(make, path, what=WHAT, needs="contourpy", force=force)
 
 
 def build(labels: LabelVolume, algorithm: Algorithm) -> Dataset:
     """The RTSTRUCT as a dataset; ``labels.grid.native`` must be a complete `DicomSource`."""
     source: DicomSource = labels.grid.native
-    segments = segments_of(labels, "RTSTRUCT")
+    segments = segments_of(labels, WHAT)
     dataset = _frame(source)
     add_patient_and_study(dataset, source.header)
     date, time = date_and_time()
-    dataset.SeriesDescription = long_string("sammed: " + ", ".join(s.name for s in segments))
+    dataset.SeriesDescription = series_description(segments)
     dataset.StructureSetLabel = "sammed"
     dataset.StructureSetName = dataset.SeriesDescription
     dataset.StructureSetDate, dataset.StructureSetTime = date, time
@@ -142,27 +142,13 @@ def _referenced_frame(source: DicomSource) -> Dataset:
 
     series, study, frame = Dataset(), Dataset(), Dataset()
     series.SeriesInstanceUID = source.series_uid
-    images = {r.sop_instance_uid: r.sop_class_uid for r in source.references}
-    series.ContourImageSequence = [
-        _image(ImageReference(sop_class, uid, None)) for uid, sop_class in images.items()
-    ]
+    series.ContourImageSequence = image_items(source)
     study.ReferencedSOPClassUID = "1.2.840.10008.3.1.2.3.1"  # retired, and still what readers ask
     study.ReferencedSOPInstanceUID = source.study_uid
     study.RTReferencedSeriesSequence = [series]
     frame.FrameOfReferenceUID = source.frame_of_reference_uid
     frame.RTReferencedStudySequence = [study]
     return frame
-
-
-def _image(reference: ImageReference) -> Dataset:
-    from pydicom.dataset import Dataset
-
-    image = Dataset()
-    image.ReferencedSOPClassUID = reference.sop_class_uid
-    image.ReferencedSOPInstanceUID = reference.sop_instance_uid
-    if reference.frame is not None:
-        image.ReferencedFrameNumber = reference.frame
-    return image
 
 
 def _roi(segment: Segment, source: DicomSource, algorithm: Algorithm) -> Dataset:
@@ -229,7 +215,7 @@ def _contour(polygon: Polygon, source: DicomSource, s: int, number: int) -> Data
     points = polygon @ affine[:3, 1:3].T + affine[:3, 3]
     contour = Dataset()
     contour.ContourNumber = number
-    contour.ContourImageSequence = [_image(source.references[s])]
+    contour.ContourImageSequence = [image_item(source.references[s])]
     contour.ContourGeometricType = "CLOSED_PLANAR"
     contour.NumberOfContourPoints = len(points)
     values = np.round(points, DECIMALS).ravel() + 0.0

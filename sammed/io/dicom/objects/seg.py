@@ -21,16 +21,16 @@ from sammed.io.dicom.objects.writing import (
     Segment,
     add_patient_and_study,
     decimals,
+    image_items,
     long_string,
-    need,
     new_uid,
-    odd_headers,
     on_source,
     segments_of,
+    series_description,
     series_number,
+    write_object,
 )
 from sammed.io.dicom.source import DicomSource
-from sammed.io.output import atomic_output, check_output
 from sammed.io.terminology import Code, codes_for
 from sammed.version import __version__
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["read", "write"]
 
+WHAT = "DICOM SEG"
 SERIES_OFFSET = 1000
 FRACTION_STEPS = 255
 STAND_IN_CLASS = "1.2.840.10008.5.1.4.1.1.2"
@@ -86,19 +87,18 @@ def write(
     BackendUnavailableError
         If highdicom is not installed.
     """
-    need("highdicom", "writing DICOM SEG")
-    check_output(path, force)
-    labels = on_source(labels, source, "DICOM SEG")
-    with odd_headers("DICOM SEG"):
-        segmentation = build(labels, fractional=fractional, algorithm=Algorithm(*algorithm))
-    with atomic_output(path, force=force) as temporary, odd_headers("DICOM SEG"):
-        segmentation.save_as(temporary, enforce_file_format=True)
+
+    def make() -> Segmentation:
+        placed = on_source(labels, source, WHAT)
+        return build(placed, fractional=fractional, algorithm=Algorithm(*algorithm))
+
+    write_object(make, path, what=WHAT, needs="highdicom", force=force)
 
 
 def build(labels: LabelVolume, *, fractional: bool, algorithm: Algorithm) -> Segmentation:
     """The SEG as a dataset; ``labels.grid.native`` must be a complete `DicomSource`."""
     source = labels.grid.native
-    segments = segments_of(labels, "DICOM SEG")
+    segments = segments_of(labels, WHAT)
     descriptions = [
         _description(number, segment, algorithm) for number, segment in enumerate(segments, 1)
     ]
@@ -112,7 +112,7 @@ def build(labels: LabelVolume, *, fractional: bool, algorithm: Algorithm) -> Seg
         segmentation = _segmentation(
             source, source.size, numbers, "BINARY", descriptions, algorithm
         )
-    segmentation.SeriesDescription = long_string("sammed: " + ", ".join(s.name for s in segments))
+    segmentation.SeriesDescription = series_description(segments)
     _refer_to_source(segmentation, source)
     return segmentation
 
@@ -256,16 +256,7 @@ def _stand_in_uid(s: int) -> str:
 
 def _refer_to_source(segmentation: Segmentation, source: DicomSource) -> None:
     """Replace the stand-ins, everywhere, by the images that they stood for."""
-    from pydicom.dataset import Dataset
-
-    images = []
-    for uid in dict.fromkeys(reference.sop_instance_uid for reference in source.references):
-        image = Dataset()
-        image.ReferencedSOPClassUID = next(
-            r.sop_class_uid for r in source.references if r.sop_instance_uid == uid
-        )
-        image.ReferencedSOPInstanceUID = uid
-        images.append(image)
+    images = image_items(source)
     segmentation.SourceImageSequence = images
     segmentation.ReferencedSeriesSequence[0].ReferencedInstanceSequence = copy.deepcopy(images)
     stand_ins = {_stand_in_uid(s): reference for s, reference in enumerate(source.references)}

@@ -1,12 +1,13 @@
-"""What every DICOM object that sammed writes shares: its source, its patient, its maker."""
+"""What every DICOM object that sammed writes shares: its source, its patient, its file."""
 
 from __future__ import annotations
 
 import copy
 import datetime
 import logging
+import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,7 +23,8 @@ from sammed.errors import (
 )
 from sammed.imaging.volume import LabelVolume, Volume
 from sammed.io.colours import default_colour
-from sammed.io.dicom.source import DicomSource
+from sammed.io.dicom.source import DicomSource, ImageReference
+from sammed.io.output import atomic_output, check_output
 from sammed.io.placement import place
 
 if TYPE_CHECKING:
@@ -60,6 +62,44 @@ class Segment(NamedTuple):
     label: int
     name: str
     colour: tuple[int, int, int]
+
+
+def write_object(
+    make: Callable[[], Dataset],
+    path: str | os.PathLike[str],
+    *,
+    what: str,
+    needs: str,
+    force: bool,
+) -> None:
+    """Make an object and write it whole or not at all.
+
+    Parameters
+    ----------
+    make
+        Makes the dataset, once it is known that it may be written.
+    path
+        The file to write.
+    what
+        ``"DICOM SEG"`` or the like, for messages.
+    needs
+        The optional package without which it cannot be made.
+    force
+        Replace an existing file.
+
+    Raises
+    ------
+    BackendUnavailableError
+        If the package is not installed.
+    OutputError
+        If the file exists or cannot be written, or the source's headers do not allow it.
+    """
+    need(needs, f"writing {what}")
+    check_output(path, force)
+    with odd_headers(what):
+        dataset = make()
+    with atomic_output(path, force=force) as temporary, odd_headers(what):
+        dataset.save_as(temporary, enforce_file_format=True)
 
 
 def on_source(labels: LabelVolume, source: Volume | None, what: str) -> LabelVolume:
@@ -112,6 +152,29 @@ def segments_of(labels: LabelVolume, what: str) -> list[Segment]:
         )
         for label in present
     ]
+
+
+def series_description(segments: list[Segment]) -> str:
+    """What a viewer shows of the new series: who made it, and of what."""
+    return long_string("sammed: " + ", ".join(segment.name for segment in segments))
+
+
+def image_item(reference: ImageReference) -> Dataset:
+    """An item of a sequence of images, which refers to a slice."""
+    from pydicom.dataset import Dataset
+
+    image = Dataset()
+    image.ReferencedSOPClassUID = reference.sop_class_uid
+    image.ReferencedSOPInstanceUID = reference.sop_instance_uid
+    if reference.frame is not None:
+        image.ReferencedFrameNumber = reference.frame
+    return image
+
+
+def image_items(source: DicomSource) -> list[Dataset]:
+    """An item for each image of the source, one for all frames of it."""
+    whole = {r.sop_instance_uid: r._replace(frame=None) for r in source.references}
+    return [image_item(reference) for reference in whole.values()]
 
 
 def add_patient_and_study(target: Dataset, header: Dataset) -> None:
