@@ -6,9 +6,10 @@ from PIL import Image
 
 from sammed.imaging.boxes import Box2D, Box3D
 from sammed.imaging.intensity import COLOUR_WINDOW, Window
+from sammed.imaging.pictures import PALETTE, colour_of
 from sammed.imaging.volume import LabelVolume, Volume
 from sammed.prompts import BoxPrompt, ObjectPrompts
-from sammed.reporting.preview import PALETTE, PANEL_PX, colour_of, draw_preview
+from sammed.reporting.preview import PANEL_PX, draw_preview
 from tests.phantoms import ORGAN, ORGAN_SHAPE, STRAIGHT, ellipsoid, image_of, in_all_orders
 
 WINDOW = Window(-160, 240, "soft-tissue")
