@@ -17,7 +17,7 @@ from sammed.imaging import geometry
 from sammed.imaging.geometry import Affine
 from sammed.imaging.volume import FileGrid, LabelVolume, Volume, make_grid
 from sammed.io import gz
-from sammed.io.itk.payload import check_header, check_payload
+from sammed.io.itk.payload import check_header, check_payload, is_nrrd
 from sammed.io.output import PathLike, atomic_output
 from sammed.io.stderr import stderr_into
 from sammed.io.voxels import (
@@ -27,8 +27,6 @@ from sammed.io.voxels import (
     real_values,
     storable,
 )
-
-SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd")
 
 COMPRESSION_LEVEL = 5
 """Of zlib; higher levels take far longer and gain little on label maps."""
@@ -50,7 +48,7 @@ def read(path: PathLike, *, frame: int | None = None) -> Volume:
     Parameters
     ----------
     path
-        A file whose name ends as one of `SUFFIXES`.
+        ``.nrrd``, ``.nhdr``, ``.mha`` or ``.mhd``.
     frame
         Which volume of a 4D file, or which component of a vector image, from 0.
 
@@ -76,8 +74,8 @@ def read(path: PathLike, *, frame: int | None = None) -> Volume:
         reader = _opened(path)
         components, index = _choose(reader, frame, path, notes)
         image = reader.Execute()
-        array = _array(image, components, index, path, notes)
-    grid = _grid(image, array, path)
+        array = array_of(image, components, index, path, notes)
+    grid = grid_of(image, path)
     values = array if array.ndim == 4 else real_values(array, 1.0, 0.0, path, notes)
     return Volume.from_file_array(values, grid, source=path, notes=tuple(notes.texts))
 
@@ -113,7 +111,7 @@ def read_stored(path: Path, notes: Notes) -> Stored:
         array = array[np.newaxis]
     if image.GetNumberOfComponentsPerPixel() == 1:
         array = array[..., np.newaxis]
-    return Stored(array, _grid(image, array, path), fields)
+    return Stored(array, grid_of(image, path), fields)
 
 
 def read_labels(path: PathLike) -> LabelVolume:
@@ -181,7 +179,7 @@ def write_array(
     OutputError
         If it cannot be written.
     """
-    image = _image(array, grid, dimensions)
+    image = image_of(array, grid, dimensions)
     for key, value in (metadata or {}).items():
         image.SetMetaData(key, value)
     with atomic_output(path, force=force) as temporary, stderr_into([]):
@@ -237,7 +235,7 @@ def _make_logger(said: list[str]) -> Any:
 def _opened(path: Path) -> Any:
     check_header(path)
     reader = sitk.ImageFileReader()
-    reader.SetImageIO("NrrdImageIO" if path.suffix.lower() in (".nrrd", ".nhdr") else "MetaImageIO")
+    reader.SetImageIO("NrrdImageIO" if is_nrrd(path) else "MetaImageIO")
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
     extents = reader.GetSize()
@@ -301,12 +299,31 @@ def _note_frame(count: int, index: int, notes: Notes) -> None:
         notes.note(f"frame {index} of {count} was read")
 
 
-def _array(
-    image: Any, components: int, index: int, path: Path, notes: Notes
+def array_of(
+    image: Any, components: int, index: int, source: object, notes: Notes
 ) -> NDArray[np.generic]:
-    """(k, j, i) or, for 8-bit colour, (k, j, i, 3)."""
+    """A copy of an image's voxels, (k, j, i) or, for 8-bit colour, (k, j, i, 3).
+
+    Parameters
+    ----------
+    image
+        ITK's, in two or three dimensions.
+    components
+        Numbers that a voxel consists of.
+    index
+        Which of them to take, unless they are a colour.
+    source
+        Named in messages.
+    notes
+        Receives what was left out.
+
+    Raises
+    ------
+    UnsupportedFormatError
+        If voxels are complex.
+    """
     if "complex" in image.GetPixelIDTypeAsString():
-        raise UnsupportedFormatError(f"{path} has complex voxels; expected integers or floats")
+        raise UnsupportedFormatError(f"{source} has complex voxels; expected integers or floats")
     array: NDArray[np.generic] = sitk.GetArrayFromImage(image)
     if image.GetDimension() == 2:
         array = array[np.newaxis]
@@ -319,12 +336,19 @@ def _array(
     return array[..., :3]
 
 
-def _grid(image: Any, array: NDArray[np.generic], path: Path) -> FileGrid:
+def grid_of(image: Any, source: object) -> FileGrid:
+    """Where the voxels of ITK's image are.
+
+    Raises
+    ------
+    OrientationError
+        If its axes are not orthogonal.
+    """
     native = ItkGrid(
         image.GetSpacing(), image.GetOrigin(), image.GetDirection(), image.GetDimension()
     )
-    k, j, i = array.shape[:3]
-    return make_grid(geometry.check_affine(_affine(native), str(path)), (k, j, i), "itk", native)
+    i, j, k = [*image.GetSize(), 1][:3]
+    return make_grid(geometry.check_affine(_affine(native), str(source)), (k, j, i), "itk", native)
 
 
 def _affine(native: ItkGrid) -> Affine:
@@ -336,7 +360,8 @@ def _affine(native: ItkGrid) -> Affine:
     return np.asarray(ijk[:, [2, 1, 0, 3]])
 
 
-def _image(array: NDArray[np.generic], grid: FileGrid, dimensions: int | None) -> Any:
+def image_of(array: NDArray[np.generic], grid: FileGrid, dimensions: int | None = None) -> Any:
+    """ITK's image of an array (k, j, i) or (k, j, i, 3), in 2 or 3 dimensions or as it was."""
     native = grid.native
     if not isinstance(native, ItkGrid) or native.dimensions != (dimensions or native.dimensions):
         native = _native(grid.affine)

@@ -131,18 +131,23 @@ def write_labels(labels: LabelVolume, path: PathLike, *, force: bool = False) ->
         If it cannot be written.
     """
     array = labels.file_array()
+    _write(label_header(labels, array), array, path, force, LABEL_STRATEGY)
+
+
+def label_header(labels: LabelVolume, array: NDArray[np.generic]) -> Any:
+    """The header with which labels are written, as the array (k, j, i)."""
     header = _header_for(labels.grid, array)
     header["intent_code"] = INTENT_LABEL
     header["descrip"] = b"sammed label map"
     header.extensions.append(label_table.build(labels.names, labels.colours))
-    _write(header, array, path, force, LABEL_STRATEGY)
+    return header
 
 
 def _read(path: Path, frame: int | None) -> tuple[Volume, Any]:
     notes = Notes(path)
     header, data_path = _read_header(path, notes)
-    shape = _spatial_shape(header, path)
-    frames = _frame_count(header, path)
+    shape = spatial_shape(header, path)
+    frames = frame_count(header, path)
     index = choose_frame(frames, frame, path)
     if frames > 1:
         notes.note(f"frame {index} of {frames} was read")
@@ -210,8 +215,14 @@ def _collected(notes: Notes) -> Iterator[logging.Logger]:
     yield logger
 
 
-def _spatial_shape(header: Any, path: Path) -> tuple[int, int, int]:
-    """Extents (i, j, k)."""
+def spatial_shape(header: Any, path: Path) -> tuple[int, int, int]:
+    """Extents (i, j, k).
+
+    Raises
+    ------
+    UnreadableFileError
+        If there are none.
+    """
     extents = [int(n) for n in header.get_data_shape()]
     if not extents or len(extents) > 7 or min(extents) < 1:
         raise UnreadableFileError(
@@ -221,7 +232,14 @@ def _spatial_shape(header: Any, path: Path) -> tuple[int, int, int]:
     return i, j, k
 
 
-def _frame_count(header: Any, path: Path) -> int:
+def frame_count(header: Any, path: Path) -> int:
+    """How many 3D images it holds.
+
+    Raises
+    ------
+    UnsupportedFormatError
+        If it has vectors or more than four dimensions.
+    """
     extents = [int(n) for n in header.get_data_shape()]
     if any(n > 1 for n in extents[4:]):
         raise UnsupportedFormatError(
@@ -246,7 +264,7 @@ def _read_voxels(
     raw = gz.read_array(path, offset, count, whole=frames == 1)
     array = raw.view(dtype).reshape(shape[::-1])
     if dtype.names:
-        return _colour(array, path, notes)
+        return colour_channels(array, path, notes)
     slope, intercept = header.get_slope_inter()
     return real_values(
         native(array),
@@ -257,7 +275,14 @@ def _read_voxels(
     )
 
 
-def _colour(array: NDArray[np.generic], path: Path, notes: Notes) -> NDArray[np.generic]:
+def colour_channels(array: NDArray[np.generic], path: Path, notes: Notes) -> NDArray[np.generic]:
+    """(k, j, i, 3) uint8 of voxels that are records of R, G, B; the array is C-contiguous.
+
+    Raises
+    ------
+    UnsupportedFormatError
+        If they are other records.
+    """
     names = array.dtype.names or ()
     if tuple(names[:3]) != ("R", "G", "B"):
         raise UnsupportedFormatError(f"{path} has voxels of type {array.dtype}; expected RGB")
