@@ -10,36 +10,25 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sammed.engine.blocks import locate, sees_blocks
-from sammed.engine.cleanup import clean
-from sammed.engine.decoding import SliceDecoder
-from sammed.engine.fusion import PlaneView, fuse_planes
 from sammed.engine.label_map import LabelMap
-from sammed.engine.local_edits import repair
-from sammed.engine.multiplanar import Consensus, refine
-from sammed.engine.object_volume import NOTHING, ObjectVolume, keep_slices, stack
-from sammed.engine.plane_choice import Planes, is_block
 from sammed.engine.progress import OnPrompted, Progress, Reporter
-from sammed.engine.prompted_slices import check_plane, check_ranges, slice_prompts
-from sammed.engine.propagation import Rules
-from sammed.engine.results import ObjectRun, on_prompted, slice_records
+from sammed.engine.recipes import strategy_for
+from sammed.engine.results import ObjectRun
 from sammed.engine.settings import Settings
-from sammed.engine.tracing import Trace, Tracer, block_limits, only_limits
-from sammed.errors import InputError, SegmentationError
+from sammed.engine.strategy import Scene, Strategy
+from sammed.errors import InputError
 from sammed.imaging.boxes import Box3D
 from sammed.imaging.intensity import Window, resolve_window
 from sammed.imaging.volume import LabelVolume, Volume
-from sammed.models.protocols import ImageModel
+from sammed.models.protocols import Model
 from sammed.prompts import ObjectPrompts, with_labels
 from sammed.views.embeddings import EmbeddingStore, content_hash
-from sammed.views.slices import PLANES, SliceStack
 
 __all__ = ["Session", "Settings"]
 
@@ -58,7 +47,7 @@ class Session:
     volume
         The image; never changed.
     model
-        Any model that follows `sammed.models.protocols.ImageModel`.
+        Any model that follows one of `sammed.models.protocols`.
     settings
         How to segment; fixed for the session.
     store
@@ -75,26 +64,29 @@ class Session:
     def __init__(
         self,
         volume: Volume,
-        model: ImageModel,
+        model: Model,
         settings: Settings | None = None,
         store: EmbeddingStore | None = None,
     ) -> None:
         self.volume = volume
         self.model = model
         self.settings = settings or Settings()
-        self._shared_store = store is not None
-        self._store = store or EmbeddingStore()
         self._state = _State()
         self._past: list[_State] = []
         self._future: list[_State] = []
-        self._tracers: dict[tuple[str, int], Tracer] = {}
-        self._decoders: dict[int, SliceDecoder] = {}
-        self._consensus = Consensus()
-        quick, whole = model.spec.looks_twice, sees_blocks(model, volume)
-        self._planes = Planes(volume, self.settings.plane, quick, whole)
         self._labels = LabelMap(volume.shape, self.settings.overlap)
         self._seconds: defaultdict[str, float] = defaultdict(float)
-        self._progress: Reporter | None = None
+        shared = store is not None
+        self._strategy: Strategy = strategy_for(
+            model,
+            Scene(
+                volume,
+                self.settings,
+                window=lambda: self.window,
+                store=store or EmbeddingStore(),
+                volume_hash=lambda: self.volume_hash if shared else "",
+            ),
+        )
 
     # -- prompts ---------------------------------------------------------------------------
 
@@ -114,9 +106,7 @@ class Session:
             If its label is taken.
         """
         prompts.check(self.volume.shape)
-        if self.settings.plane in PLANES:
-            check_plane(prompts, PLANES[self.settings.plane])
-        check_ranges(prompts, self._planes.axis(prompts))
+        self._strategy.check(prompts)
         known = [obj.name for obj in self.objects]
         if prompts.name in known:
             former = self.objects[known.index(prompts.name)]
@@ -157,9 +147,6 @@ class Session:
         if name in runs:
             run = runs.pop(name)
             runs[new] = replace(run, prompts=replace(run.prompts, name=new))
-        for axis in range(3):
-            if (name, axis) in self._tracers:
-                self._tracers[new, axis] = self._tracers[name, axis]
         self._advance(_State(objects, runs))
 
     @property
@@ -236,124 +223,24 @@ class Session:
         Cancelled
             If ``cancel`` said so; the former result stays.
         """
-        runs = {}
-        stale = [obj for obj in self.objects if self._is_stale(obj)]
-        total = self._planes.slices_to_come(stale)
+        former = self._state.runs
+        stale = [obj.name for obj in self.objects if self._is_stale(obj)]
+        total = self._strategy.slices_to_come([o for o in self.objects if o.name in stale])
         early = None if self.settings.plane == "all" else prompted
-        self._progress = Reporter(progress, cancel, total, early)
-        try:
-            for obj in self.objects:
-                runs[obj.name] = self._run(obj) if obj in stale else self._state.runs[obj.name]
-        finally:
-            self._progress = None
+        reporter = Reporter(progress, cancel, total, early)
+        runs = {
+            obj.name: self._strategy.segment(obj, former.get(obj.name), reporter)
+            if obj.name in stale
+            else former[obj.name]
+            for obj in self.objects
+        }
         self._state = replace(self._state, runs=runs)
         return self._repaint()
 
     def _is_stale(self, obj: ObjectPrompts) -> bool:
         """Whether its prompts have changed since its run (label values do not matter)."""
         run = self._state.runs.get(obj.name)
-        return run is None or replace(run.prompts, label=0) != replace(obj, label=0)
-
-    def _run(self, obj: ObjectPrompts) -> ObjectRun:
-        started = time.perf_counter()
-        axis = self._planes.axis(obj)
-        decoder = self._decoder(axis)
-        try:
-            if is_block(obj) and not only_limits(obj, obj.blocks[0], decoder.stack):
-                trace, volume = self._trace_block(obj)
-            else:
-                trace = self._trace(obj, axis)
-                volume = stack(trace.slices, axis)
-        except SegmentationError as error:
-            nothing = Trace({}, (), frozenset())
-            return ObjectRun(obj, decoder.stack.plane, nothing, (), NOTHING, str(error))
-        self._seconds["propagate"] += time.perf_counter() - started
-        if self.settings.plane == "all":
-            others = [a for a in range(3) if a != axis and self.volume.shape[a] > 1]
-            seen = (refine(volume, self._checked(a)).volume for a in others)
-            volume = fuse_planes([volume, *seen])
-            if obj.blocks or obj.propagate != "auto":
-                volume = keep_slices(volume, axis, trace.slices)
-        started = time.perf_counter()
-        volume = clean(
-            volume, self.settings.cleanup, self.volume.spacing, on_prompted(trace, volume, axis)
-        )
-        self._seconds["fusion"] += time.perf_counter() - started
-        joined = self.model.spec.looks_twice
-        records = tuple(slice_records(trace, decoder.stack, volume, joined))
-        lost = "" if volume.mask.any() else f"nothing is left of {obj.name!r} after clean-up"
-        return ObjectRun(obj, decoder.stack.plane, trace, records, volume, lost)
-
-    def _trace(self, obj: ObjectPrompts, axis: int, located: ObjectVolume | None = None) -> Trace:
-        decoder = self._checked(axis)
-        new = Tracer(decoder, self._rules, self.settings.stride, self.model.spec.looks_twice)
-        tracer = self._tracers.setdefault((obj.name, axis), new)
-        reporter = self._progress
-        if reporter:
-            reporter.begin(obj.name, axis, slice_prompts(obj, axis))
-        across = partial(self._across, axis)
-        return tracer.trace(obj, reporter.on_slice if reporter else None, located, across)
-
-    @property
-    def _rules(self) -> Rules:
-        rules = self.settings.rules
-        return rules if self.model.spec.calibrated else replace(rules, spike=0.0, caution=0.0)
-
-    def _trace_block(self, obj: ObjectPrompts) -> tuple[Trace, ObjectVolume]:
-        """A 3D box: its trace in its own plane, and the volume on which all planes agree."""
-        axes, bare = self._planes.traced(obj), replace(obj, points=(), mask=None)
-        see = partial(locate, self.model, self.volume, self.window)
-        axis, located = axes[0], self._consensus.located(obj.blocks[0], see)
-        traces = []
-        for plane in axes:
-            for start in (None,) if located is None else (None, located):
-                with suppress(SegmentationError):  # nothing was found from there
-                    traces.append((plane, self._trace(bare, plane, start)))
-        own = [trace for plane, trace in traces if plane == axis]
-        if not own:  # points and painted slices may tell what the box did not
-            trace = self._trace(obj, axis)
-            return trace, stack(trace.slices, axis)
-        volume = self._consensus.of(traces, located, obj.blocks[0], self._look)
-        decoder, trace = self._decoder(axis), own[-1]
-        limits = block_limits(obj.blocks[0], decoder.stack)
-        clicked = slice_prompts(obj, axis)
-        if not clicked or not volume.mask.any():
-            return trace, volume
-        if self._progress:
-            self._progress.begin(obj.name, axis, clicked)
-        on_slice = self._progress.on_slice if self._progress else None
-        volume, found = repair(decoder, volume, clicked, limits, on_slice)
-        prompted = trace.prompted | frozenset(found)
-        return replace(trace, slices={**trace.slices, **found}, prompted=prompted), volume
-
-    def _look(self, volume: ObjectVolume, axis: int) -> PlaneView:
-        decoder, reporter = self._checked(axis), self._progress
-        if not reporter:
-            return refine(volume, decoder)
-        with reporter.across(axis):
-            return refine(volume, decoder, reporter.on_slice)
-
-    def _across(self, axis: int, volume: ObjectVolume, block: Box3D) -> list[PlaneView]:
-        return [self._look(volume, other) for other in self._planes.across(block, axis)]
-
-    def _checked(self, axis: int) -> SliceDecoder:
-        """The decoder across an axis, which asks before each slice whether to go on."""
-        decoder = self._decoder(axis)
-        if self._progress:
-            decoder.before_decode = self._progress.check
-        return decoder
-
-    def _decoder(self, axis: int) -> SliceDecoder:
-        if axis not in self._decoders:
-            plane = list(PLANES)[axis]
-            self._decoders[axis] = SliceDecoder(
-                SliceStack(self.volume, plane, self.window),
-                self.model,
-                self._store,
-                self.volume_hash if self._shared_store else "",
-                self.settings.zoom,
-            )
-        return self._decoders[axis]
+        return run is None or not run.prompts.says_as(obj, self.model.spec.ordered)
 
     @cached_property
     def window(self) -> Window:
@@ -381,16 +268,14 @@ class Session:
     def timings(self) -> dict[str, float]:
         """Seconds spent so far by stage: window, render, encode, decode, resize, propagate, ..."""
         seconds = defaultdict(float, self._seconds)
-        for decoder in self._decoders.values():
-            for stage, spent in decoder.seconds.items():
-                seconds[stage] += spent
+        for stage, spent in self._strategy.timings.items():
+            seconds[stage] += spent
         return dict(seconds)
 
     @property
     def counts(self) -> dict[str, int]:
         """How many views were encoded and how many prompts decoded so far."""
-        decoders = self._decoders.values()
-        return {what: sum(d.counts[what] for d in decoders) for what in ("encode", "decode")}
+        return dict(self._strategy.counts)
 
     def labels_in(self, block: Box3D) -> NDArray[np.unsignedinteger]:
         """A copy of the label map inside a block, (z, y, x)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import permutations, product
 from pathlib import Path
@@ -16,6 +16,7 @@ from scipy.spatial.transform import Rotation
 from sammed.imaging import geometry
 from sammed.imaging.boxes import Box2D, Box3D
 from sammed.imaging.volume import Volume
+from sammed.models.compact.recipe import RECIPE
 from sammed.models.protocols import (
     ALL_PROMPTS,
     Embedding,
@@ -25,6 +26,7 @@ from sammed.models.protocols import (
     ViewPrompt,
     check_prompts,
 )
+from sammed.models.recipe import BLUNT, PLAIN, Recipe
 from sammed.prompts import BoxPrompt
 
 SHAPE = (5, 7, 11)
@@ -137,6 +139,13 @@ Rule = Callable[[ViewPrompt, NDArray[np.float32], ViewMask], ViewMask]
 """Changes an answer: gets the prompt, the view's pixels (h, w) and the plain answer."""
 
 
+def recipe_for(about: Mapping[str, object]) -> Recipe:
+    """A recipe as suits a stub: all steps for a quick one that knows how sure it is."""
+    if not about.get("calibrated", True):
+        return BLUNT
+    return PLAIN if about.get("expensive_encode") else RECIPE
+
+
 class StubModel:
     """Bright pixels in the box and just round it, one candidate; counts what it is asked.
 
@@ -167,6 +176,7 @@ class StubModel:
         **spec: object,
     ) -> None:
         about = {"prompts": ALL_PROMPTS, "weights_hash": "5" * 64, "zoom": zoom, **spec}
+        about.setdefault("recipe", recipe_for(about))
         self._spec = ModelSpec("stub", view_size, view_size, **about)  # type: ignore[arg-type]
         self.threshold, self.slack = threshold, slack
         self.rule = rule
@@ -176,6 +186,10 @@ class StubModel:
     @property
     def spec(self) -> ModelSpec:
         return self._spec
+
+    def take(self, **spec: object) -> None:
+        """Change what the engine is told of it."""
+        self._spec = replace(self._spec, **spec)  # type: ignore[arg-type]
 
     @property
     def decoded(self) -> int:

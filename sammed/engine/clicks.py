@@ -12,14 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from sammed.engine.fusion import LOUDEST
 from sammed.engine.slice_mask import ClickedPoint, SliceResult
 from sammed.imaging.boxes import Box2D
-
-PUSH = 3 * LOUDEST
-"""Logits that are added at a positive click and taken away at a negative one: enough to turn
-pixels of which the model was sure, two thirds of the way to the border.
-"""
+from sammed.models.recipe import Recipe
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,27 +27,30 @@ class Push:
         The pixels that ``logits`` covers; elsewhere nothing is added.
     logits : (height, width) float32
         On the region.
+    loudest
+        Logits of the mask count up to this.
     """
 
     region: Box2D
     logits: NDArray[np.float32]
+    loudest: float
 
     def on(self, result: SliceResult) -> SliceResult:
-        """A mask with the push added to its logits, which count up to `LOUDEST`."""
+        """A mask with the push added to its logits, which count up to `loudest`."""
         region = result.region.union(self.region)
-        logits = np.clip(result.on(region), -LOUDEST, LOUDEST)
+        logits = np.clip(result.on(region), -self.loudest, self.loudest)
         r, c = self.region.r0 - region.r0, self.region.c0 - region.c0
         h, w = self.region.shape
         logits[r : r + h, c : c + w] += self.logits
         return replace(result, region=region, logits=logits)
 
 
-def push_of(result: SliceResult, points: Sequence[ClickedPoint]) -> Push:
+def push_of(result: SliceResult, points: Sequence[ClickedPoint], recipe: Recipe) -> Push:
     """What clicks add to the mask that they contradict, and to what the model answers to them.
 
-    Each push falls evenly from `PUSH` at the click to 0 at the mask's nearest border, at most at
-    the radius of a disc as large as the mask: it turns more pixels the less sure the model was of
-    them. Clicks that agree with the mask add nothing.
+    Each push falls evenly from ``recipe.clicks.push`` at the click to 0 at the mask's nearest
+    border, at most at the radius of a disc as large as the mask: it turns more pixels the less sure
+    the model was of them. Clicks that agree with the mask add nothing.
 
     Parameters
     ----------
@@ -60,6 +58,8 @@ def push_of(result: SliceResult, points: Sequence[ClickedPoint]) -> Push:
         The mask that was clicked on.
     points
         Clicked pixels of its slice.
+    recipe
+        Of the model that answered.
     """
     region = result.region
     for point in points:
@@ -72,6 +72,6 @@ def push_of(result: SliceResult, points: Sequence[ClickedPoint]) -> Push:
         distance = np.hypot(rows - point.row, cols - point.col)
         border = distance[inside == point.positive].min(initial=widest)
         if border:
-            push = PUSH * np.clip(1 - distance / (border + 0.5), 0, 1)
+            push = recipe.clicks.push * np.clip(1 - distance / (border + 0.5), 0, 1)
             logits += push if point.positive else -push
-    return Push(region, logits[1:-1, 1:-1])
+    return Push(region, logits[1:-1, 1:-1], recipe.fusion.loudest)

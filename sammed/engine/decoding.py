@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +17,15 @@ import numpy as np
 from sammed.engine.candidates import choose_candidate, mean_candidate
 from sammed.engine.slice_mask import ClickedPoint, SlicePrompt, SliceResult
 from sammed.imaging.boxes import Box2D
-from sammed.models.protocols import Embedding, ImageModel, ViewMask, ViewPrompt
+from sammed.models.protocols import (
+    Embedding,
+    ImageModel,
+    Memory,
+    TrackingModel,
+    ViewMask,
+    ViewPrompt,
+)
+from sammed.models.recipe import Recipe
 from sammed.views.embeddings import EmbeddingStore, view_key
 from sammed.views.prefetch import ViewRenderer
 from sammed.views.slices import OUTSIDE_LOGIT, SliceStack, View
@@ -68,17 +77,27 @@ class SliceDecoder:
         self.zoom = model.spec.zoom if isinstance(zoom, str) else zoom
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.counts: Counter[str] = Counter()
-        self.before_decode: Callable[[], None] | None = None
+        self._check: Callable[[], None] | None = None
         self._renderer = ViewRenderer(stack, model.spec)
+
+    @property
+    def recipe(self) -> Recipe:
+        """What is done with the model's answers."""
+        return self.model.spec.recipe
+
+    def checked(self, check: Callable[[], None]) -> SliceDecoder:
+        """The same decoder, which calls ``check`` before each slice; it may raise to stop."""
+        twin = copy(self)
+        twin._check = check
+        return twin
 
     def decode(self, index: int, prompts: Sequence[SlicePrompt]) -> list[SliceResult]:
         """Answer any number of prompts on one slice, in order.
 
-        Prompts that share a view are decoded in one batch. ``before_decode`` is called first; it
-        may raise to stop the work.
+        Prompts that share a view are decoded in one batch.
         """
-        if self.before_decode:
-            self.before_decode()
+        if self._check:
+            self._check()
         answers: dict[int, SliceResult] = {}
         by_view: dict[View, list[int]] = {}
         for number, prompt in enumerate(prompts):
@@ -172,6 +191,39 @@ class SliceDecoder:
         ]
         self.seconds["resize"] += time.perf_counter() - started
         return results
+
+    def whole(self, index: int) -> View:
+        """The view of a whole slice."""
+        return View.whole(index, self.stack.shape, self.model.spec.view_size)
+
+    def beginning(self) -> Memory:
+        """A tracking model's memory of nothing."""
+        return self._tracking.begin()
+
+    def remember(self, memory: Memory, result: SliceResult, *, prompted: bool) -> Memory:
+        """A tracking model's memory with an object's mask on one more slice."""
+        view, model = self.whole(result.index), self._tracking
+        logits = view.mask_prompt(result.logits, result.region, model.spec.mask_size)
+        mask = ViewMask(logits[None], np.array([result.predicted_iou], np.float32), result.present)
+        return model.remember(memory, result.index, self.embed(view), mask, prompted=prompted)
+
+    def track(self, memory: Memory, index: int) -> SliceResult:
+        """The object on a slice, from what a tracking model remembers of it."""
+        if self._check:
+            self._check()
+        view, prompt = self.whole(index), SlicePrompt(name="memory")
+        embedding = self.embed(view)
+        started = time.perf_counter()
+        mask = self._tracking.track(memory, index, embedding)
+        self.seconds["decode"] += time.perf_counter() - started
+        self.counts["decode"] += 1
+        return self._result(view, mask, ViewPrompt(), prompt)
+
+    @property
+    def _tracking(self) -> TrackingModel:
+        if not isinstance(self.model, TrackingModel):
+            raise TypeError(f"model {self.model.spec.name!r} remembers no slices")
+        return self.model
 
     def embed(self, view: View) -> Embedding:
         """The view's embedding, from the store if it is there."""

@@ -1,4 +1,4 @@
-"""Slices into a volume, planes into one, objects into one label map; and the clean-up between."""
+"""Several planes into one object: their mean, its border, what it promises."""
 
 from __future__ import annotations
 
@@ -9,20 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammed.engine.object_volume import NOTHING, NOWHERE, ObjectVolume
+from sammed.models.recipe import Border, Fusion
 from sammed.views.slices import OUTSIDE_LOGIT
-
-LOUDEST = 4.0
-"""Logits beyond this count as this where planes are weighed: a probability of 98 %."""
-
-UNTRACED = 1e-5
-"""Weight of a slice that a plane's trace did not reach."""
-
-BIAS, TEMPERATURE = 1.5, 2.5
-"""Logits of joined planes become probabilities as ``sigmoid((logit - BIAS) / TEMPERATURE)``: they
-are too loud, and too large where sure. Chosen on real cases, for the built-in network."""
-
-BORDERS = (-3.0, 2.0)
-"""Within these logits an object's border may be moved."""
 
 
 def fuse_planes(planes: Sequence[ObjectVolume]) -> ObjectVolume:
@@ -48,7 +36,8 @@ class PlaneView:
     axis
         Across which they lie.
     weights
-        How much each slice counts, by index.
+        How much each slice counts beside the same place in other planes, by its index along
+        ``axis``; relative to each other, not negative.
     """
 
     volume: ObjectVolume
@@ -56,11 +45,11 @@ class PlaneView:
     weights: Mapping[int, float]
 
 
-def weigh_planes(views: Sequence[PlaneView]) -> ObjectVolume:
+def weigh_planes(views: Sequence[PlaneView], fusion: Fusion) -> ObjectVolume:
     """Mean of the logits of one object traced in several planes, weighted slice by slice.
 
-    Logits count up to `LOUDEST`, so that no plane can shout the others down; a slice that was not
-    traced says "no" with the weight `UNTRACED`.
+    Logits count up to ``fusion.loudest``, so that no plane can shout the others down; a slice that
+    was not traced says "no" with the weight ``fusion.untraced``.
     """
     seen = [view for view in views if not view.volume.block.is_empty]
     if not seen:
@@ -72,18 +61,20 @@ def weigh_planes(views: Sequence[PlaneView]) -> ObjectVolume:
     weight = np.zeros(block.shape, np.float32)
     for view in seen:
         low, high = block.range(view.axis)
-        line = np.array([view.weights.get(i, UNTRACED) for i in range(low, high)], np.float32)
+        line = np.array(
+            [view.weights.get(i, fusion.untraced) for i in range(low, high)], np.float32
+        )
         shape = [1, 1, 1]
         shape[view.axis] = high - low
         line = line.reshape(shape)
         logits = view.volume.on(block)
-        np.clip(logits, -LOUDEST, LOUDEST, out=logits)
+        np.clip(logits, -fusion.loudest, fusion.loudest, out=logits)
         total += line * logits
         weight += line
     return ObjectVolume(block, np.asarray(total / weight, np.float16))
 
 
-def balanced(volume: ObjectVolume) -> ObjectVolume:
+def balanced(volume: ObjectVolume, border: Border) -> ObjectVolume:
     """The object with its border where the expected Dice is largest.
 
     A probability of one half is the best border only of an object that is found nearly without
@@ -95,12 +86,12 @@ def balanced(volume: ObjectVolume) -> ObjectVolume:
     if not known.size:
         return volume
     logits = np.sort(known.astype(np.float32))[::-1]
-    chance = 1 / (1 + np.exp(-(logits - BIAS) / TEMPERATURE))
+    chance = 1 / (1 + np.exp(-(logits - border.bias) / border.temperature))
     inside = np.cumsum(chance, dtype=np.float64)
     expected = 2 * inside / (np.arange(1, len(logits) + 1) + inside[-1])
     last = int(np.argmax(expected))
-    border = float(np.clip(logits[last : last + 2].mean(), *BORDERS))
-    return ObjectVolume(volume.block, volume.logits - np.float16(border))
+    shift = float(np.clip(logits[last : last + 2].mean(), border.lowest, border.highest))
+    return ObjectVolume(volume.block, volume.logits - np.float16(shift))
 
 
 def promised_iou(logits: NDArray[np.floating]) -> float:

@@ -19,20 +19,12 @@ from scipy import ndimage
 
 from sammed.engine.clicks import Push, push_of
 from sammed.engine.decoding import SliceDecoder
-from sammed.engine.fusion import LOUDEST
 from sammed.engine.object_volume import ObjectVolume, stack
 from sammed.engine.prompted_slices import SlicePrompts, correct_prompted, decode_prompted
 from sammed.engine.propagation import Limits
 from sammed.engine.slice_mask import SliceResult, unite
 from sammed.imaging.boxes import Box2D
-from sammed.views.slices import OUTSIDE_LOGIT, SliceStack
-
-FADE, FADED = 0.6, 0.05
-"""What is left of a change of logits as far across the slices as half of its width in the slice,
-and what is too little to be carried on."""
-
-LEAN = 0.3
-"""Logits by which one click moves the border on all slices that are not clicked, see `_lean`."""
+from sammed.views.slices import OUTSIDE_LOGIT
 
 Slices = dict[int, SliceResult]
 
@@ -76,8 +68,8 @@ def repair(
         corrected[index] = slices[index] = after
         if on_slice:
             on_slice(after)
-        _carry_on(slices, before, after, clicked, limits, decoder.stack)
-    lean = _lean(volume, axis, clicked)
+        _carry_on(slices, before, after, clicked, limits, decoder)
+    lean = decoder.recipe.clicks.lean * _votes(volume, axis, clicked)
     if lean:
         for index in slices.keys() - corrected.keys():
             slices[index] = _moved(slices[index], lean)
@@ -98,7 +90,7 @@ def _corrected(
     found = [i for i, result in slices.items() if result.area] or list(slices)
     nearest = slices[min(found, key=lambda i: abs(i - index))]
     former = SliceResult(index, nearest.region, nearest.logits, prompt=nearest.prompt)
-    push = push_of(former, said.points)
+    push = push_of(former, said.points, decoder.recipe)
     pushed = push.on(former)
     answer = correct_prompted(decoder, said, pushed if pushed.area else former)
     return push.on(unite(answer.parts))
@@ -110,19 +102,21 @@ def _carry_on(
     after: SliceResult,
     clicked: Mapping[int, SlicePrompts],
     limits: Limits,
-    across: SliceStack,
+    decoder: SliceDecoder,
 ) -> None:
     """Change the slices on both sides as a clicked one has changed, up to the next clicked."""
+    across, clicks, loudest = decoder.stack, decoder.recipe.clicks, decoder.recipe.fusion.loudest
     region = before.region.union(after.region)
-    was, now = _heard(before, region), _heard(after, region)
+    was, now = (np.clip(r.on(region), -loudest, loudest) for r in (before, after))
     half = _half_width((was > 0) ^ (now > 0), across.pixel_mm)
     if not half:
         return
-    from_slice_to_slice = FADE ** (across.slice_mm / half)
+    from_slice_to_slice = clicks.fade ** (across.slice_mm / half)
     for direction in (-1, 1):
         index, share = after.index + direction, from_slice_to_slice
-        while limits.low <= index < limits.high and index not in clicked and share > FADED:
-            slices[index] = Push(region, np.float32(share) * (now - was)).on(_on(slices, index))
+        while limits.low <= index < limits.high and index not in clicked and share > clicks.faded:
+            push = Push(region, np.float32(share) * (now - was), loudest)
+            slices[index] = push.on(_on(slices, index))
             index, share = index + direction, share * from_slice_to_slice
 
 
@@ -131,8 +125,8 @@ def _half_width(changed: NDArray[np.bool_], pixel_mm: tuple[float, float]) -> fl
     return float(ndimage.distance_transform_edt(np.pad(changed, 1), pixel_mm).max())
 
 
-def _lean(volume: ObjectVolume, axis: int, clicked: Mapping[int, SlicePrompts]) -> float:
-    """How much larger, in logits, clicks say that the whole object is; negative: smaller.
+def _votes(volume: ObjectVolume, axis: int, clicked: Mapping[int, SlicePrompts]) -> float:
+    """How strongly clicks say that the whole object is larger; negative: smaller.
 
     Positive clicks outside of it and negative ones inside count against each other. Clicks that
     agree count as the square root of their number: each says the same again.
@@ -144,15 +138,10 @@ def _lean(volume: ObjectVolume, axis: int, clicked: Mapping[int, SlicePrompts]) 
             pixel = Box2D(point.row, point.col, point.row + 1, point.col + 1)
             inside = bool(result.on(pixel) > 0)
             votes.append(int(point.positive) - int(inside))
-    return LEAN * sum(votes) / sqrt(len(votes)) if votes else 0.0
+    return sum(votes) / sqrt(len(votes)) if votes else 0.0
 
 
 def _moved(result: SliceResult, lean: float) -> SliceResult:
     """A mask with its border moved by a few logits; what is far outside stays there."""
     known = result.logits > OUTSIDE_LOGIT
     return replace(result, logits=np.where(known, result.logits + np.float32(lean), result.logits))
-
-
-def _heard(result: SliceResult, region: Box2D) -> NDArray[np.float32]:
-    """Logits on a region up to `LOUDEST`: what the model is sure of can be changed, too."""
-    return np.clip(result.on(region), -LOUDEST, LOUDEST)

@@ -8,29 +8,18 @@ models whose slices are cheap.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 
 from sammed.engine.box_fit import fit_block
 from sammed.engine.decoding import SliceDecoder
 from sammed.engine.fusion import PlaneView, balanced, promised_iou, weigh_planes
-from sammed.engine.object_volume import NOTHING, ObjectVolume, keep_slices, stack
+from sammed.engine.memo import Memo
+from sammed.engine.object_volume import ObjectVolume, keep_slices, stack
 from sammed.engine.propagation import OnSlice
 from sammed.engine.slice_mask import SlicePrompt, SliceResult, overlap
 from sammed.engine.tracing import Trace
 from sammed.imaging.boxes import Box3D
-
-CONSENSUS_OVERLAP = 0.5
-"""When refining, an answer that has less IoU with the volume's cross-section is not used."""
-
-DISPUTED = 0.05
-"""Weight of such a cross-section beside answers in other planes."""
-
-SHARPNESS = 4
-"""Power of a slice's sureness that is its weight."""
-
-LOCATED = 8.0
-"""Weight of what was found in the 3D box as a whole, beside a slice of the same sureness."""
+from sammed.models.recipe import Fusion, Recipe
 
 REMEMBERED = 128
 """Answers that are kept: of an object what was found as a whole, and the consensus."""
@@ -43,32 +32,39 @@ Look = Callable[[ObjectVolume, int], PlaneView]
 """`refine` across an axis."""
 
 Locate = Callable[[Box3D], ObjectVolume | None]
-"""`sammed.engine.blocks.locate` for one image."""
+"""What a model finds in a 3D box as a whole; ``None`` if it cannot see it so."""
 
 
-def as_views(traces: Traces) -> list[PlaneView]:
+def as_views(traces: Traces, fusion: Fusion) -> list[PlaneView]:
     """An object's traces with the weight of each slice."""
     views = []
     for axis, trace in traces:
-        weights = {index: _weight(result) for index, result in trace.slices.items()}
+        weights = {i: _weight(result, fusion) for i, result in trace.slices.items()}
         views.append(PlaneView(stack(trace.slices, axis), axis, weights))
     return views
 
 
-def located_view(located: ObjectVolume) -> PlaneView:
-    """What a `BlockModel` found, weighted by how sure it is.
+def located_view(located: ObjectVolume, weight: float, fusion: Fusion) -> PlaneView:
+    """What was found in a 3D box as a whole, weighted by how sure the model is of it.
 
     Where a slice has its predicted IoU, this has the IoU that its own probabilities promise.
     """
-    weight = LOCATED * promised_iou(located.logits) ** SHARPNESS
-    return PlaneView(located, 0, dict.fromkeys(range(*located.block.range(0)), weight))
+    sure = weight * promised_iou(located.logits) ** fusion.sharpness
+    return PlaneView(located, 0, dict.fromkeys(range(*located.block.range(0)), sure))
 
 
 class Consensus:
-    """What the traces of a 3D box in several planes agree on; kept, clicks do not change it."""
+    """What the traces of a 3D box in several planes agree on; kept, clicks do not change it.
 
-    def __init__(self) -> None:
-        self._known: OrderedDict[Hashable, ObjectVolume | None] = OrderedDict()
+    Parameters
+    ----------
+    recipe
+        Of the model.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe = recipe
+        self._memo = Memo(REMEMBERED)
 
     def located(self, block: Box3D, locate: Locate) -> ObjectVolume | None:
         """What the model finds in a 3D box as a whole; ``None`` if it cannot see it so.
@@ -80,7 +76,7 @@ class Consensus:
         locate
             Finds it, the first time.
         """
-        return self._remember(block, lambda: locate(block))
+        return self._memo.remember(block, lambda: locate(block))
 
     def of(
         self, traces: Traces, located: ObjectVolume | None, block: Box3D, look: Look
@@ -99,30 +95,25 @@ class Consensus:
             `refine` across an axis.
         """
         key = (block, *traces)
-        return self._remember(key, lambda: _join(traces, located, block, look)) or NOTHING
+        return self._memo.remember(key, lambda: self._join(traces, located, block, look))
 
-    def _remember(
-        self, key: Hashable, compute: Callable[[], ObjectVolume | None]
-    ) -> ObjectVolume | None:
-        if key in self._known:
-            self._known.move_to_end(key)
-        else:
-            self._known[key] = compute()
-            if len(self._known) > REMEMBERED:
-                self._known.popitem(last=False)
-        return self._known[key]
-
-
-def _join(traces: Traces, located: ObjectVolume | None, block: Box3D, look: Look) -> ObjectVolume:
-    axes = list(dict.fromkeys(axis for axis, _ in traces))
-    whole = [] if located is None else [located_view(located)]
-    volume = weigh_planes([*as_views(traces), *whole])
-    joined = len(axes) > 1 or bool(whole)
-    if joined:
-        volume = weigh_planes([*(look(volume, axis) for axis in axes), *whole])
-    for axis in axes:
-        volume = keep_slices(volume, axis, range(*block.range(axis)))
-    return fit_block(balanced(volume), block) if joined else volume
+    def _join(
+        self, traces: Traces, located: ObjectVolume | None, block: Box3D, look: Look
+    ) -> ObjectVolume:
+        recipe = self._recipe
+        axes = list(dict.fromkeys(axis for axis, _ in traces))
+        whole = []
+        if located is not None and recipe.locate is not None:
+            whole = [located_view(located, recipe.locate.weight, recipe.fusion)]
+        volume = weigh_planes([*as_views(traces, recipe.fusion), *whole], recipe.fusion)
+        joined = len(axes) > 1 or bool(whole)
+        if joined:
+            volume = weigh_planes([*(look(volume, axis) for axis in axes), *whole], recipe.fusion)
+        for axis in axes:
+            volume = keep_slices(volume, axis, range(*block.range(axis)))
+        if joined and recipe.border:
+            volume = balanced(volume, recipe.border)
+        return fit_block(volume, block, recipe.box_fit) if joined and recipe.box_fit else volume
 
 
 def refine(
@@ -142,7 +133,7 @@ def refine(
     on_slice
         Called with each slice.
     """
-    axis = decoder.stack.axis
+    axis, recipe = decoder.stack.axis, decoder.recipe
     slices: dict[int, SliceResult] = {}
     weights: dict[int, float] = {}
     for index in range(*volume.block.range(axis)):
@@ -151,14 +142,14 @@ def refine(
             continue
         box = prior.box.expand(1).clip(decoder.stack.shape)
         answer = decoder.decode(index, [SlicePrompt(box, prior=prior, name="box + mask")])[0]
-        agrees = overlap(answer, prior)[0] >= CONSENSUS_OVERLAP
+        agrees = overlap(answer, prior)[0] >= recipe.refine.least_overlap
         slices[index] = answer if agrees else prior
-        weights[index] = _weight(answer) if agrees else DISPUTED
+        weights[index] = _weight(answer, recipe.fusion) if agrees else recipe.refine.disputed
         if on_slice:
             on_slice(slices[index])
     return PlaneView(stack(slices, axis), axis, weights)
 
 
-def _weight(result: SliceResult) -> float:
+def _weight(result: SliceResult, fusion: Fusion) -> float:
     """How much a slice counts beside the same place in other planes."""
-    return (result.predicted_iou * result.present) ** SHARPNESS
+    return (result.predicted_iou * result.present) ** fusion.sharpness

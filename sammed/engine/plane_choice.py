@@ -9,18 +9,9 @@ from sammed.engine.prompted_slices import object_axis, slice_prompts
 from sammed.engine.second_look import beside, runs
 from sammed.imaging.boxes import Box3D
 from sammed.imaging.volume import Volume
+from sammed.models.recipe import PLAIN, Recipe
 from sammed.prompts import ObjectPrompts
 from sammed.views.slices import PLANES, choose_plane
-
-LEAST_SLICES = 3
-"""A plane in which an object has fewer slices is not added."""
-
-MOST_STRETCH = 3.0
-"""Nor is one whose pixels are longer than wide by more than this."""
-
-MOST_ACROSS = 64
-"""Nor, for an object with a box on each slice, one with more slices than this: they take long,
-and were measured to give next to nothing."""
 
 
 def is_block(obj: ObjectPrompts) -> bool:
@@ -38,16 +29,15 @@ class Planes:
         The volume.
     wanted
         ``"auto"``, ``"all"``, or the one plane of all objects.
-    twice
-        Whether the model is quick and knows how sure it is: only then planes that nobody asked for
-        are added, and boxed slices looked at again.
+    recipe
+        Whether planes that nobody asked for are added, and boxed slices looked at again.
     located
         Whether the model sees a 3D box as a whole as well.
     """
 
     volume: Volume
     wanted: str = "auto"
-    twice: bool = False
+    recipe: Recipe = PLAIN
     located: bool = False
 
     def axis(self, obj: ObjectPrompts) -> int:
@@ -73,8 +63,11 @@ class Planes:
         axis
             Across which their slices lie.
         """
-        others = (a for a in range(3) if a != axis and block.shape[a] <= MOST_ACROSS)
-        return tuple(a for a in others if self._free and self._fits(block, a))
+        look = self.recipe.across
+        if look is None or not self._free:
+            return ()
+        others = (a for a in range(3) if a != axis and block.shape[a] <= look.most_slices)
+        return tuple(a for a in others if self._fits(block, a))
 
     def slices_to_come(self, objects: Sequence[ObjectPrompts]) -> int | None:
         """How many slices will be looked at; ``None`` if propagation decides that."""
@@ -85,7 +78,7 @@ class Planes:
         if obj.propagate == "auto" and not obj.blocks:
             return None
         axes = self.traced(obj)
-        again = self._again(obj, axes[0]) if self.twice else 0
+        again = self._again(obj, axes[0])
         if obj.propagate == "off":
             return len(slice_prompts(obj, axes[0])) + len(obj.blocks) + again
         looks = 3 if self.located else 2 if len(axes) > 1 else 1
@@ -94,15 +87,19 @@ class Planes:
     def _again(self, obj: ObjectPrompts, axis: int) -> int:
         """How many second looks its boxed slices take."""
         prompts = slice_prompts(obj, axis)
-        blocks = runs(prompts, axis)
+        across, again = self.recipe.across, self.recipe.second_look
+        blocks = runs(prompts, axis, across.least_run) if across else ()
         others = sum(block.shape[a] for block in blocks for a in self.across(block, axis))
-        return len(beside(prompts)) + others
+        return (len(beside(prompts)) if again else 0) + others
 
     @property
     def _free(self) -> bool:
-        return self.twice and self.wanted == "auto"
+        return self.recipe.planes is not None and self.wanted == "auto"
 
     def _fits(self, block: Box3D, axis: int) -> bool:
+        planes = self.recipe.planes
+        if planes is None:
+            return False
         height, width = (mm for a, mm in enumerate(self.volume.spacing) if a != axis)
-        stretched = max(height, width) > MOST_STRETCH * min(height, width)
-        return block.shape[axis] >= LEAST_SLICES and not stretched
+        stretched = max(height, width) > planes.most_stretch * min(height, width)
+        return block.shape[axis] >= planes.least_slices and not stretched

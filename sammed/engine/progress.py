@@ -22,11 +22,11 @@ class Progress:
     Attributes
     ----------
     done
-        Slices segmented in this call.
+        Slices segmented in this call; steps of a model that takes no slices.
     total
         How many there will be, ``None`` while the engine decides that itself.
     object_name, plane, index
-        What was segmented last.
+        What was segmented last; the index is -1 for models that take no slices.
     seconds_per_slice, seconds_left
         Measured so far; ``seconds_left`` is ``None`` if ``total`` is.
     """
@@ -78,16 +78,22 @@ class Reporter:
         if self._cancel and self._cancel():
             raise Cancelled("stopped; nothing was changed")
 
+    def advance(self, done: int, total: int | None = None) -> None:
+        """Tell how many steps of one answer are done, for models that take no slices."""
+        self._total = total
+        self._tell(done, -1)
+
     def on_slice(self, result: SliceResult) -> None:
         """Count a finished slice and tell."""
         if self._prompted and result.index in self._indices:
             self._prompted(self._name, self._axis, result)
         self._done += 1
-        if not self._progress:
+        self._tell(self._done, result.index)
+
+    def _tell(self, done: int, index: int) -> None:
+        if not self._progress or not done:
             return
-        each = (time.perf_counter() - self._started) / self._done
-        left = None if self._total is None else max(self._total - self._done, 0) * each
+        each = (time.perf_counter() - self._started) / done
+        left = None if self._total is None else max(self._total - done, 0) * each
         plane = list(PLANES)[self._axis]
-        self._progress(
-            Progress(self._done, self._total, self._name, plane, result.index, each, left)
-        )
+        self._progress(Progress(done, self._total, self._name, plane, index, each, left))

@@ -14,6 +14,7 @@ from sammed.engine.decoding import SliceDecoder
 from sammed.engine.slice_mask import ClickedPoint, SlicePrompt, SliceResult, painted, unite
 from sammed.errors import PromptError
 from sammed.imaging.boxes import Box2D, Box3D
+from sammed.models.recipe import BoxFit
 from sammed.prompts import ObjectPrompts
 from sammed.views.slices import PLANES
 
@@ -77,24 +78,28 @@ class PromptedSlice:
     parts
         As the model answered: chains start from these.
     boxes
-        Of each part the box that it is to touch; empty if none was drawn.
+        Of each part the box that was drawn for it; empty if none was.
+    fit
+        How far parts are moved towards their boxes, if at all.
     """
 
     index: int
     parts: tuple[SliceResult, ...]
     boxes: tuple[Box2D, ...] = ()
+    fit: BoxFit | None = None
 
     @cached_property
     def shown(self) -> SliceResult:
         """All parts as one mask, each moved towards its box."""
-        if not self.boxes:
+        if not self.boxes or self.fit is None:
             return unite(self.parts)
-        return unite([fit_box(p, b) for p, b in zip(self.parts, self.boxes, strict=True)])
+        pairs = zip(self.parts, self.boxes, strict=True)
+        return unite([fit_box(part, box, self.fit) for part, box in pairs])
 
     def only(self, numbers: Sequence[int]) -> PromptedSlice:
         """Some of its parts."""
         boxes = self.boxes and tuple(self.boxes[n] for n in numbers)
-        return PromptedSlice(self.index, tuple(self.parts[n] for n in numbers), boxes)
+        return replace(self, parts=tuple(self.parts[n] for n in numbers), boxes=boxes)
 
 
 def object_axis(obj: ObjectPrompts, default: int) -> int:

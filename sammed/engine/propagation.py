@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from math import pi, sqrt
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from scipy import ndimage
 from sammed.engine.decoding import SliceDecoder
 from sammed.engine.slice_mask import ClickedPoint, SlicePrompt, SliceResult, overlap
 from sammed.imaging.boxes import Box2D
+from sammed.models.recipe import GrowthGuard
 
 OnSlice = Callable[[SliceResult], None]
 
@@ -52,14 +54,6 @@ class Rules:
         Distance between slices for which `max_growth` is meant; thicker slices may change more.
     max_slope
         Largest extrapolated move of a box side from slice to slice, as a share of its size.
-    spike
-        Rows and columns of a mask that hold fewer than this share of its fullest row's or
-        column's pixels do not widen the box for the next slice.
-    caution
-        Logit above which a pixel belongs to a propagated mask; more than 0, since what leaks on
-        one slice leaks more on the next...
-    cautious_area
-        ... of masks of at least so many pixels; less for smaller ones, which would vanish.
     """
 
     min_present: float = 0.5
@@ -73,9 +67,6 @@ class Rules:
     min_area: float = 0.01
     step_mm: float = 3.0
     max_slope: float = 0.15
-    spike: float = 0.15
-    caution: float = 0.3
-    cautious_area: int = 150
 
 
 @dataclass(frozen=True)
@@ -130,60 +121,123 @@ class Limits:
     known: bool = False
 
 
-def walk(
-    decoder: SliceDecoder,
-    start: SliceResult,
-    direction: int,
-    limits: Limits,
-    rules: Rules,
-    target: SliceResult | None = None,
-    on_slice: OnSlice | None = None,
-    every: int = 1,
-    reference: SliceResult | None = None,
-) -> Chain:
-    """Propagate from an accepted slice until the object or the range ends.
+@dataclass(frozen=True, eq=False)
+class Course:
+    """Where a chain starts and where it leads.
 
-    Parameters
+    Attributes
     ----------
-    decoder
-        Answers the prompts.
     start
         An accepted mask; not part of the chain.
     direction
         +1 or -1.
     limits
         Where the chain may go.
-    rules
-        Thresholds.
     target
         A mask on a later slice in this direction: boxes are then interpolated towards its box
         instead of extrapolated.
+    reference
+        The mask where an earlier chain started which this one goes on with; by default ``start``.
+    """
+
+    start: SliceResult
+    direction: int
+    limits: Limits
+    target: SliceResult | None = None
+    reference: SliceResult | None = None
+
+
+class Asking(Protocol):
+    """How a model is asked about the next slice of a chain."""
+
+    @property
+    def decoder(self) -> SliceDecoder:
+        """Knows the slices and the model."""
+        ...
+
+    def trimmed_box(self, result: SliceResult) -> Box2D:
+        """The box from which that of the next slice follows."""
+        ...
+
+    def answers(self, index: int, expected: SliceResult, box: Box2D) -> Iterator[SliceResult]:
+        """Answers to try, in order, given the neighbour's mask and a box."""
+        ...
+
+    def accept(self, result: SliceResult) -> None:
+        """Take note of the answer that was accepted."""
+        ...
+
+
+@dataclass(frozen=True)
+class PromptLadder:
+    """Asks with the neighbour's mask and a box, then with the box alone, then with points.
+
+    Attributes
+    ----------
+    decoder
+        Answers the prompts.
+    """
+
+    decoder: SliceDecoder
+
+    @property
+    def _guard(self) -> GrowthGuard | None:
+        return self.decoder.recipe.growth_guard
+
+    def trimmed_box(self, result: SliceResult) -> Box2D:
+        """The mask's box without spikes, if the recipe guards against growth."""
+        return trimmed_box(result, self._guard.spike if self._guard else 0.0)
+
+    def answers(self, index: int, expected: SliceResult, box: Box2D) -> Iterator[SliceResult]:
+        """The model's answers to each prompt; pixels that it is hardly sure of are left out."""
+        for prompt in _ladder(expected, box, self.decoder.stack.shape):
+            yield _cautious(self.decoder.decode(index, [prompt])[0], self._guard)
+
+    def accept(self, result: SliceResult) -> None:
+        """Nothing to note: what follows is asked with the mask itself."""
+
+
+def walk(
+    asking: Asking,
+    course: Course,
+    rules: Rules,
+    on_slice: OnSlice | None = None,
+    every: int = 1,
+) -> Chain:
+    """Propagate from an accepted slice until the object or the range ends.
+
+    Parameters
+    ----------
+    asking
+        How the model is asked.
+    course
+        From where, and where to.
+    rules
+        Thresholds.
     on_slice
         Called with every accepted slice.
     every
         Only slices whose index is a multiple of it are visited.
-    reference
-        The mask where an earlier chain started which this one goes on with; by default ``start``.
 
     Returns
     -------
     Chain
         Never empty-handed about why it ended.
     """
+    start, direction, limits = course.start, course.direction, course.limits
     accepted = [start]
-    reference = reference or start
+    reference = course.reference or start
     largest = max(start.area, reference.area)
     for index in _indices(start.index, direction, limits):
         if index % every:
             continue
-        box = _next_box(accepted, index, limits, rules, target)
+        box = _next_box(asking, accepted, index, course, rules)
         expected = accepted[-1]
         result, reason = None, ("", "")
-        for retry, prompt in enumerate(_ladder(expected, box, decoder.stack.shape)):
-            answer = _cautious(decoder.decode(index, [prompt])[0], retry, rules)
-            verdict = _judge(answer, expected, reference, largest, limits, rules, decoder)
+        for retry, answer in enumerate(asking.answers(index, expected, box)):
+            verdict = _judge(answer, expected, reference, largest, limits, rules, asking.decoder)
             if not verdict:
-                result = answer
+                result = replace(answer, retries=retry)
                 break
             reason = reason if retry else verdict
             if verdict[0] == "absent" and not limits.known:
@@ -192,10 +246,12 @@ def walk(
             stop = Stop(accepted[-1].index, direction, *reason)
             return Chain(tuple(accepted[1:]), stop)
         accepted.append(result)
+        asking.accept(result)
         largest = max(largest, result.area)
         if on_slice:
             on_slice(result)
-    return Chain(tuple(accepted[1:]), _end(accepted[-1].index, direction, limits, decoder))
+    end = _end(accepted[-1].index, direction, limits, asking.decoder)
+    return Chain(tuple(accepted[1:]), end)
 
 
 def _indices(start: int, direction: int, limits: Limits) -> range:
@@ -205,18 +261,15 @@ def _indices(start: int, direction: int, limits: Limits) -> range:
 
 
 def _next_box(
-    accepted: list[SliceResult],
-    index: int,
-    limits: Limits,
-    rules: Rules,
-    target: SliceResult | None,
+    asking: Asking, accepted: list[SliceResult], index: int, course: Course, rules: Rules
 ) -> Box2D:
     """Box for the next slice: interpolated towards a target, else extrapolated.
 
     It is not widened, and spikes of the mask do not widen it either: a mask that fills its box
     would then grow from slice to slice.
     """
-    last = trimmed_box(accepted[-1], rules.spike)
+    limits, target = course.limits, course.target
+    last = asking.trimmed_box(accepted[-1])
     sides = last.as_array()
     extent = np.array([*last.shape, *last.shape], np.float64)
     if target is not None and not target.box.is_empty:
@@ -224,7 +277,7 @@ def _next_box(
         sides = sides + share * (target.box.as_array() - sides)
     elif len(accepted) > 1:
         since = (index - accepted[-1].index) / (accepted[-1].index - accepted[-2].index)
-        slope = since * (sides - trimmed_box(accepted[-2], rules.spike).as_array())
+        slope = since * (sides - asking.trimmed_box(accepted[-2]).as_array())
         sides = sides + np.clip(slope, -rules.max_slope * extent, rules.max_slope * extent)
     r0, c0, r1, c1 = (int(v) for v in np.rint(sides))
     box = Box2D(r0, c0, max(r1, r0 + 1), max(c1, c0 + 1)).intersection(limits.frame)
@@ -256,11 +309,12 @@ def trimmed_box(result: SliceResult, share: float) -> Box2D:
     )
 
 
-def _cautious(answer: SliceResult, retry: int, rules: Rules) -> SliceResult:
+def _cautious(answer: SliceResult, guard: GrowthGuard | None) -> SliceResult:
     """The answer with the pixels that the model is hardly sure of left out."""
-    caution = rules.caution * min(1.0, answer.area / rules.cautious_area)
-    logits = np.asarray(answer.logits - np.float32(caution), np.float32)
-    return replace(answer, logits=logits, retries=retry)
+    if guard is None:
+        return answer
+    caution = guard.caution * min(1.0, answer.area / guard.cautious_area)
+    return replace(answer, logits=np.asarray(answer.logits - np.float32(caution), np.float32))
 
 
 def _ladder(expected: SliceResult, box: Box2D, shape: tuple[int, int]) -> Iterator[SlicePrompt]:

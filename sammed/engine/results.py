@@ -12,12 +12,10 @@ from sammed.engine.fusion import promised_iou
 from sammed.engine.object_volume import ObjectVolume
 from sammed.engine.slice_mask import overlap
 from sammed.engine.tracing import Trace
+from sammed.models.protocols import VolumeMask
+from sammed.models.recipe import Quality
 from sammed.prompts import ObjectPrompts
 from sammed.views.slices import SliceStack
-
-MODEST = 2.0
-"""The mean of several looks at a prompted slice is surer than it says: in what it promises, its
-logits count this many times. Chosen on real cases, for the built-in network."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +71,8 @@ class ObjectRun:
         Its logits, cleaned up.
     error
         Why nothing was found, or empty.
+    answer
+        What a `VolumeModel` answered, from which it goes on when more is said.
     """
 
     prompts: ObjectPrompts
@@ -81,6 +81,7 @@ class ObjectRun:
     slices: tuple[SliceRecord, ...]
     volume: ObjectVolume
     error: str = ""
+    answer: VolumeMask | None = None
 
     @property
     def stops(self) -> tuple[str, ...]:
@@ -89,7 +90,7 @@ class ObjectRun:
 
 
 def slice_records(
-    trace: Trace, slices: SliceStack, volume: ObjectVolume, joined: bool
+    trace: Trace, slices: SliceStack, volume: ObjectVolume, joined: Quality | None
 ) -> list[SliceRecord]:
     """The per-slice table of a trace, in slice order.
 
@@ -100,7 +101,7 @@ def slice_records(
     volume
         What became of it.
     joined
-        Whether a slice of the result is the mean of several answers with logits that mean
+        Given if a slice of the result is the mean of several answers with logits that mean
         something: how good it is, is then the geometric mean of the IoU that the model predicts
         and of that which the result's own probabilities promise. Else it is the model's
         prediction, times the IoU of its mask with the result where that has been changed since.
@@ -116,7 +117,7 @@ def slice_records(
             agrees = overlap(result, neighbour)[0]
         final = volume.across(slices.axis, index)
         if joined:
-            sure = MODEST if index in trace.prompted else 1.0
+            sure = joined.modesty if index in trace.prompted else 1.0
             quality = sqrt(max(result.predicted_iou, 0.0) * promised_iou(sure * final.logits))
         else:
             quality = result.predicted_iou * (overlap(result, final)[0] if result.area else 1.0)

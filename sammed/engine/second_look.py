@@ -13,25 +13,14 @@ from dataclasses import replace
 import numpy as np
 
 from sammed.engine.decoding import SliceDecoder
-from sammed.engine.fusion import LOUDEST, PlaneView, weigh_planes
+from sammed.engine.fusion import PlaneView, weigh_planes
 from sammed.engine.object_volume import ObjectVolume, stack
 from sammed.engine.prompted_slices import PromptedSlice, SlicePrompts
 from sammed.engine.slice_mask import SlicePrompt, SliceResult, blend, unite
 from sammed.imaging.boxes import Box2D, Box3D
+from sammed.models.recipe import Recipe, SecondLook
 
-MARGIN = 0.15
-"""Of other slices' masks, what lies in the box widened by this share counts."""
-
-FAR = 1.0
-"""Slices farther apart than this many times the shorter side of the box say nothing of the mask."""
-
-CLOSER = 0.8
-"""Of a box with more px than a view, the second view is this share of the usual one."""
-
-LEAST_RUN = 3
-"""Fewer boxed slices side by side are not looked at from other planes."""
-
-Across = Callable[[ObjectVolume, Box3D], Sequence[PlaneView]]
+FromOtherPlanes = Callable[[ObjectVolume, Box3D], Sequence[PlaneView]]
 """An object as it looks from other planes, given what was found and the block of its boxes."""
 
 
@@ -45,7 +34,9 @@ def beside(prompts: Mapping[int, SlicePrompts]) -> dict[int, tuple[int, ...]]:
     return {i: tuple(j for j in (i - 1, i + 1) if j in boxed) for i in plain}
 
 
-def runs(prompts: Mapping[int, SlicePrompts], axis: int) -> dict[Box3D, tuple[int, ...]]:
+def runs(
+    prompts: Mapping[int, SlicePrompts], axis: int, least: int
+) -> dict[Box3D, tuple[int, ...]]:
     """Slices side by side that have boxes and no more, and the block that holds their boxes.
 
     Parameters
@@ -54,6 +45,8 @@ def runs(prompts: Mapping[int, SlicePrompts], axis: int) -> dict[Box3D, tuple[in
         Of one object, by slice.
     axis
         Canonical axis across which the slices lie.
+    least
+        Shorter runs are left out.
     """
     found: list[list[int]] = []
     for index in (i for i in sorted(prompts) if prompts[i].plain):
@@ -61,7 +54,7 @@ def runs(prompts: Mapping[int, SlicePrompts], axis: int) -> dict[Box3D, tuple[in
             found[-1].append(index)
         else:
             found.append([index])
-    return {_block(prompts, run, axis): tuple(run) for run in found if len(run) >= LEAST_RUN}
+    return {_block(prompts, run, axis): tuple(run) for run in found if len(run) >= least}
 
 
 def look_again(
@@ -69,6 +62,7 @@ def look_again(
     prompts: SlicePrompts,
     first: PromptedSlice,
     around: Sequence[PromptedSlice],
+    look: SecondLook,
 ) -> PromptedSlice:
     """A boxed slice in a mirror, with its neighbours' masks in mind.
 
@@ -82,6 +76,8 @@ def look_again(
         What was found from them alone, one mask a box.
     around
         The boxed slices before and after, where there are any.
+    look
+        How.
 
     Returns
     -------
@@ -90,7 +86,7 @@ def look_again(
         mean as the mask prompt where they have anything in the box.
     """
     united = [unite(one.parts) for one in around]
-    asked = [_mirrored(decoder, prompts, box, united) for box in prompts.boxes]
+    asked = [_mirrored(decoder, prompts, box, united, look) for box in prompts.boxes]
     parts = list(first.parts)
     for number, answer in enumerate(decoder.decode(prompts.index, asked)):
         both = blend(first.parts[number], answer, 0.5)
@@ -100,7 +96,11 @@ def look_again(
 
 
 def look_across(
-    prompted: Sequence[PromptedSlice], axis: int, block: Box3D, across: Across
+    prompted: Sequence[PromptedSlice],
+    axis: int,
+    block: Box3D,
+    across: FromOtherPlanes,
+    recipe: Recipe,
 ) -> dict[int, PromptedSlice]:
     """A run of boxed slices, averaged with what is seen of the object from other planes.
 
@@ -114,6 +114,8 @@ def look_across(
         Holds their boxes.
     across
         How the object looks from other planes.
+    recipe
+        Of the model.
 
     Returns
     -------
@@ -125,34 +127,40 @@ def look_across(
     if not views:
         return {}
     own = PlaneView(volume, axis, dict.fromkeys((a.index for a in prompted), 1.0))
-    joined = weigh_planes([own, *views])
-    return {a.index: _agreed(a, joined.across(axis, a.index)) for a in prompted}
+    joined = weigh_planes([own, *views], recipe.fusion)
+    margin = recipe.second_look.margin if recipe.second_look else 0.0
+    return {a.index: _agreed(a, joined.across(axis, a.index), margin) for a in prompted}
 
 
 def _mirrored(
-    decoder: SliceDecoder, prompts: SlicePrompts, box: Box2D, around: Sequence[SliceResult]
+    decoder: SliceDecoder,
+    prompts: SlicePrompts,
+    box: Box2D,
+    around: Sequence[SliceResult],
+    look: SecondLook,
 ) -> SlicePrompt:
     """A box in a mirror, with the neighbours' mean as the mask prompt if that says anything."""
     slices = decoder.stack
-    share = CLOSER if max(box.shape) > decoder.model.spec.view_size else 1.0
+    share = look.closer if max(box.shape) > decoder.model.spec.view_size else 1.0
     plain = SlicePrompt(box, mirrored=True, share=share, final=prompts.final)
     width = min(n * mm for n, mm in zip(box.shape, slices.pixel_mm, strict=True))
-    if not around or slices.slice_mm > FAR * width:
+    if not around or slices.slice_mm > look.far * width:
         return plain
-    region = _widened(box).clip(slices.shape)
-    logits = np.mean([np.clip(r.on(region), -LOUDEST, LOUDEST) for r in around], axis=0)
+    region = _widened(box, look.margin).clip(slices.shape)
+    loudest = decoder.recipe.fusion.loudest
+    logits = np.mean([np.clip(r.on(region), -loudest, loudest) for r in around], axis=0)
     prior = SliceResult(prompts.index, region, np.asarray(logits, np.float32))
     return replace(plain, prior=prior, name="box + mask") if prior.area else plain
 
 
-def _agreed(one: PromptedSlice, section: SliceResult) -> PromptedSlice:
+def _agreed(one: PromptedSlice, section: SliceResult, margin: float) -> PromptedSlice:
     """A slice's masks with the logits of a section through the joined volume.
 
     A pixel near several boxes goes to the mask that was surest of it.
     """
     parts = list(one.parts)
     for number, (part, box) in enumerate(zip(one.parts, one.boxes, strict=True)):
-        region = part.region.union(_widened(box).intersection(section.region))
+        region = part.region.union(_widened(box, margin).intersection(section.region))
         own = part.on(region)
         others = [p.on(region) for n, p in enumerate(one.parts) if n != number]
         mine = np.all([own >= other for other in others], axis=0) if others else True
@@ -162,9 +170,9 @@ def _agreed(one: PromptedSlice, section: SliceResult) -> PromptedSlice:
     return replace(one, parts=tuple(parts))
 
 
-def _widened(box: Box2D) -> Box2D:
+def _widened(box: Box2D, margin: float) -> Box2D:
     rows, cols = box.shape
-    return box.expand(MARGIN * rows + 1, MARGIN * cols + 1)
+    return box.expand(margin * rows + 1, margin * cols + 1)
 
 
 def _block(prompts: Mapping[int, SlicePrompts], run: Sequence[int], axis: int) -> Box3D:

@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from sammed.engine.decoding import SliceDecoder
-from sammed.engine.propagation import Chain, Limits, OnSlice, Rules, Stop, walk
+from sammed.engine.propagation import Asking, Chain, Course, Limits, OnSlice, Rules, Stop, walk
 from sammed.engine.slice_mask import SliceResult, overlap
 from sammed.views.slices import OUTSIDE_LOGIT
 
@@ -31,12 +30,9 @@ Float = NDArray[np.float32]
 
 
 def stride_walk(
-    decoder: SliceDecoder,
-    start: SliceResult,
-    direction: int,
-    limits: Limits,
+    asking: Asking,
+    course: Course,
     rules: Rules,
-    target: SliceResult | None = None,
     on_slice: OnSlice | None = None,
     stride: int = 1,
 ) -> Chain:
@@ -44,7 +40,7 @@ def stride_walk(
 
     Parameters
     ----------
-    decoder, start, direction, limits, rules, target, on_slice
+    asking, course, rules, on_slice
         See `sammed.engine.propagation.walk`.
     stride
         1 decodes every slice.
@@ -54,21 +50,23 @@ def stride_walk(
     Chain
         Without gaps; interpolated masks are called so in their ``prompt``.
     """
-    coarse = walk(decoder, start, direction, limits, rules, target, on_slice, stride)
+    coarse = walk(asking, course, rules, on_slice, stride)
     if stride == 1:
         return coarse
+    start, target = course.start, course.target
     decoded = [start, *coarse.slices]
     if target is not None and coarse.stop.reason in _AT_THE_END:
         decoded.append(target)
         tail = Chain((), coarse.stop)
     else:
-        rest = _up_to_rejected(decoded[-1].index, coarse.stop, stride, limits)
-        tail = walk(decoder, decoded[-1], direction, rest, rules, target, on_slice, reference=start)
-        if rest is not limits and tail.stop.reason in _AT_THE_END:
+        rest = _up_to_rejected(decoded[-1].index, coarse.stop, stride, course.limits)
+        after = replace(course, start=decoded[-1], limits=rest, reference=start)
+        tail = walk(asking, after, rules, on_slice)
+        if rest is not course.limits and tail.stop.reason in _AT_THE_END:
             tail = Chain(tail.slices, replace(coarse.stop, index=tail.stop.index))
     slices: list[SliceResult] = []
     for first, last in pairwise(decoded):
-        slices += [*_between(decoder, first, last, limits, rules, on_slice), last]
+        slices += [*_between(asking, first, last, course, rules, on_slice), last]
     if decoded[-1] is target:
         slices.pop()
     return Chain((*slices, *tail.slices), tail.stop)
@@ -127,10 +125,10 @@ def interpolate(
 
 
 def _between(
-    decoder: SliceDecoder,
+    asking: Asking,
     first: SliceResult,
     last: SliceResult,
-    limits: Limits,
+    course: Course,
     rules: Rules,
     on_slice: OnSlice | None,
 ) -> list[SliceResult]:
@@ -141,11 +139,12 @@ def _between(
         return []
     if overlap(first, last)[0] < AGREEMENT:
         middle = (first.index + last.index) // 2
-        only = Limits(middle, middle + 1, limits.frame, known=True)
-        for seen in walk(decoder, first, direction, only, rules, last, on_slice).slices:
-            before = _between(decoder, first, seen, limits, rules, on_slice)
-            return [*before, seen, *_between(decoder, seen, last, limits, rules, on_slice)]
-    found = interpolate(first, last, indices, decoder.stack.pixel_mm)
+        only = Limits(middle, middle + 1, course.limits.frame, known=True)
+        there = Course(first, direction, only, target=last)
+        for seen in walk(asking, there, rules, on_slice).slices:
+            before = _between(asking, first, seen, course, rules, on_slice)
+            return [*before, seen, *_between(asking, seen, last, course, rules, on_slice)]
+    found = interpolate(first, last, indices, asking.decoder.stack.pixel_mm)
     for result in found:
         if on_slice:
             on_slice(result)

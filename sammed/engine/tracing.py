@@ -7,14 +7,14 @@ what undo brings back is still known.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sammed.engine.decoding import SliceDecoder
+from sammed.engine.memo import Memo
 from sammed.engine.object_volume import ObjectVolume
 from sammed.engine.prompted_slices import (
     PromptedSlice,
@@ -27,12 +27,13 @@ from sammed.engine.prompted_slices import (
     slice_prompts,
     with_final,
 )
-from sammed.engine.propagation import Chain, Limits, OnSlice, Rules, Stop
-from sammed.engine.second_look import Across, beside, look_across, look_again, runs
+from sammed.engine.propagation import Chain, Course, Limits, OnSlice, PromptLadder, Rules, Stop
+from sammed.engine.second_look import FromOtherPlanes, beside, look_across, look_again, runs
 from sammed.engine.slice_mask import SliceResult, blend, unite
 from sammed.engine.stride import stride_walk
 from sammed.errors import SegmentationError
 from sammed.imaging.boxes import Box2D, Box3D
+from sammed.models.recipe import SecondLook
 from sammed.prompts import ObjectPrompts
 from sammed.views.slices import SliceStack
 
@@ -47,6 +48,7 @@ PROBES = (0.25, 0.375, 0.5, 0.625, 0.75)
 
 Slices = dict[int, SliceResult]
 Range = tuple[Limits, SlicePrompts | None]
+Walker = Callable[[Course], Chain]
 _Value = TypeVar("_Value")
 
 
@@ -80,27 +82,30 @@ class Tracer:
         Thresholds of propagation.
     stride
         Every how many-th slice is decoded, see `sammed.engine.stride`.
-    twice
-        Whether the model is quick and knows how sure it is: boxed slices are looked at again
-        (`sammed.engine.second_look`), and masks moved towards their boxes
-        (`sammed.engine.box_fit`).
+    memo
+        What earlier tracers of the same stack have computed; by default nothing.
+
+    Notes
+    -----
+    The model's recipe says whether boxed slices are looked at again (`sammed.engine.second_look`)
+    and whether masks are moved towards their boxes (`sammed.engine.box_fit`).
     """
 
     def __init__(
-        self, decoder: SliceDecoder, rules: Rules, stride: int = 1, twice: bool = False
+        self, decoder: SliceDecoder, rules: Rules, stride: int = 1, memo: Memo | None = None
     ) -> None:
         self.decoder = decoder
+        self.recipe = decoder.recipe
         self.rules = rules
         self.stride = stride
-        self.twice = twice
-        self._known: OrderedDict[Hashable, Any] = OrderedDict()
+        self._memo = memo or Memo(REMEMBERED)
 
     def trace(
         self,
         obj: ObjectPrompts,
         on_slice: OnSlice | None = None,
         located: ObjectVolume | None = None,
-        across: Across | None = None,
+        across: FromOtherPlanes | None = None,
     ) -> Trace:
         """Segment an object on all its slices.
 
@@ -138,10 +143,10 @@ class Tracer:
         telling = with_final(telling, obj.propagate, len(self.decoder.stack))
         prompted = {i: self._prompted(p, on_slice) for i, p in telling.items()}
         self._check_found(obj, prompted)
-        if self.twice:
-            prompted |= self._seen_again(telling, prompted, on_slice)
-            if across:
-                prompted |= self._seen_across(telling, prompted, across)
+        if self.recipe.second_look:
+            prompted |= self._seen_again(telling, prompted, on_slice, self.recipe.second_look)
+        if self.recipe.across and across:
+            prompted |= self._seen_across(telling, prompted, across, self.recipe.across.least_run)
         trace = self._spans(prompted, ranges, obj.propagate, on_slice)
         clicked = {i: p for i, p in prompts.items() if i not in telling and p.points}
         if not clicked:
@@ -199,8 +204,8 @@ class Tracer:
     def _prompted(self, prompts: SlicePrompts, on_slice: OnSlice | None) -> PromptedSlice:
         def compute() -> PromptedSlice:
             one = decode_prompted(self.decoder, prompts)
-            if self.twice and prompts.plain:
-                one = replace(one, boxes=prompts.boxes)
+            if prompts.plain:
+                one = replace(one, boxes=prompts.boxes, fit=self.recipe.box_fit)
             if on_slice:
                 on_slice(one.shown)
             return one
@@ -212,11 +217,12 @@ class Tracer:
         located: dict[int, SlicePrompts],
         prompted: dict[int, PromptedSlice],
         on_slice: OnSlice | None,
+        look: SecondLook,
     ) -> dict[int, PromptedSlice]:
         """The boxed slices once more, with their neighbours' masks in mind."""
 
         def again(index: int, around: tuple[PromptedSlice, ...]) -> PromptedSlice:
-            one = look_again(self.decoder, located[index], prompted[index], around)
+            one = look_again(self.decoder, located[index], prompted[index], around, look)
             if on_slice:
                 on_slice(one.shown)
             return one
@@ -229,14 +235,18 @@ class Tracer:
         return seen
 
     def _seen_across(
-        self, located: dict[int, SlicePrompts], prompted: dict[int, PromptedSlice], across: Across
+        self,
+        located: dict[int, SlicePrompts],
+        prompted: dict[int, PromptedSlice],
+        across: FromOtherPlanes,
+        least: int,
     ) -> dict[int, PromptedSlice]:
         """The boxed slices side by side, with what is seen from other planes in mind."""
         axis = self.decoder.stack.axis
         seen: dict[int, PromptedSlice] = {}
-        for block, run in runs(located, axis).items():
+        for block, run in runs(located, axis, least).items():
             own = tuple(prompted[i] for i in run)
-            look = partial(look_across, own, axis, block, across)
+            look = partial(look_across, own, axis, block, across, self.recipe)
             seen |= self._remember(("across", block, own), look)
         return seen
 
@@ -296,38 +306,54 @@ class Tracer:
         stops: list[Stop] = []
         if propagate == "off":
             return Trace(slices, (), frozenset(prompted))
+        go = self._walker(prompted, on_slice)
         for number, (limits, _) in enumerate(ranges):
             own = _own_prompted(number, ranges, prompted)
             for first, last in pairwise(own):
-                _merge(slices, self._between(first, last, limits, on_slice))
+                _merge(slices, self._between(first, last, limits, go))
             if propagate == "between" or not own:
                 continue
             for end, direction in ((own[0], -1), (own[-1], 1)):
-                found, ended = self._outward(end, direction, limits, on_slice)
+                found, ended = self._outward(end, direction, limits, go)
                 _merge(slices, found)
                 stops.extend(ended)
         return Trace(slices, tuple(stops), frozenset(prompted))
 
+    def _walker(self, prompted: dict[int, PromptedSlice], on_slice: OnSlice | None) -> Walker:
+        """How chains between and beyond the prompted slices are walked."""
+
+        def go(course: Course) -> Chain:
+            key = ("chain", course.start, course.direction, course.limits, course.target)
+            asking = PromptLadder(self.decoder)
+            return self._remember(
+                key, lambda: stride_walk(asking, course, self.rules, on_slice, self.stride)
+            )
+
+        return go
+
+    def _parts(self, one: PromptedSlice) -> list[SliceResult]:
+        """What chains start from: each component by itself."""
+        return [part for part in one.parts if part.area]
+
     def _outward(
-        self, one: PromptedSlice, direction: int, limits: Limits, on_slice: OnSlice | None
+        self, one: PromptedSlice, direction: int, limits: Limits, go: Walker
     ) -> tuple[Slices, list[Stop]]:
         """Chains of all components of a prompted slice beyond it."""
         slices: Slices = {}
         stops = []
-        for part in one.parts:
-            if part.area:
-                chain = self._chain(part, direction, limits, None, on_slice)
-                _merge(slices, {r.index: r for r in chain.slices})
-                stops.append(chain.stop)
+        for part in self._parts(one):
+            chain = go(Course(part, direction, limits))
+            _merge(slices, {r.index: r for r in chain.slices})
+            stops.append(chain.stop)
         return slices, stops
 
     def _between(
-        self, first: PromptedSlice, last: PromptedSlice, limits: Limits, on_slice: OnSlice | None
+        self, first: PromptedSlice, last: PromptedSlice, limits: Limits, go: Walker
     ) -> Slices:
         """Both ways between two prompted slices, blended by distance."""
         span = replace(limits, low=first.index + 1, high=last.index, known=True)
-        forward = self._towards(first, last, 1, span, on_slice)
-        backward = self._towards(last, first, -1, span, on_slice)
+        forward = self._towards(first, last, 1, span, go)
+        backward = self._towards(last, first, -1, span, go)
         slices: Slices = {}
         for index in range(span.low, span.high):
             share = (index - first.index) / (last.index - first.index)
@@ -337,46 +363,18 @@ class Tracer:
         return slices
 
     def _towards(
-        self,
-        start: PromptedSlice,
-        goal: PromptedSlice,
-        direction: int,
-        span: Limits,
-        on_slice: OnSlice | None,
+        self, start: PromptedSlice, goal: PromptedSlice, direction: int, span: Limits, go: Walker
     ) -> Slices:
-        parts = [p for p in start.parts if p.area]
-        goals = [p for p in goal.parts if p.area]
+        parts, goals = self._parts(start), self._parts(goal)
         target = goals[0] if len(parts) == len(goals) == 1 else None
         slices: Slices = {}
         for part in parts:
-            chain = self._chain(part, direction, span, target, on_slice)
+            chain = go(Course(part, direction, span, target))
             _merge(slices, {r.index: r for r in chain.slices})
         return slices
 
-    def _chain(
-        self,
-        start: SliceResult,
-        direction: int,
-        limits: Limits,
-        target: SliceResult | None,
-        on_slice: OnSlice | None,
-    ) -> Chain:
-        return self._remember(
-            ("chain", start, direction, limits, target),
-            lambda: stride_walk(
-                self.decoder, start, direction, limits, self.rules, target, on_slice, self.stride
-            ),
-        )
-
     def _remember(self, key: Hashable, compute: Callable[[], _Value]) -> _Value:
-        if key in self._known:
-            self._known.move_to_end(key)
-            return self._known[key]
-        value = compute()
-        self._known[key] = value
-        while len(self._known) > REMEMBERED:
-            self._known.popitem(last=False)
-        return value
+        return self._memo.remember(key, compute)
 
 
 def block_limits(block: Box3D, stack: SliceStack) -> Limits:

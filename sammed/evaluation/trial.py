@@ -132,7 +132,7 @@ def run_trial(
         if click is None:
             step = replace(step, number=number, seconds=0.0, encode_s=0.0, decode_s=0.0)
         else:
-            prompts = replace(step.prompts, points=(*step.prompts.points, click))
+            prompts = step.prompts.with_(click)
             step = _advance(engine, prompts, setting, number, time.perf_counter())
         yield step
 

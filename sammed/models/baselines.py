@@ -25,6 +25,7 @@ from sammed.models.protocols import (
     ViewPrompt,
     check_prompts,
 )
+from sammed.models.recipe import BLUNT
 
 VIEW_SIZE = 512
 """Side of a view in px: boxes of up to 341 slice px (``VIEW_SIZE / ZOOM``) come back exactly."""
@@ -63,6 +64,7 @@ class _Baseline(ABC):
             zoom=ZOOM,
             prompts=BOX_ONLY,
             calibrated=False,
+            recipe=BLUNT,
             license="Apache-2.0 (no weights)",
         )
 

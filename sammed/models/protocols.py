@@ -1,6 +1,8 @@
-"""The protocol that every model follows: encode a view once, decode any number of prompts.
+"""The protocols of models: of views, with a memory of slices, of volumes.
 
-Nothing here needs torch: embeddings, prompts and masks cross the room's door as numpy arrays.
+An `ImageModel` encodes a view once and decodes any number of prompts on it; a `TrackingModel` also
+remembers slices; a `VolumeModel` sees the volume as a whole. Nothing here needs torch: embeddings,
+prompts and masks cross the room's door as numpy arrays.
 
 Two frames appear. *Slice* pixels are the voxels of one slice, (row, col). *View* pixels are what
 the model sees: the whole slice with its long side at ``view_size``, or a square zoomed on the
@@ -13,24 +15,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sammed.errors import PromptError
+from sammed.imaging.boxes import Box3D
+from sammed.imaging.intensity import Window
+from sammed.imaging.volume import Volume
+from sammed.models.recipe import PLAIN, Recipe
+from sammed.prompts import Interaction
 
 STABILITY_OFFSET = 1.0
 """Half-width, in logits, of the band whose flip measures stability (segment-anything's value)."""
 
-BOX_SHARE = 0.75
-"""Share of a cube's side that a 3D box fills, see `BlockView`."""
-
 Candidates = Literal["same object", "parts"]
+
+Memory = Any
+"""What a `TrackingModel` remembers of one object: a value, opaque to the engine."""
 
 PromptKinds = frozenset[str]
 BOX_ONLY: PromptKinds = frozenset({"box"})
 ALL_PROMPTS: PromptKinds = frozenset({"box", "points", "mask"})
+VOLUME_PROMPTS: PromptKinds = ALL_PROMPTS | {"box3d", "scribble", "lasso"}
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,7 @@ class ModelSpec:
     name
         The registry name, ``"compact"``, ``"vit_b"``, ...
     view_size
-        Length in view px of the longer side of a view.
+        Length in view px of the longer side of a view; 0 for models that see no views.
     mask_size
         Side ``m`` of the ``(m, m)`` low-res logits; they cover the padded ``view_size`` square.
     zoom
@@ -53,18 +61,16 @@ class ModelSpec:
     eight_bit
         Views are quantised to 256 levels before resizing, as the model was trained.
     prompts
-        Which of ``"box"``, ``"points"``, ``"mask"`` the model makes use of.
+        Which of ``"box"``, ``"points"``, ``"mask"`` the model makes use of; of a `VolumeModel`
+        which of `VOLUME_PROMPTS`.
     has_object_score
         ``ViewMask.present`` is learned, so that propagation may stop by it.
     calibrated
-        ``ViewMask.predicted_iou`` and how large logits are say something. Where they do not (the
-        baselines), the engine neither joins planes by them nor leaves doubtful pixels out.
+        ``ViewMask.predicted_iou`` and how large logits are say something (the baselines' do not).
     candidates
         What the masks of one answer are: ``"parts"``: an object, its parts and what it is a part
         of, as segment-anything's; ``"same object"``: guesses at one and the same, so that of a
         box without a mask prompt their mean is better than any.
-    block_size
-        Side of the cubes that the model takes 3D boxes as, see `BlockModel`; 0: it takes none.
     expensive_encode
         ``encode`` takes so long that embeddings are worth keeping on disk.
     batch
@@ -78,11 +84,15 @@ class ModelSpec:
         without any. All give the same embeddings, so that it is no part of cache keys.
     license
         Licence of the weights, for the report.
+    ordered
+        Whether the order in which an object's prompts were given changes the answer.
+    recipe
+        What the engine does with the model's answers.
     """
 
     name: str
-    view_size: int
-    mask_size: int
+    view_size: int = 0
+    mask_size: int = 0
     zoom: float | None = None
     context: int = 0
     eight_bit: bool = False
@@ -90,18 +100,14 @@ class ModelSpec:
     has_object_score: bool = False
     calibrated: bool = True
     candidates: Candidates = "parts"
-    block_size: int = 0
     expensive_encode: bool = False
     batch: int = 1
     weights_hash: str = ""
     variant: str = ""
     engine: str = ""
     license: str = ""
-
-    @property
-    def looks_twice(self) -> bool:
-        """Whether a slice may be looked at more than once: it is cheap, and how sure counts."""
-        return self.calibrated and not self.expensive_encode
+    ordered: bool = False
+    recipe: Recipe = PLAIN
 
 
 @dataclass(frozen=True)
@@ -267,35 +273,129 @@ class ImageModel(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class BlockView:
-    """What a 3D box shows, as a cube whose middle it always fills by `BOX_SHARE`.
+@runtime_checkable
+class TrackingModel(ImageModel, Protocol):
+    """A model that remembers slices: what it finds on one depends on what it saw on others.
+
+    A memory is a value: `remember` gives a new one and leaves the old one as it is, so that an
+    edit is undone, and only what is stale computed again, by keeping memories.
+    """
+
+    def begin(self) -> Memory:
+        """A memory of nothing."""
+        ...
+
+    def remember(
+        self, memory: Memory, index: int, embedding: Embedding, mask: ViewMask, *, prompted: bool
+    ) -> Memory:
+        """The memory with one more slice and the object's mask on it.
+
+        Parameters
+        ----------
+        memory
+            Of one object.
+        index
+            Of the slice along its stack.
+        embedding
+            Of the whole slice.
+        mask
+            The object on it, one candidate.
+        prompted
+            Whether the user prompted the slice (SAM 2's conditioning frames).
+        """
+        ...
+
+    def track(
+        self, memory: Memory, index: int, embedding: Embedding, prompt: ViewPrompt | None = None
+    ) -> ViewMask:
+        """The object on a slice, from what is remembered of it and perhaps a prompt."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class VolumeImage:
+    """A volume as a `VolumeModel` gets it.
 
     Attributes
     ----------
-    image : (s, s, s) float32
-        Grey, in [0, 1]; 0 beyond the volume.
-    inside : (s, s, s) float32
-        1 within the volume, else 0.
-    extent, voxels : (3,) float32
-        Size of the 3D box (z, y, x), in mm and in voxels.
+    volume
+        Canonical: raw values, affine, spacing, modality.
+    window
+        The intensity window of the session: an offer, models may have their own idea.
     """
 
-    image: NDArray[np.float32]
-    inside: NDArray[np.float32]
-    extent: NDArray[np.float32]
-    voxels: NDArray[np.float32]
+    volume: Volume
+    window: Window
+
+
+@dataclass(frozen=True, eq=False)
+class VolumeMask:
+    """What a `VolumeModel` answers: one object in a block of the canonical grid.
+
+    Attributes
+    ----------
+    block
+        Where; elsewhere the object is absent.
+    logits : (z, y, x) float16
+        On the block; > 0 is foreground.
+    predicted_iou
+        The model's own estimate, [0, 1]; 1 if it has none.
+    """
+
+    block: Box3D
+    logits: NDArray[np.float16]
+    predicted_iou: float = 1.0
+
+
+class Watch(Protocol):
+    """What long work tells, and asks: `sammed.engine.progress.Reporter` is one."""
+
+    def check(self) -> None:
+        """Raise `sammed.errors.Cancelled` if the user wants to stop; to be called often."""
+        ...
+
+    def advance(self, done: int, total: int | None = None) -> None:
+        """Say how many steps of the present answer are done."""
+        ...
+
+
+class VolumeState(Protocol):
+    """A volume that a `VolumeModel` has opened."""
+
+    def answer(
+        self,
+        interactions: Sequence[Interaction],
+        previous: VolumeMask | None,
+        *,
+        reporter: Watch,
+    ) -> VolumeMask:
+        """The object that the interactions describe.
+
+        Parameters
+        ----------
+        interactions
+            All that was said of it, in order.
+        previous
+            The answer to all of them but the last ones; ``None`` if there was none.
+        reporter
+            To be asked often whether to go on.
+        """
+        ...
 
 
 @runtime_checkable
-class BlockModel(Protocol):
-    """A model that can also find the object of a 3D box, from all its slices at once."""
+class VolumeModel(Protocol):
+    """A model that takes the volume as a whole."""
 
     @property
     def spec(self) -> ModelSpec:
         """What the engine needs to know of this model."""
         ...
 
-    def locate(self, view: BlockView) -> NDArray[np.float32]:
-        """Logits of the object on the cube, (s, s, s) float32; > 0 is foreground."""
+    def open(self, image: VolumeImage) -> VolumeState:
+        """Look at a volume for the first time; called once a session."""
         ...
+
+
+Model = ImageModel | VolumeModel
+"""Whatever a session can work with; one that is both is asked slice by slice, see its recipe."""

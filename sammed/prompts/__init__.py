@@ -5,11 +5,14 @@ from __future__ import annotations
 from sammed.prompts.objects import (
     PROPAGATE,
     BoxPrompt,
+    Interaction,
+    LassoPrompt,
     MaskPrompt,
     ObjectPrompts,
     PointPrompt,
     PromptSet,
     Propagate,
+    ScribblePrompt,
     merge,
     with_labels,
 )
@@ -17,11 +20,14 @@ from sammed.prompts.objects import (
 __all__ = [
     "PROPAGATE",
     "BoxPrompt",
+    "Interaction",
+    "LassoPrompt",
     "MaskPrompt",
     "ObjectPrompts",
     "PointPrompt",
     "PromptSet",
     "Propagate",
+    "ScribblePrompt",
     "merge",
     "with_labels",
 ]

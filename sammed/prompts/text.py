@@ -13,7 +13,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from sammed.errors import LabelError, PromptError
+from sammed.errors import InputError, LabelError, PromptError
 from sammed.imaging.boxes import Box3D
 from sammed.imaging.geometry import index_from_world, world_to_lps
 from sammed.imaging.volume import MAX_LABEL, Volume
@@ -29,6 +29,18 @@ BOX_GRAMMAR = (
     "expected i0,j0,i1,j1@k (a box on slice k), @i=N or @j=N for the other axes, "
     "or i0,j0,k0,i1,j1,k1 (a 3D box)"
 )
+
+
+def check_space(space: str) -> None:
+    """Make sure that numbers are meant in a space that is known.
+
+    Raises
+    ------
+    InputError
+        If it is none of `SPACES`.
+    """
+    if space not in SPACES:
+        raise InputError(f"unknown space {space!r}; expected {', '.join(SPACES)}")
 
 
 def split_name(text: str) -> tuple[str, str]:
@@ -68,6 +80,13 @@ def parse_box(text: str, volume: Volume, space: str = "voxel") -> ObjectPrompts:
     ------
     PromptError
         If it cannot be read, is empty, inverted or outside.
+
+    Examples
+    --------
+    >>> from sammed.io import read
+    >>> volume = read("sample_data/phantom_ct.nii.gz")
+    >>> parse_box("liver=23,25,97,92@46", volume).boxes
+    (BoxPrompt(axis=0, index=46, box=Box2D(r0=25, c0=23, r1=92, c1=97)),)
     """
     name, rest = split_name(text)
     coordinates, at, slice_text = rest.partition("@")
@@ -91,6 +110,13 @@ def parse_point(text: str, volume: Volume, space: str = "voxel") -> ObjectPrompt
     ------
     PromptError
         If it cannot be read or lies outside.
+
+    Examples
+    --------
+    >>> from sammed.io import read
+    >>> volume = read("sample_data/phantom_ct.nii.gz")
+    >>> parse_point("liver=60,58,46,-", volume).points
+    (PointPrompt(at=(46, 58, 60), positive=False),)
     """
     name, rest = split_name(text)
     grammar = "expected i,j,k or i,j,k,+ (inside the object) or i,j,k,- (outside it)"
@@ -107,6 +133,11 @@ def parse_label(text: str) -> tuple[str, int]:
     ------
     LabelError
         If it cannot be read.
+
+    Examples
+    --------
+    >>> parse_label("liver=5")
+    ('liver', 5)
     """
     name, _, value = text.rpartition("=")
     if not name.strip() or not re.fullmatch(r"\s*\d+\s*", value):
@@ -136,11 +167,7 @@ def box_on_slice(
     across = "ijk".index(axis)
     in_plane = list(IN_PLANE[axis])
     low[in_plane], high[in_plane] = sides[:2], sides[2:]
-    if (high[in_plane] <= low[in_plane]).any():
-        raise PromptError(
-            f"the box {what!r} is empty or inverted: from {_list(sides[:2])} to "
-            f"{_list(sides[2:])}; expected each end greater than its start (half-open)"
-        )
+    check_order(low[in_plane], high[in_plane], what)
     if space == "voxel":
         _check_whole([*sides, index], what)
         low[across], high[across] = index, index + 1
@@ -171,11 +198,7 @@ def block_from_corners(
 ) -> Box3D:
     """A 3D box from ``[i0, j0, k0, i1, j1, k1]``, (6,), in voxels or millimetres."""
     low, high = np.array(corners[:3]), np.array(corners[3:])
-    if (high <= low).any():
-        raise PromptError(
-            f"the box {what!r} is empty or inverted: from {_list(low)} to {_list(high)}; "
-            "expected each end greater than its start (half-open)"
-        )
+    check_order(low, high, what)
     if space == "voxel":
         _check_whole([*low, *high], what)
         _check_inside(low, high, volume, what)
@@ -188,22 +211,65 @@ def block_from_world(corners: NDArray[np.float64], volume: Volume, what: str) ->
     return _clipped(Box3D.from_index_corners(corners), volume, what)
 
 
+def check_order(low: NDArray[np.float64], high: NDArray[np.float64], what: str) -> None:
+    """Make sure that a box, which was written as ``what``, ends after its start on each axis.
+
+    Raises
+    ------
+    PromptError
+        If it does not.
+    """
+    if (high <= low).any():
+        raise PromptError(
+            f"the box {what!r} is empty or inverted: from {_list(low)} to {_list(high)}; "
+            "expected each end greater than its start (half-open)"
+        )
+
+
 def point_at(
     position: NDArray[np.float64], positive: bool, volume: Volume, space: str
 ) -> PointPrompt:
     """A point from ``[i, j, k]`` or millimetres, at the voxel that holds it."""
+    z, y, x = voxels_at(position[None], volume, space, "point")[0].tolist()
+    return PointPrompt((z, y, x), positive)
+
+
+def voxels_at(
+    positions: NDArray[np.float64], volume: Volume, space: str, what: str
+) -> NDArray[np.intp]:
+    """The voxels that hold some positions.
+
+    Parameters
+    ----------
+    positions : (n, 3) float64
+        Rows ``[i, j, k]`` in the file's voxels, or millimetres.
+    volume, space
+        See `parse_box`.
+    what
+        What a position is called in messages.
+
+    Returns
+    -------
+    (n, 3) intp
+        Canonical (z, y, x).
+
+    Raises
+    ------
+    PromptError
+        If one lies outside the volume.
+    """
     if space == "voxel":
-        index = volume.grid.canonical_index(position)
+        index = volume.grid.canonical_index(positions)
     else:
-        index = index_from_world(volume.affine, world_to_lps(position, space))
-    voxel = np.floor(index + 0.5)
-    if ((voxel < 0) | (voxel >= volume.shape)).any():
+        index = index_from_world(volume.affine, world_to_lps(positions, space))
+    voxels = np.floor(index + 0.5)
+    outside = ((voxels < 0) | (voxels >= volume.shape)).any(axis=1)
+    if outside.any():
         raise PromptError(
-            f"the point {_list(position)} ({space}) lies outside the volume of "
+            f"the {what} {_list(positions[outside][0])} ({space}) lies outside the volume of "
             f"{_list(np.array(volume.grid.shape[::-1]))} voxels (i, j, k)"
         )
-    z, y, x = (int(v) for v in voxel)
-    return PointPrompt((z, y, x), positive)
+    return voxels.astype(np.intp)
 
 
 def apply_labels(
@@ -222,7 +288,8 @@ def apply_labels(
             raise LabelError(f"label {value} of {name!r} is not in 1..{MAX_LABEL}")
         if name not in known:
             raise LabelError(
-                f"--label names {name!r}, but the objects are {', '.join(sorted(known)) or 'none'}"
+                f"a label is given for {name!r}, but the objects are "
+                f"{', '.join(sorted(known)) or 'none'}"
             )
     return tuple(replace(o, label=labels.get(o.name, o.label)) for o in objects)
 
@@ -241,7 +308,7 @@ def _check_whole(values: list[float], what: str) -> None:
     if any(v != int(v) for v in values):
         raise PromptError(
             f"{what!r} has fractions; voxel indices are whole numbers "
-            "(give --space ras or lps for millimetres)"
+            "(for millimetres say so: space ras or lps)"
         )
 
 

@@ -119,7 +119,7 @@ def _relative_mask(obj: ObjectPrompts, folder: Path | None) -> ObjectPrompts:
     if folder is None or obj.mask is None or not obj.mask.source:
         return obj
     source = os.path.relpath(obj.mask.source, folder)
-    return replace(obj, mask=replace(obj.mask, source=Path(source).as_posix()))
+    return obj.replaced(mask=replace(obj.mask, source=Path(source).as_posix()))
 
 
 def _model(session: Session) -> dict[str, Any]:

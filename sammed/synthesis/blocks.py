@@ -1,6 +1,6 @@
 """Training samples of the 3D kind: what lies round a 3D box, and the object that it outlines.
 
-The geometry is the engine's, `sammed.engine.blocks`: a cube of `BLOCK_SIZE` samples in
+The geometry is the locator's, `sammed.models.compact.cubes`: a cube of `BLOCK_SIZE` samples in
 which the 3D box always fills the same middle part, whatever its size in voxels.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from sammed.engine.blocks import Cube
+from sammed.models.compact.cubes import Cube
 from sammed.models.compact.locator_net import BLOCK_SIZE
 from sammed.synthesis.canvas import Target
 from sammed.synthesis.fields import Array

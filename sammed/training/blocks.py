@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sammed.models.compact.cubes import BOX_SHARE
 from sammed.models.compact.locator_net import Blocks, LocatorNet, block_planes
-from sammed.models.protocols import BOX_SHARE
 from sammed.synthesis.blocks import BlockSample, draw_blocks
 from sammed.training import stream
 from sammed.training.validation import SEED, dice

@@ -5,8 +5,6 @@ Of each object the tight 3D box; what the locator finds in it, against the refer
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +12,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sammed.engine.blocks import cube_view, from_cube
 from sammed.engine.fusion import promised_iou
 from sammed.evaluation.manifest import read_manifest
 from sammed.imaging.boxes import Box3D
+from sammed.models.compact.cubes import BlockView, cube_view, from_cube
 from sammed.models.compact.locator import Locator, load_locator
 from sammed.models.compact.locator_net import BLOCK_SIZE
-from sammed.models.protocols import BlockView
 from sammed.training.blocks import inscribed_ellipsoid
 from sammed.training.real_cases import case_objects
 from sammed.training.validation import dice
@@ -71,8 +68,8 @@ def score_blocks(locate: Locate, manifest: Path) -> list[BlockScore]:
             logits = locate(cube_view(volume, stack.window, block, BLOCK_SIZE))
             found, floor = (from_cube(cube, block) for cube in (logits, ellipsoid))
             inside = reference[block.slices]
-            score = dice(found.mask, inside), dice(floor.mask, inside), promised_iou(found.logits)
-            scores.append(BlockScore(case.id, name, *score))
+            reached, least = (dice(cube.logits > 0, inside) for cube in (found, floor))
+            scores.append(BlockScore(case.id, name, reached, least, promised_iou(found.logits)))
     return scores
 
 
@@ -89,19 +86,15 @@ def summarise_blocks(scores: list[BlockScore]) -> dict[str, float]:
     }
 
 
-def main() -> None:
-    """Print the scores of a weights file."""
-    parser = argparse.ArgumentParser(prog="python -m sammed.training.real_blocks")
-    parser.add_argument("cases", type=Path, help="cases.json")
-    parser.add_argument("--weights", type=Path, help="weights file; default the shipped one")
-    options = parser.parse_args()
-    scores = score_blocks(Locator(load_locator(options.weights)[0]).locate, options.cases)
+def score_locator(manifest: Path, weights: Path | None = None) -> list[BlockScore]:
+    """Scores of a weights file, or of the shipped one, see `score_blocks`."""
+    return score_blocks(Locator(load_locator(weights)[0]).locate, manifest)
+
+
+def block_table(scores: list[BlockScore]) -> str:
+    """Every object, and the summary, as text."""
     lines = ["| case | object | Dice | ellipsoid | promised IoU |", "|---|---|---|---|---|"]
     for s in scores:
         lines.append(f"| {s.case} | {s.name} | {s.dice:.3f} | {s.floor:.3f} | {s.promised:.3f} |")
     lines += ["", *(f"{k}: {v:.4f}" for k, v in summarise_blocks(scores).items())]
-    sys.stdout.write("\n".join(lines) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+    return "\n".join(lines)

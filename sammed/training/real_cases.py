@@ -1,15 +1,13 @@
 """Validation on real volumes with reference labels. Nothing here ever enters training.
 
-A quick stand-in for ``sammed eval``: the same views, the same boxes, but slices are batched and
+A quick stand-in for ``sammed evaluate``: the same views, the same boxes, but slices are batched and
 objects with many slices are thinned out.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
 import logging
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +24,7 @@ from sammed.imaging.boxes import Box2D
 from sammed.imaging.intensity import resolve_window
 from sammed.io import read, read_labels
 from sammed.models.compact.net import CompactNet, Prompts
+from sammed.models.compact.recipe import RECIPE
 from sammed.models.protocols import ViewMask
 from sammed.prompts.simulation import component_boxes
 from sammed.synthesis.views import ZOOM
@@ -182,7 +181,8 @@ def slice_answer(job: Job, answer: ViewMask, stack: SliceStack) -> SliceResult:
     logits = job.view.to_slice(answer.low_res_logits[answer.best], region)
     judged = float(answer.predicted_iou[answer.best])
     result = SliceResult(job.view.index, region, logits, judged)
-    return fit_box(result, job.drawn) if job.task == "a" else result
+    fit = RECIPE.box_fit
+    return fit_box(result, job.drawn, fit) if job.task == "a" and fit else result
 
 
 def _score(
@@ -310,7 +310,8 @@ def write_scores(scores: list[ObjectScore], path: Path) -> None:
             writer.writerow([*row, f"{s.dice['a']:.4f}", f"{s.floor:.4f}"])
 
 
-def _table(scores: list[ObjectScore], summary: dict[str, float]) -> str:
+def score_table(scores: list[ObjectScore], summary: dict[str, float]) -> str:
+    """Every object, areas, and the summary, as text."""
     lines = ["| area | case | object | slices | Dice A | ellipse |", "|---|---|---|---|---|---|"]
     for s in scores:
         cells = (s.area, s.case, s.name, str(s.slices), f"{s.dice['a']:.3f}", f"{s.floor:.3f}")
@@ -322,29 +323,17 @@ def _table(scores: list[ObjectScore], summary: dict[str, float]) -> str:
         mean, floor = _mean_over_cases(some, "a"), _mean_over_cases(some, "floor")
         lines.append(f"| **{area}** | | {len(some)} objects | | {mean:.3f} | {floor:.3f} |")
     lines += ["", *(f"{k}: {v:.4f}" for k, v in summary.items())]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
-def main() -> None:
-    """Print the table of scores of a weights file."""
+def score_weights(
+    manifest: Path, weights: Path | None = None, most: int = 10_000, threads: int = 1
+) -> tuple[list[ObjectScore], dict[str, float]]:
+    """Scores of a weights file, or of the shipped pair, see `score_cases`."""
     from sammed.models.compact.model import load_boxes, load_net
 
-    parser = argparse.ArgumentParser(prog="python -m sammed.training.real_cases")
-    parser.add_argument("cases", type=Path, help="cases.json")
-    parser.add_argument("--weights", type=Path, help="weights file; default the shipped pair")
-    parser.add_argument("--most", type=int, default=10_000, help="slices of an object, at most")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--csv", type=Path, help="also write one line per object")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    net, digest = load_net(options.weights)
+    torch.set_num_threads(threads)
+    net, digest = load_net(weights)
     net.to(memory_format=torch.channels_last)
-    boxes = None if options.weights else load_boxes(net, digest)[0]
-    scores, summary = score_cases(net, options.cases, options.most, boxes)
-    if options.csv:
-        write_scores(scores, options.csv)
-    sys.stdout.write(_table(scores, summary))
-
-
-if __name__ == "__main__":
-    main()
+    boxes = None if weights else load_boxes(net, digest)[0]
+    return score_cases(net, manifest, most, boxes)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sammed.engine.box_fit import IN_BLOCK, ON_SLICE, fit_block, fit_box
+from sammed.engine import box_fit
 from sammed.engine.decoding import SliceDecoder
-from sammed.engine.fusion import BORDERS
 from sammed.engine.object_volume import NOTHING, ObjectVolume
 from sammed.engine.prompted_slices import PromptedSlice
 from sammed.engine.propagation import Rules
@@ -19,10 +19,16 @@ from sammed.engine.slice_mask import SliceResult
 from sammed.engine.tracing import Tracer
 from sammed.imaging.boxes import Box2D, Box3D
 from sammed.imaging.intensity import Window
+from sammed.models.compact.recipe import RECIPE
 from sammed.prompts import ObjectPrompts, PointPrompt
 from sammed.views.embeddings import EmbeddingStore
 from sammed.views.slices import SliceStack
 from tests.phantoms import ORGAN, StubModel, block_of, changed, organ_volume, slice_box
+
+FIT = RECIPE.box_fit
+ON_SLICE, IN_BLOCK, BORDERS = FIT.on_slice, FIT.in_block, (FIT.lowest, FIT.highest)
+fit_box = partial(box_fit.fit_box, fit=FIT)
+fit_block = partial(box_fit.fit_block, fit=FIT)
 
 
 def peak(*shape: int) -> np.ndarray:
@@ -115,7 +121,7 @@ def test_a_larger_box_never_gives_a_smaller_mask(seed, rows, cols, by):
 def test_each_part_of_a_slice_is_moved_towards_its_own_box():
     left, right = on_slice(10 * peak(20, 20) + 2), on_slice(10 * peak(20, 20) - 2, 0, 40)
     boxes = Box2D(0, 0, 20, 20), Box2D(0, 40, 20, 60)
-    free, tied = PromptedSlice(7, (left, right)), PromptedSlice(7, (left, right), boxes)
+    free, tied = PromptedSlice(7, (left, right)), PromptedSlice(7, (left, right), boxes, FIT)
     sides = (slice(0, 20), slice(0, 20)), (slice(0, 20), slice(40, 60))
     before, after = (a.shown.on(Box2D(0, 0, 20, 60)) > 0 for a in (free, tied))
     assert after[sides[0]].sum() < before[sides[0]].sum()
@@ -135,8 +141,8 @@ def timid(prompt, grey, answer):
 
 def traced(obj: ObjectPrompts, twice: bool = True, model: StubModel | None = None):
     stack = SliceStack(organ_volume(), "axial", Window(-160, 240, "soft-tissue"))
-    decoder = SliceDecoder(stack, model or StubModel(52, rule=timid), EmbeddingStore())
-    return Tracer(decoder, Rules(), twice=twice).trace(obj)
+    model = model or StubModel(52, rule=timid, expensive_encode=not twice)
+    return Tracer(SliceDecoder(stack, model, EmbeddingStore()), Rules()).trace(obj)
 
 
 BOXED = ObjectPrompts("organ", boxes=(slice_box(ORGAN, 8),), propagate="off")

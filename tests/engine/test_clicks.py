@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sammed.engine.clicks import PUSH, push_of
+from sammed.engine import clicks
 from sammed.engine.slice_mask import ClickedPoint, SliceResult
 from sammed.imaging.boxes import Box2D
+from sammed.models.compact.recipe import RECIPE
 
+PUSH = RECIPE.clicks.push
+push_of = partial(clicks.push_of, recipe=RECIPE)
 DISC = np.hypot(*(np.mgrid[:40, :40] - 19.5)) < 12
 
 

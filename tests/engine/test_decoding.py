@@ -222,8 +222,7 @@ def test_every_slice_is_asked_about_before_it_is_decoded():
         raise StopError
 
     model = StubModel(52)
-    asker = decoder(model)
-    asker.before_decode = stop
+    asker = decoder(model).checked(stop)
     with pytest.raises(StopError):
         asker.decode(8, [SlicePrompt(MIDDLE)])
     assert (model.encoded, model.decoded) == (0, 0)

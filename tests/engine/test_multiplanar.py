@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sammed.engine import fusion, multiplanar
 from sammed.engine.decoding import SliceDecoder
-from sammed.engine.fusion import (
-    BIAS,
-    BORDERS,
-    TEMPERATURE,
-    PlaneView,
-    balanced,
-    weigh_planes,
-)
-from sammed.engine.local_edits import FADE, repair
-from sammed.engine.multiplanar import DISPUTED, as_views, located_view, refine
+from sammed.engine.fusion import PlaneView
+from sammed.engine.local_edits import repair
+from sammed.engine.multiplanar import refine
 from sammed.engine.object_volume import NOTHING, ObjectVolume
 from sammed.engine.prompted_slices import depth_in, slice_prompts
 from sammed.engine.propagation import trimmed_box
@@ -29,12 +24,22 @@ from sammed.engine.tracing import Trace, block_limits
 from sammed.imaging.boxes import Box2D, Box3D
 from sammed.imaging.intensity import Window
 from sammed.imaging.volume import Volume
-from sammed.models.protocols import BlockView, ViewMask, ViewPrompt
+from sammed.models.compact.cubes import cube_view, from_cube
+from sammed.models.compact.recipe import RECIPE
+from sammed.models.protocols import ViewMask, ViewPrompt, VolumeImage, VolumeMask
 from sammed.prompts import MaskPrompt, ObjectPrompts, PointPrompt
 from sammed.session import Session
 from sammed.views.embeddings import EmbeddingStore
 from sammed.views.slices import OUTSIDE_LOGIT, SliceStack
 from tests.phantoms import ORGAN, StubModel, block_of, dice, image_of, organ_volume
+
+BORDER = RECIPE.border
+BIAS, TEMPERATURE, BORDERS = BORDER.bias, BORDER.temperature, (BORDER.lowest, BORDER.highest)
+FADE, DISPUTED = RECIPE.clicks.fade, RECIPE.refine.disputed
+balanced = partial(fusion.balanced, border=BORDER)
+weigh_planes = partial(fusion.weigh_planes, fusion=RECIPE.fusion)
+as_views = partial(multiplanar.as_views, fusion=RECIPE.fusion)
+located_view = partial(multiplanar.located_view, weight=RECIPE.locate.weight, fusion=RECIPE.fusion)
 
 BLOCK = ObjectPrompts("organ", blocks=(block_of(ORGAN),))
 SPACING = (1.0, 1.0, 1.0)
@@ -178,17 +183,23 @@ class WholeModel(StubModel):
     """A stub that also sees 3D boxes: what is bright in one half of the cube, left or right."""
 
     def __init__(self, right: bool, sure: float = 6.0, **spec: object) -> None:
-        super().__init__(52, block_size=40, **spec)
+        super().__init__(52, **spec)
         self.right, self.sure = right, sure
         self.located = 0
 
-    def locate(self, view: BlockView) -> np.ndarray:
+    def open(self, image: VolumeImage) -> WholeModel:
+        self.image = image
+        return self
+
+    def answer(self, interactions, previous, *, reporter) -> VolumeMask:
         self.located += 1
+        (block,) = interactions
+        view = cube_view(self.image.volume, self.image.window, block, 40)
         bright = view.image > self.threshold
         half = bright[..., 20:] if self.right else bright[..., :20]
         logits = np.full(view.image.shape, -self.sure, np.float32)
         (logits[..., 20:] if self.right else logits[..., :20])[half] = self.sure
-        return logits
+        return from_cube(logits, block)
 
 
 def segmented(model: StubModel, **prompts: object) -> tuple[Session, np.ndarray]:
@@ -347,11 +358,11 @@ OUTSIDE_IT, INSIDE_IT, FAT = (4, 17, 30), (4, 17, 18), (4, 2, 2)
         ([(OUTSIDE_IT, True), (INSIDE_IT, False)], 0),
     ],
 )
-def test_what_was_missed_in_one_place_is_likely_missed_elsewhere(clicks, grows, monkeypatch):
+def test_what_was_missed_in_one_place_is_likely_missed_elsewhere(clicks, grows):
     """The left half is found; on a slice out of reach one column is nearly in, one nearly out."""
-    monkeypatch.setattr("sammed.engine.local_edits.FADE", 1e-9)
+    fading = replace(RECIPE, clicks=replace(RECIPE.clicks, fade=1e-9))
     stack = SliceStack(organ_volume(), "axial", Window(-160, 240, "soft-tissue"))
-    decoder = SliceDecoder(stack, StubModel(52), EmbeddingStore())
+    decoder = SliceDecoder(stack, StubModel(52, recipe=fading), EmbeddingStore())
     block = Box3D.from_mask(ORGAN)
     far = 12
     assert far < block.z1

@@ -7,16 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sammed.engine.plane_choice import MOST_ACROSS, Planes
+from sammed.engine.plane_choice import Planes
 from sammed.engine.settings import Settings
 from sammed.imaging.boxes import Box3D
 from sammed.imaging.volume import Volume
+from sammed.models.compact.recipe import RECIPE
 from sammed.prompts import ObjectPrompts, PointPrompt
 from sammed.session import Session
 from tests.phantoms import ORGAN, StubModel, block_of, image_of, slice_box
 
 BLOCK = ObjectPrompts("organ", blocks=(block_of(ORGAN),))
 MIDDLE = PointPrompt((8, 17, 24), True)
+
+MOST = RECIPE.across.most_slices
 
 
 def volume(*spacing: float) -> Volume:
@@ -33,10 +36,10 @@ def boxed(*indices: int, **more: object) -> ObjectPrompts:
 
 
 def test_a_3d_box_alone_is_traced_in_all_planes_its_own_first():
-    assert Planes(CUBIC, twice=True).traced(BLOCK) == (0, 1, 2)
-    assert Planes(CUBIC, twice=True).traced(replace(BLOCK, points=(MIDDLE,))) == (0, 1, 2)
+    assert Planes(CUBIC, recipe=RECIPE).traced(BLOCK) == (0, 1, 2)
+    assert Planes(CUBIC, recipe=RECIPE).traced(replace(BLOCK, points=(MIDDLE,))) == (0, 1, 2)
     deep = volume(1.0, 2.0, 1.0)
-    assert Planes(deep, twice=True).traced(BLOCK) == (1, 0, 2)
+    assert Planes(deep, recipe=RECIPE).traced(BLOCK) == (1, 0, 2)
 
 
 @pytest.mark.parametrize(
@@ -49,18 +52,18 @@ def test_a_3d_box_alone_is_traced_in_all_planes_its_own_first():
     ],
 )
 def test_other_prompts_leave_one_plane(obj):
-    assert Planes(CUBIC, twice=True).traced(obj) == (0,)
+    assert Planes(CUBIC, recipe=RECIPE).traced(obj) == (0,)
 
 
 def test_planes_of_flat_pixels_and_of_few_slices_are_left_out():
-    assert Planes(volume(3.5, 1.0, 1.0), twice=True).traced(BLOCK) == (0,)
-    assert Planes(volume(2.9, 1.0, 1.0), twice=True).traced(BLOCK) == (0, 1, 2)
+    assert Planes(volume(3.5, 1.0, 1.0), recipe=RECIPE).traced(BLOCK) == (0,)
+    assert Planes(volume(2.9, 1.0, 1.0), recipe=RECIPE).traced(BLOCK) == (0, 1, 2)
     thin = replace(BLOCK, blocks=(Box3D(2, 10, 10, 9, 12, 30),))
-    assert Planes(CUBIC, twice=True).traced(thin) == (0, 2)
-    assert Planes(CUBIC, twice=True).across(thin.blocks[0], 0) == (2,)
+    assert Planes(CUBIC, recipe=RECIPE).traced(thin) == (0, 2)
+    assert Planes(CUBIC, recipe=RECIPE).across(thin.blocks[0], 0) == (2,)
 
 
-@pytest.mark.parametrize("planes", [Planes(CUBIC), Planes(CUBIC, "axial", twice=True)])
+@pytest.mark.parametrize("planes", [Planes(CUBIC), Planes(CUBIC, "axial", recipe=RECIPE)])
 def test_only_quick_models_get_planes_that_nobody_asked_for(planes):
     assert planes.traced(BLOCK) == (0,)
     assert planes.across(BLOCK.blocks[0], 0) == ()
@@ -68,20 +71,20 @@ def test_only_quick_models_get_planes_that_nobody_asked_for(planes):
 
 
 def test_a_large_object_is_looked_at_in_its_own_slices_alone():
-    planes = Planes(CUBIC, twice=True)
-    assert planes.across(Box3D(0, 0, 0, 5, MOST_ACROSS, MOST_ACROSS), 0) == (1, 2)
-    assert planes.across(Box3D(0, 0, 0, 5, MOST_ACROSS + 1, MOST_ACROSS), 0) == (2,)
+    planes = Planes(CUBIC, recipe=RECIPE)
+    assert planes.across(Box3D(0, 0, 0, 5, MOST, MOST), 0) == (1, 2)
+    assert planes.across(Box3D(0, 0, 0, 5, MOST + 1, MOST), 0) == (2,)
 
 
 def test_the_total_counts_all_looks():
     obj = boxed(3, 4, 5, 9)
     assert Planes(CUBIC).slices_to_come([obj]) == 4
-    assert Planes(CUBIC, "axial", twice=True).slices_to_come([obj]) == 8
+    assert Planes(CUBIC, "axial", recipe=RECIPE).slices_to_come([obj]) == 8
     clicked = replace(obj, points=(PointPrompt((4, 17, 24)),))
-    assert Planes(CUBIC, twice=True).slices_to_come([clicked]) == 7
+    assert Planes(CUBIC, recipe=RECIPE).slices_to_come([clicked]) == 7
     many = boxed(*range(4, 12))
     across = many.extent().shape[1] + many.extent().shape[2]
-    assert Planes(CUBIC, twice=True).slices_to_come([many]) == 16 + across
+    assert Planes(CUBIC, recipe=RECIPE).slices_to_come([many]) == 16 + across
     assert Planes(CUBIC).slices_to_come([many, ObjectPrompts("x", points=(MIDDLE,))]) is None
 
 

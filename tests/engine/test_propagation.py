@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sammed.engine.propagation import Chain, Limits, Rules, points_from_mask, walk
+from sammed.engine.propagation import (
+    Chain,
+    Course,
+    Limits,
+    PromptLadder,
+    Rules,
+    points_from_mask,
+    walk,
+)
 from sammed.engine.slice_mask import SlicePrompt, SliceResult, blend, painted
 from sammed.imaging.boxes import Box2D
 from sammed.models.protocols import ModelSpec
@@ -34,6 +42,7 @@ class Script:
         about = {"weights_hash": "1" * 64, "has_object_score": True, **spec}
         self.model = SimpleNamespace(spec=ModelSpec("script", 64, 64, **about))  # type: ignore[arg-type]
         self.stack = Stack(count, slice_mm)
+        self.recipe = self.model.spec.recipe
         self.answer = answer
         self.means: dict[int, float] = {}
         self.asked: list[tuple[int, SlicePrompt]] = []
@@ -78,7 +87,10 @@ def go(
     start = replace(start or disc(), index=options.pop("at", 10))
     limits = limits or Limits(0, script.stack.count, WHOLE)
     rules = options.pop("rules", RULES)
-    return walk(script, start, direction, limits, rules, **options)  # type: ignore[arg-type]
+    course = Course(
+        start, direction, limits, options.pop("target", None), options.pop("reference", None)
+    )
+    return walk(PromptLadder(script), course, rules, **options)  # type: ignore[arg-type]
 
 
 def steady(index: int, prompt: SlicePrompt) -> SliceResult:

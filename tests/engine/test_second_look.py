@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
+from sammed.engine import second_look
 from sammed.engine.decoding import SliceDecoder
 from sammed.engine.fusion import PlaneView
 from sammed.engine.object_volume import ObjectVolume
 from sammed.engine.prompted_slices import PromptedSlice, SlicePrompts, decode_prompted, with_final
 from sammed.engine.propagation import Rules
-from sammed.engine.second_look import CLOSER, beside, look_across, look_again, runs
+from sammed.engine.second_look import beside
 from sammed.engine.slice_mask import ClickedPoint, SliceResult
 from sammed.engine.tracing import Tracer
 from sammed.imaging.boxes import Box2D, Box3D
 from sammed.imaging.intensity import Window
+from sammed.models.compact.recipe import RECIPE
 from sammed.prompts import ObjectPrompts
 from sammed.views.embeddings import EmbeddingStore
 from sammed.views.slices import SliceStack
 from tests.phantoms import ORGAN, StubModel, changed, dice, organ_volume, slice_box
+
+look_again = partial(second_look.look_again, look=RECIPE.second_look)
+look_across = partial(second_look.look_across, recipe=RECIPE)
+runs = partial(second_look.runs, least=RECIPE.across.least_run)
 
 BOX = Box2D(4, 6, 30, 40)
 WHOLE = Box2D(0, 0, 40, 52)
@@ -99,7 +106,7 @@ def test_a_box_with_more_pixels_than_a_view_is_seen_closer():
         first, second = (p.box[3] - p.box[1] for p in model.asked)
         spans[size] = second / first
     assert spans[34] == pytest.approx(1)
-    assert spans[33] == pytest.approx(1 / CLOSER)
+    assert spans[33] == pytest.approx(1 / RECIPE.second_look.closer)
 
 
 @pytest.mark.parametrize("zoom", [1.0, 1.2])
@@ -154,8 +161,9 @@ def test_neighbours_help_where_one_slice_is_misread():
 
     dec = decoder(StubModel(52, rule=blinks))
     dim = {float(np.float32(dec.stack.image(i).mean(axis=0)).sum()) for i in (5, 7, 9)}
-    once = Tracer(dec, Rules()).trace(boxed(*range(4, 11)))
-    twice = Tracer(dec, Rules(), twice=True).trace(boxed(*range(4, 11)))
+    slow = decoder(StubModel(52, rule=blinks, expensive_encode=True))
+    once = Tracer(slow, Rules()).trace(boxed(*range(4, 11)))
+    twice = Tracer(dec, Rules()).trace(boxed(*range(4, 11)))
     missed = [ORGAN[i].sum() - once.slices[i].area for i in (5, 7, 9)]
     mended = [ORGAN[i].sum() - twice.slices[i].area for i in (5, 7, 9)]
     assert min(missed) > 50
@@ -187,7 +195,7 @@ def test_pictures_are_final_and_what_says_more_than_boxes_is_not():
 @pytest.mark.parametrize("propagate", ["auto", "off"])
 def test_the_model_is_told_where_no_chain_starts(propagate):
     model = StubModel(52)
-    Tracer(decoder(model), Rules(), twice=True).trace(boxed(4, 7, 8, 9, propagate=propagate))
+    Tracer(decoder(model), Rules()).trace(boxed(4, 7, 8, 9, propagate=propagate))
     first, rest = model.asked[:4], model.asked[4:]
     lone = next(p for p in rest if p.mask is None)
     assert [p.final for p in first] == [
@@ -201,7 +209,7 @@ def test_the_model_is_told_where_no_chain_starts(propagate):
 
 def test_an_edited_box_is_seen_again_with_its_neighbours_alone():
     model = StubModel(52)
-    tracer = Tracer(decoder(model), Rules(), twice=True)
+    tracer = Tracer(decoder(model), Rules())
     tracer.trace(boxed(*range(3, 13)))
     before = len(model.asked)
     wider = slice_box(ORGAN, 8, loose=3)
@@ -212,8 +220,9 @@ def test_an_edited_box_is_seen_again_with_its_neighbours_alone():
 
 @pytest.mark.parametrize("quick", [True, False])
 def test_costly_models_look_once(quick):
-    assert StubModel(52, expensive_encode=not quick).spec.looks_twice is quick
-    assert not StubModel(52, calibrated=False).spec.looks_twice
+    model = StubModel(52, expensive_encode=not quick)
+    Tracer(decoder(model), Rules()).trace(boxed(8))
+    assert len(model.asked) == (2 if quick else 1)
 
 
 # -- from other planes -----------------------------------------------------------------------
@@ -286,8 +295,8 @@ def test_other_planes_mend_what_all_slices_of_one_plane_misread():
         ]
 
     obj = boxed(*range(4, 11))
-    alone = Tracer(dec, Rules(), twice=True).trace(obj).slices[7]
-    tracer = Tracer(dec, Rules(), twice=True)
+    alone = Tracer(dec, Rules()).trace(obj).slices[7]
+    tracer = Tracer(dec, Rules())
     helped = tracer.trace(obj, across=across).slices[7]
     assert dice(alone.on(WHOLE) > 0, ORGAN[7]) < 0.8
     assert dice(helped.on(WHOLE) > 0, ORGAN[7]) > 0.95

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sammed.engine.decoding import SliceDecoder
-from sammed.engine.propagation import Limits, Rules
+from sammed.engine.propagation import Course, Limits, PromptLadder, Rules
 from sammed.engine.settings import Settings
 from sammed.engine.slice_mask import SliceResult, painted
 from sammed.engine.stride import interpolate, stride_walk
@@ -15,6 +15,7 @@ from sammed.errors import InputError
 from sammed.imaging.boxes import Box2D
 from sammed.imaging.intensity import Window
 from sammed.imaging.volume import Volume
+from sammed.models.recipe import PLAIN
 from sammed.prompts import ObjectPrompts
 from sammed.views.embeddings import EmbeddingStore
 from sammed.views.slices import SliceStack
@@ -41,7 +42,8 @@ def disc(index: int, radius: float, col: float = 40.0) -> SliceResult:
 
 def tracer(stride: int, volume: Volume | None = None) -> Tracer:
     slices = SliceStack(volume or organ_volume(), "axial", WINDOW)
-    return Tracer(SliceDecoder(slices, StubModel(52), EmbeddingStore()), Rules(), stride)
+    decoder = SliceDecoder(slices, StubModel(52, recipe=PLAIN), EmbeddingStore())
+    return Tracer(decoder, Rules(), stride)
 
 
 def decoded(trace: Trace) -> list[int]:
@@ -142,7 +144,8 @@ def test_between_two_prompted_slices() -> None:
 def test_a_stride_of_one_is_the_plain_walk() -> None:
     decoder = tracer(1).decoder
     start = painted(8, ORGAN[8])
-    chain = stride_walk(decoder, start, 1, Limits(0, 17, Box2D(0, 0, 40, 52)), Rules())
+    course = Course(start, 1, Limits(0, 17, Box2D(0, 0, 40, 52)))
+    chain = stride_walk(PromptLadder(decoder), course, Rules())
     assert [r.index for r in chain.slices] == list(range(9, LAST + 1))
     assert all(r.prompt != "interpolated" for r in chain.slices)
 

@@ -21,6 +21,7 @@ from sammed.errors import PromptError, SegmentationError
 from sammed.imaging.boxes import Box2D, Box3D
 from sammed.imaging.intensity import Window
 from sammed.imaging.volume import Volume
+from sammed.models.recipe import PLAIN
 from sammed.prompts import BoxPrompt, MaskPrompt, ObjectPrompts, PointPrompt
 from sammed.views.embeddings import EmbeddingStore
 from sammed.views.slices import SliceStack
@@ -47,8 +48,11 @@ TWINS = ellipsoid(ORGAN_SHAPE, (7.6, 17.3, 12.2), (5.2, 9.5, 7.8)) | ellipsoid(
 
 
 def tracer(model: StubModel | None = None, volume: Volume | None = None, plane: str = "axial"):
+    """A tracer that looks at each slice once."""
     slices = SliceStack(volume or organ_volume(), plane, WINDOW)
-    return Tracer(SliceDecoder(slices, model or StubModel(52), EmbeddingStore()), Rules())
+    model = model or StubModel(52)
+    model.take(recipe=PLAIN)
+    return Tracer(SliceDecoder(slices, model, EmbeddingStore()), Rules())
 
 
 def volume_of(trace: Trace, axis: int = 0, shape: tuple[int, int, int] = ORGAN_SHAPE) -> np.ndarray:

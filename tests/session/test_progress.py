@@ -10,12 +10,13 @@ import pytest
 from sammed.engine.fusion import promised_iou
 from sammed.engine.object_volume import ObjectVolume
 from sammed.engine.progress import Progress
-from sammed.engine.results import MODEST, slice_records
+from sammed.engine.results import slice_records
 from sammed.errors import (
     Cancelled,
     SegmentationError,
 )
 from sammed.imaging.boxes import Box2D, Box3D
+from sammed.models.compact.recipe import RECIPE
 from sammed.prompts import BoxPrompt, ObjectPrompts, PointPrompt
 from sammed.views.slices import SliceStack
 from tests.phantoms import (
@@ -133,7 +134,7 @@ def test_records_of_slices_seen_once_tell_what_has_changed_since():
     logits[:, : logits.shape[1] // 2] = -10
     halved = ObjectVolume(run.volume.block, logits)
     slices = SliceStack(TWO, "axial", made.window)
-    for record in slice_records(run.trace, slices, halved, joined=False):
+    for record in slice_records(run.trace, slices, halved, joined=None):
         before, after = run.volume.across(0, record.index), halved.across(0, record.index)
         assert record.predicted_iou == pytest.approx(0.9 * after.area / before.area)
 
@@ -149,7 +150,7 @@ def test_records_of_every_slice():
         rows, cols = np.nonzero(mask)
         np.testing.assert_allclose(record.centroid, (record.index, rows.mean(), cols.mean()))
         logits = run.volume.across(0, record.index).logits
-        promised = promised_iou(logits * (MODEST if record.index == 8 else 1))
+        promised = promised_iou(logits * (RECIPE.quality.modesty if record.index == 8 else 1))
         assert 0.8 < promised < 1
         assert record.predicted_iou == pytest.approx(np.sqrt(0.9 * promised))
         assert record.stability == 1

@@ -146,7 +146,8 @@ def test_all_planes_are_fused(prompt):
     made = session(prompt, volume=volume, model=model, plane="all")
     made.segment()
     assert dice(labels(made), ORGAN) > 0.95
-    seen = {name for name, d in zip("zyx", made._decoders.values(), strict=True) if d.counts}
+    decoders = made._strategy._decoders.values()
+    seen = {name for name, d in zip("zyx", decoders, strict=True) if d.counts}
     assert len(seen) == 3
     assert model.encoded > 17 + 20 + 20
 

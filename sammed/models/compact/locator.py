@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sammed.models.compact.cubes import BlockView
 from sammed.models.compact.locator_net import Blocks, LocatorArchitecture, LocatorNet, block_planes
 from sammed.models.compact.weight_files import fold_norms, load_network
-from sammed.models.protocols import BlockView
 
 WEIGHTS = Path(__file__).parent / "weights" / "locator.safetensors"
 """The weights that the package ships."""
@@ -42,7 +42,7 @@ def load_locator(path: Path | None = None) -> tuple[LocatorNet, str]:
 
 
 class Locator:
-    """The network behind `sammed.models.protocols.BlockModel`.
+    """The network that sees a 3D box as a cube.
 
     Parameters
     ----------

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sammed.models.compact.cubes import BOX_SHARE
 from sammed.models.compact.layers import ConvNorm, Residual, residuals
 from sammed.models.compact.weight_files import TaggedArchitecture
-from sammed.models.protocols import BOX_SHARE
 
 BLOCK_SIZE = 40
 """Samples along each side of the cube."""
@@ -37,7 +37,7 @@ class Blocks:
     Attributes
     ----------
     image : (n, s, s, s)
-        Brightness in [0, 1] on the cube of `sammed.engine.blocks`; 0 beyond the image.
+        Brightness in [0, 1] on the cube of `sammed.models.compact.cubes`; 0 beyond the image.
     inside : (n, s, s, s)
         1 within the image, else 0.
     extent : (n, 3)

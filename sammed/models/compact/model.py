@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +14,26 @@ from torch import nn
 from torch.nn import functional
 
 from sammed.errors import BackendUnavailableError
+from sammed.imaging.boxes import Box3D
+from sammed.models.compact.cubes import cube_view, from_cube
 from sammed.models.compact.locator import Locator, load_locator
 from sammed.models.compact.locator_net import BLOCK_SIZE
 from sammed.models.compact.net import Architecture, CompactNet, Prompts, input_planes
+from sammed.models.compact.recipe import RECIPE
 from sammed.models.compact.weight_files import fold_norms, load_difference, load_network, sha256_of
 from sammed.models.protocols import (
-    BlockView,
     Embedding,
     ModelSpec,
     ViewBatch,
     ViewMask,
     ViewPrompt,
+    VolumeImage,
+    VolumeMask,
+    VolumeState,
+    Watch,
     check_prompts,
 )
+from sammed.prompts import Interaction
 
 WEIGHTS = Path(__file__).parent / "weights" / "compact.safetensors"
 """The weights that the package ships."""
@@ -125,15 +133,14 @@ class CompactModel:
             has_object_score=True,
             candidates="same object",
             weights_hash=sha256_of(digest, difference, other),
-            block_size=BLOCK_SIZE,
+            recipe=RECIPE,
             engine="torch",
             license="Apache-2.0",
         )
 
-    def locate(self, view: BlockView) -> NDArray[np.float32]:
-        """Logits of the object of a 3D box on its cube, (s, s, s) float32."""
-        with _one_thread():
-            return self._locator.locate(view)
+    def open(self, image: VolumeImage) -> VolumeState:
+        """The volume as the locator sees it: what fills a 3D box of it."""
+        return _Located(self._locator, image)
 
     @property
     def spec(self) -> ModelSpec:
@@ -193,6 +200,28 @@ class CompactModel:
         judged = torch.sigmoid(iou).float().cpu().numpy()
         chance = torch.sigmoid(present).float().cpu().numpy()
         return [ViewMask(masks[i], judged[i], float(chance[i])) for i in range(len(prompts))]
+
+
+@dataclass(frozen=True)
+class _Located:
+    """A volume of which the locator is asked what a 3D box holds."""
+
+    locator: Locator
+    image: VolumeImage
+
+    def answer(
+        self,
+        interactions: Sequence[Interaction],
+        previous: VolumeMask | None,
+        *,
+        reporter: Watch,
+    ) -> VolumeMask:
+        """What it finds in the one 3D box that it is asked about, within the box."""
+        (block,) = (said for said in interactions if isinstance(said, Box3D))
+        reporter.check()
+        view = cube_view(self.image.volume, self.image.window, block, BLOCK_SIZE)
+        with _one_thread():
+            return from_cube(self.locator.locate(view), block)
 
 
 def _is_final_box(prompt: ViewPrompt) -> bool:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from sammed.errors import WeightsMismatchError, WeightsNotFoundError
+from sammed.errors import WeightsMismatchError
+from sammed.models.checkpoints import check_tensors, digest, read_safetensors
 from sammed.models.compact.quantization import from_four_bit
 
 _Shape = TypeVar("_Shape", bound="TaggedArchitecture")
@@ -108,18 +108,7 @@ def read_weights(path: Path, model: str) -> tuple[str, dict[str, Tensor]]:
 
 def _stored(path: Path, model: str) -> tuple[dict[str, str], dict[str, Tensor]]:
     """The metadata of a weights file and its tensors as they are stored."""
-    if not path.is_file():
-        raise WeightsNotFoundError(
-            f"no weights at {path}; reinstall sammed or train some: sammed train {model}"
-        )
-    try:
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return file.metadata() or {}, tensors
-    except (SafetensorError, OSError) as error:
-        raise WeightsMismatchError(
-            f"{path} is not a readable safetensors file ({error}); expected {model}'s weights"
-        ) from error
+    return read_safetensors(path, f"reinstall sammed or train some: sammed train {model}")
 
 
 def load_network(
@@ -159,8 +148,8 @@ def load_network(
         raise WeightsMismatchError(
             f"{path} holds weights of {tag or 'another model'!r}; expected {usual.tag!r} or alike"
         ) from None
-    _fill(net, tensors, path, model)
-    return net.eval(), hashlib.sha256(path.read_bytes()).hexdigest()
+    _fill(net, tensors, path)
+    return net.eval(), digest(path, "sha256")
 
 
 def load_difference(net: _Net, path: Path, model: str, base: str) -> tuple[_Net, str]:
@@ -205,18 +194,13 @@ def load_difference(net: _Net, path: Path, model: str, base: str) -> tuple[_Net,
         elif name in stored:
             weights[name] = value + stored[name].float()
     other = copy.deepcopy(net)
-    _fill(other, weights, path, model)
-    return other.eval(), hashlib.sha256(path.read_bytes()).hexdigest()
+    _fill(other, weights, path)
+    return other.eval(), digest(path, "sha256")
 
 
-def _fill(net: nn.Module, tensors: dict[str, Tensor], path: Path, model: str) -> None:
-    wanted = {k: v.shape for k, v in net.state_dict().items() if v.is_floating_point()}
-    found = {k: v.shape for k, v in tensors.items()}
-    if wanted != found:
-        wrong = sorted(k for k in wanted.keys() | found.keys() if wanted.get(k) != found.get(k))
-        raise WeightsMismatchError(
-            f"{path} does not fit {model}: {len(wrong)} tensors differ, the first is {wrong[0]!r}"
-        )
+def _fill(net: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    wanted = {k: tuple(v.shape) for k, v in net.state_dict().items() if v.is_floating_point()}
+    check_tensors({k: tuple(v.shape) for k, v in tensors.items()}, wanted, str(path))
     net.load_state_dict(tensors, strict=False)
 
 

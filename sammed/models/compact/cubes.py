@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sammed.engine.object_volume import ObjectVolume
 from sammed.imaging.boxes import Box3D
 from sammed.imaging.intensity import Window
 from sammed.imaging.resampling import bilinear_weights, shrink_weights
 from sammed.imaging.volume import Volume
-from sammed.models.protocols import BOX_SHARE, BlockModel, BlockView, ImageModel
+from sammed.models.protocols import VolumeMask
 
 Float = NDArray[np.float32]
+
+BOX_SHARE = 0.75
+"""Share of a cube's side that a 3D box fills."""
 
 
 def widened(low: float, high: float) -> tuple[float, float]:
@@ -79,30 +80,24 @@ class Cube:
         return np.asarray(np.tensordot(z, np.stack([y @ p @ x.T for p in planes]), 1), np.float32)
 
 
-def sees_blocks(model: ImageModel, volume: Volume) -> TypeGuard[BlockModel]:
-    """Whether a model sees 3D boxes of a volume as a whole; pictures have none."""
-    return isinstance(model, BlockModel) and min(volume.shape) > 1
+@dataclass(frozen=True)
+class BlockView:
+    """What a 3D box shows, as a cube whose middle it always fills by `BOX_SHARE`.
 
-
-def locate(model: ImageModel, volume: Volume, window: Window, block: Box3D) -> ObjectVolume | None:
-    """What a model finds in a 3D box as a whole.
-
-    Parameters
+    Attributes
     ----------
-    model
-        Any model.
-    volume, window, block
-        As `cube_view` takes them.
-
-    Returns
-    -------
-    ObjectVolume or None
-        Within the 3D box; ``None`` if the model cannot see it so.
+    image : (s, s, s) float32
+        Grey, in [0, 1]; 0 beyond the volume.
+    inside : (s, s, s) float32
+        1 within the volume, else 0.
+    extent, voxels : (3,) float32
+        Size of the 3D box (z, y, x), in mm and in voxels.
     """
-    if not sees_blocks(model, volume):
-        return None
-    view = cube_view(volume, window, block, model.spec.block_size)
-    return from_cube(model.locate(view), block)
+
+    image: Float
+    inside: Float
+    extent: Float
+    voxels: Float
 
 
 def cube_view(volume: Volume, window: Window, block: Box3D, size: int) -> BlockView:
@@ -127,7 +122,7 @@ def cube_view(volume: Volume, window: Window, block: Box3D, size: int) -> BlockV
     return BlockView(image, cube.inside.astype(np.float32), extent, counts)
 
 
-def from_cube(logits: Float, block: Box3D) -> ObjectVolume:
+def from_cube(logits: Float, block: Box3D) -> VolumeMask:
     """Logits on a cube as an object within its 3D box.
 
     Parameters
@@ -146,4 +141,4 @@ def from_cube(logits: Float, block: Box3D) -> ObjectVolume:
         weights.append(bilinear_weights((centres - first) * (size / (last - first)) - 0.5, size))
     z, y, x = weights
     planes = np.matmul(np.matmul(y, logits), x.T)
-    return ObjectVolume(block, np.tensordot(z, planes, (1, 0)).astype(np.float16))
+    return VolumeMask(block, np.tensordot(z, planes, (1, 0)).astype(np.float16))

@@ -1,0 +1,240 @@
+"""Objects found slice by slice: traced in one plane or in several, seen again, joined, repaired.
+
+Which of these steps a model's answers go through, its recipe says; which an object needs, its
+prompts say.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+
+from sammed.engine.cleanup import clean
+from sammed.engine.decoding import SliceDecoder
+from sammed.engine.fusion import PlaneView, fuse_planes
+from sammed.engine.local_edits import repair
+from sammed.engine.memo import Memo
+from sammed.engine.multiplanar import Consensus, refine
+from sammed.engine.object_volume import NOTHING, ObjectVolume, keep_slices, stack
+from sammed.engine.plane_choice import Planes, is_block
+from sammed.engine.progress import Reporter
+from sammed.engine.prompted_slices import check_plane, check_ranges, slice_prompts
+from sammed.engine.results import ObjectRun, on_prompted, slice_records
+from sammed.engine.strategy import Scene
+from sammed.engine.tracing import REMEMBERED, Trace, Tracer, block_limits, only_limits
+from sammed.engine.tracking import TrackingTracer
+from sammed.errors import SegmentationError
+from sammed.imaging.boxes import Box3D
+from sammed.models.protocols import (
+    ImageModel,
+    TrackingModel,
+    VolumeImage,
+    VolumeModel,
+    VolumeState,
+)
+from sammed.prompts import ObjectPrompts
+from sammed.prompts.strokes import without_strokes
+from sammed.views.slices import PLANES, SliceStack
+
+
+class SlicewiseStrategy:
+    """Finds objects slice by slice.
+
+    Parameters
+    ----------
+    model
+        Answers prompts on views; if it is a `TrackingModel`, chains go by its memory.
+    scene
+        The volume, and how to segment.
+    """
+
+    def __init__(self, model: ImageModel, scene: Scene) -> None:
+        self._model = model
+        self._scene = scene
+        self._recipe = model.spec.recipe
+        sees = isinstance(model, VolumeModel) and min(scene.volume.shape) > 1
+        self._sees_volumes = sees and self._recipe.locate is not None
+        self._planes = Planes(scene.volume, scene.settings.plane, self._recipe, self._sees_volumes)
+        self._consensus = Consensus(self._recipe)
+        self._decoders: dict[int, SliceDecoder] = {}
+        self._memos: dict[int, Memo] = {}
+        self._names: set[str] = set()
+        self._volume: VolumeState | None = None
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+
+    # -- what the session asks -----------------------------------------------------------------
+
+    def check(self, obj: ObjectPrompts) -> None:
+        """See `sammed.engine.strategy.Strategy`."""
+        obj = without_strokes(obj)
+        plane = self._scene.settings.plane
+        if plane in PLANES:
+            check_plane(obj, PLANES[plane])
+        check_ranges(obj, self._planes.axis(obj))
+
+    def slices_to_come(self, objects: Sequence[ObjectPrompts]) -> int | None:
+        """See `sammed.engine.strategy.Strategy`."""
+        return self._planes.slices_to_come([without_strokes(obj) for obj in objects])
+
+    def segment(
+        self, obj: ObjectPrompts, former: ObjectRun | None, reporter: Reporter
+    ) -> ObjectRun:
+        """See `sammed.engine.strategy.Strategy`; of an edited object only what is stale."""
+        started = time.perf_counter()
+        self._names.add(obj.name)
+        said = without_strokes(obj)
+        axis = self._planes.axis(said)
+        slices = self._decoder(axis).stack
+        try:
+            if is_block(said) and not only_limits(said, said.blocks[0], slices):
+                trace, volume = self._trace_block(said, reporter)
+            else:
+                trace = self._trace(said, axis, reporter)
+                volume = stack(trace.slices, axis)
+        except SegmentationError as error:
+            nothing = Trace({}, (), frozenset())
+            return ObjectRun(obj, slices.plane, nothing, (), NOTHING, str(error))
+        self._seconds["propagate"] += time.perf_counter() - started
+        if self._scene.settings.plane == "all":
+            volume = self._in_all_planes(said, axis, trace, volume, reporter)
+        started = time.perf_counter()
+        spacing = self._scene.volume.spacing
+        prompted = on_prompted(trace, volume, axis)
+        volume = clean(volume, self._scene.settings.cleanup, spacing, prompted)
+        self._seconds["fusion"] += time.perf_counter() - started
+        records = tuple(slice_records(trace, slices, volume, self._recipe.quality))
+        lost = "" if volume.mask.any() else f"nothing is left of {obj.name!r} after clean-up"
+        return ObjectRun(obj, slices.plane, trace, records, volume, lost)
+
+    @property
+    def timings(self) -> Mapping[str, float]:
+        """See `sammed.engine.strategy.Strategy`."""
+        seconds = defaultdict(float, self._seconds)
+        for decoder in self._decoders.values():
+            for stage, spent in decoder.seconds.items():
+                seconds[stage] += spent
+        return dict(seconds)
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """See `sammed.engine.strategy.Strategy`."""
+        decoders = self._decoders.values()
+        return {what: sum(d.counts[what] for d in decoders) for what in ("encode", "decode")}
+
+    # -- one plane -----------------------------------------------------------------------------
+
+    def _trace(
+        self,
+        obj: ObjectPrompts,
+        axis: int,
+        reporter: Reporter,
+        located: ObjectVolume | None = None,
+    ) -> Trace:
+        reporter.begin(obj.name, axis, slice_prompts(obj, axis))
+        across = partial(self._across, axis, reporter)
+        return self._tracer(axis, reporter).trace(obj, reporter.on_slice, located, across)
+
+    def _tracer(self, axis: int, reporter: Reporter) -> Tracer:
+        memo = self._memos.setdefault(axis, Memo(REMEMBERED))
+        memo.limit = REMEMBERED * len(self._names)
+        settings = self._scene.settings
+        kind = TrackingTracer if isinstance(self._model, TrackingModel) else Tracer
+        return kind(self._checked(axis, reporter), settings.rules, settings.stride, memo)
+
+    def _checked(self, axis: int, reporter: Reporter) -> SliceDecoder:
+        """The decoder across an axis, which asks before each slice whether to go on."""
+        return self._decoder(axis).checked(reporter.check)
+
+    def _decoder(self, axis: int) -> SliceDecoder:
+        if axis not in self._decoders:
+            scene = self._scene
+            self._decoders[axis] = SliceDecoder(
+                SliceStack(scene.volume, list(PLANES)[axis], scene.window()),
+                self._model,
+                scene.store,
+                scene.volume_hash(),
+                scene.settings.zoom,
+            )
+        return self._decoders[axis]
+
+    # -- several planes ------------------------------------------------------------------------
+
+    def _trace_block(self, obj: ObjectPrompts, reporter: Reporter) -> tuple[Trace, ObjectVolume]:
+        """A 3D box: its trace in its own plane, and the volume on which all planes agree."""
+        axes, bare, block = (
+            self._planes.traced(obj),
+            obj.replaced(points=(), mask=None),
+            obj.blocks[0],
+        )
+        axis = axes[0]
+        located = self._consensus.located(block, partial(self._locate, reporter))
+        traces = []
+        for plane in axes:
+            for start in (None,) if located is None else (None, located):
+                with suppress(SegmentationError):  # nothing was found from there
+                    traces.append((plane, self._trace(bare, plane, reporter, start)))
+        own = [trace for plane, trace in traces if plane == axis]
+        if not own:  # points and painted slices may tell what the box did not
+            trace = self._trace(obj, axis, reporter)
+            return trace, stack(trace.slices, axis)
+        volume = self._consensus.of(traces, located, block, partial(self._look, reporter))
+        return self._repaired(obj, axis, own[-1], volume, reporter)
+
+    def _locate(self, reporter: Reporter, block: Box3D) -> ObjectVolume | None:
+        """What the model finds in a 3D box as a whole."""
+        if not self._sees_volumes:
+            return None
+        if self._volume is None and isinstance(self._model, VolumeModel):
+            self._volume = self._model.open(VolumeImage(self._scene.volume, self._scene.window()))
+        if self._volume is None:
+            return None
+        found = self._volume.answer((block,), None, reporter=reporter)
+        return ObjectVolume(found.block, found.logits)
+
+    def _repaired(
+        self,
+        obj: ObjectPrompts,
+        axis: int,
+        trace: Trace,
+        volume: ObjectVolume,
+        reporter: Reporter,
+    ) -> tuple[Trace, ObjectVolume]:
+        """The object of a 3D box, corrected where it was clicked or painted."""
+        clicked = slice_prompts(obj, axis)
+        if not clicked or not volume.mask.any():
+            return trace, volume
+        limits = block_limits(obj.blocks[0], self._decoder(axis).stack)
+        reporter.begin(obj.name, axis, clicked)
+        decoder = self._checked(axis, reporter)
+        volume, found = repair(decoder, volume, clicked, limits, reporter.on_slice)
+        prompted = trace.prompted | frozenset(found)
+        return Trace({**trace.slices, **found}, trace.stops, prompted), volume
+
+    def _look(self, reporter: Reporter, volume: ObjectVolume, axis: int) -> PlaneView:
+        with reporter.across(axis):
+            return refine(volume, self._checked(axis, reporter), reporter.on_slice)
+
+    def _across(
+        self, axis: int, reporter: Reporter, volume: ObjectVolume, block: Box3D
+    ) -> list[PlaneView]:
+        others = self._planes.across(block, axis)
+        return [self._look(reporter, volume, other) for other in others]
+
+    def _in_all_planes(
+        self,
+        obj: ObjectPrompts,
+        axis: int,
+        trace: Trace,
+        volume: ObjectVolume,
+        reporter: Reporter,
+    ) -> ObjectVolume:
+        """The mean of the object and of what is seen of it in the other planes."""
+        others = [a for a in range(3) if a != axis and self._scene.volume.shape[a] > 1]
+        seen = (refine(volume, self._checked(a, reporter)).volume for a in others)
+        volume = fuse_planes([volume, *seen])
+        if obj.blocks or obj.propagate != "auto":
+            volume = keep_slices(volume, axis, trace.slices)
+        return volume

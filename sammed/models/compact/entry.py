@@ -1,0 +1,73 @@
+"""The catalogue's entry of compact, the built-in network, and where its weights lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sammed.errors import WeightsNotFoundError
+from sammed.models.entry import BuildRequest, ModelEntry
+
+if TYPE_CHECKING:
+    from sammed.models.compact.model import CompactModel
+
+_FOLDER = Path(__file__).parent / "weights"
+
+WEIGHTS = _FOLDER / "compact.safetensors"
+"""The network for views."""
+
+BOXES = _FOLDER / "compact_boxes.safetensors"
+"""The one for final boxes, as the difference from the former."""
+
+LOCATOR = _FOLDER / "locator.safetensors"
+"""The one that sees all slices of a 3D box at once."""
+
+
+def build(request: BuildRequest) -> CompactModel:
+    """Build the built-in network.
+
+    Parameters
+    ----------
+    request
+        Weights of ``None`` are those of the package.
+
+    Raises
+    ------
+    WeightsNotFoundError
+        If the package's weights are missing.
+    WeightsMismatchError
+        If a file is broken or for another model.
+    BackendUnavailableError
+        If the device cannot be used.
+    """
+    if request.weights is None and not WEIGHTS.is_file():
+        raise WeightsNotFoundError(
+            f"the built-in network's weights are missing from the package ({WEIGHTS}); "
+            "install sammed again"
+        )
+    from sammed.models.compact.model import CompactModel
+
+    return CompactModel(weights=request.weights, device=request.device)
+
+
+def _is_trained_here(path: Path) -> bool:
+    """Whether ``sammed train`` wrote the file: it notes the architecture."""
+    if path.suffix != ".safetensors":
+        return False
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            return "architecture" in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
+ENTRY = ModelEntry(
+    "compact",
+    "built-in network for CT and MR, trained on synthetic images only; fast on a CPU",
+    "Apache-2.0",
+    build,
+    shipped=(WEIGHTS, BOXES, LOCATOR),
+    recognises=_is_trained_here,
+)
