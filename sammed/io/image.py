@@ -33,8 +33,6 @@ from sammed.io.voxels import (
     real_values,
 )
 
-READABLE = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-WRITABLE = (".png", ".tif", ".tiff")
 _LOSSY = (".jpg", ".jpeg")
 
 AFFINE = np.eye(4)[:, [2, 1, 0, 3]]
@@ -49,7 +47,7 @@ def read(path: PathLike, *, frame: int | None = None) -> Volume:
     Parameters
     ----------
     path
-        A file whose name ends as one of `READABLE`.
+        A PNG, JPEG, TIFF or BMP file.
     frame
         One page of a file with several (TIFF), from 0; without it all pages, of one size, are
         a stack.

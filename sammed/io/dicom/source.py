@@ -76,11 +76,6 @@ class DicomSource:
         return self.slices[0]
 
     @property
-    def is_multiframe(self) -> bool:
-        """Whether the slices are frames of one image."""
-        return self.frames is not None
-
-    @property
     def series_uid(self) -> str:
         """SeriesInstanceUID of the images."""
         return str(self.header.get("SeriesInstanceUID", ""))

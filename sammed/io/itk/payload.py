@@ -12,6 +12,7 @@ from typing import BinaryIO, NamedTuple
 
 from sammed.errors import UnreadableFileError
 from sammed.io import gz
+from sammed.io.formats import endings
 
 AUTO_DETECT = 47
 """zlib's window bits that accept a zlib as well as a gzip header."""
@@ -27,6 +28,17 @@ class Payload(NamedTuple):
 
     path: Path
     start: int
+
+
+def is_nrrd(path: Path) -> bool:
+    """Whether a file is NRRD, not MetaImage, by its name.
+
+    Examples
+    --------
+    >>> is_nrrd(Path("organs.SEG.NRRD")), is_nrrd(Path("organs.mha"))
+    (True, False)
+    """
+    return path.suffix.lower() in endings(["nrrd"])
 
 
 def check_payload(path: Path, expected: int) -> None:
@@ -79,7 +91,7 @@ def check_header(path: Path) -> None:
 
 def _header(path: Path) -> tuple[bool, dict[str, str], int]:
     """Whether it is NRRD, the header's fields, and where the header ends."""
-    nrrd = path.suffix.lower() in (".nrrd", ".nhdr")
+    nrrd = is_nrrd(path)
     with open(path, "rb") as file:
         fields = _nrrd_fields(file) if nrrd else _meta_fields(file)
         return nrrd, fields, file.tell()

@@ -24,7 +24,6 @@ from sammed.io.placement import place
 from sammed.io.terminology import Code, codes_for
 from sammed.io.voxels import Notes
 
-SUFFIX = ".seg.nrrd"
 _SEGMENT_KEY = re.compile(r"Segment(\d+)_(\w+)")
 _NOWHERE = "0 -1 0 -1 0 -1"
 """Extent of a segment without voxels."""

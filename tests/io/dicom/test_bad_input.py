@@ -12,7 +12,7 @@ from pydicom.data import get_testdata_file
 
 from sammed.errors import GeometryError, InputError, SammedError, UnreadableFileError
 from sammed.imaging.volume import Volume
-from sammed.io.dicom.images.read import find_series, read, survey
+from sammed.io.dicom.images.read import read, survey
 from tests.io.dicom.conftest import assert_same
 from tests.io.dicom.make_series import make_enhanced, make_series
 
@@ -48,7 +48,7 @@ def test_needed_tags(keyword, ks, tmp_path):
     message = str(caught.value)
     assert keyword in message or keyword == "PixelData"
     assert "\n" not in message
-    assert not find_series(tmp_path)[0].usable
+    assert not survey(tmp_path).series[0].usable
 
 
 @pytest.mark.parametrize("keyword", NOT_NEEDED)

@@ -13,7 +13,7 @@ from sammed.errors import (
     OrientationError,
 )
 from sammed.imaging import geometry
-from sammed.io.dicom.images.read import find_series, read
+from sammed.io.dicom.images.read import read, survey
 from sammed.io.dicom.source import DicomSource
 from tests.io.dicom.conftest import assert_same
 from tests.io.dicom.make_series import (
@@ -42,7 +42,7 @@ class TestGaps:
         make_series(tmp_path, shape=(9, 7, 11), drop=[3, 4])
         with pytest.raises(IrregularSpacingError, match=r"2 slices missing.*2.5 mm.*--allow-"):
             read(tmp_path)
-        (info,) = find_series(tmp_path)
+        (info,) = survey(tmp_path).series
         assert info.usable
         assert "--allow-gaps" in info.verdict
 

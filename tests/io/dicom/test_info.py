@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sammed.cli import app, main
-from sammed.io.dicom.images.read import find_series
+from sammed.io.dicom.images.read import survey
 from tests.io.dicom.make_series import make_series, make_slice, oblique_affine, phantom, write
 from tests.io.dicom.test_stacks import echo, make_repeated
 
@@ -77,7 +77,7 @@ class TestDicom:
         assert not [word for word in IDENTIFYING if word not in shown]
 
     def test_numbers_are_those_of_the_reader(self, study):
-        numbers = [i.number for i in find_series(study)]
+        numbers = [i.number for i in survey(study).series]
         assert numbers == [1, 2, 3, 4]
 
     def test_nothing_there(self, tmp_path, capsys):

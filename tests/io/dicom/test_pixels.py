@@ -27,7 +27,7 @@ from pydicom.uid import (
 
 from sammed.errors import SammedError, UnreadableFileError, UnsupportedFormatError
 from sammed.imaging.volume import HeaderWindow
-from sammed.io.dicom.images.read import find_series, read
+from sammed.io.dicom.images.read import read, survey
 from sammed.io.dicom.pixels import codecs
 from tests.io.dicom.conftest import assert_same
 from tests.io.dicom.make_series import make_series, phantom, put_pixels
@@ -148,7 +148,7 @@ def test_syntaxes_that_are_not_handled(syntax, tmp_path):
     make_series(tmp_path, edit=edit, syntax=syntax)
     with pytest.raises(UnsupportedFormatError, match="not handled"):
         read(tmp_path)
-    assert not find_series(tmp_path)[0].usable
+    assert not survey(tmp_path).series[0].usable
 
 
 def test_corrupt_codestream(tmp_path):

@@ -11,7 +11,7 @@ from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from sammed.errors import InputError, UnreadableFileError, UnsupportedFormatError
 from sammed.imaging.volume import HeaderWindow
-from sammed.io.dicom.images.read import find_series, read
+from sammed.io.dicom.images.read import read, survey
 from sammed.io.dicom.source import DicomSource
 from tests.io.dicom.conftest import assert_same
 from tests.io.dicom.make_series import (
@@ -173,7 +173,7 @@ def test_source_knows_the_slices(tmp_path):
     source = read(tmp_path).grid.native
     assert isinstance(source, DicomSource)
     assert source.series_uid == series.uid
-    assert not source.is_multiframe
+    assert source.frames is None
     positions = [[float(v) for v in ds.ImagePositionPatient] for ds in source.slices]
     np.testing.assert_allclose(source.affines[:, :3, 3], positions)
     np.testing.assert_allclose(source.affines[-1][:3, 3], affine[:3, 3], atol=1e-5)
@@ -199,7 +199,7 @@ class TestSeries:
             read(folder)
 
     def test_by_number_uid_and_description(self, folder):
-        uids = [info.uid for info in find_series(folder)]
+        uids = [info.uid for info in survey(folder).series]
         for series in (self.thorax, self.brain):
             number = str(uids.index(series.uid) + 1)
             description = "series 1" if series is self.thorax else "Series 2"
@@ -247,7 +247,7 @@ def test_objects_that_are_no_images(tmp_path):
         read(tmp_path)
     series = make_series(tmp_path / "ct", seed="7")
     assert_same(read(tmp_path), series.voxels, series.affine)
-    assert [i.usable for i in find_series(tmp_path)].count(True) == 1
+    assert [i.usable for i in survey(tmp_path).series].count(True) == 1
 
 
 def test_nothing_there(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from sammed.errors import InputError, IrregularSpacingError, UnsupportedFormatError
 from sammed.imaging import geometry
 from sammed.imaging.volume import Volume
-from sammed.io.dicom.images.read import find_series, read
+from sammed.io.dicom.images.read import read, survey
 from tests.io.dicom.conftest import DATA, needs_data
 
 pytestmark = needs_data
@@ -155,7 +155,7 @@ def test_multiframe_and_single_frames_agree(size):
     single, multi = read(folder / "image"), read(folder / "multiframe")
     np.testing.assert_array_equal(single.voxels, multi.voxels)
     np.testing.assert_allclose(single.affine, multi.affine, atol=1e-4)
-    assert multi.grid.native.is_multiframe
+    assert multi.grid.native.frames is not None
 
 
 @pytest.mark.parametrize("folder", ["dcmqi/segmentations/ct-3slice", "torchio_dicom/dicom"])
@@ -174,7 +174,7 @@ def test_against_simpleitk(folder):
 
 
 def test_whole_study_with_everything_in_it():
-    infos = find_series(DATA / "dcmqi")
+    infos = survey(DATA / "dcmqi").series
     assert sum(info.usable for info in infos) == 5
     assert sum("segmentation" in info.verdict for info in infos) == 5
     with pytest.raises(InputError, match="5 usable series"):

@@ -15,7 +15,7 @@ from sammed.errors import (
     UnreadableFileError,
     UnsupportedFormatError,
 )
-from sammed.io.dicom.images.read import find_series, read
+from sammed.io.dicom.images.read import read, survey
 from tests.io.dicom.conftest import assert_same
 from tests.io.dicom.make_series import (
     make_enhanced,
@@ -83,7 +83,7 @@ def test_frames_in_order(describe, tmp_path):
 
 def test_echoes_are_sorted_by_echo_time(tmp_path):
     made = make_repeated(tmp_path, 3, echo)
-    (info,) = find_series(tmp_path)
+    (info,) = survey(tmp_path).series
     assert info.frames == tuple(f"echo time {t} (5 slices)" for t in (10, 20, 30))
     assert info.verdict == "usable with --frame 0 to 2"
     for t in range(3):
@@ -218,7 +218,7 @@ class TestEnhanced:
         volume = read(tmp_path)
         assert_same(volume, series.voxels, series.affine)
         source = volume.grid.native
-        assert source.is_multiframe
+        assert source.frames is not None
         assert len(source.slices) == 1
         assert source.frames == (4, 2, 5, 1, 3)
         assert [r.frame for r in source.references] == [4, 2, 5, 1, 3]
@@ -232,7 +232,7 @@ class TestEnhanced:
     def test_time_points(self, tmp_path):
         order = np.random.default_rng(0).permutation(15).tolist()
         series = make_enhanced(tmp_path / "a", times=3, frame_order=order)
-        (info,) = find_series(tmp_path)
+        (info,) = survey(tmp_path).series
         assert info.frames == tuple(f"time point {t} (5 slices)" for t in (1, 2, 3))
         for t in range(3):
             expected = series.voxels[5 * t : 5 * t + 5]

@@ -168,7 +168,7 @@ def test_codes_and_references(written):
         item = group.DerivationImageSequence[0].SourceImageSequence[0]
         where = np.array(group.PlanePositionSequence[0].ImagePositionPatient, float)
         at = [r.sop_instance_uid for r in source.references].index(item.ReferencedSOPInstanceUID)
-        if source.is_multiframe:
+        if source.frames is not None:
             at = source.frames.index(item.ReferencedFrameNumber)
         np.testing.assert_allclose(where, source.affines[at, :3, 3], atol=1e-6)
 

@@ -100,11 +100,6 @@ def read(
         return _volume(path, stack, arrangement, voxels, notes)
 
 
-def find_series(path: PathLike) -> tuple[SeriesInfo, ...]:
-    """All series under a path, usable or not; see `survey`."""
-    return survey(path).series
-
-
 def survey(path: PathLike) -> Survey:
     """Look at all DICOM files under a path, as far as headers go.
 
