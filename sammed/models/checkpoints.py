@@ -24,6 +24,11 @@ log = logging.getLogger(__name__)
 SUFFIXES = (".pth", ".pt", ".safetensors")
 """What a weights file may be called."""
 
+_FETCH = (
+    "fetch an official one with 'sammed models download NAME' or copy it in with "
+    "'sammed models import FILE'"
+)
+
 _WRAPPERS = ("model", "state_dict", "model_state_dict", "model_state")
 _BLOCK = 1 << 22
 
@@ -48,8 +53,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         If it is empty, truncated, contains code, or is no checkpoint.
     """
     check_there(path)
-    loaded = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    tensors = _unwrap(loaded)
+    safe = path.suffix == ".safetensors"
+    tensors = _unwrap(read_safetensors(path)[1] if safe else _read_torch(path))
     if not tensors:
         raise WeightsMismatchError(
             f"{path} holds no tensors; expected a checkpoint of named tensors (.pth, .safetensors)"
@@ -57,8 +62,43 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def check_there(path: Path) -> None:
+def read_safetensors(path: Path, remedy: str = _FETCH) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """The metadata and the tensors of a safetensors file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    remedy
+        What the message says to do if it cannot be read.
+
+    Raises
+    ------
+    WeightsNotFoundError
+        If there is no such file.
+    WeightsMismatchError
+        If it is empty, truncated or no safetensors file.
+    """
+    check_there(path, remedy)
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return file.metadata() or {}, tensors
+    except (SafetensorError, OSError) as error:
+        raise WeightsMismatchError(_broken(path, "safetensors", error, remedy)) from None
+
+
+def check_there(path: Path, remedy: str = _FETCH) -> None:
     """Make sure that a weights file exists and is not empty.
+
+    Parameters
+    ----------
+    path
+        The file.
+    remedy
+        What the message says to do if it does not.
 
     Raises
     ------
@@ -68,12 +108,9 @@ def check_there(path: Path) -> None:
         If it is empty.
     """
     if not path.is_file():
-        raise WeightsNotFoundError(
-            f"no weights file at {path}; fetch an official one with 'sammed models download NAME' "
-            "or copy it in with 'sammed models import FILE'"
-        )
+        raise WeightsNotFoundError(f"no weights file at {path}; {remedy}")
     if not path.stat().st_size:
-        raise WeightsMismatchError(f"{path} is empty; expected a checkpoint: fetch it again")
+        raise WeightsMismatchError(f"{path} is empty; expected a checkpoint; {remedy}")
 
 
 def check_tensors(
@@ -160,16 +197,6 @@ def _write_record(record: Path, known: dict[str, Any]) -> None:
         log.debug("cannot keep digests in %s: %s", record, error)
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return dict(load_file(path))
-    except SafetensorError as error:
-        raise WeightsMismatchError(_broken(path, "safetensors", error)) from None
-
-
 def _read_torch(path: Path) -> object:
     import torch
 
@@ -198,11 +225,11 @@ def _refused(path: Path, error: Exception) -> str:
     )
 
 
-def _broken(path: Path, kind: str, error: Exception) -> str:
+def _broken(path: Path, kind: str, error: Exception, remedy: str = _FETCH) -> str:
     text = " ".join(str(error).split())[:120]
     return (
         f"{path} is truncated or no {kind} checkpoint ({path.stat().st_size} bytes; {text}); "
-        "fetch it again, e.g. with 'sammed models download NAME'"
+        f"{remedy}"
     )
 
 

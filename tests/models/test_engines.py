@@ -116,7 +116,6 @@ def test_an_engine_that_is_missing_says_how_to_get_it(
         build_encoder(encoder, engine="openvino")
     with pytest.raises(BackendUnavailableError, match=r'pip install "sammed\[onnx\]"'):
         build_encoder(encoder, engine="onnxruntime")
-    assert backends.available_engines() == ["torch", "compile"]
 
 
 @pytest.mark.parametrize(

@@ -90,12 +90,6 @@ def build_encoder(
     return _OnnxEncoder(encoder, key)
 
 
-def available_engines() -> list[str]:
-    """The engines whose packages are installed."""
-    missing = [name for name in _EXTRAS if importlib.util.find_spec(name) is None]
-    return [name for name in ENGINES if name not in missing]
-
-
 def _check_extra(engine: str, precision: str, device: torch.device) -> None:
     if importlib.util.find_spec(engine) is None:
         raise BackendUnavailableError(
