@@ -53,6 +53,14 @@ def convert(
     ------
     SammedError
         As `sammed.io.read`, `sammed.io.read_labels` and `sammed.io.write_labels`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     found = convert("sample_data/phantom_ct.nii.gz", [f"{folder}/ct.mha"])
+    ...     io.read(f"{folder}/ct.mha").shape == found.shape
+    True
     """
     kinds = {io.output_format(output, output_type) for output in outputs}
     for output in outputs:

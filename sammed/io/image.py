@@ -91,6 +91,15 @@ def read_labels(path: PathLike) -> LabelVolume:
 def write_volume(volume: Volume, path: PathLike, *, force: bool = False) -> None:
     """Write a picture, or a TIFF of one page a slice.
 
+    Parameters
+    ----------
+    volume
+        Grey of 8 or 16 bits, or 8-bit colour.
+    path
+        ``.png``, ``.tif`` or ``.tiff``.
+    force
+        Whether an existing file may be replaced.
+
     Raises
     ------
     OutputError
@@ -107,6 +116,15 @@ def write_volume(volume: Volume, path: PathLike, *, force: bool = False) -> None
 
 def write_labels(labels: LabelVolume, path: PathLike, *, force: bool = False) -> None:
     """Write a grey picture whose values are the labels, or a TIFF of one page a slice.
+
+    Parameters
+    ----------
+    labels
+        The label map; its names are lost.
+    path
+        ``.png``, ``.tif`` or ``.tiff``.
+    force
+        Whether an existing file may be replaced.
 
     Raises
     ------

@@ -89,6 +89,17 @@ def labels_like(labels: LabelVolume, image: Any) -> Any:
     return arrays.labels_array(on_grid, np.shape(array))
 
 
+def is_image(thing: Any) -> bool:
+    """Whether it is an image by itself: a `Volume`, or an image of nibabel or SimpleITK.
+
+    Examples
+    --------
+    >>> is_image("ct.nii.gz"), is_image([1, 2, 3])
+    (False, False)
+    """
+    return isinstance(thing, Volume) or _converter(thing) is not None
+
+
 def _converter(image: Any) -> str | None:
     """The module that knows this kind of image; none if no library does."""
     for library, name, module in _LIBRARIES:

@@ -138,10 +138,25 @@ def atomic_outputs(paths: Sequence[PathLike], *, force: bool = False) -> Iterato
 def atomic_text(path: PathLike, text: str, *, force: bool = False) -> None:
     """Write a UTF-8 text file whole or not at all.
 
+    Parameters
+    ----------
+    path, force
+        As `atomic_output`.
+    text
+        The content; lines end as they do in it.
+
     Raises
     ------
     OutputError
         As `atomic_output`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     atomic_text(Path(folder, "note.txt"), "whole")
+    ...     Path(folder, "note.txt").read_text()
+    'whole'
     """
     with atomic_output(path, force=force) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")

@@ -21,7 +21,18 @@ FIRST_BYTES = 600
 
 
 def format_of(path: PathLike) -> Format:
-    """The format of a file or folder, as `input_format`; of DICOM objects it is DICOM's."""
+    """The format of a file or folder that is to be read; of DICOM objects it is `DICOM`.
+
+    Parameters
+    ----------
+    path
+        An existing file or folder.
+
+    Raises
+    ------
+    UnreadableFileError, UnsupportedFormatError
+        As `input_format`.
+    """
     path = Path(path)
     if path.is_dir():
         return DICOM
@@ -44,7 +55,18 @@ def format_of(path: PathLike) -> Format:
 
 
 def labels_format_of(path: PathLike) -> Format:
-    """As `format_of`, but DICOM objects that hold labels are told from DICOM images."""
+    """As `format_of`, but DICOM objects that hold labels are told from DICOM images.
+
+    Parameters
+    ----------
+    path
+        An existing file or folder.
+
+    Raises
+    ------
+    UnreadableFileError, UnsupportedFormatError
+        As `input_format`.
+    """
     found = format_of(path)
     if found is not DICOM:
         return found
@@ -127,13 +149,19 @@ def output_format(
 
 
 def longest_ending(path: Path, among: Iterable[str]) -> str | None:
-    """The longest of some endings that a file's name has, in any case."""
+    """The longest of some endings that a file's name has, in any case; None if it has none.
+
+    Examples
+    --------
+    >>> longest_ending(Path("organs.SEG.NRRD"), [".nrrd", ".seg.nrrd"])
+    '.seg.nrrd'
+    """
     name = path.name.lower()
     return max((ending for ending in among if name.endswith(ending)), key=len, default=None)
 
 
 def stem(path: PathLike) -> str:
-    """A file's name without the ending that tells its format.
+    """A file's name without the ending that tells its format, or without its suffix.
 
     Examples
     --------

@@ -40,10 +40,24 @@ class Notes:
 def choose_frame(count: int, frame: int | None, source: object) -> int:
     """The frame to read of a file that holds `count`.
 
+    Parameters
+    ----------
+    count
+        How many frames there are.
+    frame
+        The one that is asked for, from 0; None if none is.
+    source
+        Named in messages.
+
     Raises
     ------
     InputError
         If there are several and none is chosen, or the chosen one does not exist.
+
+    Examples
+    --------
+    >>> choose_frame(1, None, "ct.nii"), choose_frame(3, 2, "cine.nii")
+    (0, 2)
     """
     if frame is None and count == 1:
         return 0

@@ -128,6 +128,15 @@ def read_labels(path: PathLike) -> LabelVolume:
 def write_volume(volume: Volume, path: PathLike, *, force: bool = False) -> None:
     """Write an image on the grid of its file.
 
+    Parameters
+    ----------
+    volume
+        The image, grey or RGB.
+    path
+        As `write_array`.
+    force
+        Whether an existing file may be replaced.
+
     Raises
     ------
     OutputError
@@ -139,6 +148,15 @@ def write_volume(volume: Volume, path: PathLike, *, force: bool = False) -> None
 
 def write_labels(labels: LabelVolume, path: PathLike, *, force: bool = False) -> None:
     """Write a label map on the grid of its file; these formats have no place for names.
+
+    Parameters
+    ----------
+    labels
+        The label map.
+    path
+        As `write_array`.
+    force
+        Whether an existing file may be replaced.
 
     Raises
     ------

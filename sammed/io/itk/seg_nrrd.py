@@ -94,6 +94,15 @@ def read(path: PathLike, *, frame: int | None = None) -> Volume:
 def write_labels(labels: LabelVolume, path: PathLike, *, force: bool = False) -> None:
     """Write segments on the whole grid of the image, in one layer.
 
+    Parameters
+    ----------
+    labels
+        Every label with a name becomes a segment, also one without voxels.
+    path
+        A ``.seg.nrrd`` file.
+    force
+        Whether an existing file may be replaced.
+
     Raises
     ------
     OutputError

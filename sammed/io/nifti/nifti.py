@@ -108,6 +108,15 @@ def says_labels(path: PathLike) -> bool:
 def write_volume(volume: Volume, path: PathLike, *, force: bool = False) -> None:
     """Write an image on the grid of its file.
 
+    Parameters
+    ----------
+    volume
+        Its header is taken over where it came from NIfTI.
+    path
+        ``.nii`` or ``.nii.gz``, which is compressed.
+    force
+        Whether an existing file may be replaced.
+
     Raises
     ------
     OutputError
@@ -124,6 +133,15 @@ def write_labels(labels: LabelVolume, path: PathLike, *, force: bool = False) ->
 
     A grid that came from NIfTI is given back with the same extents, qform, sform, their codes,
     voxel sizes and units, bit for bit.
+
+    Parameters
+    ----------
+    labels
+        The label map.
+    path
+        ``.nii`` or ``.nii.gz``, which is compressed.
+    force
+        Whether an existing file may be replaced.
 
     Raises
     ------

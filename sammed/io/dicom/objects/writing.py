@@ -105,6 +105,15 @@ def write_object(
 def on_source(labels: LabelVolume, source: Volume | None, what: str) -> LabelVolume:
     """The labels on the grid of DICOM images, which are those they came from, or ``source``.
 
+    Parameters
+    ----------
+    labels
+        The label map.
+    source
+        The DICOM volume that it belongs to, if it came from another file.
+    what
+        ``"DICOM SEG"`` or the like, for messages.
+
     Raises
     ------
     InputError
@@ -132,6 +141,13 @@ def on_source(labels: LabelVolume, source: Volume | None, what: str) -> LabelVol
 
 def segments_of(labels: LabelVolume, what: str) -> list[Segment]:
     """The labels that occur, in order of their values, with a name and a colour each.
+
+    Parameters
+    ----------
+    labels
+        The label map.
+    what
+        ``"DICOM SEG"`` or the like, for messages.
 
     Raises
     ------
@@ -230,6 +246,13 @@ def long_string(text: str) -> str:
 
 def need(package: str, what: str) -> None:
     """Make sure that an optional package is there.
+
+    Parameters
+    ----------
+    package
+        As it is imported.
+    what
+        What it is for, for the message.
 
     Raises
     ------
