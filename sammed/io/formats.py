@@ -54,7 +54,7 @@ class Format:
         What `input_format` calls it.
     title
         What people call it; several names are separated by commas.
-    reads
+    suffixes
         Endings of the files that it reads, in lower case; the longest that fits a name counts.
     magic
         (offset, bytes): how its files may begin, once unpacked if they are gzip.
@@ -72,13 +72,14 @@ class Format:
         (path, the image that they belong to if it is known) → label map.
     says_labels
         Whether the file at a path says by itself that it is a label map.
-    write_labels, write_volume
-        Writers of all that it `writes`; a format without one does not write such a thing.
+    write, write_volume
+        Writers of label maps and of images, of all kinds that it `writes`; a format without one
+        does not write such a thing.
     """
 
     name: str
     title: str
-    reads: tuple[str, ...] = ()
+    suffixes: tuple[str, ...] = ()
     magic: tuple[tuple[int, bytes], ...] = ()
     content_decides: bool = False
     modality: str = ""
@@ -87,7 +88,7 @@ class Format:
     read: Callable[[Path, Choice], Volume] | None = None
     read_labels: Callable[[Path, Volume | None], LabelVolume] | None = None
     says_labels: Callable[[Path], bool] = _never
-    write_labels: LabelWriter | None = None
+    write: LabelWriter | None = None
     write_volume: VolumeWriter | None = None
 
     def begins(self, start: bytes) -> bool:
@@ -239,7 +240,7 @@ ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tbz2", ".tar.bz2", ".txz", ".ta
 DICOM = Format(
     name="dicom",
     title="DICOM (file, folder or archive)",
-    reads=(".dcm", ".dicom", ".ima", *ARCHIVES),
+    suffixes=(".dcm", ".dicom", ".ima", *ARCHIVES),
     magic=((128, b"DICM"), (0, b"PK\x03\x04"), (257, b"ustar")),
     content_decides=True,
     has_series=True,
@@ -253,34 +254,34 @@ FORMATS: tuple[Format, ...] = (
     Format(
         name="nifti",
         title="NIfTI",
-        reads=(".nii", ".nii.gz", ".hdr", ".img"),
+        suffixes=(".nii", ".nii.gz", ".hdr", ".img"),
         magic=((344, b"n+1\0"), (4, b"n+2\0")),
         writes={"nifti": (".nii", ".nii.gz")},
         read=_read_nifti,
         read_labels=_read_nifti_labels,
         says_labels=_nifti_says_labels,
-        write_labels=_write_nifti_labels,
+        write=_write_nifti_labels,
         write_volume=_write_nifti,
     ),
     Format(
         name="seg.nrrd",
         title="3D Slicer segmentation",
-        reads=(".seg.nrrd",),
+        suffixes=(".seg.nrrd",),
         writes={"seg.nrrd": (".seg.nrrd",)},
         read=_read_seg_nrrd,
         read_labels=_read_seg_nrrd_labels,
         says_labels=_always,
-        write_labels=_write_seg_nrrd,
+        write=_write_seg_nrrd,
     ),
     Format(
         name="itk",
         title="NRRD, MetaImage",
-        reads=(".nrrd", ".nhdr", ".mha", ".mhd"),
+        suffixes=(".nrrd", ".nhdr", ".mha", ".mhd"),
         magic=((0, b"NRRD"), (0, b"ObjectType")),
         writes={"nrrd": (".nrrd", ".nhdr"), "mha": (".mha", ".mhd")},
         read=_read_itk,
         read_labels=_read_itk_labels,
-        write_labels=_write_itk_labels,
+        write=_write_itk_labels,
         write_volume=_write_itk,
     ),
     Format(
@@ -290,7 +291,7 @@ FORMATS: tuple[Format, ...] = (
         writes={"dicom-seg": (".dcm",)},
         read_labels=_read_seg,
         says_labels=_always,
-        write_labels=_write_seg,
+        write=_write_seg,
     ),
     Format(
         name="rtstruct",
@@ -299,23 +300,23 @@ FORMATS: tuple[Format, ...] = (
         writes={"rtstruct": (".dcm",)},
         read_labels=_read_rtstruct,
         says_labels=_always,
-        write_labels=_write_rtstruct,
+        write=_write_rtstruct,
     ),
     Format(
         name="mesh",
         title="STL, OBJ, PLY",
         writes={"stl": (".stl",), "obj": (".obj",), "ply": (".ply",)},
-        write_labels=_write_mesh,
+        write=_write_mesh,
     ),
     Format(
         name="image",
         title="PNG, JPEG, TIFF, BMP",
-        reads=(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"),
+        suffixes=(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"),
         magic=((0, b"\x89PNG"), (0, b"\xff\xd8\xff"), (0, b"II*\0"), (0, b"MM\0*")),
         writes={"png": (".png",), "tiff": (".tif", ".tiff")},
         read=_read_image,
         read_labels=_read_image_labels,
-        write_labels=_write_image_labels,
+        write=_write_image_labels,
         write_volume=_write_image,
     ),
 )
@@ -324,7 +325,7 @@ FORMATS: tuple[Format, ...] = (
 
 def label_writers() -> dict[str, LabelWriter]:
     """Kind of output → what writes label maps so, in the order of the table."""
-    return {kind: f.write_labels for f in FORMATS if f.write_labels for kind in f.writes}
+    return {kind: f.write for f in FORMATS if f.write for kind in f.writes}
 
 
 def volume_writers() -> dict[str, VolumeWriter]:

@@ -40,7 +40,7 @@ def format_of(path: PathLike) -> Format:
     by_content = next((f for f in formats.FORMATS if f.begins(start)), None)
     if by_content is not None and by_content.content_decides:
         return by_content
-    readers = {ending: f for f in formats.FORMATS for ending in f.reads}
+    readers = {ending: f for f in formats.FORMATS for ending in f.suffixes}
     by_name = longest_ending(path, readers)
     if by_name is not None:
         return readers[by_name]
@@ -170,7 +170,7 @@ def stem(path: PathLike) -> str:
     """
     path = Path(path)
     written = endings(kind for f in formats.FORMATS for kind in f.writes)
-    ending = longest_ending(path, {*written, *(e for f in formats.FORMATS for e in f.reads)})
+    ending = longest_ending(path, {*written, *(e for f in formats.FORMATS for e in f.suffixes)})
     return path.stem if ending is None else path.name[: -len(ending)]
 
 

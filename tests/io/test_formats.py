@@ -38,13 +38,13 @@ def made_up(monkeypatch):
     row = Format(
         name="raw",
         title="Made-up raw",
-        reads=(".raw1", ".raw1.gz"),
+        suffixes=(".raw1", ".raw1.gz"),
         magic=((0, b"RAW1"),),
         writes={"raw": (".raw1",)},
         read=read_raw,
         read_labels=read_raw_labels,
         says_labels=lambda path: True,
-        write_labels=write_raw,
+        write=write_raw,
     )
     monkeypatch.setattr(formats, "FORMATS", (*FORMATS, row))
     return row
@@ -99,7 +99,7 @@ def test_what_a_format_does_not_write_is_refused(tmp_path, made_up, volume):
 
 @pytest.mark.parametrize("reader", [io.read, io.read_labels])
 def test_what_a_format_does_not_read_is_refused(tmp_path, monkeypatch, reader):
-    row = Format("raw", "Made-up raw", reads=(".raw1",))
+    row = Format("raw", "Made-up raw", suffixes=(".raw1",))
     monkeypatch.setattr(formats, "FORMATS", (*FORMATS, row))
     (tmp_path / "a.raw1").write_text("x")
     with pytest.raises(UnsupportedFormatError, match="is Made-up raw, which holds no"):
@@ -118,7 +118,7 @@ def test_lists_are_those_of_the_table():
 def test_no_two_rows_are_alike():
     names = [f.name for f in FORMATS]
     kinds = [kind for _, kind in WRITTEN]
-    read = [ending for f in FORMATS for ending in f.reads]
+    read = [ending for f in FORMATS for ending in f.suffixes]
     assert len(set(names)) == len(names)
     assert len(set(kinds)) == len(kinds)
     assert len(set(read)) == len(read)
