@@ -1,9 +1,12 @@
-"""From a file and some prompts to a label map, in one call."""
+"""The face in one module: an image and some prompts to a label map, in one call.
+
+`import sammed` offers what is here, next to `Session`; the command line calls the same steps.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -17,6 +20,8 @@ from sammed.engine.progress import Progress
 from sammed.engine.settings import Settings
 from sammed.errors import InputError, PromptError, SegmentationError
 from sammed.imaging.volume import LabelVolume, Volume
+from sammed.io.memory import is_image, labels_like, volume_of
+from sammed.io.voxels import labels_from_volume
 from sammed.models import registry
 from sammed.prompts import (
     PROPAGATE,
@@ -28,86 +33,88 @@ from sammed.prompts import (
     with_labels,
 )
 from sammed.prompts.files import read_prompts
+from sammed.prompts.numeric import Box, Point, as_boxes, as_points
+from sammed.prompts.placing import canonical_array, place_box, place_point
 from sammed.prompts.text import (
     DEFAULT_NAME,
-    SPACES,
     apply_labels,
-    parse_box,
-    parse_point,
+    check_space,
     split_name,
 )
 from sammed.session import Session
 
 if TYPE_CHECKING:
-    from sammed.models.protocols import ImageModel
+    from sammed.models.protocols import Model
     from sammed.views.embeddings import EmbeddingStore
-
-Texts = str | Sequence[str]
-Source = str | PathLike[str] | Volume
 
 
 def segment(
-    image: Source,
+    image: Any,
     *,
-    box: Texts = (),
-    point: Texts = (),
-    mask: Texts = (),
+    box: Any = (),
+    slice: float | None = None,
+    axis: str = "k",
+    point: Any = (),
+    mask: Any = (),
     prompts: str | PathLike[str] | None = None,
     labels: Mapping[str, int] | None = None,
     space: str = "voxel",
     propagate: Propagate | None = None,
-    model: str | ImageModel = "compact",
+    model: str | Model = "compact",
     device: str = "auto",
-    threads: int | None = None,
-    engine: str | None = None,
-    precision: str | None = None,
-    encode_size: int | None = None,
     settings: Settings | None = None,
     frame: int | None = None,
     series: str | None = None,
     progress: Callable[[Progress], None] | None = None,
-) -> LabelVolume:
+) -> LabelVolume | Any:
     """Segment objects of a volume from boxes, points or painted slices.
+
+    Numbers are the file's own voxel indices (i, j, k), as NIfTI viewers show them, whatever
+    the orientation; boxes are half-open, as slices of arrays are.
 
     Parameters
     ----------
     image
-        A file or DICOM folder, or a `Volume`.
+        A file or DICOM folder; a `Volume`; an image of nibabel or SimpleITK; or
+        ``(array, affine)``: an array (i, j, k) and its affine to RAS mm, as nibabel has them.
     box
-        ``"i0,j0,i1,j1@k"``: a half-open box on slice k in the file's voxel indices; ``@i=N``,
-        ``@j=N`` for the other axes; ``"i0,j0,k0,i1,j1,k1"``: a 3D box, whose z-range is a hard
-        limit. Several, and ``"liver=..."`` to name the object.
+        ``(i0, j0, i1, j1)`` with ``slice``, or ``(i0, j0, k0, i1, j1, k1)``: a 3D box, beyond
+        which the object does not reach. Several in a list; by name of the object in a mapping,
+        where a box of four numbers may bring its slice: ``{"spleen": ((99, 56, 131, 97), 44)}``.
+        Also `Box`, and text as the command line takes it: ``"spleen=99,56,131,97@44"``.
+    slice, axis
+        On which slice, across ``"i"``, ``"j"`` or ``"k"``, boxes of four numbers lie.
     point
-        ``"i,j,k"`` or ``"i,j,k,-"`` (not the object).
+        ``(i, j, k)`` inside the object; ``Point(i, j, k, positive=False)`` is not the object.
+        Several, by name, and as text: as boxes.
     mask
-        A label map of painted slices, on the image's grid.
+        Painted slices: an array (i, j, k), a `LabelVolume`, an image of nibabel or SimpleITK, or
+        a file, on the image's grid. Each label is an object, unless a mapping gives the name.
     prompts
         A prompt file (``sammed-prompts/1``) or Slicer markups.
     labels
         Label values by object name; the others get the lowest free ones.
     space
-        ``"voxel"``, or ``"ras"`` / ``"lps"``: numbers are millimetres.
+        ``"voxel"``, or ``"ras"`` / ``"lps"``: numbers of boxes and points are millimetres.
     propagate
         ``"auto"``, ``"between"`` or ``"off"`` for all objects; by default what the prompt file
         says, else ``"auto"``.
     model
-        A registry name, a checkpoint, or a model.
-    device, threads
-        Where it runs.
-    engine, precision, encode_size
-        How a segment-anything model is run, see `sammed.models.registry.build`; not with a model
-        that is built already.
+        A registry name, a checkpoint, or a model; see `load_model`.
+    device
+        Where a model that is given by name runs.
     settings
         Plane, window, overlap, clean-up, ...
     frame, series
-        Which volume of a file or folder with several.
+        Which volume of a file, folder or image with several.
     progress
         Called after each slice.
 
     Returns
     -------
-    LabelVolume
-        On the image's own grid; ``sammed.io.write_labels`` writes it.
+    LabelVolume, nibabel image, SimpleITK image or array
+        Labels on the image's own grid, in the image's own kind: a `LabelVolume` for files and
+        volumes, which `write` writes; an array (i, j, k) for ``(array, affine)``.
 
     Raises
     ------
@@ -116,64 +123,188 @@ def segment(
 
     Examples
     --------
-    >>> labels = segment("ct.nii.gz", box="liver=120,90,210,170@88")  # doctest: +SKIP
+    >>> labels = segment(
+    ...     "sample_data/phantom_ct.nii.gz",
+    ...     box={"spleen": ((99, 56, 131, 97), 44)},
+    ...     model="two_class",
+    ... )
+    >>> labels.names, labels.shape
+    ({1: 'spleen'}, (64, 128, 152))
     """
-    volume = image if isinstance(image, Volume) else io.read(image, frame=frame, series=series)
+    volume = as_volume(image, frame=frame, series=series)
     objects = gather_prompts(
         volume,
-        boxes=_texts(box),
-        points=_texts(point),
-        masks=_texts(mask),
+        boxes=as_boxes(box, slice, axis),
+        points=as_points(point),
+        masks=mask,
         files=() if prompts is None else (Path(prompts),),
         labels=labels or {},
         space=space,
         propagate=propagate,
     )
-    options: dict[str, Any] = {"engine": engine, "precision": precision, "encode_size": encode_size}
-    if isinstance(model, str):
-        model = registry.build(model, device=device, threads=threads, **options)
-    elif any(value is not None for value in options.values()):
-        raise InputError(
-            f"the model {model.spec.name!r} is built already; give {' and '.join(options)} to "
-            "sammed.models.registry.build"
-        )
-    session = make_session(volume, model, objects, settings)
+    built = load_model(model, device=device) if isinstance(model, str) else model
+    session = make_session(volume, built, objects, settings)
     session.segment(progress)
     check_segmented(session)
-    return session.result()
+    found = replace(session.result(), image=volume)
+    return found if isinstance(image, str | PathLike) else labels_like(found, image)
+
+
+def as_volume(image: Any, *, frame: int | None = None, series: str | None = None) -> Volume:
+    """Anything that is an image as a `Volume`, for `Session`.
+
+    Parameters
+    ----------
+    image
+        As `segment` takes it. Voxels in memory are shared where they need no change, and never
+        written to.
+    frame, series
+        Which volume of a file, folder or image with several.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, is of an unknown kind, or needs a choice of frame or series.
+    GeometryError
+        If it does not say, or contradicts itself about, where its voxels are.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> as_volume((np.zeros((11, 7, 5), np.int16), np.diag([0.7, 0.8, 2.5, 1])))
+    <Volume: 11 × 7 × 5 voxels (i, j, k) of 0.7 × 0.8 × 2.5 mm, RAS, int16>
+    """
+    if isinstance(image, str | PathLike):
+        return io.read(image, frame=frame, series=series)
+    if series is not None:
+        raise InputError(f"an image in memory has no series {series!r}; leave series out")
+    return volume_of(image, frame)
+
+
+def write(
+    thing: Volume | LabelVolume,
+    path: str | PathLike[str],
+    *,
+    force: bool = False,
+    output_type: str | None = None,
+    **options: Any,
+) -> None:
+    """Write an image or a label map on the grid of the file that it came from.
+
+    Parameters
+    ----------
+    thing
+        A `Volume` or a `LabelVolume`.
+    path
+        Its ending chooses the format.
+    force
+        Whether an existing file may be replaced.
+    output_type, **options
+        For label maps, see `sammed.io.write_labels`.
+
+    Raises
+    ------
+    OutputError
+        If the name is of no known kind, the file exists, or it cannot be written.
+    InputError
+        If it is neither.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> volume = io.read("sample_data/phantom_ct.nii.gz")
+    >>> with TemporaryDirectory() as folder:
+    ...     write(volume, f"{folder}/ct.nrrd")
+    ...     io.read(f"{folder}/ct.nrrd")
+    <Volume: 152 × 128 × 64 voxels (i, j, k) of 2.5 × 2.5 × 4 mm, LPS, int16>
+    """
+    if isinstance(thing, LabelVolume):
+        io.write_labels(thing, path, force=force, output_type=output_type, **options)
+    elif not isinstance(thing, Volume):
+        raise InputError(
+            f"cannot write an object of type {type(thing).__name__}; expected a Volume or a "
+            "LabelVolume (other libraries write their own images)"
+        )
+    elif output_type is not None or options:
+        raise InputError(
+            f"a Volume is written without {', '.join(options) or 'output_type'}; that is for "
+            "label maps"
+        )
+    else:
+        io.write_volume(thing, path, force=force)
+
+
+def load_model(
+    name: str = "compact", *, device: str = "auto", threads: int | None = None, **options: Any
+) -> Model:
+    """A model by its name, ready for any number of images.
+
+    Parameters
+    ----------
+    name
+        One of `list_models`, or the path of a checkpoint.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    threads
+        How many threads PyTorch may use; ``None`` leaves the choice to the model.
+    **options
+        What only some models take, see `sammed.models.registry.build`.
+
+    Raises
+    ------
+    InputError
+        If there is no such model, device or option.
+    ModelError
+        If its weights or what it runs on are not here, or are broken.
+
+    Examples
+    --------
+    >>> load_model("two_class").spec.name
+    'two_class'
+    """
+    return registry.build(name, device=device, threads=threads, **options)
+
+
+def list_models() -> list[str]:
+    """The names of all models; ``sammed models`` tells which have their weights here.
+
+    Examples
+    --------
+    >>> "compact" in list_models()
+    True
+    """
+    return registry.names()
 
 
 def gather_prompts(
     volume: Volume,
     *,
-    boxes: Sequence[str] = (),
-    points: Sequence[str] = (),
-    masks: Sequence[str] = (),
-    files: Sequence[Path] = (),
+    boxes: Iterable[str | Box] = (),
+    points: Iterable[str | Point] = (),
+    masks: Any = (),
+    files: Iterable[Path] = (),
     labels: Mapping[str, int] | None = None,
     space: str = "voxel",
     propagate: Propagate | None = None,
 ) -> PromptSet:
-    """Join prompts from text and files into objects, checked on the volume.
+    """Join prompts from numbers, text and files into objects, checked on the volume.
 
-    Parameters are those of `segment`.
+    Parameters are those of `segment`, boxes and points one by one.
 
     Raises
     ------
     PromptError, LabelError
         If a prompt or a label makes no sense.
     """
-    if space not in SPACES:
-        raise InputError(f"unknown space {space!r}; expected {', '.join(SPACES)}")
+    check_space(space)
     if propagate is not None and propagate not in PROPAGATE:
         raise InputError(f"unknown propagation {propagate!r}; expected {', '.join(PROPAGATE)}")
     parts: list[ObjectPrompts] = []
     for path in files:
         parts += read_prompts(path, volume, lambda p, value: _read_mask(p, value, volume))
-    parts += [parse_box(text, volume, space) for text in boxes]
-    parts += [parse_point(text, volume, space) for text in points]
-    for text in masks:
-        parts += _mask_prompts(text, volume)
+    parts += [place_box(box, volume, space) for box in boxes]
+    parts += [place_point(point, volume, space) for point in points]
+    parts += _painted(masks, volume)
     objects = apply_labels(merge(parts), dict(labels or {}))
     if propagate is not None:
         objects = tuple(replace(obj, propagate=propagate) for obj in objects)
@@ -184,7 +315,7 @@ def gather_prompts(
 
 def make_session(
     volume: Volume,
-    model: ImageModel,
+    model: Model,
     objects: PromptSet,
     settings: Settings | None = None,
     store: EmbeddingStore | None = None,
@@ -223,30 +354,51 @@ def timed_read(
     return volume, time.perf_counter() - started
 
 
-def _texts(texts: Texts) -> Sequence[str]:
-    return (texts,) if isinstance(texts, str) else texts
-
-
 def _read_mask(path: Path, value: int | None, volume: Volume) -> NDArray[np.bool_]:
     voxels = io.read_labels(path, like=volume).voxels
     return np.asarray(voxels > 0 if value is None else voxels == value)
 
 
-def _mask_prompts(text: str, volume: Volume) -> list[ObjectPrompts]:
-    """``[name=]file``: one object, or one for each label value if there is no name."""
-    name, file = (DEFAULT_NAME, text) if Path(text).exists() else split_name(text)
-    labels = io.read_labels(file, like=volume)
+def _painted(given: Any, volume: Volume, name: str = "") -> list[ObjectPrompts]:
+    """Painted slices, however they are given: one object, or one a label if it has no name."""
+    if isinstance(given, str):
+        return _painted_file(given, volume, name)
+    if isinstance(given, PathLike):
+        return _painted_labels(io.read_labels(given, like=volume), name, str(given))
+    if isinstance(given, LabelVolume):
+        return _painted_labels(given.on_grid_of(volume, "the mask"), name, "")
+    if isinstance(given, Mapping):
+        return [part for key, one in given.items() for part in _painted(one, volume, str(key))]
+    if isinstance(given, list | tuple):
+        return [part for one in given for part in _painted(one, volume, name)]
+    if is_image(given):
+        labels = labels_from_volume(volume_of(given)).on_grid_of(volume, "the mask")
+        return _painted_labels(labels, name, "")
+    voxels = canonical_array(given, volume, "the mask")
+    painted = Volume(voxels, volume.grid, source=Path("the mask"))
+    return _painted_labels(labels_from_volume(painted), name, "")
+
+
+def _painted_file(text: str, volume: Volume, name: str) -> list[ObjectPrompts]:
+    """``[name=]file``."""
+    if not name and not Path(text).exists():
+        name, text = split_name(text)
+        name = "" if name == DEFAULT_NAME else name
+    return _painted_labels(io.read_labels(text, like=volume), name, text)
+
+
+def _painted_labels(labels: LabelVolume, name: str, source: str) -> list[ObjectPrompts]:
     values = [int(v) for v in np.unique(labels.voxels) if v]
     if not values:
-        raise PromptError(f"the mask {file} is empty: nothing is painted in it")
-    if name != DEFAULT_NAME or len(values) == 1:
-        painted = MaskPrompt(labels.voxels > 0, str(file))
-        return [ObjectPrompts(name, mask=painted)]
+        which = " ".join(filter(None, ["the mask", source or name]))
+        raise PromptError(f"{which} is empty: nothing is painted in it")
+    if name or len(values) == 1:
+        return [ObjectPrompts(name or DEFAULT_NAME, mask=MaskPrompt(labels.voxels != 0, source))]
     return [
         ObjectPrompts(
             labels.names.get(value, f"label_{value}"),
             label=value,
-            mask=MaskPrompt(labels.voxels == value, f"{file}#{value}"),
+            mask=MaskPrompt(labels.voxels == value, f"{source}#{value}" if source else ""),
         )
         for value in values
     ]

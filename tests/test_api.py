@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
+import SimpleITK as sitk  # noqa: N813
 
 import sammed
 from sammed import api, io
@@ -23,6 +26,7 @@ from sammed.models import registry
 from sammed.prompts import BoxPrompt, PointPrompt
 from tests.phantoms import (
     OBLIQUE,
+    ORDERS,
     ORGAN,
     STRAIGHT,
     StubModel,
@@ -128,14 +132,75 @@ def test_an_object_of_which_nothing_is_left_is_an_error():
         )
 
 
-def test_the_public_names():
-    assert sammed.read is io.read
-    assert sammed.segment is api.segment
-    assert set(sammed.__all__) >= {"Session", "Settings", "Volume", "LabelVolume"}
-    for name in sammed.__all__:
-        assert getattr(sammed, name) is not None
-    with pytest.raises(AttributeError, match="'sammed' has no attribute 'sgment'"):
-        _ = sammed.sgment
+# -- numbers and images in memory ------------------------------------------------------------
+
+
+def test_numbers_are_what_text_says():
+    box = Box2D.from_mask(ORGAN[8]).expand(1)
+    sides = (box.c0, box.r0, box.c1, box.r1)
+    expected = api.segment(VOLUME, box=f"liver={organ_box()}", model=StubModel(52)).voxels
+    for how in (
+        {"box": sides, "slice": 8},
+        {"box": np.array(sides, np.int16), "slice": np.uint8(8)},
+        {"box": sammed.Box(*sides, k=8)},
+        {"box": {"liver": (sides, 8)}},
+        {"point": (24, 17, 8)},
+        {"point": [sammed.Point(24, 17, 8), sammed.Point(1, 1, 8, positive=False)]},
+    ):
+        labels = api.segment(VOLUME, model=StubModel(52), **how)
+        np.testing.assert_array_equal(labels.voxels, expected)
+        assert labels.image is VOLUME
+    block = Box3D.from_mask(ORGAN)
+    numbers = (block.x0, block.y0, block.z0, block.x1, block.y1, block.z1)
+    labels = api.segment(VOLUME, box={"a": numbers}, labels={"a": 3}, model=StubModel(52))
+    assert dice(labels.voxels == 3, ORGAN) > 0.99
+    with pytest.raises(PromptError, match="slice=8 says where a box of four numbers lies"):
+        api.segment(VOLUME, box=numbers, slice=8)
+
+
+@pytest.mark.parametrize(("order", "flips"), ORDERS[::11])
+def test_an_image_in_memory_gives_labels_in_its_own_kind(order, flips, tmp_path):
+    """The same prompt on a file, nibabel's, SimpleITK's image and an array: the same voxels."""
+    stored, affine = reordered(image_of(ORGAN), OBLIQUE, order, flips)
+    path = save_nifti(tmp_path / "ct.nii.gz", stored, affine)
+    block = Box3D.from_mask(ORGAN)
+    grid = sammed.read(path).grid
+    low, high = np.sort(grid.file_index(np.array([block.low, block.high]) - 0.5), axis=0) + 0.5
+
+    def found(image: object) -> Any:
+        return api.segment(image, box=np.r_[low, high].round(), model=StubModel(52))
+
+    labels = found(path)
+    assert isinstance(labels, sammed.LabelVolume)
+    expected = labels.ijk_array()
+    assert dice(labels.voxels, ORGAN) > 0.99
+    opened = nibabel.load(path)
+    like = found(opened)
+    assert isinstance(like, nibabel.Nifti1Image)
+    np.testing.assert_array_equal(np.asarray(like.dataobj), expected)
+    np.testing.assert_array_equal(like.affine, opened.affine)
+    array = found((np.asarray(opened.dataobj), opened.affine))
+    assert array.dtype == np.uint8
+    np.testing.assert_array_equal(array, expected)
+    image = sitk.ReadImage(str(path))
+    like = found(image)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(like).T, expected)
+    assert like.GetDirection() == image.GetDirection()
+    assert like.GetOrigin() == image.GetOrigin()
+
+
+def test_a_picture_and_a_single_slice():
+    plane = image_of(ORGAN)[8]
+    box = Box2D.from_mask(ORGAN[8]).expand(1)
+    sides = (box.c0, box.r0, box.c1, box.r1)
+    labels = api.segment((plane.T, np.eye(4)), box=sides, slice=0, model=StubModel(52))
+    assert labels.shape == plane.T.shape
+    assert dice(labels.T, ORGAN[8]) > 0.97
+    colour = np.repeat(np.clip(plane, 0, 255).astype(np.uint8)[..., None], 3, axis=-1)
+    pair = (colour.transpose(1, 0, 2)[:, :, None], np.eye(4))
+    labels = api.segment(pair, box=sides, slice=0, model=StubModel(52, threshold=0.2))
+    assert labels.shape == (*plane.T.shape, 1)
+    assert dice(labels[..., 0].T, ORGAN[8]) > 0.9
 
 
 # -- gathering prompts -----------------------------------------------------------------------
@@ -165,7 +230,7 @@ def test_prompts_of_one_object_are_joined_whatever_they_are():
         ({}, PromptError, "no prompt: give --box, --point, --mask or --prompts"),
         ({"boxes": ["1,1,6,6@2"], "space": "mm"}, InputError, "unknown space 'mm'; expected voxel"),
         ({"boxes": ["1,1,6,6@2"], "propagate": "on"}, InputError, "unknown propagation 'on'"),
-        ({"boxes": ["1,1,6,6@2"], "labels": {"x": 2}}, LabelError, "--label names 'x'"),
+        ({"boxes": ["1,1,6,6@2"], "labels": {"x": 2}}, LabelError, "a label is given for 'x'"),
         ({"boxes": ["1,1,6,6@2"], "labels": {"object": 0}}, LabelError, "label 0 of 'object'"),
         (
             {"boxes": ["a=1,1,6,6@2", "b=1,1,6,6@2"], "labels": {"a": 2, "b": 2}},
@@ -242,6 +307,39 @@ def test_a_painted_mask_is_propagated_from_a_file(tmp_path):
     labels = api.segment(VOLUME, mask=str(path), model=StubModel(52))
     assert dice(labels.voxels, ORGAN) > 0.99
     np.testing.assert_array_equal(labels.voxels[[6, 8]] > 0, ORGAN[[6, 8]])
+
+
+def test_a_mask_in_memory(tmp_path):
+    """Arrays in the file's order, label maps and nibabel's images are what the file is."""
+    expected = api.gather_prompts(VOLUME, masks=str(painted(tmp_path, "m.nii.gz", second=5)))
+    opened = nibabel.load(tmp_path / "m.nii.gz")
+    array = np.asarray(opened.dataobj)
+    for mask in (tmp_path / "m.nii.gz", array, opened, io.read_labels(tmp_path / "m.nii.gz")):
+        found = api.gather_prompts(VOLUME, masks=mask)
+        assert [(o.name, o.label, o.mask) for o in found] == [
+            (o.name, o.label, o.mask) for o in expected
+        ]
+    (one,) = api.gather_prompts(VOLUME, masks=[array > 0])
+    assert one.name == "object"
+    (named,) = api.gather_prompts(VOLUME, masks={"liver": array})
+    assert (named.name, named.mask) == ("liver", one.mask)
+    a, b = api.gather_prompts(VOLUME, masks={"a": array == 1, "b": array == 5})
+    assert (a.mask, b.mask) == tuple(o.mask for o in expected)
+
+
+@pytest.mark.parametrize(
+    ("mask", "error", "message"),
+    [
+        (np.zeros((52, 40, 17), bool), PromptError, "the mask is empty: nothing is painted"),
+        ({"liver": np.zeros((52, 40, 17))}, PromptError, "the mask liver is empty"),
+        (np.ones((17, 40, 52)), PromptError, "the mask has shape"),
+        (np.full((52, 40, 17), 0.5), LabelError, "the mask is no label map: it holds 0.5"),
+        (7.5, PromptError, "the mask has shape"),
+    ],
+)
+def test_masks_in_memory_that_make_no_sense(mask, error, message):
+    with pytest.raises(error, match=message):
+        api.gather_prompts(VOLUME, masks=mask)
 
 
 # -- the rest --------------------------------------------------------------------------------

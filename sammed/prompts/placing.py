@@ -29,24 +29,37 @@ from sammed.prompts.text import (
 )
 
 
-def place(said: Box | Point, volume: Volume, space: str = "voxel") -> ObjectPrompts:
-    """A box or a point on a volume, as the only prompt of its object.
+def place_box(box: Box | str, volume: Volume, space: str = "voxel") -> ObjectPrompts:
+    """A box on a volume, as the only prompt of its object.
 
     Raises
     ------
     PromptError
-        If it has fractions of voxels or lies outside.
+        If it cannot be read, has fractions of voxels or lies outside.
     """
     check_space(space)
-    name = said.name or DEFAULT_NAME
-    if isinstance(said, Point):
-        point = point_at(np.array(said.at, np.float64), said.positive, volume, space)
-        return ObjectPrompts(name, points=(point,))
-    numbers = np.array(said.numbers, np.float64)
-    if said.axis:
-        box = box_on_slice(numbers, said.axis, said.slice, volume, space, str(said))
-        return ObjectPrompts(name, boxes=(box,))
-    return ObjectPrompts(name, blocks=(block_from_corners(numbers, volume, space, str(said)),))
+    if isinstance(box, str):
+        return parse_box(box, volume, space)
+    name, numbers = box.name or DEFAULT_NAME, np.array(box.numbers, np.float64)
+    if not box.axis:
+        return ObjectPrompts(name, blocks=(block_from_corners(numbers, volume, space, str(box)),))
+    on_slice = box_on_slice(numbers, box.axis, box.slice, volume, space, str(box))
+    return ObjectPrompts(name, boxes=(on_slice,))
+
+
+def place_point(point: Point | str, volume: Volume, space: str = "voxel") -> ObjectPrompts:
+    """A point on a volume, as the only prompt of its object.
+
+    Raises
+    ------
+    PromptError
+        If it cannot be read or lies outside.
+    """
+    check_space(space)
+    if isinstance(point, str):
+        return parse_point(point, volume, space)
+    at = point_at(np.array(point.at, np.float64), point.positive, volume, space)
+    return ObjectPrompts(point.name or DEFAULT_NAME, points=(at,))
 
 
 def box_prompt(
@@ -85,9 +98,7 @@ def box_prompt(
     boxes = as_boxes(box, slice, axis)
     if len(boxes) != 1:
         raise PromptError(f"{len(boxes)} boxes are given; expected one")
-    check_space(space)
-    said = boxes[0]
-    obj = parse_box(said, volume, space) if isinstance(said, str) else place(said, volume, space)
+    obj = place_box(boxes[0], volume, space)
     return obj.boxes[0] if obj.boxes else obj.blocks[0]
 
 
@@ -122,10 +133,7 @@ def point_prompt(
     points = as_points(at)
     if len(points) != 1:
         raise PromptError(f"{len(points)} points are given; expected one")
-    check_space(space)
-    said = points[0]
-    obj = parse_point(said, volume, space) if isinstance(said, str) else place(said, volume, space)
-    (point,) = obj.points
+    (point,) = place_point(points[0], volume, space).points
     return point if positive is None else replace(point, positive=bool(positive))
 
 
@@ -160,7 +168,7 @@ def scribble_prompt(
     check_space(space)
     array = _array(voxels, "a scribble")
     if array.dtype.kind == "b":
-        stroke = np.argwhere(_canonical(array, volume, "a scribble"))
+        stroke = np.argwhere(canonical_array(array, volume, "a scribble"))
     elif array.ndim == 2 and array.shape[1] == 3 and np.isfinite(array).all():
         stroke = voxels_at(array.astype(np.float64), volume, space, "position of a scribble")
     else:
@@ -188,10 +196,40 @@ def mask_prompt(volume: Volume, voxels: Any) -> MaskPrompt:
     PromptError
         If it has another shape, or nothing is painted.
     """
-    painted = _canonical(_array(voxels, "a mask") != 0, volume, "a mask")
+    painted = canonical_array(voxels, volume, "a mask") != 0
     if not painted.any():
         raise PromptError("the mask is empty: nothing is painted in it")
     return MaskPrompt(painted)
+
+
+def canonical_array(voxels: Any, volume: Volume, what: str) -> NDArray[Any]:
+    """An array that is given in the file's order, in canonical order: a view of it.
+
+    Parameters
+    ----------
+    voxels : (i, j, k)
+        Numbers or truth values; (i, j) where the file is a single slice.
+    volume
+        Whose file.
+    what
+        What messages call it.
+
+    Returns
+    -------
+    (z, y, x)
+        The same values.
+
+    Raises
+    ------
+    PromptError
+        If it has another shape, or holds no numbers.
+    """
+    array, shape = _array(voxels, what), volume.grid.shape[::-1]
+    if array.shape != shape and (*array.shape, 1) != shape:
+        raise PromptError(
+            f"{what} has shape {array.shape}, expected that of the file, {shape} (i, j, k)"
+        )
+    return volume.grid.reorientation.apply(array.reshape(shape).transpose(2, 1, 0))
 
 
 def _array(values: Any, what: str) -> NDArray[Any]:
@@ -209,13 +247,3 @@ def _array(values: Any, what: str) -> NDArray[Any]:
     if array.dtype.kind not in "biuf":
         raise PromptError(f"{what} is an array of numbers, not {type(values).__name__}")
     return array
-
-
-def _canonical(array: NDArray[np.bool_], volume: Volume, what: str) -> NDArray[np.bool_]:
-    """(z, y, x) of an array in the file's order (i, j, k), or (i, j) of a single slice."""
-    shape = volume.grid.shape[::-1]
-    if array.shape != shape and (*array.shape, 1) != shape:
-        raise PromptError(
-            f"{what} has shape {array.shape}, expected that of the file, {shape} (i, j, k)"
-        )
-    return volume.grid.reorientation.apply(array.reshape(shape).transpose(2, 1, 0))

@@ -214,7 +214,7 @@ def test_prompts_that_make_no_sense(refused, options, message):
         (["--label", "a=2", "--label", "b=2"], "label 2 is given to both 'a' and 'b'"),
         (["--label", "a=0"], "label 0 of 'a' is not in 1..65535"),
         (["--label", "a=65536"], "label 65536 of 'a' is not in 1..65535"),
-        (["--label", "c=2"], "--label names 'c', but the objects are a, b"),
+        (["--label", "c=2"], "a label is given for 'c', but the objects are a, b"),
         (["--label", "a"], "cannot read label 'a'; expected NAME=VALUE"),
     ],
 )

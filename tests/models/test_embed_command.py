@@ -99,9 +99,7 @@ def test_a_smaller_size_is_prepared_and_found_by_the_command(tmp_path: Path, ima
 
 def test_how_to_run_sam_is_no_option_of_other_models(image: Path) -> None:
     with pytest.raises(InputError, match="'box' has no option encode_size; expected none"):
-        api.segment(str(image), box="3,2,11,9@1", model="box", encode_size=512)
-    with pytest.raises(InputError, match="'box' is built already"):
-        api.segment(str(image), box="3,2,11,9@1", model=registry.build("box"), engine="torch")
+        run(str(image), "--model", "box", "--encode-size", "512")
 
 
 def test_the_doctor_times_an_engine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

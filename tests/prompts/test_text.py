@@ -295,7 +295,7 @@ def test_labels_out_of_range(value):
 
 
 def test_a_label_for_an_unknown_object():
-    with pytest.raises(LabelError, match="--label names 'lver', but the objects are liver"):
+    with pytest.raises(LabelError, match="a label is given for 'lver', but the objects are liver"):
         apply_labels((ObjectPrompts("liver"),), {"lver": 2})
     with pytest.raises(LabelError, match="the objects are none"):
         apply_labels((), {"lver": 2})
