@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,9 @@ from sammed.imaging.boxes import Box3D
 from sammed.imaging.intensity import Window, resolve_window
 from sammed.imaging.volume import LabelVolume, Volume
 from sammed.models.protocols import Model
-from sammed.prompts import ObjectPrompts, with_labels
+from sammed.prompts import Interaction, ObjectPrompts, with_labels
+from sammed.prompts.placing import box_prompt, point_prompt, scribble_prompt
+from sammed.prompts.strokes import lasso_on_slice
 from sammed.views.embeddings import EmbeddingStore, content_hash
 
 __all__ = ["Session", "Settings"]
@@ -115,6 +118,135 @@ class Session:
         else:
             changed = (*self.objects, prompts)
         self._advance(replace(self._state, objects=with_labels(changed)))
+
+    def add(self, name: str, *interactions: Interaction) -> None:
+        """Say more of an object, or name a new one; one step of undo.
+
+        Parameters
+        ----------
+        name
+            Of the object.
+        *interactions
+            Prompts in canonical voxels. The methods below take the file's own indices.
+
+        Raises
+        ------
+        PromptError
+            If the prompts make no sense on this volume.
+        """
+        known = {obj.name: obj for obj in self.objects}
+        self.put(known.get(name, ObjectPrompts(name)).with_(*interactions))
+
+    def add_box(
+        self,
+        name: str,
+        box: Any,
+        *,
+        slice: float | None = None,
+        axis: str = "k",
+        space: str = "voxel",
+    ) -> None:
+        """Give an object a box; one step of undo.
+
+        Parameters
+        ----------
+        name
+            Of the object, which need not be there yet.
+        box
+            ``(i0, j0, i1, j1)`` with a ``slice``, half-open as image viewers show voxel indices;
+            ``(i0, j0, k0, i1, j1, k1)``: a 3D box, which the object does not leave.
+        slice, axis
+            Which slice, along ``"i"``, ``"j"`` or ``"k"``.
+        space
+            ``"voxel"``: the file's own indices; ``"ras"`` or ``"lps"``: millimetres.
+
+        Raises
+        ------
+        PromptError
+            If it is no box, or does not lie on the volume.
+
+        Examples
+        --------
+        >>> from sammed import Session, load_model, read
+        >>> session = Session(read("sample_data/phantom_ct.nii.gz"), load_model("ellipse"))
+        >>> session.add_box("spleen", (99, 56, 131, 97), slice=44)
+        >>> session.objects
+        (ObjectPrompts('spleen', label 1, 1 box),)
+        """
+        self.add(name, box_prompt(self.volume, box, slice=slice, axis=axis, space=space))
+
+    def add_point(
+        self, name: str, at: Any, *, positive: bool | None = None, space: str = "voxel"
+    ) -> None:
+        """Say of a voxel ``(i, j, k)`` that it belongs to an object, or does not.
+
+        Parameters
+        ----------
+        name, space
+            See `add_box`.
+        at
+            The file's own voxel indices.
+        positive
+            Whether it belongs to the object; by default it does.
+
+        Raises
+        ------
+        PromptError
+            If it lies outside the volume, or nothing else says where the object is.
+        """
+        self.add(name, point_prompt(self.volume, at, positive=positive, space=space))
+
+    def add_scribble(
+        self, name: str, voxels: Any, *, positive: bool = True, space: str = "voxel"
+    ) -> None:
+        """Draw a stroke through an object, or beside it.
+
+        Models that know no strokes get points of it, see `sammed.prompts.strokes`.
+
+        Parameters
+        ----------
+        name, space
+            See `add_box`.
+        voxels : (n, 3) or (i, j, k) bool
+            The file's own voxel indices in drawing order, or an array of the file's shape.
+        positive
+            Whether they belong to the object.
+
+        Raises
+        ------
+        PromptError
+            If it leaves the volume, or nothing else says where the object is.
+        """
+        self.add(name, scribble_prompt(self.volume, voxels, positive=positive, space=space))
+
+    def add_lasso(
+        self,
+        name: str,
+        outline: Any,
+        *,
+        slice: int,
+        axis: str = "k",
+        positive: bool = True,
+    ) -> None:
+        """Draw a closed outline round a part of an object, or round what is beside it.
+
+        Parameters
+        ----------
+        name
+            See `add_box`.
+        outline : (n, 2)
+            Corners along the file's two other axes; voxel i covers i to i + 1, as in boxes.
+        slice, axis
+            See `add_box`.
+        positive
+            Whether what it surrounds belongs to the object.
+
+        Raises
+        ------
+        PromptError
+            If it leaves the volume, or nothing else says where the object is.
+        """
+        self.add(name, lasso_on_slice(outline, axis, slice, self.volume, positive))
 
     def remove(self, name: str) -> None:
         """Remove an object; one step of undo.

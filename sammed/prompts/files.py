@@ -22,16 +22,21 @@ from sammed.imaging.volume import Volume
 from sammed.prompts import (
     PROPAGATE,
     BoxPrompt,
+    LassoPrompt,
     MaskPrompt,
     ObjectPrompts,
     PointPrompt,
+    ScribblePrompt,
 )
+from sammed.prompts.objects import KINDS, in_order, order_of
+from sammed.prompts.strokes import lasso_in_file, lasso_on_slice
 from sammed.prompts.text import (
     SPACES,
     block_from_corners,
     block_from_world,
     box_on_slice,
     point_at,
+    voxels_at,
 )
 
 FORMAT = "sammed-prompts/1"
@@ -103,9 +108,33 @@ def document(objects: Sequence[ObjectPrompts], volume: Volume, **about: Any) -> 
             ]
         if obj.mask is not None and obj.mask.source:
             entry["mask"] = obj.mask.source
+        entry |= _strokes(obj, volume)
+        written = [s for s in obj.interactions if not isinstance(s, MaskPrompt) or s.source]
+        if order_of(written) != order_of(sorted(written, key=lambda s: KINDS.index(type(s)))):
+            entry["order"] = order_of(written)
         entry["propagate"] = obj.propagate
         listed.append(entry)
     return {"format": FORMAT, "space": "voxel", **about, "objects": listed}
+
+
+def _strokes(obj: ObjectPrompts, volume: Volume) -> dict[str, Any]:
+    entry: dict[str, Any] = {}
+    if obj.scribbles:
+        entry["scribbles"] = [
+            {
+                "voxels": [_whole(at) for at in volume.grid.file_index(stroke.voxels)],
+                "positive": stroke.positive,
+            }
+            for stroke in obj.scribbles
+        ]
+    if obj.lassos:
+        listed = []
+        for lasso in obj.lassos:
+            axis, index, outline = lasso_in_file(lasso, volume)
+            about = {"axis": axis, "index": index, "outline": outline}
+            listed.append({**about, "positive": lasso.positive})
+        entry["lassos"] = listed
+    return entry
 
 
 def _slice_entry(box: BoxPrompt, volume: Volume) -> dict[str, Any]:
@@ -178,7 +207,7 @@ def _object(
         raise PromptError(
             f"{path}: unknown propagate {propagate!r}; expected {', '.join(PROPAGATE)}"
         )
-    return ObjectPrompts(
+    obj = ObjectPrompts(
         str(entry.get("name", "object")),
         _label(entry),
         tuple(boxes),
@@ -186,7 +215,28 @@ def _object(
         tuple(points),
         mask,
         propagate,
+        scribbles=[_scribble(said, volume, space) for said in entry.get("scribbles", ())],
+        lassos=[_lasso(said, volume, space) for said in entry.get("lassos", ())],
     )
+    return in_order(obj, entry["order"]) if "order" in entry else obj
+
+
+def _scribble(said: dict[str, Any], volume: Volume, space: str) -> ScribblePrompt:
+    voxels = np.array(said["voxels"], np.float64)
+    if voxels.ndim != 2 or voxels.shape[1] != 3 or not np.isfinite(voxels).all():
+        raise PromptError(f"a scribble has voxels of shape {voxels.shape}; expected (n, 3)")
+    at = voxels_at(voxels, volume, space, "position of a scribble")
+    return ScribblePrompt(at, _flag(said, "positive"))
+
+
+def _lasso(said: dict[str, Any], volume: Volume, space: str) -> LassoPrompt:
+    axis = str(said.get("axis", "k"))
+    if axis not in ("i", "j", "k"):
+        raise PromptError(f"unknown axis {axis!r} of a lasso; expected i, j or k")
+    if space != "voxel":
+        raise PromptError(f"a lasso is given in {space}; expected voxel indices")
+    outline = np.array(said["outline"], np.float64)
+    return lasso_on_slice(outline, axis, int(said["index"]), volume, _flag(said, "positive"))
 
 
 def _label(entry: dict[str, Any]) -> int:

@@ -6,6 +6,7 @@ file's own indices or in millimetres are read in `sammed.prompts.text` and `samm
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil, floor
@@ -302,7 +303,7 @@ class ObjectPrompts:
             return False
         if ordered:
             return self.interactions == other.interactions
-        return all(self._of(kind) == other._of(kind) for kind in _KINDS)
+        return all(self._of(kind) == other._of(kind) for kind in KINDS)
 
     @property
     def is_empty(self) -> bool:
@@ -375,7 +376,47 @@ class ObjectPrompts:
             )
 
 
-_KINDS = (BoxPrompt, Box3D, PointPrompt, MaskPrompt, ScribblePrompt, LassoPrompt)
+KINDS: tuple[type[Interaction], ...] = (
+    BoxPrompt,
+    Box3D,
+    PointPrompt,
+    MaskPrompt,
+    ScribblePrompt,
+    LassoPrompt,
+)
+"""All kinds, in the order in which an object lists them if it was not told another."""
+
+_NAMES = dict(zip(KINDS, ("box", "box3d", "point", "mask", "scribble", "lasso"), strict=True))
+
+
+def order_of(interactions: Iterable[Interaction]) -> list[str]:
+    """The kinds of interactions, one by one, as files and messages name them.
+
+    Examples
+    --------
+    >>> order_of([PointPrompt((1, 2, 3)), Box3D(0, 0, 0, 1, 1, 1)])
+    ['point', 'box3d']
+    """
+    return [_NAMES[type(said)] for said in interactions]
+
+
+def in_order(obj: ObjectPrompts, order: Sequence[str]) -> ObjectPrompts:
+    """The same prompts in an order that is given by their kinds, see `order_of`.
+
+    Raises
+    ------
+    PromptError
+        If it names more or fewer of a kind than there are.
+    """
+    waiting: dict[str, list[Interaction]] = {name: [] for name in _NAMES.values()}
+    for said in obj.interactions:
+        waiting[_NAMES[type(said)]].append(said)
+    if Counter(order_of(obj.interactions)) != Counter(order):
+        raise PromptError(
+            f"{obj.name!r} has the prompts {order_of(obj.interactions)}, "
+            f"but its order says {list(order)}"
+        )
+    return obj.replaced(interactions=tuple(waiting[name].pop(0) for name in order))
 
 
 def _with(

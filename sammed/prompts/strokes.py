@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
+from sammed.errors import PromptError
 from sammed.imaging.boxes import Box2D
+from sammed.imaging.volume import Volume
 from sammed.prompts.objects import (
     BoxPrompt,
     Interaction,
@@ -24,6 +26,52 @@ from sammed.prompts.objects import (
 
 POINTS_ON_SLICE = 3
 """Points that stand for a scribble on each slice that it crosses."""
+
+
+def lasso_on_slice(
+    outline: NDArray[np.float64], axis: str, index: int, volume: Volume, positive: bool = True
+) -> LassoPrompt:
+    """A lasso that is given in the file's own voxel indices.
+
+    Parameters
+    ----------
+    outline : (n, 2) float64
+        Corners on the slice, along the file's two other axes in the order i, j, k; voxel i covers
+        [i, i + 1), as in boxes.
+    axis, index
+        The slice, along ``"i"``, ``"j"`` or ``"k"``.
+    volume
+        Whose file.
+    positive
+        Whether what it surrounds belongs to the object.
+
+    Raises
+    ------
+    PromptError
+        If the outline is none, or the slice is not there.
+    """
+    outline = np.asarray(outline, np.float64)
+    if outline.ndim != 2 or outline.shape[1] != 2 or len(outline) < 3:
+        raise PromptError(f"a lasso of shape {outline.shape} is none; expected n corners, (n, 2)")
+    across = "ijk".index(axis)
+    corners = np.insert(outline, across, index + 0.5, axis=1)
+    zyx = volume.grid.canonical_index(corners - 0.5) + 0.5
+    own = next(a for a in range(3) if volume.grid.file_axis(a) == axis)
+    at = int(np.floor(zyx[0, own]))
+    if not 0 <= at < volume.shape[own]:
+        raise PromptError(f"the lasso's slice {axis} = {index} lies outside the volume")
+    rows_cols = np.delete(zyx, own, axis=1).tolist()
+    return LassoPrompt(own, at, tuple((row, col) for row, col in rows_cols), positive)
+
+
+def lasso_in_file(lasso: LassoPrompt, volume: Volume) -> tuple[str, int, list[list[float]]]:
+    """The file's axis, slice and outline of a lasso; `lasso_on_slice` the other way round."""
+    zyx = np.insert(np.array(lasso.outline, np.float64), lasso.axis, lasso.index + 0.5, axis=1)
+    corners = volume.grid.file_index(zyx - 0.5) + 0.5
+    axis = volume.grid.file_axis(lasso.axis)
+    across = "ijk".index(axis)
+    outline = np.delete(corners, across, axis=1).round(3).tolist()
+    return axis, int(np.floor(corners[0, across])), outline
 
 
 def without_strokes(obj: ObjectPrompts) -> ObjectPrompts:

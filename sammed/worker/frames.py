@@ -52,6 +52,14 @@ class SentFrame:
         sent = apply_affine(self.reorientation.to_file, np.array(point, np.float64))
         return [round(float(v), 3) for v in sent]
 
+    def positions_in(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Canonical continuous indices, (n, 3), of sent ones; voxel i has its centre at i."""
+        return apply_affine(np.linalg.inv(self.reorientation.to_file), positions)
+
+    def positions_out(self, positions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sent continuous indices, (n, 3), of canonical ones."""
+        return apply_affine(self.reorientation.to_file, positions)
+
     def axis_in(self, axis: int) -> int:
         """Canonical axis that is the sent array's axis."""
         return self.reorientation.axes.index(axis)

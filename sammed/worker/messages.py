@@ -90,6 +90,14 @@ class Fields:
             raise self._wrong(name, values, expected)
         return [[float(v) for v in row] for row in values]
 
+    def rows(self, name: str, columns: int) -> list[list[float]]:
+        """A list of any number of rows of numbers."""
+        expected = f"a list of lists of {columns} numbers"
+        values = self._get(name, _REQUIRED, list, expected)
+        if not all(_is_row(row, columns) for row in values):
+            raise self._wrong(name, values, expected)
+        return [[float(v) for v in row] for row in values]
+
     def part(self, name: str) -> Fields:
         """An object inside this one."""
         return Fields(self._get(name, _REQUIRED, dict, "an object"), f"{self.where}.{name}")

@@ -7,15 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sammed.errors import PromptError
 from sammed.imaging.boxes import Box3D
 from sammed.imaging.geometry import Shape3
 from sammed.prompts import (
     PROPAGATE,
     BoxPrompt,
+    LassoPrompt,
     MaskPrompt,
     ObjectPrompts,
     PointPrompt,
+    ScribblePrompt,
 )
+from sammed.prompts.objects import in_order, order_of
 from sammed.worker.exchange import Exchange
 from sammed.worker.frames import SentFrame
 from sammed.worker.messages import Fields, RequestError
@@ -50,7 +54,7 @@ def read_object(
         raise RequestError(
             "bad_request", f"{fields.where}: 'propagate' must be one of {', '.join(PROPAGATE)}"
         )
-    return ObjectPrompts(
+    obj = ObjectPrompts(
         name,
         fields.whole("label", 0),
         tuple(_read_box(part, frame) for part in fields.parts("boxes")),
@@ -58,7 +62,16 @@ def read_object(
         tuple(_read_point(part, frame) for part in fields.parts("points")),
         _read_mask(fields, frame, shape, exchange),
         propagate,
+        scribbles=[_read_scribble(part, frame) for part in fields.parts("scribbles")],
+        lassos=[_read_lasso(part, frame) for part in fields.parts("lassos")],
     )
+    order = fields.texts("order")
+    if not order:
+        return obj
+    try:
+        return in_order(obj, order)
+    except PromptError as error:
+        raise RequestError("bad_request", f"{fields.where}: {error}") from None
 
 
 def write_object(prompts: ObjectPrompts, frame: SentFrame) -> dict[str, Any]:
@@ -76,6 +89,15 @@ def write_object(prompts: ObjectPrompts, frame: SentFrame) -> dict[str, Any]:
             for point in prompts.points
         ],
         "mask": None if prompts.mask is None else _mask_block(prompts.mask, frame),
+        "scribbles": [
+            {
+                "voxels": np.rint(frame.positions_out(stroke.voxels.astype(np.float64))).astype(int).tolist(),
+                "positive": stroke.positive,
+            }
+            for stroke in prompts.scribbles
+        ],
+        "lassos": [_write_lasso(lasso, frame) for lasso in prompts.lassos],
+        "order": order_of(prompts.interactions),
         "propagate": prompts.propagate,
     }
 
@@ -109,6 +131,36 @@ def _read_box(fields: Fields, frame: SentFrame) -> BoxPrompt:
 
 def _read_point(fields: Fields, frame: SentFrame) -> PointPrompt:
     return PointPrompt(frame.voxel_in(fields.wholes("at", 3)), fields.flag("positive", True))
+
+
+def _read_scribble(fields: Fields, frame: SentFrame) -> ScribblePrompt:
+    voxels = np.array(fields.rows("voxels", 3), np.float64).reshape(-1, 3)
+    canonical = np.rint(frame.positions_in(np.rint(voxels))).astype(np.intp)
+    return ScribblePrompt(canonical, fields.flag("positive", True))
+
+
+def _read_lasso(fields: Fields, frame: SentFrame) -> LassoPrompt:
+    axis = fields.whole("axis")
+    if axis not in (0, 1, 2):
+        raise RequestError("bad_request", f"{fields.where}: 'axis' must be 0, 1 or 2 (k, j, i)")
+    outline = np.array(fields.rows("outline", 2), np.float64).reshape(-1, 2)
+    corners = np.insert(outline - 0.5, axis, fields.whole("index"), axis=1)
+    zyx, across = frame.positions_in(corners), frame.axis_in(axis)
+    index = round(float(zyx[0, across])) if len(zyx) else 0
+    rows_cols = (np.delete(zyx, across, axis=1) + 0.5).tolist()
+    positive = fields.flag("positive", True)
+    return LassoPrompt(across, index, tuple((row, col) for row, col in rows_cols), positive)
+
+
+def _write_lasso(lasso: LassoPrompt, frame: SentFrame) -> dict[str, Any]:
+    zyx = np.insert(np.array(lasso.outline) - 0.5, lasso.axis, lasso.index, axis=1)
+    corners, axis = frame.positions_out(zyx), frame.axis_out(lasso.axis)
+    return {
+        "axis": axis,
+        "index": round(float(corners[0, axis])),
+        "outline": (np.delete(corners, axis, axis=1) + 0.5).round(3).tolist(),
+        "positive": lasso.positive,
+    }
 
 
 def _read_mask(
