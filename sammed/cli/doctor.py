@@ -98,23 +98,26 @@ def _versions(names: tuple[str, ...]) -> dict[str, str | None]:
 
 def _known(engine: str | None) -> list[str]:
     """All models, or those that an engine may run."""
-    from sammed.models import catalogue, registry
+    from sammed.models import catalogue
 
-    others = ("compact", *catalogue.BASELINES) if engine else ()
-    return [name for name in registry.names() if name not in others]
+    entries = catalogue.entries().items()
+    return [name for name, entry in entries if engine is None or "engine" in entry.options]
 
 
 def _measure(
     name: str, device: str, threads: int | None, engine: str | None, volume: Volume | None
 ) -> dict[str, Any]:
-    """Seconds to encode one view and to decode one prompt on it, medians."""
+    """Seconds to encode one view and to decode one prompt on it, medians; none of volumes."""
     from sammed.errors import ModelError
     from sammed.models import registry
+    from sammed.models.protocols import ImageModel
 
     try:
         model = registry.build(name, device=device, threads=threads, engine=engine)
     except ModelError as error:
         return {"name": name, "available": False, "reason": str(error)}
+    if not isinstance(model, ImageModel):
+        return {"name": name, "available": True, "reason": "it sees no slices that could be timed"}
     encode, decode = _time_slices(model)
     measured: dict[str, Any] = {
         "name": name,
@@ -163,8 +166,9 @@ def _print(found: dict[str, Any]) -> None:
         listed = (f"{n} {v or 'missing' + hint}" for n, v in versions.items())
         typer.echo(f"{extra}: {', '.join(listed)}")
     for entry in found["models"]:
-        if not entry["available"]:
-            typer.echo(f"{entry['name']}: not available: {entry['reason']}")
+        if "reason" in entry:
+            state = "ready" if entry["available"] else "not available"
+            typer.echo(f"{entry['name']}: {state}: {entry['reason']}")
             continue
         line = (
             f"{entry['name']}: {entry['seconds_per_slice']:.3f} s/slice "

@@ -69,6 +69,7 @@ def embed(
     from sammed.engine.decoding import SliceDecoder
     from sammed.engine.settings import Settings
     from sammed.models import registry
+    from sammed.models.protocols import ImageModel
     from sammed.session import Session
     from sammed.views.embeddings import EmbeddingStore
     from sammed.views.slices import PLANES, SliceStack, View, choose_plane
@@ -81,10 +82,11 @@ def embed(
         precision=precision,
         encode_size=encode_size,
     )
-    if not built.spec.expensive_encode or built.spec.zoom is not None:
+    spec = built.spec
+    if not isinstance(built, ImageModel) or not spec.expensive_encode or spec.zoom is not None:
         raise InputError(
-            f"model {built.spec.name!r} has nothing to prepare: it encodes views round a prompt "
-            "when they are needed; expected vit_b, vit_l, vit_h or medsam"
+            f"model {spec.name!r} has nothing to prepare: it encodes no whole slices that could "
+            "be kept; choose one that does, such as vit_b"
         )
     volume, _ = api.timed_read(image, frame=frame, series=series)
     store = EmbeddingStore(MEMORY_BYTES, folders.embeddings_folder())

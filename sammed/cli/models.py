@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sammed.cli.console import set_verbosity
 from sammed.cli.options import Json, Quiet
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ def list_models(json: Json = False) -> None:
 
     Example: sammed models list
     """
+    set_verbosity(quiet=False, verbose=False)
     from sammed.models import registry
+    from sammed.models.entry import OWN_PACKAGE
 
     infos = [registry.info(name) for name in registry.names()]
     if json:
@@ -36,10 +39,13 @@ def list_models(json: Json = False) -> None:
 
         typer.echo(json_module.dumps([asdict(info) for info in infos], indent=2))
         return
+    width = max(10, *(len(info.name) for info in infos))
     for info in infos:
         state = "ready" if info.available else "no weights"
         size = f"{info.size / 1e6:.0f} MB" if info.size else "-"
-        typer.echo(f"{info.name:<10} {state:<11} {size:>8}  {info.licence:<11} {info.description}")
+        origin = "" if info.package == OWN_PACKAGE else f" (from {info.package})"
+        row = f"{info.name:<{width}} {state:<11} {size:>8}  {info.license:<11}"
+        typer.echo(f"{row} {info.description}{origin}")
     if not all(info.available for info in infos):
         typer.echo("Weights come by 'sammed models download NAME' or 'import FILE'.", err=True)
 
@@ -56,12 +62,13 @@ def download(
 
     Example: sammed models download vit_b
     """
+    set_verbosity(quiet, verbose=False)
     from sammed.models import catalogue, downloads
 
-    known = [catalogue.resolve(name) for name in names]
-    for model in known:
-        with _progress(model.name, quiet) as on_bytes:
-            path = downloads.download(model, offline=offline, on_bytes=on_bytes)
+    entries = [catalogue.resolve(name) for name in names]
+    for entry in entries:
+        with _progress(entry.name, quiet) as on_bytes:
+            path = downloads.download(entry, offline=offline, on_bytes=on_bytes)
         typer.echo(path)
 
 
@@ -77,22 +84,23 @@ def verify(
 
     Example: sammed models verify vit_b
     """
+    set_verbosity(quiet=False, verbose=False)
     from sammed.errors import ModelError, WeightsMismatchError
     from sammed.models import catalogue, downloads
 
     if names:
         chosen = [catalogue.resolve(name) for name in names]
     else:
-        kept = ((known, downloads.kept_path(known)) for known in catalogue.KNOWN.values())
-        chosen = [known for known, path in kept if path is not None and path.is_file()]
+        kept = ((e, downloads.kept_path(e)) for e in catalogue.entries().values())
+        chosen = [entry for entry, path in kept if path is not None and path.is_file()]
     rows: list[dict[str, str]] = []
     broken: list[ModelError] = []
-    for model in chosen:
+    for entry in chosen:
         try:
-            rows.append({"name": model.name, "state": "ok", "path": str(downloads.verify(model))})
+            rows.append({"name": entry.name, "state": "ok", "path": str(downloads.verify(entry))})
         except ModelError as error:
             broken.append(error)
-            rows.append({"name": model.name, "state": "broken", "path": "", "why": str(error)})
+            rows.append({"name": entry.name, "state": "broken", "path": "", "why": str(error)})
     if json:
         import json as json_module
 
@@ -116,10 +124,11 @@ def import_weights(
 
     Example: sammed models import /media/usb/sam_vit_b_01ec64.pth
     """
+    set_verbosity(quiet=False, verbose=False)
     from sammed.models import downloads
 
-    known, path = downloads.import_file(file)
-    typer.echo(f"{known.name} {path}")
+    entry, path = downloads.import_file(file)
+    typer.echo(f"{entry.name} {path}")
 
 
 @contextmanager

@@ -21,8 +21,9 @@ from sammed.errors import (
     WeightsMismatchError,
     WeightsNotFoundError,
 )
-from sammed.models.catalogue import KNOWN, KnownModel, WeightsFile
+from sammed.models import catalogue
 from sammed.models.checkpoints import check_there, digest, sha256
+from sammed.models.entry import ModelEntry, WeightsFile
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +42,9 @@ def is_offline() -> bool:
     return os.environ.get(OFFLINE_VARIABLE, "").lower() not in ("", "0", "false", "no")
 
 
-def kept_path(known: KnownModel) -> Path | None:
+def kept_path(entry: ModelEntry) -> Path | None:
     """Where an official file is kept; ``None`` for models without one."""
-    return folders.weights_folder() / known.weights.file_name if known.weights else None
+    return folders.weights_folder() / entry.weights.file_name if entry.weights else None
 
 
 def is_genuine(path: Path, weights: WeightsFile) -> bool:
@@ -55,7 +56,7 @@ def is_genuine(path: Path, weights: WeightsFile) -> bool:
     return bool(weights.md5) and digest(path, "md5") == weights.md5
 
 
-def verify(known: KnownModel) -> Path:
+def verify(entry: ModelEntry) -> Path:
     """Read a kept official file anew and compare it with its digest.
 
     Returns
@@ -72,17 +73,17 @@ def verify(known: KnownModel) -> Path:
     WeightsMismatchError
         If it is truncated or altered.
     """
-    weights, path = _official(known)
+    weights, path = _official(entry)
     if not path.is_file():
-        raise WeightsNotFoundError(_how_to_get(known))
+        raise WeightsNotFoundError(_how_to_get(entry))
     check_there(path)
     if not _matches(path, weights):
-        raise WeightsMismatchError(_altered(path, known))
+        raise WeightsMismatchError(_altered(path, entry))
     return path
 
 
 def download(
-    known: KnownModel,
+    entry: ModelEntry,
     *,
     offline: bool = False,
     on_bytes: Progress | None = None,
@@ -93,7 +94,7 @@ def download(
 
     Parameters
     ----------
-    known
+    entry
         The model.
     offline
         Refuse; so does ``SAMMED_OFFLINE``.
@@ -114,12 +115,12 @@ def download(
     OutputError
         If the disk has no room or the folder cannot be written.
     """
-    weights, path = _official(known)
+    weights, path = _official(entry)
     if path.is_file() and is_genuine(path, weights):
         return path
     if offline or is_offline():
         raise WeightsNotFoundError(
-            f"offline: the weights of {known.name!r} are not here and downloads are forbidden; "
+            f"offline: the weights of {entry.name!r} are not here and downloads are forbidden; "
             f"fetch {weights.url} elsewhere, then 'sammed models import FILE'"
         )
     part = path.with_name(path.name + ".part")
@@ -145,12 +146,12 @@ def download(
     return path
 
 
-def import_file(source: Path) -> tuple[KnownModel, Path]:
+def import_file(source: Path) -> tuple[ModelEntry, Path]:
     """Copy an official file from anywhere into the weights folder.
 
     Returns
     -------
-    (KnownModel, Path)
+    (ModelEntry, Path)
         Which model it is, recognised by its content, and where its weights are now.
 
     Raises
@@ -163,10 +164,10 @@ def import_file(source: Path) -> tuple[KnownModel, Path]:
         If it cannot be copied.
     """
     check_there(source)
-    known = _recognise(source)
-    _, path = _official(known)
-    if path.is_file() and is_genuine(path, _official(known)[0]):
-        return known, path
+    entry = _recognise(source)
+    _, path = _official(entry)
+    if path.is_file() and is_genuine(path, _official(entry)[0]):
+        return entry, path
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         _make_room(path.parent, source.stat().st_size)
@@ -175,10 +176,10 @@ def import_file(source: Path) -> tuple[KnownModel, Path]:
     except OSError as error:
         part.unlink(missing_ok=True)
         raise OutputError(f"cannot copy {source} to {path}: {error.strerror or error}") from None
-    return known, path
+    return entry, path
 
 
-def find(known: KnownModel) -> Path:
+def find(entry: ModelEntry) -> Path:
     """The kept official file of a model, checked.
 
     Raises
@@ -188,20 +189,20 @@ def find(known: KnownModel) -> Path:
     WeightsMismatchError
         If it is truncated or altered.
     """
-    weights, path = _official(known)
+    weights, path = _official(entry)
     if not path.is_file():
-        raise WeightsNotFoundError(_how_to_get(known))
+        raise WeightsNotFoundError(_how_to_get(entry))
     check_there(path)
     if not is_genuine(path, weights):
-        raise WeightsMismatchError(_altered(path, known))
+        raise WeightsMismatchError(_altered(path, entry))
     return path
 
 
-def _official(known: KnownModel) -> tuple[WeightsFile, Path]:
-    path = kept_path(known)
-    if known.weights is None or path is None:
-        raise InputError(f"model {known.name!r} needs no weights file: there is nothing to fetch")
-    return known.weights, path
+def _official(entry: ModelEntry) -> tuple[WeightsFile, Path]:
+    path = kept_path(entry)
+    if entry.weights is None or path is None:
+        raise InputError(f"model {entry.name!r} needs no weights file: there is nothing to fetch")
+    return entry.weights, path
 
 
 def _matches(path: Path, weights: WeightsFile) -> bool:
@@ -213,28 +214,29 @@ def _matches(path: Path, weights: WeightsFile) -> bool:
     return bool(weights.md5) and digest(path, "md5") == weights.md5
 
 
-def _how_to_get(known: KnownModel) -> str:
+def _how_to_get(entry: ModelEntry) -> str:
     return (
-        f"no weights for {known.name!r} in {folders.weights_folder()}; get them with "
-        f"'sammed models download {known.name}' or 'sammed models import FILE'"
+        f"no weights for {entry.name!r} in {folders.weights_folder()}; get them with "
+        f"'sammed models download {entry.name}' or 'sammed models import FILE'"
     )
 
 
-def _altered(path: Path, known: KnownModel) -> str:
-    weights = known.weights
+def _altered(path: Path, entry: ModelEntry) -> str:
+    weights = entry.weights
     expected = f"{weights.size} bytes, SHA-256 {weights.sha256}" if weights else "nothing"
     return (
         f"{path} is truncated or altered: {path.stat().st_size} bytes, expected {expected}; "
-        f"remove it and run 'sammed models download {known.name}'"
+        f"remove it and run 'sammed models download {entry.name}'"
     )
 
 
-def _recognise(source: Path) -> KnownModel:
+def _recognise(source: Path) -> ModelEntry:
     found = sha256(source)
-    for known in KNOWN.values():
-        if known.weights and is_genuine(source, known.weights):
-            return known
-    same_name = [k for k in KNOWN.values() if k.weights and k.weights.file_name == source.name]
+    entries = catalogue.entries().values()
+    for entry in entries:
+        if entry.weights and is_genuine(source, entry.weights):
+            return entry
+    same_name = [e for e in entries if e.weights and e.weights.file_name == source.name]
     size = source.stat().st_size
     if same_name and same_name[0].weights and same_name[0].weights.size != size:
         raise WeightsMismatchError(

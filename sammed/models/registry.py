@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sammed.errors import InputError, WeightsNotFoundError
+from sammed.errors import InputError, ModelError, SammedError, SammedWarning
 from sammed.models import catalogue, downloads
-from sammed.models.checkpoints import check_there, is_weights_path, sha256
-from sammed.models.devices import fastest_threads, resolve_device, set_threads
-from sammed.models.protocols import ImageModel
+from sammed.models.checkpoints import check_there, is_weights_path
+from sammed.models.devices import resolve_device, set_threads
+from sammed.models.entry import OWN_PACKAGE, BuildRequest, ModelEntry
+from sammed.models.sam.entries import ANY_CHECKPOINT
 
-COMPACT_WEIGHTS = Path(__file__).parent / "compact" / "weights" / "compact.safetensors"
-"""The built-in network's weights, part of the package."""
+if TYPE_CHECKING:
+    from sammed.models.protocols import Model
+
+OWN_LICENSE = "unknown (own weights file)"
+"""Of weights that the user brings."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,7 @@ class ModelInfo:
 
     Attributes
     ----------
-    name, description, licence
+    name, description, license
         For people; the licence is the weights'.
     size
         Bytes of the weights files, 0 if the model has none.
@@ -32,20 +37,29 @@ class ModelInfo:
         Where the official file is published, empty if it has none.
     available
         Whether the model can be built now, as far as a look at the disk tells.
+    package
+        The installed package that the model comes from.
     """
 
     name: str
     description: str
-    licence: str
+    license: str
     size: int
     sha256: str
     url: str
     available: bool
+    package: str
 
 
 def names() -> list[str]:
-    """All registry names."""
-    return list(catalogue.KNOWN)
+    """All registry names: sammed's own models, then those of other packages.
+
+    Examples
+    --------
+    >>> names()[:2]
+    ['compact', 'vit_b']
+    """
+    return list(catalogue.entries())
 
 
 def info(name: str) -> ModelInfo:
@@ -55,22 +69,28 @@ def info(name: str) -> ModelInfo:
     ------
     InputError
         If there is no model of that name.
+    ModelError
+        If it is a model of another package whose entry is broken.
+
+    Examples
+    --------
+    >>> info("ellipse").available, info("ellipse").size
+    (True, 0)
     """
-    known = catalogue.resolve(name)
-    weights, path = known.weights, downloads.kept_path(known)
-    size = weights.size if weights else 0
-    if known.name == "compact":  # several files
-        path = COMPACT_WEIGHTS
-        size = sum(file.stat().st_size for file in path.parent.glob("*.safetensors"))
-    available = path is None or path.is_file()
+    entry = catalogue.resolve(name)
+    weights, kept = entry.weights, downloads.kept_path(entry)
+    needed = (*entry.shipped, kept) if kept else entry.shipped
+    available = all(path.is_file() for path in needed)
+    size = sum(path.stat().st_size for path in entry.shipped if path.is_file())
     return ModelInfo(
-        known.name,
-        known.description,
-        known.license,
-        size,
+        entry.name,
+        entry.description,
+        entry.license,
+        size + (weights.size if weights else 0),
         weights.sha256 if weights else "",
         weights.url if weights else "",
         available,
+        entry.package,
     )
 
 
@@ -81,15 +101,14 @@ def build(
     threads: int | None = None,
     weights: Path | None = None,
     **options: Any,
-) -> ImageModel:
+) -> Model:
     """Build a model, ready to encode.
 
     Parameters
     ----------
     name_or_path
-        A registry name or alias, or the path of a ``.pth`` or ``.safetensors`` file: the encoder
-        is then recognised by its tensors, and MedSAM's way of feeding it by ``medsam`` in the
-        file's name.
+        A registry name or alias, or the path of a weights file: the entries are asked whose it
+        is, and what none of them recognises is read as segment-anything's.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``; the baselines always run on the CPU.
     threads
@@ -98,128 +117,109 @@ def build(
     weights
         A file to take instead of the official one.
     **options
-        What segment-anything's models take beside: ``zoom`` (side of a view over the longer side
-        of the box, ``None`` for whole slices), ``encode_size`` (side in px at which views are
-        encoded, up to 1024), ``engine`` and ``precision`` (see `sammed.models.sam.backends`).
-        ``None`` leaves an option at its default.
+        What the entry takes beside: of segment-anything's models ``zoom`` (side of a view over
+        the longer side of the box, ``None`` for whole slices), ``encode_size`` (side in px at
+        which views are encoded, up to 1024), ``engine`` and ``precision`` (see
+        `sammed.models.sam.backends`). ``None`` leaves an option at its default.
 
     Raises
     ------
     InputError
         If there is no such model, device or option.
+    ModelError
+        If it is a model of another package that is broken; the message names the package.
     WeightsNotFoundError
         If the weights are not here; the message says how to get them.
     WeightsMismatchError
         If the weights are broken or for another model.
     BackendUnavailableError
         If the device is not there.
+
+    Examples
+    --------
+    >>> model = build("ellipse")
+    >>> model.spec.name, sorted(model.spec.prompts)
+    ('ellipse', ['box'])
     """
     if is_weights_path(name_or_path):
-        name, weights = _name_of_file(Path(name_or_path)), Path(name_or_path)
+        weights = Path(name_or_path)
+        entry = _entry_of_file(weights)
     else:
-        name = catalogue.resolve(name_or_path).name
+        entry = catalogue.resolve(name_or_path)
     options = {option: value for option, value in options.items() if value is not None}
-    _check_options(name, weights, options)
-    if name in catalogue.BASELINES:
-        return _build_baseline(name)
-    device = resolve_device(device)
-    set_threads(threads)
-    if name == "compact":
-        return _build_compact(weights, device)
-    if threads is None and device == "cpu":
-        set_threads(fastest_threads())
-    return _build_sam(name, weights, device, **options)
+    _check_options(entry, weights, options)
+    if entry.uses_torch:
+        device = resolve_device(device)
+        set_threads(threads)
+    else:
+        device = "cpu"
+    request = BuildRequest(
+        weights=_weights_of(entry, weights),
+        license=entry.license if weights is None else OWN_LICENSE,
+        device=device,
+        threads=threads,
+    )
+    if entry.package == OWN_PACKAGE:
+        model: Model = entry.build(request, **options)
+        return model
+    return _build_foreign(entry, request, options)
 
 
-SAM_OPTIONS = ("zoom", "encode_size", "engine", "precision")
-_ANY_SAM = "segment-anything"
-
-
-def _check_options(name: str, weights: Path | None, options: dict[str, Any]) -> None:
-    if name in catalogue.BASELINES and weights is not None:
-        raise InputError(f"model {name!r} has no weights; leave {weights} out")
-    known = () if name == "compact" or name in catalogue.BASELINES else SAM_OPTIONS
-    unknown = [option for option in options if option not in known]
+def _check_options(entry: ModelEntry, weights: Path | None, options: dict[str, Any]) -> None:
+    if weights is not None and not entry.takes_weights:
+        raise InputError(f"model {entry.name!r} has no weights; leave {weights} out")
+    unknown = [option for option in options if option not in entry.options]
     if unknown:
         raise InputError(
-            f"model {name!r} has no option {', '.join(unknown)}; "
-            f"expected {' or '.join(known) or 'none'}"
+            f"model {entry.name!r} has no option {', '.join(unknown)}; "
+            f"expected {' or '.join(entry.options) or 'none'}"
         )
 
 
-def _name_of_file(path: Path) -> str:
-    """Which model a weights file is for, as far as its name and format tell."""
+def _entry_of_file(path: Path) -> ModelEntry:
+    """Whose weights a file holds: other packages are asked first, as ours take all the rest."""
     check_there(path)
-    if "medsam" in path.name.lower():
-        return "medsam"
-    if path.suffix == ".safetensors" and not _holds_sam(path):
-        return "compact"
-    return _ANY_SAM
+    candidates = (*reversed(catalogue.entries().values()), ANY_CHECKPOINT)
+    return next(entry for entry in candidates if _recognises(entry, path))
 
 
-def _holds_sam(path: Path) -> bool:
-    from safetensors import SafetensorError, safe_open
+def _recognises(entry: ModelEntry, path: Path) -> bool:
+    try:
+        return entry.recognises is not None and entry.recognises(path)
+    except Exception as error:
+        warnings.warn(
+            str(_broken(entry, f"{type(error).__name__}: {error}")), SammedWarning, stacklevel=4
+        )
+        return False
+
+
+def _weights_of(entry: ModelEntry, own: Path | None) -> Path | None:
+    """The file to read: the user's, which is there, or the official one, checked."""
+    if own is not None:
+        check_there(own)
+        return own
+    return downloads.find(entry) if entry.weights else None
+
+
+def _build_foreign(entry: ModelEntry, request: BuildRequest, options: dict[str, Any]) -> Model:
+    """Build a model of another package; whatever goes wrong there is one line that names it."""
+    from sammed.models import contract
 
     try:
-        with safe_open(path, framework="np") as tensors:
-            found: list[str] = tensors.keys()
-    except SafetensorError:
-        return True  # reading it as segment-anything's says what is wrong
-    return any(name.startswith("image_encoder.blocks.") for name in found)
-
-
-def _build_baseline(name: str) -> ImageModel:
-    from sammed.models import baselines
-
-    kinds = {kind.name: kind for kind in (baselines.BoxBaseline, baselines.EllipseBaseline)}
-    return (kinds | {"two_class": baselines.TwoClassBaseline})[name]()
-
-
-def _build_compact(weights: Path | None, device: str) -> ImageModel:
-    if weights is None and not COMPACT_WEIGHTS.is_file():
-        raise WeightsNotFoundError(
-            f"the built-in network's weights are missing from the package ({COMPACT_WEIGHTS}); "
-            "install sammed again"
-        )
-    from sammed.models.compact.model import CompactModel
-
-    model: ImageModel = CompactModel(weights=weights, device=device)
+        model: Model = entry.build(request, **options)
+        contract.check_protocol(model)
+        contract.check_name(model, entry.name)
+    except contract.ContractError as error:
+        raise _broken(entry, str(error)) from error
+    except SammedError:
+        raise
+    except Exception as error:
+        raise _broken(entry, f"{type(error).__name__}: {error}") from error
     return model
 
 
-def _build_sam(
-    name: str,
-    weights: Path | None,
-    device: str,
-    *,
-    zoom: float | None = None,
-    encode_size: int | None = None,
-    engine: str = "torch",
-    precision: str = "float32",
-) -> ImageModel:
-    known = catalogue.KNOWN.get(name)
-    path = weights or downloads.find(catalogue.resolve(name))
-    check_there(path)
-    from sammed.models.sam.backends import build_encoder
-    from sammed.models.sam.model import MedSamModel, SamModel
-    from sammed.models.sam.network import IMAGE_SIZE, load_network
-
-    network, architecture = load_network(
-        path,
-        architecture=known.weights.architecture if known and known.weights else None,
-        image_size=encode_size or IMAGE_SIZE,
-    )
-    weights_hash = sha256(path)
-    encoder = network.image_encoder.to(device)
-    kind = MedSamModel if name == "medsam" else SamModel
-    return kind(
-        network,
-        name=architecture if name == _ANY_SAM else name,
-        encoder=build_encoder(encoder, engine=engine, precision=precision, key=weights_hash),
-        variant="" if precision == "float32" else precision,
-        engine=engine,
-        weights_hash=weights_hash,
-        license=known.license if known and weights is None else "unknown (own weights file)",
-        device=device,
-        zoom=zoom,
+def _broken(entry: ModelEntry, why: str) -> ModelError:
+    return ModelError(
+        f"the model {entry.name!r} of the installed package {entry.package!r} cannot be used: "
+        f"{' '.join(why.split())}; update or uninstall that package"
     )

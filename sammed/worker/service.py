@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from sammed.engine.progress import Progress
     from sammed.engine.settings import Settings
     from sammed.engine.slice_mask import SliceResult
-    from sammed.models.protocols import ImageModel
+    from sammed.models.protocols import Model
     from sammed.session import Session
 
 KEEP_VOLUMES = 3
@@ -54,7 +54,7 @@ _log = logging.getLogger(__name__)
 class Engine:
     """What the service stands on; tests replace parts of it."""
 
-    def model(self, name: str, device: str, threads: int | None) -> ImageModel:
+    def model(self, name: str, device: str, threads: int | None) -> Model:
         """Build a model by its registry name or path."""
         from sammed.models.registry import build
 
@@ -66,7 +66,7 @@ class Engine:
 
         return Settings(**options)
 
-    def session(self, volume: Volume, model: ImageModel, settings: Settings) -> Session:
+    def session(self, volume: Volume, model: Model, settings: Settings) -> Session:
         """A new session."""
         from sammed.session import Session
 
@@ -107,7 +107,7 @@ class Service:
         self.exchange = exchange
         self._engine = engine or Engine()
         self._cases: OrderedDict[str, Case] = OrderedDict()
-        self._models: dict[ModelKey, Future[ImageModel]] = {}
+        self._models: dict[ModelKey, Future[Model]] = {}
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="sammed-model")
         self._greeted = False
         self._handlers: dict[str, Callable[[Fields, Report, Cancel], dict[str, Any]]] = {
@@ -366,7 +366,7 @@ class Service:
     def _model_key(self, fields: Fields) -> ModelKey:
         return fields.text("model"), fields.text("device", "cpu"), fields.whole("threads", None)
 
-    def _load(self, key: ModelKey) -> Future[ImageModel]:
+    def _load(self, key: ModelKey) -> Future[Model]:
         """The model's future; a failed one is tried again."""
         known = self._models.get(key)
         if known is None or (known.done() and known.exception() is not None):
@@ -382,8 +382,9 @@ def _known_models() -> list[dict[str, Any]]:
         {
             "name": known.name,
             "description": known.description,
-            "license": known.licence,
+            "license": known.license,
             "available": known.available,
+            "package": known.package,
         }
         for known in map(registry.info, registry.names())
     ]

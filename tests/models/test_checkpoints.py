@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from sammed.errors import InputError, WeightsMismatchError, WeightsNotFoundError
 from sammed.models import checkpoints, registry
+from sammed.models.compact.entry import WEIGHTS as COMPACT_WEIGHTS
 from sammed.models.protocols import ImageModel
 from sammed.models.sam.model import MedSamModel, SamModel
 from sammed.models.sam.network import ARCHITECTURES, load_network
@@ -81,12 +82,12 @@ def test_a_path_is_a_model(tmp_path: Path, state: dict[str, torch.Tensor]) -> No
 
 
 def test_the_built_in_networks_own_format_is_recognised(tmp_path: Path) -> None:
-    if not registry.COMPACT_WEIGHTS.is_file():
+    if not COMPACT_WEIGHTS.is_file():
         pytest.skip("the weights of compact are not part of this checkout")
     specs = []
     for name in ("retrained", "renamed"):
         path = tmp_path / f"{name}.safetensors"
-        path.write_bytes(registry.COMPACT_WEIGHTS.read_bytes())
+        path.write_bytes(COMPACT_WEIGHTS.read_bytes())
         specs.append(registry.build(str(path)).spec)
     assert [spec.name for spec in specs] == ["compact", "compact"]
     assert specs[0].weights_hash == specs[1].weights_hash
@@ -233,10 +234,11 @@ def test_what_is_known_without_weights() -> None:
     assert set(infos) == {
         "compact", "vit_b", "vit_l", "vit_h", "medsam", "box", "ellipse", "two_class",
     }  # fmt: skip
+    assert {info.package for info in infos.values()} == {"sammed"}
     assert [n for n in ("box", "ellipse", "two_class") if infos[n].available] == [
         "box", "ellipse", "two_class",
     ]  # fmt: skip
-    assert infos["compact"].size > registry.COMPACT_WEIGHTS.stat().st_size  # one file of several
+    assert infos["compact"].size > COMPACT_WEIGHTS.stat().st_size  # one file of several
     assert not infos["vit_h"].available
     for name in ("vit_b", "vit_l", "vit_h", "medsam"):
         assert infos[name].url.startswith("https://")

@@ -21,7 +21,7 @@ from sammed.errors import (
     WeightsNotFoundError,
 )
 from sammed.models import catalogue, downloads
-from sammed.models.catalogue import KnownModel, WeightsFile
+from sammed.models.entry import ModelEntry, WeightsFile
 
 CONTENT = bytes(range(256)) * 5000
 FILE = "sam_vit_b_01ec64.pth"
@@ -75,7 +75,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def known(server: Server, home: Path, monkeypatch: pytest.MonkeyPatch) -> KnownModel:
+def entry(server: Server, home: Path, monkeypatch: pytest.MonkeyPatch) -> ModelEntry:
     """ViT-B as if its official file were the server's small one."""
     weights = WeightsFile(
         FILE,
@@ -83,8 +83,8 @@ def known(server: Server, home: Path, monkeypatch: pytest.MonkeyPatch) -> KnownM
         f"http://127.0.0.1:{server.server_port}/{FILE}",
         hashlib.sha256(CONTENT).hexdigest(),
     )
-    model = replace(catalogue.KNOWN["vit_b"], weights=weights)
-    monkeypatch.setitem(catalogue.KNOWN, "vit_b", model)
+    model = replace(catalogue.BUILT_IN["vit_b"], weights=weights)
+    monkeypatch.setitem(catalogue.BUILT_IN, "vit_b", model)
     return model
 
 
@@ -97,94 +97,94 @@ def part_of(path: Path) -> Path:
     return path.with_name(path.name + ".part")
 
 
-def test_a_download_arrives_whole_and_once(known: KnownModel, server: Server, path: Path) -> None:
+def test_a_download_arrives_whole_and_once(entry: ModelEntry, server: Server, path: Path) -> None:
     steps: list[tuple[int, int]] = []
-    assert downloads.download(known, on_bytes=lambda *step: steps.append(step)) == path
+    assert downloads.download(entry, on_bytes=lambda *step: steps.append(step)) == path
     assert path.read_bytes() == CONTENT
     assert steps[-1] == (len(CONTENT), len(CONTENT))
     assert not part_of(path).exists()
-    assert downloads.download(known) == path
+    assert downloads.download(entry) == path
     assert server.requested == [None]
 
 
-def test_an_interrupted_download_goes_on(known: KnownModel, server: Server, path: Path) -> None:
+def test_an_interrupted_download_goes_on(entry: ModelEntry, server: Server, path: Path) -> None:
     server.stop_after = 700_001
     with pytest.raises(WeightsNotFoundError, match="run the command again to go on"):
-        downloads.download(known)
+        downloads.download(entry)
     assert not path.exists()
     kept = part_of(path).stat().st_size
     assert 0 < kept <= 700_001
     server.stop_after = None
-    downloads.download(known)
+    downloads.download(entry)
     assert path.read_bytes() == CONTENT
     assert server.requested[-1] == f"bytes={kept}-"
 
 
 def test_a_server_that_cannot_resume_starts_over(
-    known: KnownModel, server: Server, path: Path
+    entry: ModelEntry, server: Server, path: Path
 ) -> None:
     path.parent.mkdir(parents=True)
     part_of(path).write_bytes(CONTENT[:1000])
     server.ranges = False
-    downloads.download(known)
+    downloads.download(entry)
     assert path.read_bytes() == CONTENT
 
 
 def test_what_is_not_the_official_file_is_not_kept(
-    known: KnownModel, server: Server, path: Path
+    entry: ModelEntry, server: Server, path: Path
 ) -> None:
     server.content = CONTENT[:-1] + b"!"
     with pytest.raises(WeightsMismatchError, match=r"is not sam_vit_b.*nothing was kept"):
-        downloads.download(known)
+        downloads.download(entry)
     assert not path.exists()
     assert not part_of(path).exists()
 
 
-def test_a_server_without_the_file_or_none_at_all(known: KnownModel, path: Path) -> None:
-    assert known.weights is not None
-    absent = replace(known, weights=replace(known.weights, url=known.weights.url + "x"))
+def test_a_server_without_the_file_or_none_at_all(entry: ModelEntry, path: Path) -> None:
+    assert entry.weights is not None
+    absent = replace(entry, weights=replace(entry.weights, url=entry.weights.url + "x"))
     with pytest.raises(WeightsNotFoundError, match=r"cannot download .*: Not Found"):
         downloads.download(absent)
-    dead = replace(known, weights=replace(known.weights, url="http://127.0.0.1:9/x"))
+    dead = replace(entry, weights=replace(entry.weights, url="http://127.0.0.1:9/x"))
     with pytest.raises(WeightsNotFoundError, match=r"cannot download .*refused"):
         downloads.download(dead)
-    local = replace(known, weights=replace(known.weights, url="file:///etc/hostname"))
+    local = replace(entry, weights=replace(entry.weights, url="file:///etc/hostname"))
     with pytest.raises(InputError, match="expected an http or https address"):
         downloads.download(local)
     assert not path.exists()
 
 
 def test_offline_is_obeyed(
-    known: KnownModel, server: Server, monkeypatch: pytest.MonkeyPatch
+    entry: ModelEntry, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(WeightsNotFoundError, match="offline: the weights of 'vit_b'"):
-        downloads.download(known, offline=True)
+        downloads.download(entry, offline=True)
     monkeypatch.setenv("SAMMED_OFFLINE", "1")
     with pytest.raises(WeightsNotFoundError, match="downloads are forbidden"):
-        downloads.download(known)
+        downloads.download(entry)
     assert server.requested == []
 
 
-def test_a_full_disk(known: KnownModel, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk(entry: ModelEntry, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = type("Usage", (), {"free": 1000})
     monkeypatch.setattr(downloads.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(OutputError, match="has 0 MB free, expected 1 MB; make room or point SAM"):
-        downloads.download(known)
+        downloads.download(entry)
     assert server.requested == []
 
 
-def test_import_recognises_the_content(known: KnownModel, tmp_path: Path, path: Path) -> None:
+def test_import_recognises_the_content(entry: ModelEntry, tmp_path: Path, path: Path) -> None:
     source = tmp_path / "from-a-colleague.bin"
     source.write_bytes(CONTENT)
-    assert downloads.import_file(source) == (known, path)
+    assert downloads.import_file(source) == (entry, path)
     assert path.read_bytes() == CONTENT
     assert [p.name for p in path.parent.iterdir()] == [FILE]
-    assert downloads.import_file(source) == (known, path)
-    assert downloads.verify(known) == path
-    assert downloads.find(known) == path
+    assert downloads.import_file(source) == (entry, path)
+    assert downloads.verify(entry) == path
+    assert downloads.find(entry) == path
 
 
-@pytest.mark.usefixtures("known")
+@pytest.mark.usefixtures("entry")
 def test_import_refuses_everything_else(tmp_path: Path, path: Path) -> None:
     (tmp_path / FILE).write_bytes(CONTENT[:-500])
     with pytest.raises(WeightsMismatchError, match="truncated or altered: 1279500 bytes, expecte"):
@@ -197,17 +197,17 @@ def test_import_refuses_everything_else(tmp_path: Path, path: Path) -> None:
     assert not path.exists()
 
 
-def test_verify_reads_the_file_anew(known: KnownModel, path: Path) -> None:
+def test_verify_reads_the_file_anew(entry: ModelEntry, path: Path) -> None:
     with pytest.raises(WeightsNotFoundError, match="no weights for 'vit_b'"):
-        downloads.verify(known)
-    downloads.download(known)
+        downloads.verify(entry)
+    downloads.download(entry)
     stat = path.stat()
     path.write_bytes(CONTENT[:-1] + b"!")
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     with pytest.raises(WeightsMismatchError, match="remove it and run 'sammed models download"):
-        downloads.verify(known)
+        downloads.verify(entry)
     with pytest.raises(InputError, match="model 'box' needs no weights file"):
-        downloads.verify(catalogue.KNOWN["box"])
+        downloads.verify(catalogue.BUILT_IN["box"])
 
 
 def test_medsam_is_known_by_either_digest(tmp_path: Path, home: Path) -> None:
@@ -221,7 +221,8 @@ def test_medsam_is_known_by_either_digest(tmp_path: Path, home: Path) -> None:
     assert not downloads.is_genuine(tmp_path / "m", replace(weights, md5=""))
 
 
-def test_the_commands(known: KnownModel, tmp_path: Path, path: Path) -> None:
+@pytest.mark.usefixtures("console")
+def test_the_commands(entry: ModelEntry, tmp_path: Path, path: Path) -> None:
     run = CliRunner().invoke
     listed = run(app, ["list"])
     assert listed.exit_code == 0, listed.output
