@@ -175,9 +175,10 @@ class StubModel:
         rule: Rule | None = None,
         **spec: object,
     ) -> None:
-        about = {"prompts": ALL_PROMPTS, "weights_hash": "5" * 64, "zoom": zoom, **spec}
+        fixed = {"name": "stub", "view_size": view_size, "mask_size": view_size, "zoom": zoom}
+        about = {"prompts": ALL_PROMPTS, "weights_hash": "5" * 64, **fixed, **spec}
         about.setdefault("recipe", recipe_for(about))
-        self._spec = ModelSpec("stub", view_size, view_size, **about)  # type: ignore[arg-type]
+        self._spec = ModelSpec(**about)  # type: ignore[arg-type]
         self.threshold, self.slack = threshold, slack
         self.rule = rule
         self.encoded = 0

@@ -80,8 +80,8 @@ class StubVolumeModel:
     """Bright parts of the whole volume that positive prompts touch and negative ones do not."""
 
     def __init__(self, **spec: object) -> None:
-        about = {"prompts": VOLUME_PROMPTS, "ordered": True, "weights_hash": "6" * 64, **spec}
-        self._spec = ModelSpec("whole", **about)  # type: ignore[arg-type]
+        about = {"name": "whole", "prompts": VOLUME_PROMPTS, "ordered": True, **spec}
+        self._spec = ModelSpec(**about)  # type: ignore[arg-type]
         self.opened = 0
         self.asked: list[tuple[tuple[Interaction, ...], bool]] = []
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from sammed.prompts.objects import (
-    PROPAGATE,
+from sammed.prompts.interactions import (
     BoxPrompt,
     Interaction,
     LassoPrompt,
     MaskPrompt,
-    ObjectPrompts,
     PointPrompt,
+    ScribblePrompt,
+)
+from sammed.prompts.objects import (
+    PROPAGATE,
+    ObjectPrompts,
     PromptSet,
     Propagate,
-    ScribblePrompt,
     merge,
     with_labels,
 )

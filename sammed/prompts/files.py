@@ -28,7 +28,8 @@ from sammed.prompts import (
     PointPrompt,
     ScribblePrompt,
 )
-from sammed.prompts.objects import KINDS, in_order, order_of
+from sammed.prompts.interactions import KINDS, order_of
+from sammed.prompts.objects import in_order
 from sammed.prompts.strokes import lasso_in_file, lasso_on_slice
 from sammed.prompts.text import (
     SPACES,

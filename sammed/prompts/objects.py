@@ -9,149 +9,30 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from math import ceil, floor
 from typing import Any, Literal, TypeVar, get_args
 
-import numpy as np
-from numpy.typing import NDArray
-
 from sammed.errors import LabelError, PromptError
-from sammed.imaging.boxes import Box2D, Box3D
+from sammed.imaging.boxes import Box3D
 from sammed.imaging.geometry import Shape3
 from sammed.imaging.volume import MAX_LABEL
+from sammed.prompts.interactions import (
+    KINDS,
+    NAMES,
+    BoxPrompt,
+    Interaction,
+    LassoPrompt,
+    MaskPrompt,
+    PointPrompt,
+    ScribblePrompt,
+    check_block,
+    check_stroke,
+    locates,
+    order_of,
+)
 
 Propagate = Literal["auto", "between", "off"]
 PROPAGATE: tuple[str, ...] = get_args(Propagate)
 
-
-@dataclass(frozen=True)
-class BoxPrompt:
-    """A rectangle on one slice.
-
-    Attributes
-    ----------
-    axis
-        Canonical axis (0 z, 1 y, 2 x) across which the slice lies.
-    index
-        Slice index along that axis.
-    box
-        In (row, col) of that slice: the two other axes in order.
-    """
-
-    axis: int
-    index: int
-    box: Box2D
-
-    @property
-    def block(self) -> Box3D:
-        """The same as a block one voxel thick."""
-        return Box3D.on_slice(self.box, self.axis, self.index)
-
-
-@dataclass(frozen=True)
-class PointPrompt:
-    """One voxel that belongs to the object (positive) or does not."""
-
-    at: Shape3
-    positive: bool = True
-
-
-@dataclass(frozen=True, eq=False)
-class MaskPrompt:
-    """Slices that the user has painted: taken as they are, and as a start for their neighbours.
-
-    Attributes
-    ----------
-    voxels : (z, y, x) bool
-        A slice across the segmented plane counts as painted if any of its voxels is true.
-    source
-        The file that it was read from, for the prompt file; empty if painted in memory.
-    """
-
-    voxels: NDArray[np.bool_]
-    source: str = ""
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, MaskPrompt) and (
-            other is self or np.array_equal(self.voxels, other.voxels)
-        )
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def slices(self, axis: int) -> NDArray[np.intp]:
-        """Indices of the painted slices across an axis."""
-        others = tuple(a for a in range(3) if a != axis)
-        return np.flatnonzero(self.voxels.any(axis=others))
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class ScribblePrompt:
-    """A stroke through the object (positive) or beside it, as the voxels that it passes.
-
-    Attributes
-    ----------
-    voxels : (n, 3) int
-        Canonical (z, y, x) voxels in drawing order, on one slice or on several.
-    positive
-        Whether they belong to the object.
-    """
-
-    voxels: NDArray[np.intp]
-    positive: bool = True
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, ScribblePrompt) and (
-            other is self
-            or (other.positive == self.positive and np.array_equal(self.voxels, other.voxels))
-        )
-
-    def __hash__(self) -> int:
-        return hash((self.positive, self.voxels.tobytes()))
-
-    def __repr__(self) -> str:
-        return f"ScribblePrompt({len(self.voxels)} voxels, positive={self.positive})"
-
-    @property
-    def block(self) -> Box3D:
-        """Smallest block that holds it."""
-        low, high = self.voxels.min(0), self.voxels.max(0) + 1
-        return Box3D(*(int(v) for v in (*low, *high)))
-
-
-@dataclass(frozen=True)
-class LassoPrompt:
-    """A closed outline round a part of the object (positive) or of what is beside it.
-
-    Attributes
-    ----------
-    axis, index
-        The slice, as in `BoxPrompt`.
-    outline
-        Corners (row, col) of the polygon in slice px, edge coordinates: pixel i covers [i, i + 1).
-    positive
-        Whether what it surrounds belongs to the object.
-    """
-
-    axis: int
-    index: int
-    outline: tuple[tuple[float, float], ...]
-    positive: bool = True
-
-    @property
-    def box(self) -> Box2D:
-        """Smallest box of whole pixels that holds the outline."""
-        rows, cols = zip(*self.outline, strict=True)
-        low, high = (floor(min(rows)), floor(min(cols))), (ceil(max(rows)), ceil(max(cols)))
-        return Box2D(*low, *high)
-
-    @property
-    def block(self) -> Box3D:
-        """The same box as a block one voxel thick."""
-        return Box3D.on_slice(self.box, self.axis, self.index)
-
-
-Interaction = BoxPrompt | Box3D | PointPrompt | MaskPrompt | ScribblePrompt | LassoPrompt
-"""One thing that the user says about an object; a `Box3D` is a 3D box."""
 
 _Kind = TypeVar("_Kind", bound=Interaction)
 
@@ -308,7 +189,7 @@ class ObjectPrompts:
     @property
     def is_empty(self) -> bool:
         """Whether nothing says where the object is (negative points and strokes do not)."""
-        return not any(_locates(said) for said in self.interactions)
+        return not any(locates(said) for said in self.interactions)
 
     def extent(self) -> Box3D:
         """Smallest block that holds all boxes, positive points and painted voxels."""
@@ -328,7 +209,7 @@ class ObjectPrompts:
 
     def _where(self) -> Iterator[Box3D]:
         for said in self.interactions:
-            if not _locates(said):
+            if not locates(said):
                 continue
             if isinstance(said, Box3D):
                 yield said
@@ -350,9 +231,9 @@ class ObjectPrompts:
             nothing says where the object is.
         """
         for box in self.boxes:
-            _check_block(box.block, shape, self.name)
+            check_block(box.block, shape, self.name)
         for block in self.blocks:
-            _check_block(block, shape, self.name)
+            check_block(block, shape, self.name)
         for point in self.points:
             if not all(0 <= p < n for p, n in zip(point.at, shape, strict=True)):
                 raise PromptError(
@@ -361,7 +242,7 @@ class ObjectPrompts:
                 )
         for stroke in self.interactions:
             if isinstance(stroke, (ScribblePrompt, LassoPrompt)):
-                _check_stroke(stroke, shape, self.name)
+                check_stroke(stroke, shape, self.name)
         if self.mask is not None and self.mask.voxels.shape != shape:
             raise PromptError(
                 f"the mask of {self.name!r} has shape {self.mask.voxels.shape}, expected {shape}"
@@ -376,30 +257,6 @@ class ObjectPrompts:
             )
 
 
-KINDS: tuple[type[Interaction], ...] = (
-    BoxPrompt,
-    Box3D,
-    PointPrompt,
-    MaskPrompt,
-    ScribblePrompt,
-    LassoPrompt,
-)
-"""All kinds, in the order in which an object lists them if it was not told another."""
-
-_NAMES = dict(zip(KINDS, ("box", "box3d", "point", "mask", "scribble", "lasso"), strict=True))
-
-
-def order_of(interactions: Iterable[Interaction]) -> list[str]:
-    """The kinds of interactions, one by one, as files and messages name them.
-
-    Examples
-    --------
-    >>> order_of([PointPrompt((1, 2, 3)), Box3D(0, 0, 0, 1, 1, 1)])
-    ['point', 'box3d']
-    """
-    return [_NAMES[type(said)] for said in interactions]
-
-
 def in_order(obj: ObjectPrompts, order: Sequence[str]) -> ObjectPrompts:
     """The same prompts in an order that is given by their kinds, see `order_of`.
 
@@ -408,9 +265,9 @@ def in_order(obj: ObjectPrompts, order: Sequence[str]) -> ObjectPrompts:
     PromptError
         If it names more or fewer of a kind than there are.
     """
-    waiting: dict[str, list[Interaction]] = {name: [] for name in _NAMES.values()}
+    waiting: dict[str, list[Interaction]] = {name: [] for name in NAMES.values()}
     for said in obj.interactions:
-        waiting[_NAMES[type(said)]].append(said)
+        waiting[NAMES[type(said)]].append(said)
     if Counter(order_of(obj.interactions)) != Counter(order):
         raise PromptError(
             f"{obj.name!r} has the prompts {order_of(obj.interactions)}, "
@@ -427,43 +284,6 @@ def _with(
     if wanted[: len(before)] == before:
         return (*said, *wanted[len(before) :])
     return (*(one for one in said if not isinstance(one, kind)), *wanted)
-
-
-def _locates(said: Interaction) -> bool:
-    """Whether it says where the object is, not only where it is not."""
-    if isinstance(said, MaskPrompt):
-        return bool(said.voxels.any())
-    return isinstance(said, (BoxPrompt, Box3D)) or said.positive
-
-
-def _check_stroke(stroke: ScribblePrompt | LassoPrompt, shape: Shape3, name: str) -> None:
-    if isinstance(stroke, LassoPrompt):
-        if len(stroke.outline) < 3:
-            raise PromptError(
-                f"a lasso of {name!r} has {len(stroke.outline)} corners; expected at least 3"
-            )
-        if not np.isfinite(stroke.outline).all():
-            raise PromptError(f"a lasso of {name!r} has corners that are no numbers")
-    elif stroke.voxels.ndim != 2 or stroke.voxels.shape[1] != 3 or not len(stroke.voxels):
-        raise PromptError(
-            f"a scribble of {name!r} has voxels of shape {stroke.voxels.shape}; expected (n, 3)"
-        )
-    _check_block(
-        stroke.block, shape, name, "lasso" if isinstance(stroke, LassoPrompt) else "scribble"
-    )
-
-
-def _check_block(block: Box3D, shape: Shape3, name: str, what: str = "box") -> None:
-    if block.is_empty:
-        raise PromptError(
-            f"a {what} of {name!r} is empty or inverted: from {block.low} to {block.high} "
-            "(z, y, x); expected each end greater than its start (half-open)"
-        )
-    if block.clip(shape) != block:
-        raise PromptError(
-            f"a {what} of {name!r} reaches outside the volume: from {block.low} to {block.high}, "
-            f"the volume has {shape} voxels (z, y, x)"
-        )
 
 
 @dataclass(frozen=True)

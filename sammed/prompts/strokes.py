@@ -15,14 +15,14 @@ from scipy import ndimage
 from sammed.errors import PromptError
 from sammed.imaging.boxes import Box2D
 from sammed.imaging.volume import Volume
-from sammed.prompts.objects import (
+from sammed.prompts.interactions import (
     BoxPrompt,
     Interaction,
     LassoPrompt,
-    ObjectPrompts,
     PointPrompt,
     ScribblePrompt,
 )
+from sammed.prompts.objects import ObjectPrompts
 
 POINTS_ON_SLICE = 3
 """Points that stand for a scribble on each slice that it crosses."""

@@ -19,7 +19,8 @@ from sammed.prompts import (
     PointPrompt,
     ScribblePrompt,
 )
-from sammed.prompts.objects import in_order, order_of
+from sammed.prompts.interactions import order_of
+from sammed.prompts.objects import in_order
 from sammed.worker.exchange import Exchange
 from sammed.worker.frames import SentFrame
 from sammed.worker.messages import Fields, RequestError
@@ -91,7 +92,9 @@ def write_object(prompts: ObjectPrompts, frame: SentFrame) -> dict[str, Any]:
         "mask": None if prompts.mask is None else _mask_block(prompts.mask, frame),
         "scribbles": [
             {
-                "voxels": np.rint(frame.positions_out(stroke.voxels.astype(np.float64))).astype(int).tolist(),
+                "voxels": np.rint(frame.positions_out(stroke.voxels.astype(np.float64)))
+                .astype(int)
+                .tolist(),
                 "positive": stroke.positive,
             }
             for stroke in prompts.scribbles
