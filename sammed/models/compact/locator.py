@@ -11,34 +11,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sammed.models.compact.cubes import BlockView
+from sammed.models.compact.entry import LOCATOR
 from sammed.models.compact.locator_net import Blocks, LocatorArchitecture, LocatorNet, block_planes
 from sammed.models.compact.weight_files import fold_norms, load_network
 
-WEIGHTS = Path(__file__).parent / "weights" / "locator.safetensors"
-"""The weights that the package ships."""
-
 
 def load_locator(path: Path | None = None) -> tuple[LocatorNet, str]:
-    """Read weights and build the network that they fit.
+    """The network and the hash of its weights, as `load_network` gives and refuses them.
 
     Parameters
     ----------
     path
         A ``.safetensors`` file; ``None``: the shipped one.
-
-    Returns
-    -------
-    net
-        In evaluation mode, float32.
-    weights_hash
-        SHA-256 of the file, hex.
-
-    Raises
-    ------
-    WeightsNotFoundError, WeightsMismatchError
-        As `load_network` does.
     """
-    return load_network(Path(path or WEIGHTS), "locator", LocatorNet, LocatorArchitecture())
+    return load_network(path or LOCATOR, "locator", LocatorNet, LocatorArchitecture())
 
 
 class Locator:
