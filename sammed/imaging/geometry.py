@@ -62,7 +62,13 @@ def apply_affine(
 
 
 def index_from_world(affine: AnyAffine, world: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Continuous indices of points in LPS mm, (..., 3) float64 in the affine's index order."""
+    """Continuous indices of points in LPS mm, (..., 3) float64 in the affine's index order.
+
+    Examples
+    --------
+    >>> index_from_world(np.diag([2.0, 1.0, 1.0, 1.0]), np.array([5.0, 2.0, 3.0])).tolist()
+    [2.5, 2.0, 3.0]
+    """
     return apply_affine(np.linalg.inv(affine), world)
 
 
@@ -79,17 +85,35 @@ def spacing(affine: AnyAffine) -> tuple[float, float, float]:
 
 
 def direction(affine: AnyAffine) -> NDArray[np.float64]:
-    """Unit vectors of the index axes in LPS, as the columns of a (3, 3) float64 matrix."""
+    """Unit vectors of the index axes in LPS, as the columns of a (3, 3) float64 matrix.
+
+    Examples
+    --------
+    >>> direction(np.diag([2.5, -0.8, 0.7, 1.0])).diagonal().tolist()
+    [1.0, -1.0, 1.0]
+    """
     return np.asarray(affine[:3, :3] / np.array(spacing(affine)), np.float64)
 
 
 def check_affine(affine: NDArray[np.floating], source: str = "the image") -> Affine:
     """Return the affine as float64 after making sure that it describes a real grid.
 
+    Parameters
+    ----------
+    affine : (4, 4)
+        Any affine.
+    source
+        Whose it is, for messages.
+
     Raises
     ------
     OrientationError
         If it is not finite, singular, or its axes are not orthogonal.
+
+    Examples
+    --------
+    >>> check_affine(np.diag([2, 1, 1, 1])).dtype.name
+    'float64'
     """
     affine = np.asarray(affine, np.float64)
     if affine.shape != (4, 4) or not np.isfinite(affine).all():
@@ -215,6 +239,12 @@ def canonical(affine: Affine, shape: Shape3) -> Reorientation:
     -------
     Reorientation
         ``apply`` gives an array whose axes grow towards superior, posterior, left.
+
+    Examples
+    --------
+    >>> stored = affine_from_ras(np.diag([0.7, 0.8, 2.5, 1.0]))  # of an array (k, j, i)
+    >>> canonical(stored, (5, 7, 11)).flips  # RAS on disk: j and i run the other way
+    (False, True, True)
     """
     unit = direction(affine)
     left, posterior, superior = _closest_axes(unit)
@@ -224,7 +254,14 @@ def canonical(affine: Affine, shape: Shape3) -> Reorientation:
 
 
 def same_grid(affine_a: Affine, shape_a: Shape3, affine_b: Affine, shape_b: Shape3) -> bool:
-    """Whether two grids have the same shape and corners within `SAME_GRID_TOLERANCE_MM`."""
+    """Whether two grids have the same shape and corners within `SAME_GRID_TOLERANCE_MM`.
+
+    Examples
+    --------
+    >>> grid = np.diag([2.5, 0.8, 0.7, 1.0])
+    >>> same_grid(grid, (5, 7, 11), grid, (5, 7, 11)), same_grid(grid, (5, 7, 11), grid, (5, 7, 9))
+    (True, False)
+    """
     if tuple(shape_a) != tuple(shape_b):
         return False
     corners = np.array([[z, y, x] for z in (0, 1) for y in (0, 1) for x in (0, 1)])
@@ -234,18 +271,36 @@ def same_grid(affine_a: Affine, shape_a: Shape3, affine_b: Affine, shape_b: Shap
 
 
 def voxel_volume_ml(affine: Affine) -> float:
-    """Volume of one voxel in ml."""
+    """Volume of one voxel in ml.
+
+    Examples
+    --------
+    >>> round(voxel_volume_ml(np.diag([2.5, 0.8, 0.7, 1.0])), 6)
+    0.0014
+    """
     return abs(float(np.linalg.det(affine[:3, :3]))) / 1000.0
 
 
 def affine_from_ras(affine_ijk_ras: NDArray[np.floating]) -> Affine:
-    """NIfTI's affine (index i, j, k to RAS mm) as ours (index k, j, i to LPS mm)."""
+    """NIfTI's affine (index i, j, k to RAS mm) as ours (index k, j, i to LPS mm).
+
+    Examples
+    --------
+    >>> axis_codes(affine_from_ras(np.diag([0.7, 0.8, 2.5, 1.0])))  # of k, j, i
+    'SAR'
+    """
     affine = RAS_FROM_LPS @ np.asarray(affine_ijk_ras, np.float64)
     return np.asarray(affine[:, [2, 1, 0, 3]])
 
 
 def affine_to_ras(affine: Affine) -> Affine:
-    """Our affine (index k, j, i to LPS mm) as NIfTI's (index i, j, k to RAS mm)."""
+    """Our affine (index k, j, i to LPS mm) as NIfTI's (index i, j, k to RAS mm).
+
+    Examples
+    --------
+    >>> affine_to_ras(affine_from_ras(np.diag([0.7, 0.8, 2.5, 1.0]))).diagonal().tolist()
+    [0.7, 0.8, 2.5, 1.0]
+    """
     return np.asarray((RAS_FROM_LPS @ affine)[:, [2, 1, 0, 3]])
 
 
@@ -256,6 +311,11 @@ def world_to_lps(points: NDArray[np.floating], space: str) -> NDArray[np.float64
     ------
     GeometryError
         If the space is neither.
+
+    Examples
+    --------
+    >>> world_to_lps(np.array([10.0, 20.0, 30.0]), "ras").tolist()
+    [-10.0, -20.0, 30.0]
     """
     points = np.asarray(points, np.float64)
     if space == "lps":

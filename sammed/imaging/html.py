@@ -16,7 +16,14 @@ PANEL_PX = 230
 
 
 def volume_html(volume: Volume) -> str:
-    """A line about the volume and its three middle planes, as HTML with the picture inside."""
+    """A line about the volume and its three middle planes, as HTML with the picture inside.
+
+    Examples
+    --------
+    >>> from sammed.io import read
+    >>> volume_html(read("sample_data/phantom_ct.nii.gz"))[:65]
+    '<div>&lt;Volume: 152 × 128 × 64 voxels (i, j, k) of 2.5 × 2.5 × 4'
+    """
     try:
         window = resolve_window("auto", volume)
     except WindowError as error:  # all voxels alike, or some no numbers: nothing to draw

@@ -94,6 +94,13 @@ def resolve_window(spec: str, volume: Volume, region: NDArray[np.generic] | None
     ------
     WindowError
         If the text cannot be read, the window would be empty, or a voxel is no finite number.
+
+    Examples
+    --------
+    >>> from sammed.io import read
+    >>> volume = read("sample_data/phantom_ct.nii.gz")
+    >>> [str(resolve_window(spec, volume)) for spec in ("auto", "lung", "400/40")]
+    ['soft-tissue [-160, 240]', 'lung [-1350, 150]', '400/40 [-160, 240]']
     """
     spec = spec.strip().lower()
     if volume.is_colour:
@@ -121,6 +128,12 @@ def looks_like_ct(volume: Volume) -> bool:
 
     Without a stated modality: whole numbers that reach below -50 (fat or air) over a range of
     more than 200.
+
+    Examples
+    --------
+    >>> from sammed.io import read
+    >>> looks_like_ct(read("sample_data/phantom_ct.nii.gz"))
+    True
     """
     if volume.modality:
         return volume.modality.upper() == "CT"
@@ -141,6 +154,11 @@ def foreground(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
     If at least 1 % of the values equal the minimum it is background (zeros of an MR, the
     constant outside a z-normalised brain) and left out; else all values are foreground.
+
+    Examples
+    --------
+    >>> foreground(np.array([0.0, 0.0, 0.0, 5.0, 7.0])).tolist()
+    [5.0, 7.0]
     """
     low = values.min()
     above = values[values > low]

@@ -113,6 +113,13 @@ def draw_panel(
         Scale.
     mark
         Draws more on the plane, before it is turned: rows and columns still run as in the array.
+
+    Examples
+    --------
+    >>> from sammed.io import read
+    >>> scene = Scene(read("sample_data/phantom_ct.nii.gz"), window=Window(-160, 240, "abdomen"))
+    >>> draw_panel(scene, axis=0, index=44, px_per_mm=0.5).size  # 380 x 320 mm and a caption
+    (190, 180)
     """
     size = _pixels(scene.size_mm(axis), px_per_mm)
     panel = Image.fromarray(_draw_slice(scene, axis, index, size))
@@ -141,7 +148,14 @@ def side_by_side(panels: Sequence[Image.Image], below: int = 0) -> Image.Image:
 
 
 def colour_of(labels: LabelVolume, value: int) -> Colour:
-    """Colour of a label: its own, else the palette's."""
+    """Colour of a label: its own, else the palette's.
+
+    Examples
+    --------
+    >>> from sammed.io import read_labels
+    >>> colour_of(read_labels("sample_data/phantom_labels.nii.gz"), 2)
+    (82, 190, 255)
+    """
     return labels.colours.get(value) or PALETTE[(value - 1) % len(PALETTE)]
 
 

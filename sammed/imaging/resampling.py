@@ -16,6 +16,12 @@ def shrink_weights(low: float, high: float, n_out: int, n_in: int) -> tuple[Floa
 
     Bilinear when magnifying, antialiased when shrinking (as PIL); positions outside the input
     contribute 0. Returns (n_out, used) float32 and the range of inputs used.
+
+    Examples
+    --------
+    >>> weights, start, stop = shrink_weights(0, 4, 2, 4)
+    >>> weights.tolist(), start, stop
+    ([[0.375, 0.375, 0.125, 0.0], [0.0, 0.125, 0.375, 0.375]], 0, 4)
     """
     step = (high - low) / n_out
     support = max(1.0, step)
@@ -31,7 +37,13 @@ def shrink_weights(low: float, high: float, n_out: int, n_in: int) -> tuple[Floa
 
 
 def bilinear_weights(positions: NDArray[np.floating], n: int) -> Float:
-    """(len(positions), n) weights of linear interpolation at continuous indices, clamped."""
+    """(len(positions), n) weights of linear interpolation at continuous indices, clamped.
+
+    Examples
+    --------
+    >>> bilinear_weights(np.array([0.25, 9.0]), 3).tolist()
+    [[0.75, 0.25, 0.0], [0.0, 0.0, 1.0]]
+    """
     positions = np.clip(positions, 0, n - 1)
     left = np.minimum(positions.astype(int), max(n - 2, 0))
     share = (positions - left).astype(np.float32)

@@ -101,6 +101,14 @@ def make_grid(
     ------
     OrientationError
         If the affine is singular, not finite or sheared.
+
+    Examples
+    --------
+    >>> grid = make_grid(geometry.affine_from_ras(np.diag([0.7, 0.8, 2.5, 1.0])), (5, 7, 11))
+    >>> grid
+    <FileGrid: 11 × 7 × 5 voxels (i, j, k) of 0.7 × 0.8 × 2.5 mm, RAS>
+    >>> grid.canonical_index(np.array([10, 6, 4])).tolist()  # z, y, x
+    [4.0, 0.0, 0.0]
     """
     affine = geometry.check_affine(affine)
     k, j, i = (int(n) for n in shape)
@@ -331,7 +339,13 @@ class LabelVolume(OnGrid):
 
 
 def label_dtype(highest: int) -> type[np.uint8] | type[np.uint16]:
-    """Smallest unsigned type that holds the highest label value."""
+    """Smallest unsigned type that holds the highest label value.
+
+    Examples
+    --------
+    >>> label_dtype(255).__name__, label_dtype(256).__name__
+    ('uint8', 'uint16')
+    """
     return np.uint8 if highest <= 255 else np.uint16
 
 

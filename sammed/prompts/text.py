@@ -162,6 +162,13 @@ def box_on_slice(
         See `parse_box`.
     what
         How the user wrote it, for messages.
+
+    Examples
+    --------
+    >>> from sammed.io import read
+    >>> volume = read("sample_data/phantom_ct.nii.gz")
+    >>> box_on_slice(np.array([99.0, 56, 131, 97]), "k", 44, volume, "voxel", "my box")
+    BoxPrompt(axis=0, index=44, box=Box2D(r0=56, c0=99, r1=97, c1=131))
     """
     low, high = np.empty(3), np.empty(3)
     across = "ijk".index(axis)
@@ -281,6 +288,11 @@ def apply_labels(
     ------
     LabelError
         If a name belongs to no object, or a value is not in 1..65535.
+
+    Examples
+    --------
+    >>> apply_labels((ObjectPrompts("liver"),), {"liver": 5})[0].label
+    5
     """
     known = {obj.name for obj in objects}
     for name, value in labels.items():
