@@ -10,7 +10,7 @@ import pytest
 from sammed.errors import GridMismatchError
 from sammed.imaging import geometry
 from sammed.imaging.volume import LabelVolume, Volume, make_grid
-from sammed.io.dicom.objects.overlaps import Structures
+from sammed.io.overlaps import Structures
 from sammed.io.placement import place
 from tests.io.dicom.make_series import oblique_affine
 

@@ -33,8 +33,8 @@ from sammed.imaging.volume import (
     make_grid,
 )
 from sammed.io.dicom.objects.opening import chosen, label_values, open_object
-from sammed.io.dicom.objects.overlaps import Structures
 from sammed.io.dicom.source import DicomSource
+from sammed.io.overlaps import Structures
 from sammed.io.placement import VOXEL_TOLERANCE, place
 
 if TYPE_CHECKING:
