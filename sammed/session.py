@@ -435,7 +435,9 @@ class Session:
                     probabilities[obj.label] = run.volume.probabilities_in(self.volume.shape)
         names = {obj.label: obj.name for obj in self.objects}
         voxels = self._labels.voxels.copy()
-        return LabelVolume(voxels, self.volume.grid, names, probabilities=probabilities)
+        return LabelVolume(
+            voxels, self.volume.grid, names, probabilities=probabilities, image=self.volume
+        )
 
     def _repaint(self) -> Box3D:
         """Bring the label map up to date with the runs; the block in which it changed."""

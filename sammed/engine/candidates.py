@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammed.models.protocols import ViewMask
+from sammed.models.recipe import Mean
 
 Float = NDArray[np.float32]
 
@@ -14,17 +15,13 @@ AGREEMENT_WEIGHT = 0.5
 """How much IoU with the expected mask counts beside predicted IoU when candidates are ranked."""
 
 
-CONCURRENCE = 4
-"""Power of its predicted IoU with which a candidate counts in the mean of several."""
-
-
-def mean_candidate(mask: ViewMask) -> ViewMask:
+def mean_candidate(mask: ViewMask, mean: Mean) -> ViewMask:
     """The candidates' mean as the only one, each weighted by how good the model says it is.
 
     For boxes: a chain of means was measured to grow, so not where a mask prompt says which of them
     is meant; and what points alone mean is less clear.
     """
-    weights = np.maximum(mask.predicted_iou, 1e-3) ** CONCURRENCE
+    weights = np.maximum(mask.predicted_iou, 1e-3) ** mean.power
     weights /= weights.sum()
     logits = np.tensordot(weights, mask.low_res_logits, 1)[None]
     judged = np.array([weights @ mask.predicted_iou], np.float32)

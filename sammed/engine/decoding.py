@@ -271,8 +271,8 @@ class SliceDecoder:
         self, view: View, mask: ViewMask, asked: ViewPrompt, prompt: SlicePrompt
     ) -> SliceResult:
         alike = self.model.spec.candidates == "same object"
-        if alike and asked.box is not None and asked.mask is None:
-            mask = mean_candidate(mask)
+        if alike and self.recipe.mean and asked.box is not None and asked.mask is None:
+            mask = mean_candidate(mask, self.recipe.mean)
         chosen = choose_candidate(mask, asked.mask)
         low_res = mask.low_res_logits[chosen]
         cells = Box2D.from_mask(low_res > KEEP_ABOVE_LOGIT)

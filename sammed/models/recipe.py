@@ -11,6 +11,19 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class Mean:
+    """Candidates that are guesses at one object are averaged (`sammed.engine.candidates`).
+
+    Attributes
+    ----------
+    power
+        Of its predicted IoU, with which a candidate counts.
+    """
+
+    power: int
+
+
+@dataclass(frozen=True)
 class Planes:
     """A 3D box is traced in other planes than its own (`sammed.engine.plane_choice`).
 
@@ -209,6 +222,7 @@ class Clicks:
 class Recipe:
     """What happens to a prompt and to the answers that it gets; ``None`` leaves a step out."""
 
+    mean: Mean | None = None
     planes: Planes | None = None
     second_look: SecondLook | None = None
     across: Across | None = None

@@ -281,8 +281,9 @@ def _with(
 ) -> tuple[Interaction, ...]:
     """Interactions with those of a kind replaced: what stays keeps its place, the new is last."""
     before = tuple(one for one in said if isinstance(one, kind))
-    if wanted[: len(before)] == before:
-        return (*said, *wanted[len(before) :])
+    if wanted[: len(before)] == before:  # the same, perhaps from another file
+        same = iter(wanted)
+        return (*(next(same) if isinstance(one, kind) else one for one in said), *same)
     return (*(one for one in said if not isinstance(one, kind)), *wanted)
 
 

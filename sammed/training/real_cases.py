@@ -175,8 +175,8 @@ def job_prompts(stack: SliceStack, jobs: list[Job]) -> Prompts:
 
 def slice_answer(job: Job, answer: ViewMask, stack: SliceStack) -> SliceResult:
     """What the engine makes of the network's candidates for a job, before any second look."""
-    if job.mask is None:
-        answer = mean_candidate(answer)
+    if job.mask is None and RECIPE.mean:
+        answer = mean_candidate(answer, RECIPE.mean)
     region = job.view.slice_region(stack.shape)
     logits = job.view.to_slice(answer.low_res_logits[answer.best], region)
     judged = float(answer.predicted_iou[answer.best])

@@ -18,6 +18,7 @@ from sammed.engine.slice_mask import (
 from sammed.imaging.boxes import Box2D
 from sammed.imaging.intensity import Window
 from sammed.imaging.volume import Volume
+from sammed.models.compact.recipe import RECIPE
 from sammed.models.protocols import BOX_ONLY, ViewMask
 from sammed.views.embeddings import EmbeddingStore
 from sammed.views.slices import OUTSIDE_LOGIT, SliceStack
@@ -130,12 +131,13 @@ def test_agreement_with_the_expected_mask_counts_half():
 
 
 def test_in_the_mean_a_candidate_counts_by_its_predicted_iou():
-    mean = mean_candidate(candidates(0.8, 0.4))  # the second counts a sixteenth as much
+    # the second counts a sixteenth as much
+    mean = mean_candidate(candidates(0.8, 0.4), RECIPE.mean)
     assert mean.low_res_logits.shape == (1, 8, 8)
     np.testing.assert_allclose(mean.low_res_logits[0, 0, :3], [4, (-64 + 4) / 17, -4], rtol=1e-6)
     assert mean.predicted_iou[0] == pytest.approx((16 * 0.8 + 0.4) / 17)
     assert mean.low_res_logits.dtype == mean.predicted_iou.dtype == np.float32
-    assert np.isfinite(mean_candidate(candidates(0.0, 0.0)).low_res_logits).all()
+    assert np.isfinite(mean_candidate(candidates(0.0, 0.0), RECIPE.mean).low_res_logits).all()
 
 
 @pytest.mark.parametrize("concurs", [True, False])

@@ -16,6 +16,7 @@ from torch.nn import functional
 from sammed.errors import BackendUnavailableError
 from sammed.imaging.boxes import Box3D
 from sammed.models.compact.cubes import cube_view, from_cube
+from sammed.models.compact.entry import BOXES, WEIGHTS
 from sammed.models.compact.locator import Locator, load_locator
 from sammed.models.compact.locator_net import BLOCK_SIZE
 from sammed.models.compact.net import Architecture, CompactNet, Prompts, input_planes
@@ -34,12 +35,6 @@ from sammed.models.protocols import (
     check_prompts,
 )
 from sammed.prompts import Interaction
-
-WEIGHTS = Path(__file__).parent / "weights" / "compact.safetensors"
-"""The weights that the package ships."""
-
-BOXES = WEIGHTS.with_name("compact_boxes.safetensors")
-"""Those for final boxes, see `load_boxes`, as the difference from the former."""
 
 ZOOM = 1.5
 CHUNK = 16

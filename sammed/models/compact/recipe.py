@@ -14,6 +14,7 @@ from sammed.models.recipe import (
     Fusion,
     GrowthGuard,
     Locate,
+    Mean,
     Planes,
     Quality,
     Recipe,
@@ -24,6 +25,7 @@ from sammed.models.recipe import (
 LOUDEST = 4.0
 
 RECIPE = Recipe(
+    mean=Mean(power=4),
     planes=Planes(least_slices=3, most_stretch=3.0),
     second_look=SecondLook(margin=0.15, far=1.0, closer=0.8),  # engine-boxed-slices
     across=Across(least_run=3, most_slices=64),  # engine-boxed-slices: beyond, it gains nothing
