@@ -1,12 +1,15 @@
-"""Structures that may overlap, painted into one label map: the smaller one wins."""
+"""Structures that may overlap: chosen by name, painted into one label map; the smaller wins."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection, Mapping
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sammed.errors import LabelError
 from sammed.imaging.geometry import Shape3
 
 
@@ -53,3 +56,23 @@ class Structures:
 
 def _ones(packed: NDArray[np.uint8]) -> int:
     return int(np.unpackbits(packed).sum())
+
+
+def chosen(names: Mapping[int, str], only: Collection[str] | None, path: Path) -> list[int]:
+    """Numbers of the structures that were asked for by name; all if nothing was.
+
+    Raises
+    ------
+    LabelError
+        If a name does not occur.
+    """
+    if only is None:
+        return list(names)
+    wanted = {name.strip().lower() for name in only}
+    unknown = wanted - {name.strip().lower() for name in names.values()}
+    if unknown:
+        raise LabelError(
+            f"{path} has no structure {', '.join(sorted(unknown))}; "
+            f"it has {', '.join(names.values()) or 'none'}"
+        )
+    return [number for number, name in names.items() if name.strip().lower() in wanted]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import struct
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sammed.errors import (
-    LabelError,
     SammedError,
     UnreadableFileError,
     UnsupportedFormatError,
@@ -105,23 +104,3 @@ def label_values(numbers: Collection[int]) -> dict[int, int]:
     if all(1 <= number <= MAX_LABEL for number in numbers):
         return {number: number for number in numbers}
     return {number: value for value, number in enumerate(numbers, 1)}
-
-
-def chosen(names: Mapping[int, str], only: Collection[str] | None, path: Path) -> list[int]:
-    """Numbers of the structures that were asked for by name; all if nothing was.
-
-    Raises
-    ------
-    LabelError
-        If a name does not occur.
-    """
-    if only is None:
-        return list(names)
-    wanted = {name.strip().lower() for name in only}
-    unknown = wanted - {name.strip().lower() for name in names.values()}
-    if unknown:
-        raise LabelError(
-            f"{path} has no structure {', '.join(sorted(unknown))}; "
-            f"it has {', '.join(names.values()) or 'none'}"
-        )
-    return [number for number, name in names.items() if name.strip().lower() in wanted]

@@ -21,9 +21,9 @@ from sammed.errors import GridMismatchError, InputError
 from sammed.imaging.geometry import Shape3
 from sammed.imaging.volume import FileGrid, LabelVolume, Volume, label_dtype
 from sammed.io.dicom.objects.contours import Polygon, fill
-from sammed.io.dicom.objects.opening import chosen, label_values, open_object
+from sammed.io.dicom.objects.opening import label_values, open_object
 from sammed.io.dicom.source import DicomSource
-from sammed.io.overlaps import Structures
+from sammed.io.overlaps import Structures, chosen
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

@@ -32,9 +32,9 @@ from sammed.imaging.volume import (
     label_dtype,
     make_grid,
 )
-from sammed.io.dicom.objects.opening import chosen, label_values, open_object
+from sammed.io.dicom.objects.opening import label_values, open_object
 from sammed.io.dicom.source import DicomSource
-from sammed.io.overlaps import Structures
+from sammed.io.overlaps import Structures, chosen
 from sammed.io.placement import VOXEL_TOLERANCE, place
 
 if TYPE_CHECKING:
