@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from sammed.io.dicom.images.series import SeriesInfo
 
 MAX_FRAMES_SHOWN = 12
+COLUMNS = (
+    *("index", "number", "modality", "description", "size", "spacing mm", "axes", "files"),
+    "verdict",
+)
 
 
 def info(
@@ -70,7 +74,7 @@ def _survey_document(path: Path, found: Survey, phi: bool) -> dict[str, Any]:
 
 def _series_document(series: SeriesInfo, phi: bool) -> dict[str, Any]:
     document: dict[str, Any] = {
-        "number": series.number,
+        "index": series.index,
         "uid": series.uid,
         "modality": series.modality,
         "description": series.description,
@@ -92,12 +96,11 @@ def _series_document(series: SeriesInfo, phi: bool) -> dict[str, Any]:
 
 
 def _print_survey(found: Survey, phi: bool) -> None:
-    header = ("series", "modality", "description", "size", "spacing mm", "axes", "files", "verdict")
     rows = [_row(series) for series in found.series]
-    _print_table([header, *rows])
+    _print_table([COLUMNS, *rows])
     for series in found.series:
         typer.echo("")
-        typer.echo(f"series {series.number}: {series.uid or 'no UID'}")
+        typer.echo(f"index:{series.index}  uid:{series.uid}")
         for line in _details(series, phi):
             typer.echo(f"  {line}")
     for note in found.notes:
@@ -108,7 +111,8 @@ def _print_survey(found: Survey, phi: bool) -> None:
 
 def _row(series: SeriesInfo) -> tuple[str, ...]:
     return (
-        str(series.number),
+        str(series.index),
+        series.series_number or "-",
         series.modality or "-",
         series.description or "-",
         _times(series.size) if series.size else "-",

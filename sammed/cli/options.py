@@ -26,7 +26,10 @@ Frame = Annotated[
     int | None, typer.Option("--frame", min=0, help="Which volume of a 4D file, from 0.")
 ]
 Series = Annotated[
-    str | None, typer.Option("--series", help="DICOM series: number, UID or description.")
+    str | None,
+    typer.Option(
+        "--series", help="DICOM series: number:3 (SeriesNumber), index:2, uid:1.2.3 or description."
+    ),
 ]
 AllowGaps = Annotated[
     bool, typer.Option("--allow-gaps", help="Resample unevenly spaced DICOM slices.")

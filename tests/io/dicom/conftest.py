@@ -22,3 +22,9 @@ def assert_same(volume: Volume, voxels: np.ndarray, affine: np.ndarray, atol: fl
     assert volume.voxels.shape == expected.voxels.shape
     np.testing.assert_allclose(volume.affine, expected.affine, atol=1e-4)
     np.testing.assert_allclose(volume.voxels, expected.voxels, atol=atol, rtol=0)
+
+
+def remarks(volume: Volume) -> tuple[str, ...]:
+    """The notes but the first, which says what series was read."""
+    assert volume.notes[0].startswith("read: ")
+    return volume.notes[1:]

@@ -13,7 +13,7 @@ from pydicom.data import get_testdata_file
 from sammed.errors import GeometryError, InputError, SammedError, UnreadableFileError
 from sammed.imaging.volume import Volume
 from sammed.io.dicom.images.read import read, survey
-from tests.io.dicom.conftest import assert_same
+from tests.io.dicom.conftest import assert_same, remarks
 from tests.io.dicom.make_series import make_enhanced, make_series
 
 NEEDED = {
@@ -193,4 +193,4 @@ def test_copies_of_one_image_under_many_names(tmp_path):
         shutil.copy(get_testdata_file(name), tmp_path / name)
     volume = read(tmp_path)
     assert volume.shape[0] == 1
-    assert "copies" in volume.notes[0] or "duplicate" in volume.notes[0]
+    assert "copies" in remarks(volume)[0] or "duplicate" in remarks(volume)[0]

@@ -15,7 +15,7 @@ from sammed.errors import (
 from sammed.imaging import geometry
 from sammed.io.dicom.images.read import read, survey
 from sammed.io.dicom.source import DicomSource
-from tests.io.dicom.conftest import assert_same
+from tests.io.dicom.conftest import assert_same, remarks
 from tests.io.dicom.make_series import (
     decimal,
     make_series,
@@ -53,7 +53,7 @@ class TestGaps:
         expected[3] = np.rint(expected[2] * 2 / 3 + expected[5] / 3)
         expected[4] = np.rint(expected[2] / 3 + expected[5] * 2 / 3)
         assert_same(volume, expected, series.affine, atol=1)
-        assert "interpolated" in volume.notes[0]
+        assert "interpolated" in remarks(volume)[0]
         kept = [k for k in range(9) if k not in (3, 4)]
         stored = volume.grid.reorientation.invert(volume.voxels)
         np.testing.assert_array_equal(stored[kept], series.voxels[kept])
@@ -92,7 +92,7 @@ class TestGaps:
         series = make_series(tmp_path, shape=(9, 7, 11), affine=affine, edit=edit)
         volume = read(tmp_path)
         np.testing.assert_array_equal(volume.voxels, series.voxels)
-        assert "rounding" in volume.notes[0]
+        assert "rounding" in remarks(volume)[0]
         assert volume.spacing[0] == pytest.approx(0.625, abs=0.01)
 
     def test_a_slice_far_away_is_not_reached(self, tmp_path):
@@ -113,8 +113,8 @@ class TestTilt:
         voxels = np.rint(truth).astype(np.int16)
         make_series(tmp_path, affine=affine, voxels=voxels)
         volume = read(tmp_path)
-        assert "gantry tilt" in volume.notes[0]
-        assert f"{abs(degrees):.2f} degrees" in volume.notes[0]
+        assert "gantry tilt" in remarks(volume)[0]
+        assert f"{abs(degrees):.2f} degrees" in remarks(volume)[0]
         geometry.check_affine(volume.affine)
         grid = np.stack(np.meshgrid(*map(np.arange, volume.shape), indexing="ij"), -1)
         expected = geometry.apply_affine(volume.affine, grid) @ np.array([3.0, 20.0, -11.0])
@@ -170,14 +170,14 @@ class TestTilt:
             read(tmp_path)
         volume = read(tmp_path, allow_gaps=True)
         assert volume.shape[0] == 9
-        assert len(volume.notes) == 2
+        assert len(remarks(volume)) == 2
 
     def test_slices_shifted_sideways(self, tmp_path):
         """Shifts by whole pixels are undone exactly."""
         shifts = [0, 0.7, -1.4, 2.1, 0]
         series = make_series(tmp_path, edit=moved(shifts, axis=2))
         volume = read(tmp_path)
-        assert "shifted sideways by up to 2.10 mm" in volume.notes[0]
+        assert "shifted sideways by up to 2.10 mm" in remarks(volume)[0]
         assert volume.shape == (5, 7, 16)
         source = volume.grid.native
         stored = volume.grid.reorientation.invert(volume.voxels)
@@ -253,4 +253,4 @@ def test_orientation_rounded_to_four_digits(tmp_path):
     volume = read(tmp_path)
     np.testing.assert_array_equal(volume.voxels, series.voxels)
     np.testing.assert_allclose(volume.affine, series.affine, atol=1e-3)
-    assert volume.notes == ()
+    assert remarks(volume) == ()

@@ -44,8 +44,9 @@ class TestDicom:
     def test_table(self, study):
         text = run(study).stdout
         lines = text.splitlines()
-        assert lines[0].split()[:3] == ["series", "modality", "description"]
-        rows = {line.split()[1]: line for line in lines[1:5]}
+        assert lines[0].split()[:4] == ["index", "number", "modality", "description"]
+        rows = {line.split()[2]: line for line in lines[1:5]}
+        assert rows["CT"].split()[1] == "3"  # SeriesNumber
         assert set(rows) == {"CT", "MR", "SR"}
         assert "11 x 7 x 5" in text
         assert "0.7 x 0.8 x 2.5" in text
@@ -77,8 +78,7 @@ class TestDicom:
         assert not [word for word in IDENTIFYING if word not in shown]
 
     def test_numbers_are_those_of_the_reader(self, study):
-        numbers = [i.number for i in survey(study).series]
-        assert numbers == [1, 2, 3, 4]
+        assert [i.index for i in survey(study).series] == [1, 2, 3, 4]
 
     def test_nothing_there(self, tmp_path, capsys):
         assert main(["info", str(tmp_path)]) == 1

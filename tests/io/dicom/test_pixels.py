@@ -29,7 +29,7 @@ from sammed.errors import SammedError, UnreadableFileError, UnsupportedFormatErr
 from sammed.imaging.volume import HeaderWindow
 from sammed.io.dicom.images.read import read, survey
 from sammed.io.dicom.pixels import codecs
-from tests.io.dicom.conftest import assert_same
+from tests.io.dicom.conftest import assert_same, remarks
 from tests.io.dicom.make_series import make_series, phantom, put_pixels
 
 HTJ2K = (  # 12 bits of default_rng(5), encoded by OpenJPH 0.26.3
@@ -192,14 +192,14 @@ class TestMonochrome1:
         assert_same(volume, total - series.voxels, series.affine)
         assert volume.voxels.dtype == np.int16
         assert volume.windows == (HeaderWindow(total - 600, 300),)
-        assert "MONOCHROME1" in volume.notes[0]
+        assert "MONOCHROME1" in remarks(volume)[0]
 
     def test_hounsfield_units_stay_what_they_are(self, tmp_path):
         series = make_series(tmp_path, modality="CT", edit=self.edit)
         volume = read(tmp_path)
         assert_same(volume, series.voxels, series.affine)
         assert volume.windows == (HeaderWindow(600, 300),)
-        assert "MONOCHROME1" in volume.notes[0]
+        assert "MONOCHROME1" in remarks(volume)[0]
 
     def test_mixed_with_monochrome2(self, tmp_path):
         def edit(ds, k):
@@ -232,7 +232,7 @@ class TestPadding:
         volume = read(tmp_path)
         expected = np.where(stored == value, lowest, stored) - 24
         assert_same(volume, expected, series.affine)
-        assert f"{(stored == value).sum()} padding pixels" in volume.notes[0]
+        assert f"{(stored == value).sum()} padding pixels" in remarks(volume)[0]
 
     def test_among_true_values_is_left(self, tmp_path):
         """Headers name 0 as padding where 0 is water; what cannot be told apart is kept."""
@@ -244,7 +244,7 @@ class TestPadding:
         series = make_series(tmp_path, voxels=stored, edit=edit)
         volume = read(tmp_path)
         assert_same(volume, series.voxels, series.affine)
-        assert volume.notes == ()
+        assert remarks(volume) == ()
 
     def test_sign_of_the_header_may_be_wrong(self, tmp_path):
         stored = self.padded(-2000, phantom(low=-1000, high=1000))

@@ -13,7 +13,7 @@ from sammed.errors import InputError, UnreadableFileError, UnsupportedFormatErro
 from sammed.imaging.volume import HeaderWindow
 from sammed.io.dicom.images.read import read, survey
 from sammed.io.dicom.source import DicomSource
-from tests.io.dicom.conftest import assert_same
+from tests.io.dicom.conftest import assert_same, remarks
 from tests.io.dicom.make_series import (
     make_series,
     make_slice,
@@ -48,7 +48,7 @@ def test_names_and_instance_numbers_do_not_matter(tmp_path):
     series = make_series(tmp_path, edit=edit, name=lambda k: f"{(3 * k) % 5}/noext{9 - k}")
     volume = read(tmp_path)
     assert_same(volume, series.voxels, series.affine)
-    assert volume.notes == ()
+    assert remarks(volume) == ()
 
 
 def test_integers_stay_small(tmp_path):
@@ -163,7 +163,7 @@ def test_a_single_file_is_a_single_slice(tmp_path):
     affine = series.affine.copy()
     affine[:3, 3] += 2 * affine[:3, 0]
     assert_same(volume, series.voxels[2:3], affine)
-    assert volume.notes == ("a single slice: its spacing is its thickness",)
+    assert remarks(volume) == ("a single slice: its spacing is its thickness",)
 
 
 def test_source_knows_the_slices(tmp_path):
@@ -198,22 +198,23 @@ class TestSeries:
         with pytest.raises(InputError, match=r"2 usable series.*CT 'Series 1'.*MR 'Series 2'"):
             read(folder)
 
-    def test_by_number_uid_and_description(self, folder):
+    def test_by_index_uid_and_description(self, folder):
         uids = [info.uid for info in survey(folder).series]
         for series in (self.thorax, self.brain):
-            number = str(uids.index(series.uid) + 1)
+            index = str(uids.index(series.uid) + 1)
             description = "series 1" if series is self.thorax else "Series 2"
-            for wanted in (number, series.uid, description):
+            for wanted in (index, f"index:{index}", series.uid, f"UID: {series.uid}", description):
                 assert_same(read(folder, series=wanted), series.voxels, series.affine)
 
-    @pytest.mark.parametrize("wanted", ["3", "0", "1.2.3", "liver", ""])
+    @pytest.mark.parametrize("wanted", ["4", "0", "1.2.3", "liver", "", "index:3", "number:1"])
     def test_unknown(self, folder, wanted):
-        with pytest.raises(InputError, match=r"no series.*Series 1.*Series 2"):
+        with pytest.raises(InputError, match=r"no series.*number:N.*Series 1.*Series 2"):
             read(folder, series=wanted)
 
-    def test_ambiguous(self, folder):
-        with pytest.raises(InputError, match="2 series that fit 'series'"):
-            read(folder, series="series")
+    @pytest.mark.parametrize("wanted", ["series", "number:3", "3"])
+    def test_ambiguous(self, folder, wanted):
+        with pytest.raises(InputError, match=f"2 series that fit '{wanted}'; .*index:1"):
+            read(folder, series=wanted)
 
     def test_the_only_usable_one_is_picked(self, folder):
         def edit(ds, k):
@@ -236,6 +237,72 @@ class TestSeries:
             path.write_bytes(path.read_bytes()[:-20])
         with pytest.raises(InputError, match=r"2 series and none is usable.*truncated"):
             read(folder)
+
+
+class TestSeriesNumbers:
+    """Three series whose files are mixed in one folder."""
+
+    @pytest.fixture
+    def folder(self, tmp_path):
+        self.made = {}
+        for number, seed in ((1, "1"), (3, "2"), (2, "3")):
+
+            def edit(ds, k, number=number):
+                ds.SeriesNumber = number
+
+            self.made[number] = make_series(
+                tmp_path, seed=seed, edit=edit, voxels=phantom(seed=number),
+                name=lambda k, number=number: f"{number}{k}",
+            )  # fmt: skip
+        return tmp_path
+
+    def assert_read(self, folder, wanted, number):
+        series = self.made[number]
+        volume = read(folder, series=wanted)
+        assert_same(volume, series.voxels, series.affine)
+        assert f"series number {number}, " in volume.notes[0]
+        assert series.uid in volume.notes[0]
+
+    def test_words_say_what_a_number_is(self, folder):
+        for number in (1, 2, 3):
+            self.assert_read(folder, f"number:{number}", number)
+        (third,) = (i for i in survey(folder).series if i.series_number == "3")
+        self.assert_read(folder, f"index:{third.index}", 3)
+
+    def test_a_bare_number_that_means_one_series(self, folder):
+        for series in list(self.made.values())[1:]:
+            for path in series.paths:
+                path.unlink()
+        self.assert_read(folder, "1", 1)
+
+    def test_a_bare_number_that_only_one_series_bears(self, folder):
+        def edit(ds, k):
+            ds.SeriesNumber = 401
+
+        self.made[401] = make_series(folder / "d", seed="4", edit=edit)
+        self.assert_read(folder, "401", 401)
+
+    def test_a_bare_number_that_could_mean_two(self, folder):
+        def edit(ds, k):
+            ds.SeriesNumber = 4
+
+        for path in self.made[1].paths:  # now number 2 is first in the list
+            path.unlink()
+        make_series(folder / "d", seed="4", edit=edit)
+        with pytest.raises(
+            InputError,
+            match=r"--series 2 could mean several .*index:2, number:3.*index:1, number:2",
+        ):
+            read(folder, series="2")
+
+    def test_frames_are_named(self, tmp_path):
+        def edit(ds, k):
+            ds.EchoTime = (10, 20)[k // 5]
+            ds.ImagePositionPatient = [0, 0, 5 * (k % 5)]
+
+        voxels = phantom((10, 7, 11), low=0).astype("u2")
+        make_series(tmp_path, voxels=voxels, modality="MR", edit=edit)
+        assert read(tmp_path, frame=1).notes[0].endswith(", frame 1 of 2, echo time 20")
 
 
 def test_objects_that_are_no_images(tmp_path):

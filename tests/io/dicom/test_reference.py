@@ -11,7 +11,7 @@ from sammed.errors import InputError, IrregularSpacingError, UnsupportedFormatEr
 from sammed.imaging import geometry
 from sammed.imaging.volume import Volume
 from sammed.io.dicom.images.read import read, survey
-from tests.io.dicom.conftest import DATA, needs_data
+from tests.io.dicom.conftest import DATA, needs_data, remarks
 
 pytestmark = needs_data
 
@@ -111,7 +111,7 @@ def test_fragments_without_an_offset_table():
 
 def test_gantry_tilt():
     volume = read(DATA / "dicom2nifti/failing/gantrytilting/001")
-    assert "sheared by 14.00 degrees" in volume.notes[0]
+    assert "sheared by 14.00 degrees" in remarks(volume)[0]
     assert volume.spacing[0] == pytest.approx(5 * np.cos(np.radians(14)), abs=1e-3)
     source = volume.grid.native
     stored = volume.grid.reorientation.invert(volume.voxels)

@@ -17,7 +17,7 @@ from sammed.errors import InputError, SammedWarning, UnreadableFileError
 from sammed.io.dicom import file
 from sammed.io.dicom.images import archive, scan
 from sammed.io.dicom.images.read import read, survey
-from tests.io.dicom.conftest import assert_same
+from tests.io.dicom.conftest import assert_same, remarks
 from tests.io.dicom.make_series import make_series
 
 
@@ -55,7 +55,7 @@ class TestFolders:
         with pytest.warns(SammedWarning, match=r"left out: bad.dcm .*corrupt"):
             volume = read(series.folder)
         assert_same(volume, series.voxels, series.affine)
-        assert "bad.dcm" in volume.notes[0]
+        assert "bad.dcm" in remarks(volume)[0]
 
     def test_unreadable_file(self, series):
         if os.geteuid() == 0:

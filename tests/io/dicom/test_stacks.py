@@ -16,7 +16,7 @@ from sammed.errors import (
     UnsupportedFormatError,
 )
 from sammed.io.dicom.images.read import read, survey
-from tests.io.dicom.conftest import assert_same
+from tests.io.dicom.conftest import assert_same, remarks
 from tests.io.dicom.make_series import (
     make_enhanced,
     make_series,
@@ -136,7 +136,7 @@ class TestDuplicates:
             shutil.copy(path, tmp_path / "copy" / path.name)
         volume = read(tmp_path)
         assert_same(volume, series.voxels, series.affine)
-        assert volume.notes == ("2 second copies of an image left out",)
+        assert remarks(volume) == ("2 second copies of an image left out",)
 
     def test_same_pixels_under_another_uid(self, tmp_path):
         series = make_series(tmp_path)
@@ -147,7 +147,7 @@ class TestDuplicates:
         make_series(tmp_path, edit=edit, drop=[0, 1, 3], name=lambda k: f"again{k}")
         volume = read(tmp_path)
         assert_same(volume, series.voxels, series.affine)
-        assert volume.notes == ("2 duplicate images left out",)
+        assert remarks(volume) == ("2 duplicate images left out",)
 
     def test_other_pixels_at_one_position(self, tmp_path):
         make_series(tmp_path)
@@ -177,7 +177,7 @@ class TestLocalisers:
         )
         volume = read(tmp_path)
         assert_same(volume, series.voxels, series.affine)
-        assert volume.notes == ("2 localiser images left out",)
+        assert remarks(volume) == ("2 localiser images left out",)
 
     def test_alone_they_are_read(self, tmp_path):
         series = make_series(tmp_path, edit=self.edit)

@@ -35,6 +35,10 @@ STRAIGHT_PIXELS = 0.1
 MAX_TILT_DEGREES = 45.0
 SAME_SPACING = 1e-4
 MAX_SHOWN = 8
+MAX_MIXED = 4
+MIN_MIXED = 3
+"""Stacks whose slices are alternately at uneven distances, and slices that each must have."""
+
 MAX_STRETCH = 4
 """Gaps are filled up to this many times the number of slices."""
 
@@ -194,6 +198,7 @@ def _step(
         )
     step = float(np.median(np.diff(d)))
     problem = _irregular(d, step)
+    _refuse_a_mixture(planes, d)
     if not allow_gaps:
         raise IrregularSpacingError(
             f"{problem}; export the series again completely, or pass --allow-gaps to interpolate"
@@ -203,6 +208,19 @@ def _step(
             f"{problem}; far more slices are missing than there are, so none are interpolated"
         )
     return _even_step(d, step), (f"{problem}; interpolated to an even grid",)
+
+
+def _refuse_a_mixture(planes: Sequence[Plane], d: NDArray[np.float64]) -> None:
+    """Refuse stacks that are even and as far apart as stated, but lie between each other."""
+    stated = planes[0].thickness
+    for count in range(2, 1 + min(MAX_MIXED, len(d) // MIN_MIXED)):
+        gaps = np.concatenate([np.diff(d[n::count]) for n in range(count)])
+        if stated and np.abs(gaps - stated).max() <= max(EVEN_SHARE * stated, ROUNDED_MM):
+            raise IrregularSpacingError(
+                f"{count} stacks of {stated:.4g} mm spacing lie between each other, and nothing in "
+                "their headers says which slice belongs to which; interpolation would mix them: "
+                "export each by itself, or give a folder with one of them"
+            )
 
 
 def _even_step(d: NDArray[np.float64], step: float) -> float:

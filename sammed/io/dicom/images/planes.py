@@ -11,6 +11,7 @@ from sammed.errors import UnreadableFileError, UnsupportedFormatError
 from sammed.imaging.volume import HeaderWindow
 from sammed.io.dicom import tags
 from sammed.io.dicom.file import DicomFile
+from sammed.io.dicom.pixels.modality_table import ModalityTable, modality_table
 from sammed.io.dicom.pixels.module import PixelModule, pixel_module
 
 MAX_FRAMES = 200_000
@@ -34,9 +35,13 @@ _SPLIT_BY: Mapping[str, str] = {
     "NominalCardiacTriggerDelayTime": "trigger delay",
     "SequenceName": "sequence",
     "AcquisitionNumber": "acquisition",
+    "SeriesNumber": "series number",
+    "SeriesDescription": "series description",
     "ConvolutionKernel": "kernel",
     "KVP": "tube voltage",
     "ContrastBolusAgent": "contrast agent",
+    "ContrastBolusStartTime": "contrast start time",
+    "ContrastBolusVolume": "contrast volume",
     "ReconstructionDiameter": "reconstruction diameter",
     "SeriesTime": "series time",
     "FrameReferenceTime": "frame reference time",
@@ -46,6 +51,17 @@ _SPLIT_BY: Mapping[str, str] = {
 }
 """Elements by which images at one position may differ, in the order they are tried, and their
 names for people."""
+
+PHYSICAL = frozenset(
+    {
+        *("EchoTime", "EchoNumbers", "ComplexImageComponent", "ImageType", "InversionTime"),
+        *("TemporalPositionIdentifier", "TemporalPositionIndex", "FlipAngle"),
+        *("DiffusionBValue", "DiffusionGradientOrientation", "ConvolutionKernel", "KVP"),
+        *("NominalPercentageOfCardiacPhase", "ContrastBolusAgent", "ContrastBolusStartTime"),
+        *("ContrastBolusVolume", "SeriesNumber", "SeriesDescription"),
+    }
+)
+"""Elements that do not differ within one volume, unlike those of when a slice was acquired."""
 
 _FRAME_KEYS: tuple[tuple[str, str, str], ...] = (
     ("FrameContentSequence", "StackID", "StackID"),
@@ -92,10 +108,12 @@ class Plane:
         Unit vectors along which columns, then rows are counted, LPS.
     spacing : (float, float)
         Between rows, between columns, mm.
-    thickness
-        Slice thickness or spacing between slices, mm.
+    spacing_between, slice_thickness
+        SpacingBetweenSlices and SliceThickness, mm; None unless positive.
     slope, intercept
-        Real value = slope * stored + intercept.
+        Real value = slope * stored + intercept, where there is no table.
+    table
+        Table of real values instead (Modality LUT).
     windows
         Proposed for display.
     order
@@ -112,9 +130,11 @@ class Plane:
     position: tuple[float, ...] | None
     orientation: tuple[float, ...] | None
     spacing: tuple[float, ...] | None
-    thickness: float | None
+    spacing_between: float | None
+    slice_thickness: float | None
     slope: float
     intercept: float
+    table: ModalityTable | None
     windows: tuple[HeaderWindow, ...]
     order: int
     is_localizer: bool
@@ -125,6 +145,11 @@ class Plane:
     def keys(self) -> Mapping[str, Key]:
         """Elements by which it may differ from other images at its position."""
         return _keys(self.file.header) if self.frame is None else _frame_keys(self._find)
+
+    @property
+    def thickness(self) -> float | None:
+        """Spacing between slices, else slice thickness, mm."""
+        return self.spacing_between or self.slice_thickness
 
     @property
     def name(self) -> str:
@@ -215,6 +240,7 @@ def _plane(
     measures = find("PixelMeasuresSequence")
     rescale = find("PixelValueTransformationSequence")
     slope, intercept = (tags.number(rescale, k) for k in ("RescaleSlope", "RescaleIntercept"))
+    table = modality_table(file, rescale, module)
     return Plane(
         file,
         frame,
@@ -222,9 +248,11 @@ def _plane(
         tags.numbers(find("PlanePositionSequence"), "ImagePositionPatient", 3),
         tags.numbers(find("PlaneOrientationSequence"), "ImageOrientationPatient", 6),
         tags.numbers(measures, "PixelSpacing", 2),
-        _thickness(measures),
-        1.0 if slope is None else slope,
-        0.0 if intercept is None else intercept,
+        _distance(measures, "SpacingBetweenSlices"),
+        _distance(measures, "SliceThickness"),
+        1.0 if slope is None or table else slope,
+        0.0 if intercept is None or table else intercept,
+        table,
         _windows(find("FrameVOILUTSequence")),
         frame if frame is not None else tags.whole(file.header, "InstanceNumber") or 0,
         "LOCALIZER" in tags.text(file.header, "ImageType").upper(),
@@ -233,12 +261,9 @@ def _plane(
     )
 
 
-def _thickness(measures: Any) -> float | None:
-    for keyword in ("SpacingBetweenSlices", "SliceThickness"):
-        found = tags.number(measures, keyword)
-        if found is not None and found > 0:
-            return found
-    return None
+def _distance(measures: Any, keyword: str) -> float | None:
+    found = tags.number(measures, keyword)
+    return found if found is not None and found > 0 else None
 
 
 def _windows(header: Any) -> tuple[HeaderWindow, ...]:

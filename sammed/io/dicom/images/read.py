@@ -17,11 +17,13 @@ from sammed.errors import SammedWarning
 from sammed.imaging.volume import Volume, make_grid
 from sammed.io.dicom import tags
 from sammed.io.dicom.images.arrangement import Arrangement, arrange
+from sammed.io.dicom.images.choice import choose_series, choose_stack, what_was_read
 from sammed.io.dicom.images.resample import resample
 from sammed.io.dicom.images.scan import Scan, scan
-from sammed.io.dicom.images.series import SeriesInfo, choose_series, choose_stack, describe, group
-from sammed.io.dicom.images.stacks import Sameness, Stack
+from sammed.io.dicom.images.series import SeriesInfo, describe, group
+from sammed.io.dicom.images.stacks import Stack
 from sammed.io.dicom.images.stored import PixelReader
+from sammed.io.dicom.images.strays import Sameness
 from sammed.io.dicom.images.voxels import Voxels, load, same_pixels
 from sammed.io.dicom.source import DicomSource
 
@@ -64,7 +66,9 @@ def read(
     path
         A folder (searched with all folders in it), zip or tar archive, DICOMDIR, or single file.
     series
-        Number in the list (from 1), UID or description; needed if several series are usable.
+        ``number:3`` (SeriesNumber), ``index:2`` (place in the list, from 1), ``uid:1.2.3`` or the
+        description; needed if several series are usable. A bare number does where it means one
+        series only.
     frame
         Which of several stacks of one series (echoes, time points, acquisitions), from 0.
     allow_gaps
@@ -91,12 +95,14 @@ def read(
     with tags.quiet(), _opened(path) as (found, reader, same):
         all_series = group(found.files)
         chosen, choice = choose_series(all_series, series, path, same)
-        stack = choose_stack(chosen.stacks(same), frame, path)
+        stacks = chosen.stacks(same)
+        stack = choose_stack(stacks, frame, path)
         arrangement = arrange(stack, allow_gaps)
         voxels = load(stack.planes, reader)
         for text in found.notes():
             warnings.warn(f"{path}: {text}", SammedWarning, stacklevel=2)
-        notes = found.notes() + choice + stack.notes + arrangement.notes + voxels.notes
+        notes = (what_was_read(chosen, stacks, stack), *choice, *found.notes())
+        notes += stack.notes + arrangement.notes + voxels.notes
         return _volume(path, stack, arrangement, voxels, notes)
 
 

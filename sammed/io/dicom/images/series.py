@@ -1,27 +1,24 @@
-"""The series of a folder: what each is, whether it can be read, and which one is meant."""
+"""The series of a folder: what each is, and whether it can be read."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
 
-from sammed.errors import (
-    InputError,
-    IrregularSpacingError,
-    SammedError,
-    UnsupportedFormatError,
-)
+from sammed.errors import IrregularSpacingError, SammedError, UnsupportedFormatError
 from sammed.imaging import geometry
 from sammed.imaging.volume import HeaderWindow, make_grid
 from sammed.io.dicom import tags
 from sammed.io.dicom.file import DicomFile, sop_class
 from sammed.io.dicom.images.arrangement import arrange
+from sammed.io.dicom.images.interleaved import take_apart
 from sammed.io.dicom.images.planes import planes_of
-from sammed.io.dicom.images.stacks import Sameness, Stack, split
+from sammed.io.dicom.images.stacks import Stack, split
+from sammed.io.dicom.images.strays import Sameness, images_among
 from sammed.io.dicom.pixels.module import syntax_name
-
-MAX_LISTED = 12
 
 _NO_IMAGES: Mapping[str, str] = {
     "SEG": "a segmentation: read it as labels",
@@ -55,7 +52,7 @@ class Series:
 
     Attributes
     ----------
-    number
+    index
         Its place in the list, from 1.
     uid
         SeriesInstanceUID.
@@ -63,26 +60,45 @@ class Series:
         In the order they were found.
     """
 
-    number: int
+    index: int
     uid: str
     files: tuple[DicomFile, ...]
 
+    @cached_property
+    def _images(self) -> tuple[Sequence[DicomFile], tuple[str, ...]]:
+        return images_among(self.files)
+
+    @property
+    def header(self) -> Any:
+        """Header of the first image, or of the first file if there is no image."""
+        return self._images[0][0].header
+
     @property
     def modality(self) -> str:
-        """Modality of the first file."""
-        return tags.text(self.files[0].header, "Modality")
+        """Modality of the first image."""
+        return tags.text(self.header, "Modality")
 
     @property
     def description(self) -> str:
-        """SeriesDescription of the first file."""
-        return tags.text(self.files[0].header, "SeriesDescription")
+        """SeriesDescription of the first image."""
+        return tags.text(self.header, "SeriesDescription")
+
+    @property
+    def series_number(self) -> str:
+        """SeriesNumber of the first image."""
+        return tags.text(self.header, "SeriesNumber")
 
     @property
     def other_kind(self) -> str:
         """What it holds instead of images, ``""`` if images."""
-        if sop_class(self.files[0].header) in _SEGMENTATIONS:
+        if sop_class(self.header) in _SEGMENTATIONS:
             return _NO_IMAGES["SEG"]
         return _NO_IMAGES.get(self.modality, "")
+
+    @property
+    def line(self) -> str:
+        """One line for lists in messages; no patient identifiers."""
+        return f"{named(self)}, {len(self.files)} file{'' if len(self.files) == 1 else 's'}"
 
     def stacks(self, same_pixels: Sameness) -> tuple[Stack, ...]:
         """The stacks of slices that it holds.
@@ -96,7 +112,13 @@ class Series:
         """
         if self.other_kind:
             raise UnsupportedFormatError(f"the series is {self.other_kind}, not an image")
-        return split([plane for file in self.files for plane in planes_of(file)], same_pixels)
+        images, notes = self._images
+        stacks = split([plane for file in images for plane in planes_of(file)], same_pixels)
+        return tuple(
+            replace(part, notes=notes + part.notes)
+            for stack in stacks
+            for part in take_apart(stack)
+        )
 
 
 @dataclass(frozen=True)
@@ -105,7 +127,7 @@ class SeriesInfo:
 
     Attributes
     ----------
-    number
+    index
         For ``--series``, from 1.
     uid, modality, description, series_number
         As the headers have them; ``""`` where they do not.
@@ -133,7 +155,7 @@ class SeriesInfo:
         Patient-level elements (see `IDENTIFIERS`); not to be shown unless asked for.
     """
 
-    number: int
+    index: int
     uid: str
     modality: str
     description: str
@@ -158,10 +180,16 @@ class SeriesInfo:
     @property
     def line(self) -> str:
         """One line for lists in messages; no patient identifiers."""
-        what = " ".join(filter(None, (self.modality, repr(self.description))))
         if self.size is None:
-            return f"{self.number}: {what}, {self.images} files"
-        return f"{self.number}: {what}, {'x'.join(map(str, self.size))}"
+            return f"{named(self)}, {self.images} file{'' if self.images == 1 else 's'}"
+        return f"{named(self)}, {'x'.join(map(str, self.size))}"
+
+
+def named(series: Series | SeriesInfo) -> str:
+    """How lists and messages name a series: as ``--series`` takes it, kind and description."""
+    number = f", number:{series.series_number}" if series.series_number else ""
+    what = " ".join(filter(None, (series.modality, repr(series.description))))
+    return f"index:{series.index}{number} = {what}"
 
 
 def group(files: Sequence[DicomFile]) -> tuple[Series, ...]:
@@ -179,14 +207,14 @@ def group(files: Sequence[DicomFile]) -> tuple[Series, ...]:
 
 def describe(series: Series, same_pixels: Sameness) -> SeriesInfo:
     """Look at a series as far as headers go."""
-    header = series.files[0].header
+    header = series.header
     syntaxes = Counter(syntax_name(file.syntax) for file in series.files)
     basic = {
-        "number": series.number,
+        "index": series.index,
         "uid": series.uid,
         "modality": series.modality,
         "description": series.description,
-        "series_number": tags.text(header, "SeriesNumber"),
+        "series_number": series.series_number,
         "images": len(series.files),
         "syntaxes": tuple(name for name, _ in syntaxes.most_common()),
         "identifiers": {k: t for k in IDENTIFIERS if (t := tags.text(header, k))},
@@ -214,7 +242,7 @@ def _geometry(stacks: tuple[Stack, ...]) -> dict[str, object]:
     return {
         "usable": True,
         "verdict": verdict,
-        "frames": tuple(_frame_name(s) for s in stacks) if len(stacks) > 1 else (),
+        "frames": tuple(frame_name(s) for s in stacks) if len(stacks) > 1 else (),
         "size": (i, j, k),
         "spacing": (si, sj, sk),
         "orientation": geometry.axis_codes(grid.affine)[::-1],
@@ -223,89 +251,7 @@ def _geometry(stacks: tuple[Stack, ...]) -> dict[str, object]:
     }
 
 
-def _frame_name(stack: Stack) -> str:
+def frame_name(stack: Stack) -> str:
+    """What lists call a stack of a series that has several."""
     count = len(stack.planes)
     return f"{stack.label} ({count} slice{'' if count == 1 else 's'})"
-
-
-def choose_stack(stacks: Sequence[Stack], frame: int | None, source: object) -> Stack:
-    """The stack that is meant.
-
-    Raises
-    ------
-    InputError
-        If there are several and none is chosen, or the chosen one does not exist.
-    """
-    last = len(stacks) - 1
-    listed = ", ".join(f"{n} = {_frame_name(s)}" for n, s in enumerate(stacks[:MAX_LISTED]))
-    more = f" and {len(stacks) - MAX_LISTED} more" if len(stacks) > MAX_LISTED else ""
-    if frame is None and last > 0:
-        raise InputError(
-            f"{source} holds {last + 1} volumes in one series; choose one with --frame: "
-            f"{listed}{more}"
-        )
-    if frame is not None and not 0 <= frame <= last:
-        raise InputError(f"{source} has no frame {frame}; there are {last + 1}: {listed}{more}")
-    return stacks[frame or 0]
-
-
-def choose_series(
-    series: Sequence[Series], wanted: str | None, source: object, same_pixels: Sameness
-) -> tuple[Series, tuple[str, ...]]:
-    """The series that is meant, and what to note about the choice.
-
-    Without a wish: the only one, the only usable one, or the only usable one of several slices.
-
-    Raises
-    ------
-    InputError
-        If the wish fits none or several, or there is a choice and no wish.
-    """
-    if wanted is not None:
-        return _wanted(series, wanted.strip(), source), ()
-    if len(series) == 1:
-        return series[0], ()
-    infos = [describe(s, same_pixels) for s in series]
-    usable = [i for i in infos if i.usable]
-    for candidates in (usable, [i for i in usable if i.is_volume]):
-        if len(candidates) == 1:
-            chosen = candidates[0]
-            others = len(series) - 1
-            note = f"series {chosen.line} was read; {others} other series left out"
-            return series[chosen.number - 1], (note,)
-    if not usable:
-        reasons = "; ".join(f"{i.line}: {i.verdict}" for i in infos[:MAX_LISTED])
-        raise InputError(f"{source} holds {len(series)} series and none is usable: {reasons}")
-    raise InputError(
-        f"{source} holds {len(usable)} usable series; choose one with --series: "
-        f"{_listed([i.line for i in usable])}"
-    )
-
-
-def _wanted(series: Sequence[Series], wanted: str, source: object) -> Series:
-    if wanted.isdigit() and 1 <= int(wanted) <= len(series):
-        return series[int(wanted) - 1]
-    low = wanted.lower()
-    for fits in (
-        [s for s in series if s.uid == wanted],
-        [s for s in series if s.description.lower() == low],
-        [s for s in series if low and low in s.description.lower()],
-    ):
-        if len(fits) == 1:
-            return fits[0]
-        if fits:
-            lines = [f"{s.number}: {s.modality} {s.description!r} ({s.uid})" for s in fits]
-            raise InputError(
-                f"{source} holds {len(fits)} series that fit {wanted!r}; choose one by its number "
-                f"or UID: {_listed(lines)}"
-            )
-    lines = [f"{s.number}: {s.modality} {s.description!r}" for s in series]
-    raise InputError(
-        f"{source} holds no series {wanted!r}; expected a number, UID or description of: "
-        f"{_listed(lines)}"
-    )
-
-
-def _listed(lines: Sequence[str]) -> str:
-    more = [f"and {len(lines) - MAX_LISTED} more"] if len(lines) > MAX_LISTED else []
-    return "; ".join([*lines[:MAX_LISTED], *more])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -13,6 +13,12 @@ from numpy.typing import NDArray
 from sammed.errors import GeometryError, IrregularSpacingError, OrientationError
 from sammed.io.dicom import tags
 from sammed.io.dicom.images.planes import Key, Plane, split_name, split_priority
+from sammed.io.dicom.images.strays import (
+    Sameness,
+    without_copies,
+    without_localizers,
+    without_screenshots,
+)
 
 SAME_ORIENTATION = 1e-3
 """Direction cosines that differ by less belong to one orientation (0.06 degrees)."""
@@ -22,8 +28,6 @@ SAME_POSITION_MM = 0.01
 
 MAX_ORIENTATIONS = 12
 _NEEDS_GEOMETRY = {"CT", "MR", "PT"}
-
-Sameness = Callable[[Plane, Plane], bool]
 
 
 @dataclass(frozen=True)
@@ -74,9 +78,10 @@ def split(planes: Sequence[Plane], same_pixels: Sameness) -> tuple[Stack, ...]:
     IrregularSpacingError
         If different images lie at one position and nothing tells them apart.
     """
-    planes, notes = _without_localizers(planes)
-    planes, more = _without_copies(planes)
-    notes += more
+    planes, notes = without_localizers(planes)
+    planes, screenshots = without_screenshots(planes)
+    planes, copies = without_copies(planes, same_pixels)
+    notes += screenshots + copies
     if not any(p.has_geometry for p in planes) and not _needs_geometry(planes[0]):
         pictures = sorted(planes, key=lambda p: (p.order, p.name))
         several = len(pictures) > 1
@@ -108,26 +113,6 @@ def distances(planes: Sequence[Plane]) -> NDArray[np.float64]:
 
 def _needs_geometry(plane: Plane) -> bool:
     return tags.text(plane.file.header, "Modality") in _NEEDS_GEOMETRY
-
-
-def _without_localizers(planes: Sequence[Plane]) -> tuple[list[Plane], tuple[str, ...]]:
-    kept = [p for p in planes if not p.is_localizer]
-    dropped = len(planes) - len(kept)
-    if not kept or not dropped:
-        return list(planes), ()
-    return kept, (f"{dropped} localiser image{_s(dropped)} left out",)
-
-
-def _without_copies(planes: Sequence[Plane]) -> tuple[list[Plane], tuple[str, ...]]:
-    """Drop files that hold an image (SOPInstanceUID) a second time."""
-    seen: dict[Hashable, Plane] = {}
-    for p in planes:
-        uid = tags.text(p.file.header, "SOPInstanceUID") or p.file.name
-        seen.setdefault((uid, p.frame, p.position), p)
-    dropped = len(planes) - len(seen)
-    if not dropped:
-        return list(planes), ()
-    return list(seen.values()), (f"{dropped} second cop{_ies(dropped)} of an image left out",)
 
 
 def check_geometry(planes: Sequence[Plane]) -> None:
@@ -212,8 +197,8 @@ def _by_position(planes: Sequence[Plane], same_pixels: Sameness) -> list[Stack]:
         groups: dict[tuple[Key | None, ...], list[Plane]] = defaultdict(list)
         for p in planes:
             groups[tuple(p.keys.get(name) for name in names)].append(p)
-        ordered = sorted(groups.items(), key=lambda item: _sort_key(item[0]))
-        return [Stack(_sorted(group), _label(names, values)) for values, group in ordered]
+        ordered = sorted(groups.items(), key=lambda item: sort_key(item[0]))
+        return [Stack(_sorted(group), label_of(names, values)) for values, group in ordered]
     kept = [_distinct(place, same_pixels) for place in places]
     dropped = len(planes) - sum(map(len, kept))
     notes = (f"{dropped} duplicate image{_s(dropped)} left out",) if dropped else ()
@@ -303,16 +288,24 @@ def _sorted(planes: Iterable[Plane]) -> tuple[Plane, ...]:
     return tuple(planes[i] for i in np.argsort(distances(planes), kind="stable"))
 
 
-def _sort_key(values: tuple[Key | None, ...]) -> tuple[tuple[int, float, str], ...]:
-    return tuple((0, v, "") if isinstance(v, float) else (1, 0.0, str(v)) for v in values)
+def sort_key(values: tuple[Key | None, ...]) -> tuple[tuple[int, float, str], ...]:
+    """Sorts values of elements: none, then numbers, then texts."""
+    return tuple(
+        (0, v, "") if isinstance(v, float) else (1, 0.0, v) if v else (-1, 0.0, "") for v in values
+    )
 
 
-def _label(names: tuple[str, ...], values: tuple[Key | None, ...]) -> str:
+def label_of(names: tuple[str, ...], values: tuple[Key | None, ...]) -> str:
+    """What people call a stack, by the elements that tell it from others."""
     parts = []
     for name, found in zip(names, values, strict=True):
-        shown = f"{found:g}" if isinstance(found, float) else str(found or "none")
-        parts.append(f"{split_name(name)} {shown}")
+        parts.append(f"{split_name(name)} {value_of(found)}")
     return ", ".join(parts)
+
+
+def value_of(found: Key | None) -> str:
+    """What people are shown of an element's value."""
+    return f"{found:g}" if isinstance(found, float) else str(found or "none")
 
 
 def _join(values: Iterable[float]) -> str:
@@ -321,7 +314,3 @@ def _join(values: Iterable[float]) -> str:
 
 def _s(count: int) -> str:
     return "" if count == 1 else "s"
-
-
-def _ies(count: int) -> str:
-    return "y" if count == 1 else "ies"

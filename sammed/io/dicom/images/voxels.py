@@ -74,7 +74,7 @@ def load(planes: Sequence[Plane], reader: PixelReader) -> Voxels:
         ) from error
     voxels = Voxels(array.array, 0, 255)
     if not module.is_colour:
-        notes = array.settle_padding()
+        notes = _table_note(planes) + array.settle_padding()
         voxels = Voxels(array.array, array.low, array.high, _windows(planes), notes)
         if module.photometric == "MONOCHROME1":
             voxels = _upright(voxels, tags.text(planes[0].file.header, "Modality"))
@@ -85,7 +85,12 @@ def same_pixels(reader: PixelReader, a: Plane, b: Plane) -> bool:
     """Whether two planes hold the same real-world pixels."""
     if (a.size, a.slope, a.intercept) != (b.size, b.slope, b.intercept):
         return False
-    return bool(np.array_equal(reader.stored(a), reader.stored(b)))
+    return bool(np.array_equal(_tabulated(reader.stored(a), a), _tabulated(reader.stored(b), b)))
+
+
+def _tabulated(stored: Stored, plane: Plane) -> Stored:
+    """Stored values, by the table of real ones if the image has such a table."""
+    return stored if plane.table is None else plane.table.apply(stored)
 
 
 def _common_module(planes: Sequence[Plane]) -> PixelModule:
@@ -162,11 +167,12 @@ class _Array:
         plane = self.planes[k]
         if not stored.size:
             raise UnreadableFileError(f"{plane.name} has no pixels")
+        mask = _padding_mask(stored, plane)
+        stored = _tabulated(stored, plane)
         low, high = _real_range(stored, plane)
         if self.array.dtype != np.float32:
             self._make_room(int(low), int(high))
         self._rescale(stored, plane, self.array[k])
-        mask = _padding_mask(stored, plane)
         if mask is not None:
             self._padding[k] = _Padding(
                 np.packbits(mask), *_real_range(stored[mask], plane), int(mask.sum())
@@ -251,6 +257,17 @@ def _as_stored(value: float, dtype: np.dtype[np.generic]) -> int:
     whole = int(value)
     span = info.max - info.min + 1
     return whole if info.min <= whole <= info.max else (whole - info.min) % span + info.min
+
+
+def _table_note(planes: Sequence[Plane]) -> tuple[str, ...]:
+    tables = [p.table for p in planes if p.table is not None]
+    if not tables:
+        return ()
+    kinds = ", ".join(sorted({t.kind or "of no stated kind" for t in tables}))
+    return (
+        f"{len(tables)} of {len(planes)} slices have a Modality LUT ({kinds}): values are those of "
+        "the table",
+    )
 
 
 def _windows(planes: Sequence[Plane]) -> tuple[HeaderWindow, ...]:
