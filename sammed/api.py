@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,7 @@ from sammed.prompts.text import (
     DEFAULT_NAME,
     apply_labels,
     check_space,
+    split_label,
     split_name,
 )
 from sammed.session import Session
@@ -89,9 +91,10 @@ def segment(
         Several, by name, and as text: as boxes.
     mask
         Painted slices: an array (i, j, k), a `LabelVolume`, an image of nibabel or SimpleITK, or
-        a file, on the image's grid. Each label is an object, unless a mapping gives the name.
+        a file, on the image's grid. Each label is an object; ``"painted.nii.gz#2"`` is one label
+        of a file, and a mapping names what holds a single one: ``{"liver": "painted.nii.gz#2"}``.
     prompts
-        A prompt file (``sammed-prompts/1``) or Slicer markups.
+        A prompt file (``sammed-prompts/1``) or Slicer markups (``.mrk.json``, ``.fcsv``).
     labels
         Label values by object name; the others get the lowest free ones.
     space
@@ -146,7 +149,8 @@ def segment(
     session = make_session(volume, built, objects, settings)
     session.segment(progress)
     check_segmented(session)
-    found = replace(session.result(), image=volume)
+    found = session.result()
+    found = replace(found, notes=(*found.notes, *objects.notes))
     return found if isinstance(image, str | PathLike) else labels_like(found, image)
 
 
@@ -300,15 +304,19 @@ def gather_prompts(
     if propagate is not None and propagate not in PROPAGATE:
         raise InputError(f"unknown propagation {propagate!r}; expected {', '.join(PROPAGATE)}")
     parts: list[ObjectPrompts] = []
+    notes: list[str] = []
+    read_mask = partial(_read_mask, volume=volume, notes=notes)
     for path in files:
-        parts += read_prompts(path, volume, lambda p, value: _read_mask(p, value, volume))
+        found = read_prompts(path, volume, read_mask)
+        parts += found
+        notes += found.notes
     parts += [place_box(box, volume, space) for box in boxes]
     parts += [place_point(point, volume, space) for point in points]
-    parts += _painted(masks, volume)
+    parts += _painted(masks, volume, notes)
     objects = apply_labels(merge(parts), dict(labels or {}))
     if propagate is not None:
         objects = tuple(replace(obj, propagate=propagate) for obj in objects)
-    gathered = PromptSet(with_labels(objects))
+    gathered = PromptSet(with_labels(objects), tuple(notes))
     gathered.check(volume.shape)
     return gathered
 
@@ -354,23 +362,34 @@ def timed_read(
     return volume, time.perf_counter() - started
 
 
-def _read_mask(path: Path, value: int | None, volume: Volume) -> NDArray[np.bool_]:
-    voxels = io.read_labels(path, like=volume).voxels
-    return np.asarray(voxels > 0 if value is None else voxels == value)
+def _read_mask(
+    path: Path, value: int | None, volume: Volume, notes: list[str]
+) -> NDArray[np.bool_]:
+    """One label of a file, or the only one that it holds."""
+    labels = _read_painted(path, volume, notes)
+    only = _only_label(labels, value, f"the mask {path}", str(path))
+    return np.asarray(labels.voxels == only)
 
 
-def _painted(given: Any, volume: Volume, name: str = "") -> list[ObjectPrompts]:
+def _read_painted(path: str | PathLike[str], volume: Volume, notes: list[str]) -> LabelVolume:
+    labels = io.read_labels(path, like=volume)
+    notes += [f"{Path(path).name}: {note}" for note in labels.notes]
+    return labels
+
+
+def _painted(given: Any, volume: Volume, notes: list[str], name: str = "") -> list[ObjectPrompts]:
     """Painted slices, however they are given: one object, or one a label if it has no name."""
     if isinstance(given, str):
-        return _painted_file(given, volume, name)
+        return _painted_file(given, volume, notes, name)
     if isinstance(given, PathLike):
-        return _painted_labels(io.read_labels(given, like=volume), name, str(given))
+        return _painted_labels(_read_painted(given, volume, notes), name, str(given))
     if isinstance(given, LabelVolume):
         return _painted_labels(given.on_grid_of(volume, "the mask"), name, "")
     if isinstance(given, Mapping):
-        return [part for key, one in given.items() for part in _painted(one, volume, str(key))]
+        each = (_painted(one, volume, notes, str(key)) for key, one in given.items())
+        return [part for parts in each for part in parts]
     if isinstance(given, list | tuple):
-        return [part for one in given for part in _painted(one, volume, name)]
+        return [part for one in given for part in _painted(one, volume, notes, name)]
     if is_image(given):
         labels = labels_from_volume(volume_of(given)).on_grid_of(volume, "the mask")
         return _painted_labels(labels, name, "")
@@ -379,26 +398,57 @@ def _painted(given: Any, volume: Volume, name: str = "") -> list[ObjectPrompts]:
     return _painted_labels(labels_from_volume(painted), name, "")
 
 
-def _painted_file(text: str, volume: Volume, name: str) -> list[ObjectPrompts]:
-    """``[name=]file``."""
+def _painted_file(text: str, volume: Volume, notes: list[str], name: str) -> list[ObjectPrompts]:
+    """``[name=]file[#label]``."""
     if not name and not Path(text).exists():
-        name, text = split_name(text)
-        name = "" if name == DEFAULT_NAME else name
-    return _painted_labels(io.read_labels(text, like=volume), name, text)
+        found, rest = split_name(text)
+        name, text = ("" if rest == text else found), rest
+    file, value = (text, None) if Path(text).exists() else split_label(text)
+    return _painted_labels(_read_painted(file, volume, notes), name, file, value)
 
 
-def _painted_labels(labels: LabelVolume, name: str, source: str) -> list[ObjectPrompts]:
+def _painted_labels(
+    labels: LabelVolume, name: str, source: str, value: int | None = None
+) -> list[ObjectPrompts]:
+    """One object a label; a single one if there is a name or a label is chosen."""
     values = [int(v) for v in np.unique(labels.voxels) if v]
-    if not values:
-        which = " ".join(filter(None, ["the mask", source or name]))
-        raise PromptError(f"{which} is empty: nothing is painted in it")
-    if name or len(values) == 1:
-        return [ObjectPrompts(name or DEFAULT_NAME, mask=MaskPrompt(labels.voxels != 0, source))]
+    if name or value is not None or len(values) <= 1:
+        only = _only_label(
+            labels, value, " ".join(filter(None, ["the mask", source or name])), source
+        )
+        values = [only]
+    chosen = value is not None or len(values) > 1
     return [
         ObjectPrompts(
-            labels.names.get(value, f"label_{value}"),
-            label=value,
-            mask=MaskPrompt(labels.voxels == value, f"{source}#{value}" if source else ""),
+            name or (labels.names.get(v, f"label_{v}") if chosen else DEFAULT_NAME),
+            label=v if chosen and not name else 0,
+            mask=MaskPrompt(labels.voxels == v, f"{source}#{v}" if source and chosen else source),
         )
-        for value in values
+        for v in values
     ]
+
+
+def _only_label(labels: LabelVolume, value: int | None, what: str, source: str) -> int:
+    """The label that is one object: the one that is chosen, or else the only one.
+
+    Raises
+    ------
+    PromptError
+        If there is none, or several and none is chosen, or the chosen one is not there.
+    """
+    values = [int(v) for v in np.unique(labels.voxels) if v]
+    unnamed = {v: f"label_{v}" for v in values}
+    named = {v: f"{v} {name}" for v, name in labels.names.items() if name != unnamed.get(v)}
+    there = ", ".join(named.get(v, str(v)) for v in values)
+    if not values:
+        raise PromptError(f"{what} is empty: nothing is painted in it")
+    if value is not None and value not in values:
+        which = "the background" if value == 0 else "not in it"
+        raise PromptError(f"{what}: label {value} is {which}; it holds the labels {there}")
+    if value is None and len(values) > 1:
+        choice = " or ".join(f"{source}#{v}" if source else f"mask == {v}" for v in values[:2])
+        raise PromptError(
+            f"{what} holds {len(values)} labels, {there}, and one object is made of one; choose "
+            f"with {choice}, or leave out the name for one object a label"
+        )
+    return values[0] if value is None else value

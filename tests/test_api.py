@@ -269,15 +269,50 @@ def test_a_painted_mask_is_an_object(tmp_path):
         assert obj.mask.slices(0).tolist() == [6, 8]
 
 
-def test_every_label_of_a_mask_is_an_object_unless_it_has_a_name(tmp_path):
+def test_every_label_of_a_mask_is_an_object(tmp_path):
     path = painted(tmp_path, "m.nii.gz", first=3, second=5)
     objects = api.gather_prompts(VOLUME, masks=[str(path)])
     assert [(o.name, o.label) for o in objects] == [("label_3", 3), ("label_5", 5)]
     assert [o.mask.source for o in objects if o.mask] == [f"{path}#3", f"{path}#5"]
     assert [o.mask.slices(0).tolist() for o in objects if o.mask] == [[8], [6]]
-    (joined,) = api.gather_prompts(VOLUME, masks=[f"liver={path}"])
-    assert joined.mask is not None
-    assert joined.mask.slices(0).tolist() == [6, 8]
+
+
+def test_one_object_is_made_of_one_label_of_a_mask(tmp_path):
+    """Labels are never merged without a word; ``#`` chooses, as in prompt files."""
+    path = painted(tmp_path, "m.nii.gz", first=3, second=5)
+    choose = rf"m\.nii\.gz holds 2 labels, 3, 5, .* choose with .*{path.name}#3 or .*#5, or leave"
+    file = tmp_path / "p.json"
+    file.write_text('{"format": "sammed-prompts/1", "objects": [{"mask": "m.nii.gz"}]}')
+    for masks, files in (([f"liver={path}"], ()), ({"liver": path}, ()), ((), (file,))):
+        with pytest.raises(PromptError, match=choose):
+            api.gather_prompts(VOLUME, masks=masks, files=files)
+    with pytest.raises(PromptError, match=r"the mask liver holds 2 labels, .*mask == 3 or mask =="):
+        api.gather_prompts(VOLUME, masks={"liver": io.read_labels(path)})
+    for masks in ([f"liver={path}#5"], {"liver": f"{path}#5"}):
+        (liver,) = api.gather_prompts(VOLUME, masks=masks)
+        assert liver.mask is not None
+        assert (liver.name, liver.label, liver.mask.slices(0).tolist()) == ("liver", 1, [6])
+        assert liver.mask.source == f"{path}#5"
+    (alone,) = api.gather_prompts(VOLUME, masks=f"{path}#5")
+    assert (alone.name, alone.label) == ("label_5", 5)
+    for label, why in ((7, "not in it"), (0, "the background")):
+        with pytest.raises(PromptError, match=f"label {label} is {why}; it holds the labels 3, 5"):
+            api.gather_prompts(VOLUME, masks=f"{path}#{label}")
+        file.write_text(
+            f'{{"format": "sammed-prompts/1", "objects": [{{"mask": "m.nii.gz#{label}"}}]}}'
+        )
+        with pytest.raises(PromptError, match=f"label {label} is {why}"):
+            api.gather_prompts(VOLUME, files=[file])
+
+
+def test_a_mask_in_a_folder_whose_name_looks_like_a_choice(tmp_path):
+    path = painted(tmp_path, "m.nii.gz")
+    folder = tmp_path / "a=b#1"
+    folder.mkdir()
+    inside = path.rename(folder / "m.nii.gz")
+    (obj,) = api.gather_prompts(VOLUME, masks=[str(inside)])
+    assert obj.mask is not None
+    assert obj.mask.source == str(inside)
 
 
 def test_names_in_the_mask_are_kept(tmp_path):
@@ -321,7 +356,7 @@ def test_a_mask_in_memory(tmp_path):
         ]
     (one,) = api.gather_prompts(VOLUME, masks=[array > 0])
     assert one.name == "object"
-    (named,) = api.gather_prompts(VOLUME, masks={"liver": array})
+    (named,) = api.gather_prompts(VOLUME, masks={"liver": array > 0})
     assert (named.name, named.mask) == ("liver", one.mask)
     a, b = api.gather_prompts(VOLUME, masks={"a": array == 1, "b": array == 5})
     assert (a.mask, b.mask) == tuple(o.mask for o in expected)

@@ -35,6 +35,7 @@ from sammed.io.formats import DICOM_TYPES, SHARED_ENDINGS
 if TYPE_CHECKING:
     from sammed.engine.settings import Settings
     from sammed.imaging.volume import LabelVolume, Volume
+    from sammed.prompts import PromptSet
     from sammed.session import Session
 
 
@@ -61,11 +62,16 @@ def segment(
     ] = None,
     mask: Annotated[
         list[str] | None,
-        typer.Option("--mask", help="[NAME=]FILE: label map of painted slices. Repeatable."),
+        typer.Option(
+            "--mask",
+            help="[NAME=]FILE[#LABEL]: label map of painted slices, or one label. Repeatable.",
+        ),
     ] = None,
     prompts: Annotated[
         list[Path] | None,
-        typer.Option("--prompts", help="Prompt file (sammed-prompts/1) or Slicer .mrk.json."),
+        typer.Option(
+            "--prompts", help="Prompt file (sammed-prompts/1), or Slicer's .mrk.json or .fcsv."
+        ),
     ] = None,
     label: Annotated[
         list[str] | None, typer.Option("--label", help="NAME=VALUE in the label map.")
@@ -195,6 +201,7 @@ def segment(
             space=space,
             propagate=propagate,  # type: ignore[arg-type]  # checked there
         )
+        _say_notes(objects, quiet)
         built = registry.build(
             model,
             device=device,
@@ -244,8 +251,8 @@ def _check_source(volume: Volume, kinds: list[str]) -> None:
         )
 
 
-def _say_notes(volume: Volume, quiet: bool) -> None:
-    for note in () if quiet else volume.notes:
+def _say_notes(read: Volume | PromptSet, quiet: bool) -> None:
+    for note in () if quiet else read.notes:
         say(f"note: {note}")
 
 

@@ -1,4 +1,4 @@
-"""Prompt files: ``sammed-prompts/1`` to read, write and replay; Slicer markups to read.
+"""Prompt files: ``sammed-prompts/1`` to read, write and replay; markups of 3D Slicer to read.
 
 Masks are named in a prompt file, relative to it, and read by the caller's reader, since this
 room knows no image formats.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from numpy.typing import NDArray
 
 from sammed.errors import LabelError, PromptError, SammedError, UnreadableFileError
 from sammed.imaging.boxes import Box3D
-from sammed.imaging.geometry import index_from_world, world_to_lps
 from sammed.imaging.volume import Volume
 from sammed.prompts import (
     PROPAGATE,
@@ -25,18 +23,19 @@ from sammed.prompts import (
     LassoPrompt,
     MaskPrompt,
     ObjectPrompts,
-    PointPrompt,
+    PromptSet,
     ScribblePrompt,
 )
 from sammed.prompts.interactions import KINDS, order_of
+from sammed.prompts.markups import read_fcsv, read_markups, vector
 from sammed.prompts.objects import in_order
 from sammed.prompts.strokes import lasso_in_file, lasso_on_slice
 from sammed.prompts.text import (
     SPACES,
     block_from_corners,
-    block_from_world,
     box_on_slice,
     point_at,
+    split_label,
     voxels_at,
 )
 
@@ -46,8 +45,8 @@ MaskReader = Callable[[Path, int | None], NDArray[np.bool_]]
 """Reads one label (or any, for ``None``) of a label map on the volume's grid, (z, y, x) bool."""
 
 
-def read_prompts(path: Path, volume: Volume, read_mask: MaskReader) -> tuple[ObjectPrompts, ...]:
-    """Prompts from a ``sammed-prompts/1`` file or Slicer markups (``.mrk.json``).
+def read_prompts(path: Path, volume: Volume, read_mask: MaskReader) -> PromptSet:
+    """Prompts from a ``sammed-prompts/1`` file or Slicer markups (``.mrk.json``, ``.fcsv``).
 
     Parameters
     ----------
@@ -60,26 +59,30 @@ def read_prompts(path: Path, volume: Volume, read_mask: MaskReader) -> tuple[Obj
 
     Returns
     -------
-    tuple of ObjectPrompts
-        In canonical voxels.
+    PromptSet
+        In canonical voxels, with notes on what markups were taken for.
 
     Raises
     ------
     UnreadableFileError
-        If the file is missing or no JSON.
+        If the file is missing, or neither JSON nor an ``.fcsv``.
     PromptError
         If it is of another format, or a prompt in it makes no sense.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8-sig")
+        data = None if path.suffix.lower() == ".fcsv" else json.loads(text)
     except OSError as error:
         raise UnreadableFileError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
-        raise UnreadableFileError(f"{path} is not JSON: {error}") from error
+        kind = "no text" if path.suffix.lower() == ".fcsv" else "not JSON"
+        raise UnreadableFileError(f"{path} is {kind}: {error}") from error
+    if path.suffix.lower() == ".fcsv":
+        return read_fcsv(text, path, volume)
     if isinstance(data, dict) and data.get("format") == FORMAT:
-        return _from_document(data, path, volume, read_mask)
+        return PromptSet(_from_document(data, path, volume, read_mask))
     if isinstance(data, dict) and isinstance(data.get("markups"), list):
-        return _from_markups(data["markups"], path, volume)
+        return read_markups(data["markups"], path, volume)
     raise PromptError(f'{path} holds no prompts: expected "format": "{FORMAT}" or Slicer markups')
 
 
@@ -187,17 +190,17 @@ def _object(
     for said in entry.get("boxes", ()):
         what = json.dumps(said)
         if "box3d" in said:
-            corners = _vector(said["box3d"], 6)
+            corners = vector(said["box3d"], 6)
             blocks.append(block_from_corners(corners, volume, space, what))
         else:
-            sides = _vector(said["box"], 4)
+            sides = vector(said["box"], 4)
             axis = str(said.get("axis", "k"))
             if axis not in ("i", "j", "k"):
                 raise PromptError(f"{path}: unknown axis in {what}; expected i, j or k")
             index = float(said["index"])
             boxes.append(box_on_slice(sides, axis, index, volume, space, what))
     points = [
-        point_at(_vector(said["at"], 3), _flag(said, "positive"), volume, space)
+        point_at(vector(said["at"], 3), _flag(said, "positive"), volume, space)
         for said in entry.get("points", ())
     ]
     mask = None
@@ -256,70 +259,5 @@ def _flag(said: dict[str, Any], name: str) -> bool:
 
 def _mask(text: str, folder: Path, read_mask: MaskReader) -> MaskPrompt:
     """A mask named in a prompt file: ``painted.nii.gz``, or ``painted.nii.gz#3`` for label 3."""
-    file, _, value = text.rpartition("#")
-    if not file or not value.isdigit():
-        file, value = text, ""
-    source = folder / file
-    suffix = f"#{value}" if value else ""
-    return MaskPrompt(read_mask(source, int(value) if value else None), f"{source}{suffix}")
-
-
-def _vector(values: Any, count: int) -> NDArray[np.float64]:
-    vector = np.array(values, np.float64)
-    if vector.shape != (count,) or not np.isfinite(vector).all():
-        raise PromptError(f"expected {count} numbers, found {values!r}")
-    return vector
-
-
-def _from_markups(
-    markups: list[dict[str, Any]], path: Path, volume: Volume
-) -> tuple[ObjectPrompts, ...]:
-    """ROIs become 3D boxes, control points become points; all of one file are one object.
-
-    A point is negative if its label or its description starts with ``-`` or ``neg``, or if the
-    list's name contains ``neg``.
-    """
-    blocks: list[Box3D] = []
-    points: list[PointPrompt] = []
-    for markup in markups:
-        try:
-            space = str(markup.get("coordinateSystem", "LPS")).lower()
-            if markup.get("type") == "ROI":
-                corners = index_from_world(volume.affine, world_to_lps(_roi(markup), space))
-                blocks.append(block_from_world(corners, volume, f"ROI of {path.name}"))
-            else:
-                points += _control_points(markup, volume, space)
-        except SammedError:
-            raise
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise PromptError(
-                f"{path}: cannot read a markup: {type(error).__name__} {error}"
-            ) from error
-    if not blocks and not points:
-        raise PromptError(f"{path} holds neither a ROI nor a placed control point")
-    name = path.name.removesuffix(".json").removesuffix(".mrk")
-    return (ObjectPrompts(name, blocks=tuple(blocks), points=tuple(points)),)
-
-
-def _roi(markup: dict[str, Any]) -> NDArray[np.float64]:
-    """All eight corners of a Slicer ROI in its own coordinate system, (8, 3) mm.
-
-    ``orientation`` is a row-major 3x3 matrix whose columns are the ROI's axes.
-    """
-    centre = _vector(markup["center"], 3)
-    size = _vector(markup["size"], 3)
-    axes = np.array(markup.get("orientation", np.eye(3).ravel()), np.float64).reshape(3, 3)
-    signs = np.array(list(product((-0.5, 0.5), repeat=3)))
-    return np.asarray(centre + (signs * size) @ axes.T)
-
-
-def _control_points(markup: dict[str, Any], volume: Volume, space: str) -> list[PointPrompt]:
-    listed_negative = "neg" in str(markup.get("name", "")).lower()
-    points = []
-    for said in markup.get("controlPoints", ()):
-        if said.get("positionStatus", "defined") != "defined":
-            continue
-        words = (str(said.get("label", "")).lower(), str(said.get("description", "")).lower())
-        negative = listed_negative or any(w.startswith(("-", "neg")) for w in words)
-        points.append(point_at(_vector(said["position"], 3), not negative, volume, space))
-    return points
+    file, value = split_label(text)
+    return MaskPrompt(read_mask(folder / file, value), str(folder / text))

@@ -46,17 +46,40 @@ def check_space(space: str) -> None:
 def split_name(text: str) -> tuple[str, str]:
     """``"liver=..."`` as name and rest; without a name the object is called ``"object"``.
 
+    Raises
+    ------
+    PromptError
+        If the name is empty or a number.
+
     Examples
     --------
-    >>> split_name("liver=1,2,3,4@5"), split_name("1,2,3,4@k=5")
-    (('liver', '1,2,3,4@5'), ('object', '1,2,3,4@k=5'))
+    >>> split_name("liver=1,2,3,4@5"), split_name("2nd lesion=1,2,3"), split_name("1,2,3,4@k=5")
+    (('liver', '1,2,3,4@5'), ('2nd lesion', '1,2,3'), ('object', '1,2,3,4@k=5'))
     """
     name, equals, rest = text.partition("=")
-    if not equals or re.match(r"[-+\d.]", name.strip()) or "@" in name:
+    name = name.strip()
+    if not equals or "@" in name or re.fullmatch(r"[-+\d.]*,[-+\d., ]*", name):
         return DEFAULT_NAME, text
-    if not name.strip():
+    if not name:
         raise PromptError(f"the name before '=' is empty in {text!r}")
-    return name.strip(), rest
+    if re.fullmatch(r"[-+\d.]+", name):
+        raise PromptError(
+            f"the name {name!r} in {text!r} is a number; give the object a name, and its value "
+            f"in the label map by a label NAME={name}"
+        )
+    return name, rest
+
+
+def split_label(text: str) -> tuple[str, int | None]:
+    """``"painted.nii.gz#3"`` as the file and the label in it; ``None`` for the whole file.
+
+    Examples
+    --------
+    >>> split_label("painted.nii.gz#3"), split_label("a#b.nii.gz")
+    (('painted.nii.gz', 3), ('a#b.nii.gz', None))
+    """
+    file, _, value = text.rpartition("#")
+    return (file, int(value)) if file and re.fullmatch(r"[0-9]+", value) else (text, None)
 
 
 def parse_box(text: str, volume: Volume, space: str = "voxel") -> ObjectPrompts:
@@ -270,7 +293,7 @@ def voxels_at(
     else:
         index = index_from_world(volume.affine, world_to_lps(positions, space))
     voxels = np.floor(index + 0.5)
-    outside = ((voxels < 0) | (voxels >= volume.shape)).any(axis=1)
+    outside = ~((voxels >= 0) & (voxels < volume.shape)).all(axis=1)
     if outside.any():
         raise PromptError(
             f"the {what} {_list(positions[outside][0])} ({space}) lies outside the volume of "
@@ -332,7 +355,7 @@ def _check_inside(
         if low[axis] < 0 or high[axis] > shape[axis]:
             raise PromptError(
                 f"the box {what!r} reaches outside the volume: {name} from {low[axis]:g} to "
-                f"{high[axis]:g}, the file has {name} = 0..{shape[axis]} "
+                f"{high[axis]:g} (half-open), the file has {name} = 0..{shape[axis] - 1} "
                 f"(shape {_list(shape)} in i, j, k)"
             )
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.spatial.transform import Rotation
 
 from sammed.errors import (
     GeometryError,
@@ -61,7 +60,7 @@ def objects_file(folder: Path, *objects: object, **about: object) -> Path:
 def test_written_prompts_are_read_as_they_were_for_all_48_files(tmp_path):
     for number, volume in enumerate(in_all_orders(VOXELS)):
         path = save(tmp_path, document(OBJECTS, volume), f"{number}.json")
-        assert read_prompts(path, volume, no_mask) == OBJECTS
+        assert tuple(read_prompts(path, volume, no_mask)) == OBJECTS
 
 
 def test_the_document_is_in_the_files_own_indices():
@@ -162,7 +161,7 @@ def test_millimetres_mean_the_same_for_all_48_files(tmp_path, space):
         "points": [{"at": centre.tolist()}],
     }
     path = objects_file(tmp_path, entry, space=space)
-    found = [read_prompts(path, v, no_mask)[0] for v in in_all_orders(VOXELS)]
+    found = [o for v in in_all_orders(VOXELS) for o in read_prompts(path, v, no_mask)]
     assert all(obj == found[0] for obj in found)
     assert found[0].points == (PointPrompt((2, 3, 5)),)
     assert (found[0].boxes[0].axis, found[0].boxes[0].index) == (0, 2)
@@ -264,102 +263,6 @@ def test_errors_of_the_mask_keep_their_kind(tmp_path):
 
     with pytest.raises(UnreadableFileError, match=r"m\.nii does not exist"):
         read_prompts(objects_file(tmp_path, {"mask": "m.nii"}), VOLUME, reader)
-
-
-# -- Slicer markups --------------------------------------------------------------------------
-
-
-def roi(centre: np.ndarray, size: np.ndarray, axes: np.ndarray, system: str) -> dict[str, object]:
-    sign = np.diag([-1.0, -1, 1]) if system == "RAS" else np.eye(3)
-    return {
-        "type": "ROI",
-        "coordinateSystem": system,
-        "roiType": "Box",
-        "center": (sign @ centre).tolist(),
-        "orientation": (sign @ axes).ravel().tolist(),
-        "size": size.tolist(),
-    }
-
-
-@pytest.mark.parametrize("system", ["LPS", "RAS"])
-def test_a_roi_along_the_volumes_own_oblique_axes_is_its_block(tmp_path, system):
-    """Carried by its eight corners with its orientation; by its axis-aligned hull it would grow."""
-    block = Box3D(1, 2, 3, 4, 6, 9)
-    corners = block.corners(OBLIQUE)
-    axes = geometry.direction(OBLIQUE)[:, [2, 1, 0]]
-    size = np.array([6 * 0.7, 4 * 0.8, 3 * 2.5])
-    data = {"markups": [roi(corners.mean(axis=0), size, axes, system)]}
-    for volume in list(in_all_orders(VOXELS))[::11]:
-        (obj,) = read_prompts(save(tmp_path, data, "tumour.mrk.json"), volume, no_mask)
-        assert obj == ObjectPrompts("tumour", blocks=(block,))
-    hull = geometry.index_from_world(
-        OBLIQUE, np.array(np.meshgrid(*np.sort(corners, axis=0)[[0, -1]].T)).reshape(3, -1).T
-    )
-    assert Box3D.from_index_corners(hull).clip(SHAPE) != block
-
-
-@pytest.mark.parametrize("system", ["LPS", "RAS"])
-def test_a_turned_roi_is_held_by_its_block(tmp_path, system):
-    axes = Rotation.from_euler("xyz", [12, -25, 33], degrees=True).as_matrix()
-    centre = geometry.apply_affine(OBLIQUE, np.array([2.2, 3.1, 4.7]))
-    size = np.array([3.1, 1.9, 4.2])
-    data = {"markups": [roi(centre, size, axes, system)]}
-    (obj,) = read_prompts(save(tmp_path, data), TURNED, no_mask)
-    (block,) = obj.blocks
-    inside = np.random.default_rng(0).uniform(-0.5, 0.5, (4000, 3)) * size
-    index = geometry.index_from_world(OBLIQUE, centre + inside @ axes.T)
-    index = index[((index > -0.5) & (index < np.array(SHAPE) - 0.5)).all(axis=1)]
-    voxels = np.rint(index).astype(int)
-    assert (voxels >= block.low).all()
-    assert (voxels < block.high).all()
-    assert (voxels.min(axis=0) - block.low <= 1).all()
-    assert (np.array(block.high) - 1 - voxels.max(axis=0) <= 1).all()
-
-
-def points_list(name: str, *points: dict[str, object], system: str = "LPS") -> dict[str, object]:
-    return {
-        "type": "Fiducial",
-        "name": name,
-        "coordinateSystem": system,
-        "controlPoints": list(points),
-    }
-
-
-def control(at: tuple[int, int, int], system: str = "LPS", **words: object) -> dict[str, object]:
-    sign = np.array([-1, -1, 1]) if system == "RAS" else np.ones(3)
-    position = geometry.apply_affine(OBLIQUE, np.array(at) + 0.3) * sign
-    return {"position": position.tolist(), "positionStatus": "defined", **words}
-
-
-@pytest.mark.parametrize("system", ["LPS", "RAS"])
-def test_control_points(tmp_path, system):
-    data = {
-        "markups": [
-            points_list(
-                "F",
-                control((1, 2, 3), system, label="F-1"),
-                control((2, 3, 4), system, label="-2"),
-                control((3, 4, 5), system, label="F-3", description="negative"),
-                control((4, 5, 6), system, label="F-4", positionStatus="undefined"),
-                system=system,
-            ),
-            points_list("Negatives", control((0, 1, 1), system, label="N-1"), system=system),
-        ]
-    }
-    (obj,) = read_prompts(save(tmp_path, data, "F.mrk.json"), TURNED, no_mask)
-    assert obj.name == "F"
-    assert obj.points == (
-        PointPrompt((1, 2, 3), True),
-        PointPrompt((2, 3, 4), False),
-        PointPrompt((3, 4, 5), False),
-        PointPrompt((0, 1, 1), False),
-    )
-
-
-def test_points_outside_are_refused(tmp_path):
-    data = {"markups": [points_list("F", control((1, 2, 33)))]}
-    with pytest.raises(PromptError, match="lies outside the volume"):
-        read_prompts(save(tmp_path, data), TURNED, no_mask)
 
 
 # -- whatever is in the file -----------------------------------------------------------------

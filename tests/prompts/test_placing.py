@@ -111,7 +111,7 @@ def test_masks_of_numbers():
     ("make", "message"),
     [
         (lambda: box_prompt(VOLUME, (2, 1, 12, 6), slice=3), "reaches outside the volume: i from"),
-        (lambda: box_prompt(VOLUME, (2, 1, 9, 6), slice=5), "the file has k = 0..5"),
+        (lambda: box_prompt(VOLUME, (2, 1, 9, 6), slice=5), "the file has k = 0..4"),
         (
             lambda: box_prompt(VOLUME, (2, 1.5, 9, 6), slice=3),
             "'2,1.5,9,6@k=3' has fractions; voxel",

@@ -17,6 +17,7 @@ from sammed.prompts.text import (
     parse_box,
     parse_label,
     parse_point,
+    split_label,
     split_name,
 )
 from tests.phantoms import OBLIQUE, SHAPE, SPACING, STRAIGHT, affine_of, in_all_orders
@@ -81,6 +82,32 @@ def test_names():
         split_name("=1,2,3,4@5")
 
 
+def test_names_may_begin_with_a_digit_but_are_no_numbers():
+    (box,) = parse_box("3rd ventricle=2,1,9,6@3", VOLUME).boxes
+    assert parse_box("3rd ventricle=2,1,9,6@3", VOLUME).name == "3rd ventricle"
+    assert parse_box("2,1,9,6@3", VOLUME).boxes == (box,)
+    assert parse_point("2nd=1,2,3", VOLUME).name == "2nd"
+    with pytest.raises(PromptError, match=r"the name '5' in '5=2,1,9,6@3' is a number; .* NAME=5"):
+        parse_box("5=2,1,9,6@3", VOLUME)
+    with pytest.raises(PromptError, match="cannot read '2,1,9,6=3'"):
+        parse_box("2,1,9,6=3", VOLUME)
+
+
+@pytest.mark.parametrize(
+    ("text", "file", "value"),
+    [
+        ("m.nii.gz#3", "m.nii.gz", 3),
+        ("a#b.nii", "a#b.nii", None),
+        ("a#2#1", "a#2", 1),
+        ("#3", "#3", None),
+        ("m.nii#", "m.nii#", None),
+        ("m.nii#-1", "m.nii#-1", None),
+    ],
+)
+def test_one_label_of_a_file(text, file, value):
+    assert split_label(text) == (file, value)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -101,11 +128,14 @@ def test_names():
         ("9,1,2,6@3", "empty or inverted"),
         ("3,2,1,9,6,1", "empty or inverted"),
         ("3,2,5,9,6,1", r"empty or inverted: from \(3, 2, 5\) to \(9, 6, 1\)"),
-        ("2,1,12,6@3", "reaches outside the volume: i from 2 to 12, the file has i = 0..11"),
+        (
+            "2,1,12,6@3",
+            "reaches outside the volume: i from 2 to 12 \\(half-open\\), the file has i = 0..10",
+        ),
         ("-1,1,9,6@3", "reaches outside the volume: i from -1 to 9"),
-        ("2,1,9,6@5", "k from 5 to 6, the file has k = 0..5"),
+        ("2,1,9,6@5", "k from 5 to 6 \\(half-open\\), the file has k = 0..4 "),
         ("2,1,9,6@-1", "k from -1 to 0"),
-        ("2,1,9,5@j=7", "j from 7 to 8, the file has j = 0..7"),
+        ("2,1,9,5@j=7", "j from 7 to 8 \\(half-open\\), the file has j = 0..6 "),
         ("3,2,1,9,8,5", "j from 2 to 8"),
     ],
 )

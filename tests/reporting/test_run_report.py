@@ -151,7 +151,7 @@ def test_slices_to_look_at_first():
 def test_the_prompts_replay_the_run(report, session, tmp_path):
     path = tmp_path / "p.json"
     path.write_text(json.dumps(report["prompts"]))
-    again = read_prompts(path, VOLUME, lambda *_: np.zeros(1, bool))
+    again = tuple(read_prompts(path, VOLUME, lambda *_: np.zeros(1, bool)))
     assert again == session.objects
     other = Session(VOLUME, StubModel(52))
     for obj in again:
