@@ -391,7 +391,7 @@ def _painted(given: Any, volume: Volume, notes: list[str], name: str = "") -> li
     if isinstance(given, list | tuple):
         return [part for one in given for part in _painted(one, volume, notes, name)]
     if is_image(given):
-        labels = labels_from_volume(volume_of(given)).on_grid_of(volume, "the mask")
+        labels = labels_from_volume(volume_of(given, keep_nan=True)).on_grid_of(volume, "the mask")
         return _painted_labels(labels, name, "")
     voxels = canonical_array(given, volume, "the mask")
     painted = Volume(voxels, volume.grid, source=Path("the mask"))

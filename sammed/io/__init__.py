@@ -5,13 +5,20 @@ The formats are a table, `sammed.io.formats`; the module of one is imported when
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sammed.errors import InputError, UnsupportedFormatError
-from sammed.io.formats import OUTPUT_TYPES, VOLUME_TYPES, Choice, label_writers, volume_writers
+from sammed.io.formats import (
+    OUTPUT_TYPES,
+    VOLUME_TYPES,
+    Choice,
+    Format,
+    label_writers,
+    volume_writers,
+)
 from sammed.io.output import PathLike, atomic_output, atomic_text, check_output
 from sammed.io.recognition import format_of, input_format, labels_format_of, output_format
 
@@ -75,8 +82,7 @@ def read(
     [4.0, 2.5, 2.5]
     """
     found = format_of(path)
-    if series is not None and not found.has_series:
-        raise InputError(f"{path} is no DICOM, so it has no series {series!r}; leave out --series")
+    _check_series(path, series, found)
     if found.read is None:
         raise UnsupportedFormatError(f"{path} is {found.title}, which holds no image")
     return found.read(Path(path), Choice(frame, series, allow_gaps))
@@ -87,6 +93,10 @@ def read_labels(
     *,
     like: Volume | None = None,
     names: Mapping[int, str] | None = None,
+    only: Collection[str] | None = None,
+    frame: int | None = None,
+    series: str | None = None,
+    allow_gaps: bool = False,
 ) -> LabelVolume:
     """Read a label map of any known format.
 
@@ -99,6 +109,11 @@ def read_labels(
         RTSTRUCT contours need it.
     names
         Names by label value, which replace those in the file.
+    only
+        Names of the structures to read, in any case; without it all. Where structures overlap,
+        those that are left out take no voxel from the others.
+    frame, series, allow_gaps
+        As `read`, for label maps in formats of images.
 
     Returns
     -------
@@ -109,7 +124,8 @@ def read_labels(
     Raises
     ------
     LabelError
-        If a voxel is no whole number in 0..65535.
+        If a voxel is no whole number in 0..65535 (to within 1e-3), or `only` names what is not
+        there.
     GridMismatchError
         If the labels are not on the grid of `like`.
     InputError, GeometryError
@@ -125,10 +141,39 @@ def read_labels(
     found = labels_format_of(path)
     if found.read_labels is None:
         raise UnsupportedFormatError(f"{path} is {found.title}, which holds no label map")
-    labels = found.read_labels(Path(path), like)
+    if found.is_for_labels and (frame is not None or series is not None):
+        raise InputError(
+            f"{path} is {found.title}, which has neither frames nor series; leave out --frame and "
+            "--series"
+        )
+    _check_series(path, series, found)
+    wanted = None if only is None else tuple(only)
+    labels = found.read_labels(Path(path), like, Choice(frame, series, allow_gaps, wanted))
     if like is not None:
         labels = labels.on_grid_of(like, str(path))
-    return replace(labels, names={**labels.names, **names}) if names else labels
+    if names:
+        labels = replace(labels, names={**labels.names, **names})
+    return labels if wanted is None or found.is_for_labels else _only(labels, wanted, Path(path))
+
+
+def _only(labels: LabelVolume, wanted: Collection[str], path: Path) -> LabelVolume:
+    """The labels of some names; the others are background."""
+    import numpy as np
+
+    from sammed.io.overlaps import chosen
+
+    kept = chosen(labels.names, wanted, path)
+    return replace(
+        labels,
+        voxels=np.where(np.isin(labels.voxels, kept), labels.voxels, 0),
+        names={value: labels.names[value] for value in kept},
+        colours={value: c for value, c in labels.colours.items() if value in kept},
+    )
+
+
+def _check_series(path: PathLike, series: str | None, found: Format) -> None:
+    if series is not None and not found.has_series:
+        raise InputError(f"{path} is no DICOM, so it has no series {series!r}; leave out --series")
 
 
 def holds_labels(path: PathLike) -> bool:

@@ -48,7 +48,9 @@ def grid_of(array: Any, affine: Any) -> FileGrid:
     return make_grid(geometry.affine_from_ras(checked), (k, j, i))
 
 
-def volume_of(array: Any, affine: Any, frame: int | None = None) -> Volume:
+def volume_of(
+    array: Any, affine: Any, frame: int | None = None, *, keep_nan: bool = False
+) -> Volume:
     """An array (i, j, k) and its affine to RAS mm as a volume.
 
     Parameters
@@ -57,6 +59,8 @@ def volume_of(array: Any, affine: Any, frame: int | None = None) -> Volume:
         See `grid_of`; bytes with a last axis of 3 are colour.
     frame
         Which of several, along the last of four axes.
+    keep_nan
+        As `sammed.io.voxels.real_values`.
 
     Raises
     ------
@@ -75,11 +79,13 @@ def volume_of(array: Any, affine: Any, frame: int | None = None) -> Volume:
         values = values[..., choose_frame(values.shape[3], frame, SOURCE)]
     stored = values.transpose(2, 1, 0, *range(3, values.ndim))
     if not colour:
-        stored = borrowed(stored, SOURCE, notes)
+        stored = borrowed(stored, SOURCE, notes, keep_nan)
     return Volume.from_file_array(stored, grid, notes=tuple(notes.texts))
 
 
-def borrowed(array: NDArray[Any], source: object, notes: Notes) -> NDArray[np.generic]:
+def borrowed(
+    array: NDArray[Any], source: object, notes: Notes, keep_nan: bool
+) -> NDArray[np.generic]:
     """Real values of an array (k, j, i) that is not ours: it is never written to.
 
     Parameters are those of `sammed.io.voxels.real_values`.
@@ -89,9 +95,13 @@ def borrowed(array: NDArray[Any], source: object, notes: Notes) -> NDArray[np.ge
             f"{source} has voxels of type {array.dtype}; expected integers, floats or RGB"
         )
     ours = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
-    if ours.dtype == np.float32 and not all(np.isfinite(plane).all() for plane in ours):
+    if (
+        ours.dtype == np.float32
+        and not keep_nan
+        and not all(np.isfinite(plane).all() for plane in ours)
+    ):
         ours = ours.copy()  # for its NaN are about to be replaced
-    return real_values(ours, 1.0, 0.0, source, notes)
+    return real_values(ours, 1.0, 0.0, source, notes, keep_nan=keep_nan)
 
 
 def labels_array(labels: LabelVolume, shape: tuple[int, ...]) -> NDArray[np.unsignedinteger]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from sammed import io
 from sammed.errors import InputError
@@ -62,9 +61,9 @@ def convert(
     ...     io.read(f"{folder}/ct.mha").shape == found.shape
     True
     """
-    kinds = {io.output_format(output, output_type) for output in outputs}
     for output in outputs:
         io.check_output(output, force)
+    kinds = {io.output_format(output, output_type) for output in outputs}
     if as_labels or kinds - set(VOLUME_TYPES) or io.holds_labels(path):
         labels = _labels(path, like, frame, series, allow_gaps)
         for output in outputs:
@@ -89,9 +88,4 @@ def _labels(
     if like is not None:
         image = io.read(like, frame=frame, series=series, allow_gaps=allow_gaps)
         return io.read_labels(path, like=image)
-    if frame is None and series is None:
-        return io.read_labels(path)
-    from sammed.io.voxels import labels_from_volume
-
-    volume = io.read(Path(path), frame=frame, series=series, allow_gaps=allow_gaps)
-    return labels_from_volume(volume)
+    return io.read_labels(path, frame=frame, series=series, allow_gaps=allow_gaps)

@@ -22,11 +22,15 @@ if TYPE_CHECKING:
 
 
 class Choice(NamedTuple):
-    """Which volume of a file is wanted, and how strictly; see `sammed.io.read`."""
+    """Which volume of a file is wanted, and how strictly; see `sammed.io.read`.
+
+    ``only`` are the names of the structures that are wanted of a label map; None for all.
+    """
 
     frame: int | None = None
     series: str | None = None
     allow_gaps: bool = False
+    only: tuple[str, ...] | None = None
 
 
 LabelWriter = Callable[..., None]
@@ -69,7 +73,7 @@ class Format:
     read
         (path, choice) → image.
     read_labels
-        (path, the image that they belong to if it is known) → label map.
+        (path, the image that they belong to if it is known, choice) → label map.
     says_labels
         Whether the file at a path says by itself that it is a label map.
     write, write_volume
@@ -86,10 +90,15 @@ class Format:
     has_series: bool = False
     writes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     read: Callable[[Path, Choice], Volume] | None = None
-    read_labels: Callable[[Path, Volume | None], LabelVolume] | None = None
+    read_labels: Callable[[Path, Volume | None, Choice], LabelVolume] | None = None
     says_labels: Callable[[Path], bool] = _never
     write: LabelWriter | None = None
     write_volume: VolumeWriter | None = None
+
+    @property
+    def is_for_labels(self) -> bool:
+        """Whether its files hold label maps and nothing else."""
+        return self.says_labels is _always
 
     def begins(self, start: bytes) -> bool:
         """Whether a file of this format may begin like that."""
@@ -102,16 +111,16 @@ def _read_dicom(path: Path, choice: Choice) -> Volume:
     return read(path, series=choice.series, frame=choice.frame, allow_gaps=choice.allow_gaps)
 
 
-def _read_dicom_labels(path: Path, like: Volume | None) -> LabelVolume:
+def _read_dicom_labels(path: Path, like: Volume | None, choice: Choice) -> LabelVolume:
     from sammed.io.voxels import labels_from_volume
 
-    return labels_from_volume(_read_dicom(path, Choice()))
+    return labels_from_volume(_read_dicom(path, choice))
 
 
-def _read_seg(path: Path, like: Volume | None) -> LabelVolume:
+def _read_seg(path: Path, like: Volume | None, choice: Choice) -> LabelVolume:
     from sammed.io.dicom.objects import seg_read
 
-    return seg_read.read(path, like)
+    return seg_read.read(path, like, only=choice.only)
 
 
 def _write_seg(labels: LabelVolume, path: PathLike, **options: Any) -> None:
@@ -120,10 +129,10 @@ def _write_seg(labels: LabelVolume, path: PathLike, **options: Any) -> None:
     seg.write(labels, path, **options)
 
 
-def _read_rtstruct(path: Path, like: Volume | None) -> LabelVolume:
+def _read_rtstruct(path: Path, like: Volume | None, choice: Choice) -> LabelVolume:
     from sammed.io.dicom.objects import rtstruct_read
 
-    return rtstruct_read.read(path, like)
+    return rtstruct_read.read(path, like, only=choice.only)
 
 
 def _write_rtstruct(labels: LabelVolume, path: PathLike, **options: Any) -> None:
@@ -138,10 +147,10 @@ def _read_nifti(path: Path, choice: Choice) -> Volume:
     return nifti.read(path, frame=choice.frame)
 
 
-def _read_nifti_labels(path: Path, like: Volume | None) -> LabelVolume:
+def _read_nifti_labels(path: Path, like: Volume | None, choice: Choice) -> LabelVolume:
     from sammed.io.nifti import nifti
 
-    return nifti.read_labels(path)
+    return nifti.read_labels(path, frame=choice.frame)
 
 
 def _nifti_says_labels(path: Path) -> bool:
@@ -168,10 +177,10 @@ def _read_seg_nrrd(path: Path, choice: Choice) -> Volume:
     return seg_nrrd.read(path, frame=choice.frame)
 
 
-def _read_seg_nrrd_labels(path: Path, like: Volume | None) -> LabelVolume:
+def _read_seg_nrrd_labels(path: Path, like: Volume | None, choice: Choice) -> LabelVolume:
     from sammed.io.itk import seg_nrrd
 
-    return seg_nrrd.read_labels(path, like)
+    return seg_nrrd.read_labels(path, like, only=choice.only)
 
 
 def _write_seg_nrrd(labels: LabelVolume, path: PathLike, **options: Any) -> None:
@@ -186,10 +195,10 @@ def _read_itk(path: Path, choice: Choice) -> Volume:
     return itk.read(path, frame=choice.frame)
 
 
-def _read_itk_labels(path: Path, like: Volume | None) -> LabelVolume:
+def _read_itk_labels(path: Path, like: Volume | None, choice: Choice) -> LabelVolume:
     from sammed.io.itk import itk
 
-    return itk.read_labels(path)
+    return itk.read_labels(path, frame=choice.frame)
 
 
 def _write_itk_labels(labels: LabelVolume, path: PathLike, **options: Any) -> None:
@@ -216,10 +225,10 @@ def _read_image(path: Path, choice: Choice) -> Volume:
     return image.read(path, frame=choice.frame)
 
 
-def _read_image_labels(path: Path, like: Volume | None) -> LabelVolume:
+def _read_image_labels(path: Path, like: Volume | None, choice: Choice) -> LabelVolume:
     from sammed.io import image
 
-    return image.read_labels(path)
+    return image.read_labels(path, frame=choice.frame)
 
 
 def _write_image_labels(labels: LabelVolume, path: PathLike, **options: Any) -> None:
@@ -254,7 +263,7 @@ FORMATS: tuple[Format, ...] = (
     Format(
         name="nifti",
         title="NIfTI",
-        suffixes=(".nii", ".nii.gz", ".hdr", ".img"),
+        suffixes=(".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz"),
         magic=((344, b"n+1\0"), (4, b"n+2\0")),
         writes={"nifti": (".nii", ".nii.gz")},
         read=_read_nifti,
@@ -364,5 +373,5 @@ SHARED_ENDINGS = tuple(
 CHOSEN_TYPES = tuple(kind for kind in OUTPUT_TYPES if set(endings([kind])) & {*SHARED_ENDINGS})
 """Kinds of output that an ending does not tell apart."""
 
-IMAGE_TITLES = tuple(f.title for f in FORMATS if f.read and f.says_labels is not _always)
+IMAGE_TITLES = tuple(f.title for f in FORMATS if f.read and not f.is_for_labels)
 """What an image may come from, for people."""

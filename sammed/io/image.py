@@ -70,8 +70,13 @@ def read(path: PathLike, *, frame: int | None = None) -> Volume:
     return _read(path, frame, as_labels=False)
 
 
-def read_labels(path: PathLike) -> LabelVolume:
+def read_labels(path: PathLike, *, frame: int | None = None) -> LabelVolume:
     """Read a label map from a grey or palette picture.
+
+    Parameters
+    ----------
+    path, frame
+        As `read`.
 
     Raises
     ------
@@ -85,7 +90,7 @@ def read_labels(path: PathLike) -> LabelVolume:
         raise UnsupportedFormatError(
             f"{path} is a JPEG, which does not keep label values; save the labels as PNG"
         )
-    return labels_from_volume(_read(path, None, as_labels=True))
+    return labels_from_volume(_read(path, frame, as_labels=True))
 
 
 def write_volume(volume: Volume, path: PathLike, *, force: bool = False) -> None:
@@ -152,7 +157,7 @@ def _read(path: Path, frame: int | None, as_labels: bool) -> Volume:
         notes.note(f"its {len(pages)} pages were read as a stack of slices")
     array = native(np.stack(pages))
     if array.ndim == 3:
-        array = real_values(array, 1.0, 0.0, path, notes)
+        array = real_values(array, 1.0, 0.0, path, notes, keep_nan=as_labels)
     k, j, i = array.shape[:3]
     grid = make_grid(AFFINE, (k, j, i), "image")
     texts = tuple(dict.fromkeys(notes.texts))

@@ -21,7 +21,7 @@ _LIBRARIES = (
 """Where a library's images are defined, and who converts them."""
 
 
-def volume_of(image: Any, frame: int | None = None) -> Volume:
+def volume_of(image: Any, frame: int | None = None, *, keep_nan: bool = False) -> Volume:
     """An image in memory as a volume, which remembers its grid.
 
     Parameters
@@ -32,6 +32,8 @@ def volume_of(image: Any, frame: int | None = None) -> Volume:
         Its voxels are shared where they need no change, never written to.
     frame
         Which volume of several, from 0.
+    keep_nan
+        Leave NaN and infinite voxels, as label maps need it; see `sammed.io.voxels.real_values`.
 
     Raises
     ------
@@ -50,10 +52,10 @@ def volume_of(image: Any, frame: int | None = None) -> Volume:
         return image
     module = _converter(image)
     if module is not None:
-        volume: Volume = import_module(module).volume_of(image, frame)
+        volume: Volume = import_module(module).volume_of(image, frame, keep_nan=keep_nan)
         return volume
     array, affine = arrays.check_pair(image)
-    return arrays.volume_of(array, affine, frame)
+    return arrays.volume_of(array, affine, frame, keep_nan=keep_nan)
 
 
 def labels_like(labels: LabelVolume, image: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,13 @@ from sammed.imaging.volume import MAX_LABEL, LabelVolume, Volume, label_dtype
 
 CHUNK = 1 << 22
 """Voxels looked at or converted at a time, so that temporary copies stay small."""
+
+WHOLE_TOLERANCE = 1e-3
+"""A voxel of a label map that is this close to a whole number means that number.
+
+Labels that were scaled to 16 bits and back are off by up to 5e-5 (labels to 6 saved by nibabel
+under an int16 header), sums of probabilities by 1e-6; interpolation is off by far more than 1e-3.
+"""
 
 
 class Notes:
@@ -77,7 +85,13 @@ def native(array: NDArray[np.generic]) -> NDArray[np.generic]:
 
 
 def real_values(
-    array: NDArray[np.generic], slope: float, intercept: float, source: object, notes: Notes
+    array: NDArray[np.generic],
+    slope: float,
+    intercept: float,
+    source: object,
+    notes: Notes,
+    *,
+    keep_nan: bool = False,
 ) -> NDArray[np.generic]:
     """Stored numbers as real-world values in a small type.
 
@@ -91,6 +105,8 @@ def real_values(
         Named in messages.
     notes
         Receives what was replaced.
+    keep_nan
+        Leave NaN and infinite voxels, for `labels_from_volume` to judge.
 
     Returns
     -------
@@ -113,15 +129,19 @@ def real_values(
         if array.dtype.kind == "b":
             return array.view(np.uint8)
         if array.dtype.kind in "iu":
-            return array if array.dtype.itemsize < 8 else _narrow(array)
-    return _finite(_as_float32(array, slope, intercept), source, notes)
+            return array if array.dtype.itemsize < 8 else _narrow(array, notes)
+    values = _as_float32(array, slope, intercept)
+    return values if keep_nan else _finite(values, source, notes)
 
 
-def _narrow(array: NDArray[np.generic]) -> NDArray[np.generic]:
+def _narrow(array: NDArray[np.generic], notes: Notes) -> NDArray[np.generic]:
     """64-bit integers as int32 where they fit, else as float32."""
     low, high = int(array.min()), int(array.max())
     bounds = np.iinfo(np.int32)
-    return array.astype(np.int32 if bounds.min <= low and high <= bounds.max else np.float32)
+    if bounds.min <= low and high <= bounds.max:
+        return array.astype(np.int32)
+    notes.note(f"64-bit integers from {low} to {high} were read as float32, with 7 digits")
+    return array.astype(np.float32)
 
 
 def _as_float32(array: NDArray[np.generic], slope: float, intercept: float) -> NDArray[np.float32]:
@@ -173,7 +193,7 @@ def labels_from_volume(
     Parameters
     ----------
     volume
-        Its voxels must be whole numbers from 0 to 65535.
+        Its voxels must be whole numbers from 0 to 65535, see `whole_numbers`.
     names, colours
         By label value; values that occur and have no name are called ``label_N``.
 
@@ -182,7 +202,12 @@ def labels_from_volume(
     LabelError
         If a voxel is no label.
     """
-    voxels = _whole(volume)
+    notes = Notes(volume.source or "the label map")
+    if volume.is_colour:
+        raise LabelError(
+            f"{notes.source} is a colour picture, expected a label map of whole numbers"
+        )
+    voxels = whole_numbers(volume.voxels, notes)
     present = _present(voxels)
     known = {value: name for value, name in (names or {}).items() if value != 0}
     known.update({v: f"label_{v}" for v in present if v not in known})
@@ -192,7 +217,7 @@ def labels_from_volume(
         dict(sorted(known.items())),
         dict(colours or {}),
         source=volume.source,
-        notes=volume.notes,
+        notes=(*volume.notes, *notes.texts),
     )
 
 
@@ -205,21 +230,63 @@ def _present(voxels: NDArray[np.unsignedinteger]) -> list[int]:
     return [int(value) for value in np.flatnonzero(counts) if value]
 
 
-def _whole(volume: Volume) -> NDArray[np.unsignedinteger]:
-    """Voxels as uint8 or uint16, when each is a whole number in 0..65535."""
-    source, voxels = volume.source, volume.voxels
-    if volume.is_colour:
-        raise LabelError(f"{source} is a colour picture, expected a label map of whole numbers")
+def whole_numbers(voxels: NDArray[Any], notes: Notes) -> NDArray[np.unsignedinteger]:
+    """Voxels of a label map as uint8 or uint16, when each means a whole number in 0..65535.
+
+    Parameters
+    ----------
+    voxels : (k, j, i, ...)
+        Integers or floats, not changed. Floats within `WHOLE_TOLERANCE` of a whole number are
+        rounded, NaN is background.
+    notes
+        Receives how many were rounded, and how many were NaN.
+
+    Raises
+    ------
+    LabelError
+        If a voxel is no label.
+    """
+    if voxels.dtype.kind == "f":
+        return _rounded(voxels, notes)
     low, high = voxels.min(), voxels.max()
-    if low < 0 or high > MAX_LABEL:
+    _check_range(notes.source, low, high)
+    return voxels.astype(label_dtype(int(high)), copy=False)
+
+
+def _rounded(voxels: NDArray[np.floating], notes: Notes) -> NDArray[np.unsignedinteger]:
+    """Floats as uint8 or uint16, by the rule of `WHOLE_TOLERANCE`; NaN is background."""
+    missing = sum(int(np.isnan(plane).sum()) for plane in voxels)
+    if missing == voxels.size:
+        raise LabelError(f"{notes.source} is no label map: all its {missing:,} voxels are NaN")
+    low, high = np.nanmin(voxels), np.nanmax(voxels)
+    _check_range(notes.source, low, high)
+    rounded = np.empty(voxels.shape, label_dtype(round(float(high))))
+    inexact, furthest = 0, 0.0
+    for plane, out in zip(voxels, rounded, strict=True):
+        numbers = np.nan_to_num(plane, nan=0.0)
+        whole = np.rint(numbers)
+        off = np.abs(numbers - whole)
+        if (off > WHOLE_TOLERANCE).any():
+            odd = numbers.flat[np.argmax(off)]
+            raise LabelError(
+                f"{notes.source} is no label map: it holds {odd:.9g}, expected whole numbers (to "
+                f"within {WHOLE_TOLERANCE:g})"
+            )
+        inexact += int(np.count_nonzero(off))
+        furthest = max(furthest, float(off.max()))
+        out[:] = whole
+    if missing:
+        notes.warn(f"{missing:,} voxels are NaN; in a label map that is background, 0")
+    if inexact:
+        notes.note(
+            f"{inexact:,} voxels are no whole numbers, by up to {furthest:.2g}; they were rounded"
+        )
+    return rounded
+
+
+def _check_range(source: object, low: Any, high: Any) -> None:
+    if not (low >= -WHOLE_TOLERANCE and high <= MAX_LABEL + WHOLE_TOLERANCE):
         raise LabelError(
-            f"{source} is no label map: values run from {low:g} to {high:g}, expected whole "
+            f"{source} is no label map: values run from {low:.9g} to {high:.9g}, expected whole "
             f"numbers from 0 to {MAX_LABEL}"
         )
-    if voxels.dtype.kind == "f":
-        for plane in voxels:
-            if (odd := plane != np.rint(plane)).any():
-                raise LabelError(
-                    f"{source} is no label map: it holds {plane[odd][0]:g}, expected whole numbers"
-                )
-    return voxels.astype(label_dtype(int(high)), copy=False)

@@ -22,7 +22,7 @@ def read_raw(path, choice):
     return Volume.from_array(size.reshape(2, 3, 4), AFFINE, source=path)
 
 
-def read_raw_labels(path, like):
+def read_raw_labels(path, like, choice):
     volume = read_raw(path, None)
     return LabelVolume(volume.voxels, volume.grid, {1: "made up"}, source=path)
 

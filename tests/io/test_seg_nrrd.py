@@ -143,16 +143,25 @@ def layers() -> tuple[np.ndarray, dict[str, str]]:
     return array, described
 
 
-def test_layers_that_overlap(tmp_path, volume):
+def test_the_smaller_of_overlapping_layers_wins(tmp_path, volume):
     array, described = layers()
+    array[3, :, :, 1] = 0  # 18 voxels of tumour, all of them in the 36 of the liver
     path = slicer_file(tmp_path / "a.seg.nrrd", array, described)
-    with pytest.warns(SammedWarning, match=r"segments overlap.*voxels lost: tumour 18"):
+    with pytest.warns(SammedWarning, match=r"18 voxels lie in several segments; the smaller one"):
         labels = io.read_labels(path, like=volume)
     assert labels.names == {1: "liver", 2: "tumour"}
     stored = labels.file_array()
-    np.testing.assert_array_equal(stored == 1, array[..., 0] == 1)
-    np.testing.assert_array_equal(stored == 2, (array[..., 1] == 1) & (array[..., 0] == 0))
+    np.testing.assert_array_equal(stored == 2, array[..., 1] == 1)
+    np.testing.assert_array_equal(stored == 1, (array[..., 0] == 1) & (array[..., 1] == 0))
     assert any("numbered from 1" in note for note in labels.notes)
+
+
+def test_a_segment_that_is_not_wanted_takes_no_voxel(tmp_path, volume):
+    array, described = layers()
+    path = slicer_file(tmp_path / "a.seg.nrrd", array, described)
+    labels = io.read_labels(path, like=volume, only=["liver"])
+    np.testing.assert_array_equal(labels.file_array(), array[..., 0])
+    assert labels.names == {1: "liver"}
 
 
 def test_components_of_old_slicer_versions(tmp_path):
@@ -164,13 +173,40 @@ def test_components_of_old_slicer_versions(tmp_path):
     np.testing.assert_array_equal(labels.file_array(), array[..., 0] + 2 * array[..., 1])
 
 
-def test_value_without_a_segment_is_background(tmp_path):
+def test_voxels_that_no_segment_describes_are_kept_and_counted(tmp_path):
     array = np.zeros(SHAPE, np.uint8)
-    array[1], array[2] = 1, 7
+    array[1], array[2, :4, :2] = 7, 5
     described = {"Segment0_Name": "liver", "Segment0_LabelValue": "7", "Segment0_Layer": "0"}
-    labels = io.read_labels(slicer_file(tmp_path / "a.seg.nrrd", array, described))
-    assert labels.names == {7: "liver"}
-    assert set(np.unique(labels.voxels)) == {0, 7}
+    path = slicer_file(tmp_path / "a.seg.nrrd", array, described)
+    with pytest.warns(SammedWarning, match=r"8 voxels have the value 5 in layer 0, which no segm"):
+        labels = io.read_labels(path)
+    assert labels.names == {7: "liver", 5: "label_5"}
+    np.testing.assert_array_equal(labels.file_array(), array)
+
+
+def test_undescribed_voxels_of_a_layer(tmp_path):
+    array, described = layers()
+    array[0, 0, :3, 1] = 9
+    with pytest.warns(SammedWarning, match=r"3 voxels have the value 9 in layer 1"):
+        labels = io.read_labels(slicer_file(tmp_path / "a.seg.nrrd", array, described))
+    assert labels.names == {1: "liver", 2: "tumour", 3: "label_9"}
+    np.testing.assert_array_equal(labels.file_array() == 3, array[..., 1] == 9)
+
+
+def test_a_segment_with_the_value_of_the_background(tmp_path):
+    array, described = layers()
+    described["Segment1_LabelValue"] = "0"
+    with pytest.warns(SammedWarning, match=r"'tumour' has the label value 0, which is that of the"):
+        labels = io.read_labels(slicer_file(tmp_path / "a.seg.nrrd", array, described))
+    assert set(labels.names.values()) == {"liver", "label_1"}
+
+
+@pytest.mark.parametrize("key", ["LabelValue", "Layer"])
+def test_descriptions_that_are_no_numbers(tmp_path, key):
+    described = {"Segment0_Name": "liver", f"Segment0_{key}": "one"}
+    path = slicer_file(tmp_path / "a.seg.nrrd", np.ones(SHAPE, np.uint8), described)
+    with pytest.raises(LabelError, match=f"'liver' has the {key} 'one', expected a whole number"):
+        io.read_labels(path)
 
 
 def test_no_description_at_all(tmp_path):

@@ -42,7 +42,7 @@ class ItkGrid:
     dimensions: int
 
 
-def read(path: PathLike, *, frame: int | None = None) -> Volume:
+def read(path: PathLike, *, frame: int | None = None, as_labels: bool = False) -> Volume:
     """Read one 3D image.
 
     Parameters
@@ -51,6 +51,8 @@ def read(path: PathLike, *, frame: int | None = None) -> Volume:
         ``.nrrd``, ``.nhdr``, ``.mha`` or ``.mhd``.
     frame
         Which volume of a 4D file, or which component of a vector image, from 0.
+    as_labels
+        Leave NaN and infinite voxels, for `sammed.io.voxels.labels_from_volume` to judge.
 
     Returns
     -------
@@ -76,7 +78,9 @@ def read(path: PathLike, *, frame: int | None = None) -> Volume:
         image = reader.Execute()
         array = array_of(image, components, index, path, notes)
     grid = grid_of(image, path)
-    values = array if array.ndim == 4 else real_values(array, 1.0, 0.0, path, notes)
+    values = array
+    if array.ndim == 3:
+        values = real_values(array, 1.0, 0.0, path, notes, keep_nan=as_labels)
     return Volume.from_file_array(values, grid, source=path, notes=tuple(notes.texts))
 
 
@@ -114,15 +118,20 @@ def read_stored(path: Path, notes: Notes) -> Stored:
     return Stored(array, grid_of(image, path), fields)
 
 
-def read_labels(path: PathLike) -> LabelVolume:
+def read_labels(path: PathLike, *, frame: int | None = None) -> LabelVolume:
     """Read a label map.
+
+    Parameters
+    ----------
+    path, frame
+        As `read`.
 
     Raises
     ------
     LabelError
         If a voxel is no whole number in 0..65535. Else as `read`.
     """
-    return labels_from_volume(read(path))
+    return labels_from_volume(read(path, frame=frame, as_labels=True))
 
 
 def write_volume(volume: Volume, path: PathLike, *, force: bool = False) -> None:

@@ -16,7 +16,7 @@ SOURCE = "the SimpleITK image"
 """How messages call it."""
 
 
-def volume_of(image: Any, frame: int | None = None) -> Volume:
+def volume_of(image: Any, frame: int | None = None, *, keep_nan: bool = False) -> Volume:
     """A SimpleITK image as the volume that its file would be read as.
 
     Parameters
@@ -25,6 +25,8 @@ def volume_of(image: Any, frame: int | None = None) -> Volume:
         In 2, 3 or, with several frames, 4 dimensions; not changed.
     frame
         Which frame or component of several, from 0.
+    keep_nan
+        As `sammed.io.voxels.real_values`.
 
     Raises
     ------
@@ -37,7 +39,9 @@ def volume_of(image: Any, frame: int | None = None) -> Volume:
     colour = components in (3, 4) and image.GetPixelID() == sitk.sitkVectorUInt8
     index = choose_frame(1 if colour else components, frame, SOURCE)
     array = array_of(image, components, index, SOURCE, notes)
-    values = array if colour else real_values(array, 1.0, 0.0, SOURCE, notes)
+    values = array
+    if not colour:
+        values = real_values(array, 1.0, 0.0, SOURCE, notes, keep_nan=keep_nan)
     return Volume.from_file_array(values, grid_of(image, SOURCE), notes=tuple(notes.texts))
 
 

@@ -1,13 +1,13 @@
 """3D Slicer's segmentations: `.seg.nrrd`, a NRRD whose header names and colours the segments.
 
 Slicer crops the voxels to what is segmented, and puts segments that overlap into several layers.
-A label map here has one label a voxel: where segments overlap, the first one keeps the voxel.
+A label map here has one label a voxel: where segments overlap, the smaller one wins.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from sammed.errors import LabelError, UnsupportedFormatError
-from sammed.imaging.volume import MAX_LABEL, LabelVolume, Volume, label_dtype
+from sammed.imaging.volume import LabelVolume, Volume, label_dtype
 from sammed.io.colours import default_colour
 from sammed.io.itk import itk
 from sammed.io.output import PathLike
+from sammed.io.overlaps import Structures, chosen
 from sammed.io.placement import place
 from sammed.io.terminology import Code, codes_for
-from sammed.io.voxels import Notes
+from sammed.io.voxels import Notes, whole_numbers
 
 _SEGMENT_KEY = re.compile(r"Segment(\d+)_(\w+)")
 _NOWHERE = "0 -1 0 -1 0 -1"
@@ -39,7 +40,9 @@ class _Segment:
     colour: tuple[int, int, int] | None
 
 
-def read_labels(path: PathLike, like: Volume | None = None) -> LabelVolume:
+def read_labels(
+    path: PathLike, like: Volume | None = None, *, only: Collection[str] | None = None
+) -> LabelVolume:
     """Read segments with their names and colours.
 
     Parameters
@@ -48,6 +51,8 @@ def read_labels(path: PathLike, like: Volume | None = None) -> LabelVolume:
         A ``.seg.nrrd`` file.
     like
         The segmented image: the labels are brought onto its whole grid, as Slicer crops them.
+    only
+        Names of the segments to read; without it all.
 
     Returns
     -------
@@ -59,7 +64,8 @@ def read_labels(path: PathLike, like: Volume | None = None) -> LabelVolume:
     UnsupportedFormatError
         If it holds surfaces or fractions instead of labels.
     LabelError
-        If voxels are no whole numbers.
+        If voxels are no whole numbers, a segment's description makes no sense, or a name does not
+        occur.
     GridMismatchError
         If the voxels do not coincide with the image's.
     UnreadableFileError
@@ -69,15 +75,16 @@ def read_labels(path: PathLike, like: Volume | None = None) -> LabelVolume:
     notes = Notes(path)
     stored = itk.read_stored(path, notes)
     _check_representation(stored.fields, path)
-    array = _whole(stored.array, path)
-    segments = _segments(stored.fields, array)
-    values = _values(segments, notes)
-    voxels = _merge(array, segments, values, notes)
+    array = whole_numbers(stored.array, notes)
+    segments = _segments(stored.fields, array, notes)
+    numbered = dict(zip(_values(segments, notes), segments, strict=True))
+    wanted = chosen({value: segment.name for value, segment in numbered.items()}, only, path)
+    numbered = {value: numbered[value] for value in wanted}
     labels = LabelVolume(
-        stored.grid.reorientation.apply(voxels),
+        stored.grid.reorientation.apply(_merge(array, numbered, notes)),
         stored.grid,
-        {value: segment.name for segment, value in zip(segments, values, strict=True)},
-        {v: s.colour for s, v in zip(segments, values, strict=True) if s.colour is not None},
+        {value: segment.name for value, segment in numbered.items()},
+        {v: segment.colour for v, segment in numbered.items() if segment.colour is not None},
         source=path,
         notes=tuple(notes.texts),
     )
@@ -143,48 +150,60 @@ def _check_representation(fields: Mapping[str, str], path: Path) -> None:
         )
 
 
-def _whole(array: NDArray[np.generic], path: Path) -> NDArray[np.unsignedinteger]:
-    low, high = array.min(), array.max()
-    fractions = array.dtype.kind == "f" and bool((array != np.rint(array)).any())
-    if low < 0 or high > MAX_LABEL or fractions:
-        raise LabelError(
-            f"{path} holds values from {low:g} to {high:g}, expected whole numbers from 0 to "
-            f"{MAX_LABEL}"
-        )
-    return array.astype(label_dtype(int(high)), copy=False)
-
-
-def _segments(fields: Mapping[str, str], array: NDArray[np.unsignedinteger]) -> list[_Segment]:
-    """Segments in the file's order; one for each label value if the header describes none."""
+def _segments(
+    fields: Mapping[str, str], array: NDArray[np.unsignedinteger], notes: Notes
+) -> list[_Segment]:
+    """Segments in the file's order, then what is in the voxels and described by none."""
     described: dict[int, dict[str, str]] = {}
     for key, text in fields.items():
         if match := _SEGMENT_KEY.fullmatch(key):
             described.setdefault(int(match[1]), {})[match[2]] = text
     segments = [_segment(number, described[number], array) for number in sorted(described)]
-    if segments:
-        return segments
-    return [
-        _Segment(f"label_{value}", layer, int(value), None)
-        for layer in range(array.shape[-1])
-        for value in np.unique(array[..., layer])
-        if value
-    ]
+    for segment in (segment for segment in segments if segment.value <= 0):
+        notes.warn(
+            f"the segment {segment.name!r} has the label value {segment.value}, which is that of "
+            "the background; it has no voxels here"
+        )
+    segments = [segment for segment in segments if segment.value > 0]
+    return [*segments, *_undescribed(segments, array, notes)]
+
+
+def _undescribed(
+    segments: Sequence[_Segment], array: NDArray[np.unsignedinteger], notes: Notes
+) -> list[_Segment]:
+    """A segment for each value in a layer that no segment of that layer has."""
+    known = {(segment.layer, segment.value) for segment in segments}
+    found = []
+    for layer in range(array.shape[-1]):
+        counts = np.bincount(array[..., layer].reshape(-1))
+        for value in (int(v) for v in np.flatnonzero(counts) if v):
+            if (layer, value) in known:
+                continue
+            found.append(_Segment(f"label_{value}", layer, value, None))
+            if segments:
+                notes.warn(
+                    f"{counts[value]:,} voxels have the value {value} in layer {layer}, which no "
+                    f"segment has; they were kept as label_{value}"
+                )
+    return found
 
 
 def _segment(number: int, text: Mapping[str, str], array: NDArray[np.generic]) -> _Segment:
     """One segment; files from before Slicer 4.11 have no layers, but a component a segment."""
-    layer = _integer(text.get("Layer"), number if array.shape[-1] > 1 else 0)
-    if not 0 <= layer < array.shape[-1]:
-        raise LabelError(f"segment {number} is in layer {layer}, which the file does not have")
     name = text.get("Name") or text.get("ID") or f"Segment_{number + 1}"
-    return _Segment(name, layer, _integer(text.get("LabelValue"), 1), _colour(text.get("Color")))
+    layer = _integer(text, "Layer", number if array.shape[-1] > 1 else 0, name)
+    if not 0 <= layer < array.shape[-1]:
+        raise LabelError(f"segment {name!r} is in layer {layer}, which the file does not have")
+    return _Segment(name, layer, _integer(text, "LabelValue", 1, name), _colour(text.get("Color")))
 
 
-def _integer(text: str | None, default: int) -> int:
+def _integer(text: Mapping[str, str], key: str, default: int, name: str) -> int:
     try:
-        return int(text) if text is not None else default
+        return int(text.get(key, default))
     except ValueError:
-        return default
+        raise LabelError(
+            f"segment {name!r} has the {key} {text[key]!r}, expected a whole number"
+        ) from None
 
 
 def _colour(text: str | None) -> tuple[int, int, int] | None:
@@ -205,26 +224,22 @@ def _values(segments: list[_Segment], notes: Notes) -> list[int]:
 
 
 def _merge(
-    array: NDArray[np.unsignedinteger], segments: list[_Segment], values: list[int], notes: Notes
+    array: NDArray[np.unsignedinteger], numbered: Mapping[int, _Segment], notes: Notes
 ) -> NDArray[np.unsignedinteger]:
-    """One label a voxel, (k, j, i); the first segment keeps what several claim."""
-    if array.shape[-1] == 1 and values == [segment.value for segment in segments]:
+    """One label a voxel, (k, j, i); of several segments that claim it the smallest has it."""
+    if array.shape[-1] == 1 and all(value == s.value for value, s in numbered.items()):
         single = array[..., 0]
-        known = np.isin(np.arange(int(single.max()) + 1), [0, *values])
+        known = np.isin(np.arange(int(single.max()) + 1), [0, *numbered])
         return single if known.all() else np.where(known[single], single, 0).astype(single.dtype)
-    merged = np.zeros(array.shape[:3], label_dtype(max(values, default=1)))
-    lost = []
-    for segment, value in zip(segments, values, strict=True):
-        mask = array[..., segment.layer] == segment.value
-        free = mask & (merged == 0)
-        merged[free] = value
-        if missing := int(np.count_nonzero(mask)) - int(np.count_nonzero(free)):
-            lost.append(f"{segment.name} {missing:,}")
-    if lost:
-        notes.warn(
-            f"segments overlap and the first one keeps each voxel; voxels lost: {', '.join(lost)}"
-        )
-    return merged
+    structures = Structures(array.shape[:3])
+    for value, segment in numbered.items():
+        for k, plane in enumerate(array[..., segment.layer]):
+            if (mask := plane == segment.value).any():
+                structures.add(value, k, mask)
+    merged, overlap = structures.paint()
+    if overlap:
+        notes.warn(f"{overlap:,} voxels lie in several segments; the smaller one wins")
+    return merged.astype(label_dtype(max(numbered, default=1)))
 
 
 def _onto(labels: LabelVolume, like: Volume, path: Path) -> LabelVolume:

@@ -11,17 +11,12 @@ import numpy as np
 from sammed.imaging.volume import FileGrid, LabelVolume, Volume, make_grid
 from sammed.io.arrays import borrowed, labels_array, placed
 from sammed.io.nifti.affine import choose_affine
-from sammed.io.nifti.nifti import (
-    NiftiGrid,
-    colour_channels,
-    frame_count,
-    label_header,
-    spatial_shape,
-)
+from sammed.io.nifti.header import frame_count, spatial_shape
+from sammed.io.nifti.nifti import NiftiGrid, colour_channels, label_header
 from sammed.io.voxels import Notes, choose_frame
 
 
-def volume_of(image: Any, frame: int | None = None) -> Volume:
+def volume_of(image: Any, frame: int | None = None, *, keep_nan: bool = False) -> Volume:
     """A nibabel image as the volume that its file would be read as.
 
     Parameters
@@ -30,6 +25,8 @@ def volume_of(image: Any, frame: int | None = None) -> Volume:
         NIfTI, or any other image that nibabel knows with an affine; not changed.
     frame
         Which of several, from 0.
+    keep_nan
+        As `sammed.io.voxels.real_values`.
 
     Raises
     ------
@@ -46,7 +43,7 @@ def volume_of(image: Any, frame: int | None = None) -> Volume:
     if array.dtype.names:
         values = colour_channels(np.ascontiguousarray(array), source, notes)
     else:
-        values = borrowed(array, source, notes)
+        values = borrowed(array, source, notes, keep_nan)
     return Volume.from_file_array(values, grid, source=_file(image), notes=tuple(notes.texts))
 
 

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import io
-import logging
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import nibabel
 import numpy as np
-from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from sammed.errors import UnreadableFileError, UnsupportedFormatError
+from sammed.errors import UnsupportedFormatError
 from sammed.imaging import geometry
 from sammed.imaging.volume import FileGrid, LabelVolume, Volume, make_grid
 from sammed.io import gz
 from sammed.io.nifti import label_table
 from sammed.io.nifti.affine import choose_affine
+from sammed.io.nifti.header import data_offset, frame_count, read_header, scaling, spatial_shape
 from sammed.io.output import PathLike, atomic_output
 from sammed.io.voxels import (
     Notes,
@@ -80,15 +77,20 @@ def read(path: PathLike, *, frame: int | None = None) -> Volume:
     return _read(Path(path), frame)[0]
 
 
-def read_labels(path: PathLike) -> LabelVolume:
+def read_labels(path: PathLike, *, frame: int | None = None) -> LabelVolume:
     """Read a label map, with the names and colours that the file may carry.
+
+    Parameters
+    ----------
+    path, frame
+        As `read`.
 
     Raises
     ------
     LabelError
         If a voxel is no whole number in 0..65535. Else as `read`.
     """
-    volume, header = _read(Path(path), None)
+    volume, header = _read(Path(path), frame, as_labels=True)
     names, colours = label_table.parse(header.extensions)
     return labels_from_volume(volume, names, colours)
 
@@ -101,7 +103,7 @@ def says_labels(path: PathLike) -> bool:
     UnreadableFileError, UnsupportedFormatError
         As `read`.
     """
-    header, _ = _read_header(Path(path), Notes(path))
+    header, _ = read_header(Path(path), Notes(path))
     return int(header["intent_code"]) == INTENT_LABEL
 
 
@@ -161,136 +163,40 @@ def label_header(labels: LabelVolume, array: NDArray[np.generic]) -> Any:
     return header
 
 
-def _read(path: Path, frame: int | None) -> tuple[Volume, Any]:
+def _read(path: Path, frame: int | None, as_labels: bool = False) -> tuple[Volume, Any]:
     notes = Notes(path)
-    header, data_path = _read_header(path, notes)
+    header, data_path = read_header(path, notes)
     shape = spatial_shape(header, path)
     frames = frame_count(header, path)
     index = choose_frame(frames, frame, path)
     if frames > 1:
         notes.note(f"frame {index} of {frames} was read")
-    array = _read_voxels(header, data_path, shape, index, frames, notes)
+    array = _read_voxels(header, data_path, shape, (index, frames), notes, as_labels)
     affine = choose_affine(header, shape, path, notes)
     dimensions = min(3, int(header["dim"][0]))
     grid = make_grid(affine, array.shape[:3], "nifti", NiftiGrid(header, dimensions))
     return Volume.from_file_array(array, grid, source=path, notes=tuple(notes.texts)), header
 
 
-def _read_header(path: Path, notes: Notes) -> tuple[Any, Path]:
-    """The header, checked and mended by nibabel, and the file that holds the voxels."""
-    header_path, data_path = _pair(path)
-    try:
-        with gz.open_bytes(header_path) as file:
-            header = _header_class(file, header_path).from_fileobj(file, check=False)
-        with _collected(notes) as logger:
-            header.check_fix(logger=logger, error_level=40)
-        header.get_data_dtype()
-    except (HeaderDataError, KeyError, ValueError, OSError, EOFError, zlib.error) as error:
-        raise UnreadableFileError(
-            f"{path} has a damaged NIfTI header ({_line(error)}); copy or download it again"
-        ) from error
-    return header, data_path
-
-
-def _pair(path: Path) -> tuple[Path, Path]:
-    """Header file and data file."""
-    if path.suffix.lower() not in (".hdr", ".img"):
-        return path, path
-    header_path, data_path = path.with_suffix(".hdr"), path.with_suffix(".img")
-    for file in (header_path, data_path):
-        if not file.is_file():
-            raise UnreadableFileError(f"{path} belongs to a pair, but {file} does not exist")
-    return header_path, data_path
-
-
-def _header_class(file: BinaryIO, path: Path) -> Any:
-    """Header type by the size field and the magic text; the file is left at its start."""
-    start = file.read(540)
-    file.seek(0)
-    size = {int.from_bytes(start[:4], order) for order in ("little", "big")}
-    single = path.suffix.lower() != ".hdr"
-    if 348 in size and start[344:348] in (b"n+1\0", b"ni1\0"):
-        return nibabel.Nifti1Header if single else nibabel.nifti1.Nifti1PairHeader
-    if 540 in size and start[4:7] in (b"n+2", b"ni2"):
-        return nibabel.Nifti2Header if single else nibabel.nifti2.Nifti2PairHeader
-    if 348 in size and not single:
-        raise UnsupportedFormatError(
-            f"{path} is Analyze 7.5, which does not say left from right; convert it to NIfTI"
-        )
-    raise UnreadableFileError(f"{path} is not a NIfTI file, whatever its name says")
-
-
-@contextmanager
-def _collected(notes: Notes) -> Iterator[logging.Logger]:
-    """A logger for nibabel whose messages become notes instead of lines on stderr."""
-
-    class _ToNotes(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            notes.note(f"header: {record.getMessage()}")
-
-    logger = logging.Logger("nifti-header", logging.INFO)
-    logger.addHandler(_ToNotes())
-    yield logger
-
-
-def spatial_shape(header: Any, path: Path) -> tuple[int, int, int]:
-    """Extents (i, j, k).
-
-    Raises
-    ------
-    UnreadableFileError
-        If there are none.
-    """
-    extents = [int(n) for n in header.get_data_shape()]
-    if not extents or len(extents) > 7 or min(extents) < 1:
-        raise UnreadableFileError(
-            f"{path} holds no voxels: its extents are {tuple(extents)}, expected positive ones"
-        )
-    i, j, k = [*extents, 1, 1][:3]
-    return i, j, k
-
-
-def frame_count(header: Any, path: Path) -> int:
-    """How many 3D images it holds.
-
-    Raises
-    ------
-    UnsupportedFormatError
-        If it has vectors or more than four dimensions.
-    """
-    extents = [int(n) for n in header.get_data_shape()]
-    if any(n > 1 for n in extents[4:]):
-        raise UnsupportedFormatError(
-            f"{path} has vectors or more than four dimensions: extents {tuple(extents)}, "
-            "expected i, j, k and frames"
-        )
-    return extents[3] if len(extents) > 3 else 1
-
-
 def _read_voxels(
     header: Any,
     path: Path,
     shape: tuple[int, int, int],
-    frame: int,
-    frames: int,
+    frame: tuple[int, int],
     notes: Notes,
+    as_labels: bool,
 ) -> NDArray[np.generic]:
-    """(k, j, i) real-world values, or (k, j, i, 3) colour."""
+    """(k, j, i) real-world values, or (k, j, i, 3) colour, of one frame of so many."""
     dtype = header.get_data_dtype()
+    index, frames = frame
     count = int(np.prod(shape, dtype=object)) * dtype.itemsize
-    offset = int(header.get_data_offset()) + frame * count
-    raw = gz.read_array(path, offset, count, whole=frames == 1)
+    first = data_offset(header, path, frames * count, notes)
+    raw = gz.read_array(path, first + index * count, count, whole=frames == 1)
     array = raw.view(dtype).reshape(shape[::-1])
     if dtype.names:
         return colour_channels(array, path, notes)
-    slope, intercept = header.get_slope_inter()
-    return real_values(
-        native(array),
-        1.0 if slope is None else float(slope),
-        0.0 if slope is None or intercept is None else float(intercept),
-        path,
-        notes,
-    )
+    slope, intercept = scaling(header, notes)
+    return real_values(native(array), slope, intercept, path, notes, keep_nan=as_labels)
 
 
 def colour_channels(array: NDArray[np.generic], path: Path, notes: Notes) -> NDArray[np.generic]:
@@ -378,7 +284,3 @@ def _write(
         sink.write(np.ascontiguousarray(array).data.cast("B"))
         if isinstance(sink, gz.GzipSink):
             sink.finish()
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
