@@ -34,3 +34,13 @@ def console(
         yield
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+@pytest.fixture
+def threads() -> Iterator[None]:
+    """Give back the number of PyTorch's threads, which the last bits of results depend on."""
+    import torch
+
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)

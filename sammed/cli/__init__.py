@@ -5,6 +5,7 @@ Nothing heavy is imported until a command runs, so that ``sammed --help`` is qui
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -12,14 +13,14 @@ from typing import Any
 
 import typer
 
-from sammed.cli import cache, evaluate, models
+from sammed.cli import cache, evaluate, models, train
 from sammed.cli.console import report_error, say
 from sammed.cli.convert import convert
 from sammed.cli.doctor import doctor
 from sammed.cli.embed import embed
 from sammed.cli.info import info
 from sammed.cli.segment import segment
-from sammed.cli.train import train
+from sammed.cli.worker import worker
 from sammed.errors import SammedError
 from sammed.version import __version__
 
@@ -61,7 +62,8 @@ app.add_typer(models.app, name="models")
 app.add_typer(cache.app, name="cache")
 app.add_typer(evaluate.app, name="evaluate")
 app.command()(embed)
-app.command()(train)
+app.add_typer(train.app, name="train")
+app.command()(worker)
 app.command()(doctor)
 
 
@@ -109,4 +111,10 @@ def _stopped() -> int:
 
 def run() -> None:
     """Entry point of the ``sammed`` program."""
-    sys.exit(main())
+    code = main()
+    if code == _STOPPED:  # at once: libraries take up to a second to be taken down in order
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

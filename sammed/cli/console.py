@@ -51,40 +51,66 @@ def report_error(error: SammedError) -> None:
     say(f"sammed: {' '.join(str(error).split())}")
 
 
+Show = Callable[[str, str, float, float | None], None]
+"""Draws progress: what is done, what is told beside the bar, how much of how much (if known)."""
+
+
+@contextmanager
+def meter(quiet: bool, count: bool = True, every: float | None = None) -> Iterator[Show]:
+    """Progress on stderr: a bar on a terminal, elsewhere a line now and then.
+
+    Parameters
+    ----------
+    quiet
+        Show nothing.
+    count
+        Show how many of how many beside the bar.
+    every
+        Seconds between lines where there is no terminal; ``None``: no lines.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    columns: list[ProgressColumn] = [TextColumn("{task.description}"), BarColumn(bar_width=24)]
+    columns += [MofNCompleteColumn()] if count else []
+    columns.append(TextColumn("{task.fields[beside]}"))
+    drawn = not quiet and console.is_terminal
+    said = float("-inf")
+    with Bar(*columns, console=console, transient=True, disable=not drawn) as bar:
+        task = bar.add_task("starting", total=None, beside="")
+
+        def show(text: str, beside: str, done: float, total: float | None) -> None:
+            nonlocal said
+            if drawn:
+                bar.update(task, description=text, beside=beside, completed=done, total=total)
+            elif not quiet and every is not None and time.monotonic() - said >= every:
+                said = time.monotonic()
+                head = f"{done}/{total} {text}" if count else text
+                say(f"{head} {beside}".rstrip())
+
+        yield show
+
+
 @contextmanager
 def progress_bar(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
     """A progress bar on stderr: slices done, seconds per slice, time left."""
     if quiet:
         yield None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-    from rich.progress import Progress as Bar
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[pace]}"),
-    )
-    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("slices", total=None, pace="")
+    with meter(quiet) as draw:
 
         def show(progress: Progress) -> None:
             pace = f"{progress.seconds_per_slice:.2f} s/slice"
             if progress.seconds_left is not None:
-                pace += f", {_duration(progress.seconds_left)} left"
-            bar.update(
-                task,
-                completed=progress.done,
-                total=progress.total,
-                description=f"{progress.object_name} ({progress.plane} {progress.index})",
-                pace=pace,
-            )
+                pace += f", {duration(progress.seconds_left)} left"
+            where = f"{progress.object_name} ({progress.plane} {progress.index})"
+            draw(where, pace, progress.done, progress.total)
 
         yield show
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds, as ``01:05``."""
     return time.strftime("%H:%M:%S" if seconds >= 3600 else "%M:%S", time.gmtime(seconds))

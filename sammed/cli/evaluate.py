@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
-from sammed.cli.console import put, say, set_verbosity
+from sammed.cli.console import meter, put, say, set_verbosity
+from sammed.cli.groups import RunByDefault
 from sammed.cli.options import Device, Json, Plane, Quiet, Threads, Verbose, Window
 from sammed.errors import InputError
 
@@ -23,17 +23,7 @@ if TYPE_CHECKING:
 
 BASELINE_MODELS = ("box", "ellipse", "two_class")
 
-
-class _RunByDefault(TyperGroup):
-    """``sammed evaluate ...`` means ``sammed evaluate run ...`` unless a command is named."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> Any:
-        if not args or args[0] not in self.commands:
-            args = ["run", *(args or ["--help"])]
-        return super().parse_args(ctx, args)
-
-
-app = typer.Typer(cls=_RunByDefault, rich_markup_mode=None, help="Score, run protocols, compare.")
+app = typer.Typer(cls=RunByDefault, rich_markup_mode=None, help="Score, run protocols, compare.")
 
 
 @app.command()
@@ -286,50 +276,15 @@ def _progress(quiet: bool) -> Iterator[Callable[[Advance], None] | None]:
     if quiet:
         yield None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn())
-    with Progress(
-        *columns,
-        TextColumn("{task.fields[left]}"),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as bar:
-        task = bar.add_task("starting", total=None, left="")
-        lines = _lines(console.is_terminal)
+    with meter(quiet, every=60) as draw:
 
         def show(advance: Advance) -> None:
             left = ""
             if advance.seconds_left is not None:
                 left = f"{advance.seconds_left / 60:.1f} min left"
-            bar.update(
-                task,
-                completed=advance.done,
-                total=advance.total,
-                description=advance.text,
-                left=left,
-            )
-            lines(f"{advance.done}/{advance.total} {advance.text} {left}".rstrip())
+            draw(advance.text, left, advance.done, advance.total)
 
         yield show
-
-
-def _lines(is_terminal: bool) -> Callable[[str], None]:
-    """Says a line a minute where there is no terminal to draw on."""
-    import time
-
-    last = -60.0
-
-    def line(text: str) -> None:
-        nonlocal last
-        if not is_terminal and time.monotonic() - last >= 60:
-            last = time.monotonic()
-            say(text)
-
-    return line
 
 
 def _one_model(rows: list[Row], wanted: str | None, path: Path) -> list[Row]:

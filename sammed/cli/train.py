@@ -1,14 +1,41 @@
-"""``sammed train``: train the built-in network on synthetic images."""
+"""``sammed train``: train the built-in network on synthetic images, and what goes with it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sammed.cli.console import duration, meter, say, set_verbosity
+from sammed.cli.groups import RunByDefault
+from sammed.cli.options import Force, Quiet
+from sammed.errors import Cancelled
 
-def train(
+if TYPE_CHECKING:
+    from sammed.training.pace import Progress
+    from sammed.training.trainer import Trainer
+
+SECONDS_A_LINE = 30
+"""Between lines of progress where there is no terminal."""
+
+app = typer.Typer(
+    cls=RunByDefault,
+    rich_markup_mode=None,
+    help="Train the built-in network, and look at what came of it.",
+)
+
+Cases = Annotated[Path, typer.Argument(help="cases.json: real volumes with reference labels.")]
+Picture = Annotated[Path, typer.Argument(help="Picture to write (.png).")]
+Weights = Annotated[
+    Path | None, typer.Option("--weights", help="Weights file; default: the shipped one.")
+]
+
+
+@app.command()
+def run(
     model: Annotated[
         str, typer.Argument(help="What to train: 'compact', or 'locator', its part for 3D boxes.")
     ] = "compact",
@@ -24,7 +51,9 @@ def train(
     ] = "random",
     steps: Annotated[int | None, typer.Option(help="Stop at this step.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights and data.")] = 0,
-    threads: Annotated[int | None, typer.Option(help="CPU threads of the trainer.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads of the trainer; default: all but one.")
+    ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Views (or 3D boxes) in a batch.")] = 8,
     rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
     cases: Annotated[
@@ -37,28 +66,244 @@ def train(
     boxes_only: Annotated[
         bool, typer.Option("--boxes-only", help="Views with a box and no other prompt.")
     ] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train the built-in network on synthetic images.
 
-    Example: sammed train compact --minutes 5 --out runs/mine
-    Example: sammed train locator --minutes 60 --out runs/locator
-    Example: sammed train compact --boxes-only --init shipped --teacher shipped --out runs/boxes
+    It says how far it is; Ctrl-C keeps what was learned, and --resume goes on from there.
+
+    For example:
+
+      sammed train compact --minutes 5 --out runs/mine
+
+      sammed train compact --minutes 60 --resume runs/mine/last.pt --out runs/mine
+
+      sammed train locator --minutes 60 --out runs/locator
+
+      sammed train compact --boxes-only --init shipped --teacher shipped --out runs/boxes
     """
+    set_verbosity(quiet, verbose=False)
     from sammed.training.commands import run_training
 
-    run_training(
-        model=model,
-        out=out,
-        minutes=minutes,
-        resume=resume,
-        init=init,
-        steps=steps,
-        seed=seed,
-        threads=threads,
-        batch=batch,
-        rate=rate,
-        cases=cases,
-        validate_every=validate_every,
-        teacher=teacher,
-        boxes_only=boxes_only,
-    )
+    with _progress(quiet) as show:
+        trainer = run_training(
+            model=model,
+            out=out,
+            minutes=minutes,
+            resume=resume,
+            init=init,
+            steps=steps,
+            seed=seed,
+            threads=threads,
+            batch=batch,
+            rate=rate,
+            cases=cases,
+            validate_every=validate_every,
+            teacher=teacher,
+            boxes_only=boxes_only,
+            on_progress=show,
+        )
+    _say_end(trainer, model, quiet)
+
+
+@app.command()
+def average(
+    out: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
+    shares: Annotated[
+        list[str],
+        typer.Argument(metavar="WEIGHTS=SHARE", help="Files and shares; a file or 'shipped'."),
+    ],
+    locator: Annotated[bool, typer.Option("--locator", help="Weights of the locator.")] = False,
+    boxes: Annotated[
+        bool, typer.Option("--boxes", help="Write the difference from the shipped weights.")
+    ] = False,
+    force: Force = False,
+) -> None:
+    """Write the mean of the weights of several runs.
+
+    Example: sammed train average mean.safetensors shipped=0.3 runs/mine/compact.safetensors=0.7
+    """
+    from sammed.training.average import average_weights
+
+    average_weights(dict(map(_share, shares)), out, force, locator, boxes)
+
+
+@app.command()
+def grow(
+    out: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
+    weights: Annotated[Path, typer.Argument(help="Weights of a smaller network.")],
+    force: Force = False,
+) -> None:
+    """Write weights of the present architecture that answer as a smaller network's.
+
+    Example: sammed train grow larger.safetensors runs/old/compact.safetensors
+    """
+    from sammed.training.grow import grow
+
+    grow(weights, out, force=force)
+
+
+@app.command()
+def plot(
+    metrics: Annotated[Path, typer.Argument(help="metrics.csv of a run.")],
+    out: Picture,
+    force: Force = False,
+) -> None:
+    """Draw loss and validation of a run.
+
+    Example: sammed train plot runs/mine/metrics.csv runs/mine/metrics.png --force
+    """
+    from sammed.evaluation.figures import require_matplotlib
+    from sammed.io.output import check_output
+
+    check_output(out, force)
+    require_matplotlib()
+    from sammed.training.plots import plot_metrics
+
+    plot_metrics(metrics, out)
+
+
+@app.command()
+def sheet(
+    out: Picture,
+    blocks: Annotated[bool, typer.Option("--blocks", help="Samples for 3D boxes.")] = False,
+    rows: Annotated[int, typer.Option(min=1, help="Rows of samples.")] = 6,
+    columns: Annotated[
+        int | None, typer.Option(min=1, help="Samples in a row; default 12, of 3D boxes 3.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Which samples.")] = 0,
+    force: Force = False,
+) -> None:
+    """Draw samples of the synthetic images that are trained on.
+
+    Example: sammed train sheet sheet.png
+    """
+    from sammed.io.output import check_output
+    from sammed.synthesis.sheet import draw_block_sheet, draw_sheet
+
+    check_output(out, force)
+    if blocks:
+        draw_block_sheet(out, rows=rows, columns=columns or 3, seed=seed)
+    else:
+        draw_sheet(out, rows=rows, columns=columns or 12, seed=seed)
+
+
+@app.command()
+def real_cases(
+    cases: Cases,
+    weights: Weights = None,
+    most: Annotated[int, typer.Option(min=1, help="Slices of an object, at most.")] = 10_000,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    csv: Annotated[Path | None, typer.Option(help="Also write one line an object here.")] = None,
+    force: Force = False,
+) -> None:
+    """Score the network for views on real slices, with boxes on slices.
+
+    Quicker than 'sammed evaluate', and of single slices only.
+
+    Example: sammed train real-cases cases.json --weights runs/mine/compact.safetensors
+    """
+    from sammed.io.output import check_output
+    from sammed.training.real_cases import score_table, score_weights, write_scores
+
+    if csv:
+        check_output(csv, force)
+    scores, summary = score_weights(cases, weights, most, threads)
+    if csv:
+        write_scores(scores, csv)
+    typer.echo(score_table(scores, summary))
+
+
+@app.command()
+def real_blocks(cases: Cases, weights: Weights = None) -> None:
+    """Score the locator alone on real volumes, with 3D boxes.
+
+    Example: sammed train real-blocks cases.json --weights runs/locator/locator.safetensors
+    """
+    from sammed.training.real_blocks import block_table, score_locator
+
+    typer.echo(block_table(score_locator(cases, weights)))
+
+
+@app.command()
+def previews(
+    cases: Cases,
+    out: Picture,
+    case: Annotated[
+        list[str] | None, typer.Option("--case", help="Only this case. Repeatable.")
+    ] = None,
+    weights: Weights = None,
+    force: Force = False,
+) -> None:
+    """Draw the best and the worst answer of each real case.
+
+    Only show cases whose licence allows a picture.
+
+    Example: sammed train previews cases.json previews.png --case liver_01 --case brain_02
+    """
+    from sammed.io.output import check_output
+    from sammed.training.previews import draw_previews
+
+    check_output(out, force)
+    draw_previews(cases, out, case or (), weights)
+
+
+@app.command()
+def speed(
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Views in a training step.")] = 8,
+) -> None:
+    """Measure how fast the built-in network answers and learns on this machine.
+
+    Example: sammed train speed --threads 2
+    """
+    from sammed.training.speed import measure_speed
+
+    for name, value in measure_speed(threads, batch).items():
+        typer.echo(f"| {name} | {value} |")
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[Progress], None]]:
+    """Step, loss, speed, validation and time left on stderr."""
+    with meter(quiet, count=False, every=SECONDS_A_LINE) as draw:
+        draw("making the first samples", "", 0.0, 1.0)
+
+        def show(progress: Progress) -> None:
+            beside = [f"{progress.views_per_second:.0f} views/s"]
+            if progress.dice is not None:
+                beside.append(f"validation Dice {progress.dice:.3f}")
+            left = f"{duration(progress.seconds_left)} left"
+            beside.append("validating" if progress.validating else left)
+            draw(f"step {progress.step} loss {progress.loss:.3f}", ", ".join(beside),
+                 progress.share, 1.0)  # fmt: skip
+
+        yield show
+
+
+def _say_end(trainer: Trainer, model: str, quiet: bool) -> None:
+    """What came of a run, and how to go on.
+
+    Raises
+    ------
+    Cancelled
+        If Ctrl-C ended it.
+    """
+    weights = trainer.out / trainer.task.weights_name
+    if trainer.interrupted:
+        raise Cancelled(
+            f"stopped at step {trainer.step}; {trainer.checkpoint} and {weights.name} are kept; go "
+            f"on with: sammed train {model} --resume {trainer.checkpoint} --out {trainer.out}"
+        )
+    if not quiet:
+        say(f"{trainer.step} steps, {trainer.views} samples; wrote {weights}")
+
+
+def _share(text: str) -> tuple[str, float]:
+    name, _, share = text.rpartition("=")
+    if not name:
+        raise typer.BadParameter(f"{text!r}: expected WEIGHTS=SHARE, as in shipped=0.5")
+    try:
+        return name, float(share)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r}: the share {share!r} is no number") from None

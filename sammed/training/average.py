@@ -1,4 +1,4 @@
-"""Weights of several runs averaged: ``python -m sammed.training.average OUT WEIGHTS=SHARE ...``.
+"""Weights of several runs averaged.
 
 Runs that start from the same weights end close enough to each other that the mean of their
 weights is a network too, often a better one than any of them; averaged with the weights that they
@@ -8,14 +8,12 @@ arXiv:2109.01903).
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor
 
-from sammed.errors import InputError, SammedError
+from sammed.errors import InputError
 from sammed.io.output import check_output
 from sammed.models.compact.locator import load_locator
 from sammed.models.compact.model import load_net
@@ -80,38 +78,3 @@ def average_weights(
         export_difference(out, mean, shipped, digest, f"mean of weights: {note}")
     else:
         export_weights(out, mean, tags.pop(), f"mean of weights: {note}")
-
-
-def _share(text: str) -> tuple[str, float]:
-    name, _, share = text.rpartition("=")
-    if not name:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected WEIGHTS=SHARE, as in shipped=0.5")
-    try:
-        return name, float(share)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: the share {share!r} is no number") from None
-
-
-def main() -> None:
-    """Average weights files."""
-    parser = argparse.ArgumentParser(prog="python -m sammed.training.average")
-    parser.add_argument("out", type=Path, help=".safetensors file to write")
-    parser.add_argument(
-        "shares", nargs="+", type=_share, help="WEIGHTS=SHARE; WEIGHTS may be 'shipped'"
-    )
-    parser.add_argument("--force", action="store_true", help="overwrite OUT if it is there")
-    parser.add_argument("--locator", action="store_true", help="weights of the locator")
-    parser.add_argument(
-        "--boxes", action="store_true", help="write the difference from the shipped weights"
-    )
-    options = parser.parse_args()
-    try:
-        average_weights(
-            dict(options.shares), options.out, options.force, options.locator, options.boxes
-        )
-    except SammedError as error:
-        sys.exit(f"error: {error}")
-
-
-if __name__ == "__main__":
-    main()

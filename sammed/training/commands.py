@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from sammed.models.compact.model import WEIGHTS, load_net
 from sammed.training.blocks import validate_blocks
 from sammed.training.stream import StreamPlan
 from sammed.training.task import BlocksTask
-from sammed.training.trainer import Recipe, Trainer
+from sammed.training.trainer import OnProgress, Recipe, Trainer
 from sammed.training.validation import validate_synthetic
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ def run_training(
     validate_every: float = 5.0,
     teacher: str | None = None,
     boxes_only: bool = False,
+    on_progress: OnProgress | None = None,
 ) -> Trainer:
     """Train compact and leave checkpoint, weights, metrics and a plot in a folder.
 
@@ -52,8 +54,10 @@ def run_training(
         Checkpoint to continue from.
     init
         ``"random"``, ``"shipped"`` or a weights file.
-    seed, threads, batch, rate
+    seed, batch, rate
         As on the command line.
+    threads
+        Of the trainer; ``None``: all of the processor's but one, which makes the data.
     cases
         List of real cases to validate on.
     validate_every
@@ -62,11 +66,13 @@ def run_training(
         Weights of a network for views that the run stays close to: ``"shipped"`` or a file.
     boxes_only
         Train on views with a box and no other prompt.
+    on_progress
+        Called after every step.
 
     Returns
     -------
     trainer
-        After the run.
+        After the run; ``interrupted`` says whether Ctrl-C ended it.
 
     Raises
     ------
@@ -77,8 +83,7 @@ def run_training(
         raise InputError(f"cannot train {model!r}; expected 'compact' or 'locator'")
     if model == "locator" and (teacher or boxes_only):
         raise InputError("--teacher and --boxes-only are for 'compact'; the locator has neither")
-    if threads:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) - 1))  # one makes the data
     plan = StreamPlan(seed=seed, batch=batch, boxes_only=boxes_only)
     recipe = Recipe(
         minutes=minutes,
@@ -109,8 +114,9 @@ def run_training(
             measured |= validate_real(net, cases)
         return measured
 
-    trainer.run(on_report=_report, validate=validate)
-    _plot(out)
+    trainer.run(on_progress, validate)
+    if not trainer.interrupted:
+        _plot(out)
     return trainer
 
 
@@ -126,10 +132,6 @@ def _validated_locator(net: LocatorNet, cases: Path | None) -> dict[str, float]:
         found = summarise_blocks(score_blocks(Locator(net).locate, cases))
         measured |= {f"real_{name}": value for name, value in found.items()}
     return measured
-
-
-def _report(report: dict[str, float]) -> None:
-    log.info(" ".join(f"{k} {v:.4g}" for k, v in report.items()))
 
 
 def _plot(out: Path) -> None:

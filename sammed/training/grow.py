@@ -1,4 +1,4 @@
-"""A larger compact that answers as a smaller one: ``python -m sammed.training.grow OUT WEIGHTS``.
+"""A larger compact that answers as a smaller one.
 
 Blocks that the smaller network lacks begin as the identity: their last normalisation multiplies by
 zero. So training goes on from where the smaller one stopped (Chen, Goodfellow and Shlens 2016,
@@ -7,14 +7,12 @@ Net2Net, arXiv:1511.05641).
 
 from __future__ import annotations
 
-import argparse
 import re
-import sys
 from pathlib import Path
 
 import torch
 
-from sammed.errors import InputError, SammedError
+from sammed.errors import InputError
 from sammed.io.output import check_output
 from sammed.models.compact.net import CompactNet
 from sammed.models.compact.weight_files import read_weights
@@ -24,7 +22,7 @@ LAST_SCALE = ".second.1.weight"
 """How the name of a block's last normalisation's scale ends."""
 
 
-def grow(weights: Path, out: Path, large: CompactNet, force: bool = False) -> None:
+def grow(weights: Path, out: Path, large: CompactNet | None = None, force: bool = False) -> None:
     """Write weights of a network with more blocks that gives the same answers.
 
     Parameters
@@ -34,7 +32,8 @@ def grow(weights: Path, out: Path, large: CompactNet, force: bool = False) -> No
     out
         The ``.safetensors`` file to write.
     large
-        A network of the larger architecture; what the smaller one has is overwritten.
+        A network of the larger architecture; what the smaller one has is overwritten. ``None``: one
+        of the present architecture, the same each time.
     force
         Overwrite ``out`` if it is there.
 
@@ -44,6 +43,9 @@ def grow(weights: Path, out: Path, large: CompactNet, force: bool = False) -> No
         If the network is not larger by blocks alone, or ``out`` cannot be written.
     """
     check_output(out, force)
+    if large is None:
+        torch.manual_seed(0)
+        large = CompactNet()
     tag, tensors = read_weights(weights, "compact")
     have = {_current(name): value for name, value in tensors.items()}
     values = large.state_dict()
@@ -62,21 +64,3 @@ def grow(weights: Path, out: Path, large: CompactNet, force: bool = False) -> No
 def _current(name: str) -> str:
     """A tensor's name; where one block was all on the way up, it had no number."""
     return re.sub(r"^(decoder\.\d)\.(first|second)\.", r"\1.0.\2.", name)
-
-
-def main() -> None:
-    """Grow a weights file into the present architecture."""
-    parser = argparse.ArgumentParser(prog="python -m sammed.training.grow")
-    parser.add_argument("out", type=Path, help=".safetensors file to write")
-    parser.add_argument("weights", type=Path, help="weights of a smaller network")
-    parser.add_argument("--force", action="store_true", help="overwrite OUT if it is there")
-    options = parser.parse_args()
-    torch.manual_seed(0)
-    try:
-        grow(options.weights, options.out, CompactNet(), options.force)
-    except SammedError as error:
-        sys.exit(f"error: {error}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,8 +1,7 @@
-"""The picture of a training run: ``python -m sammed.training.plots metrics.csv picture.png``."""
+"""The picture of a training run."""
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 from pathlib import Path
@@ -14,6 +13,8 @@ matplotlib.use("Agg")
 from matplotlib import pyplot
 from PIL import Image
 
+from sammed.errors import UnreadableFileError
+
 
 def plot_metrics(source: Path, path: Path) -> None:
     """Draw loss and validation against the number of samples.
@@ -23,10 +24,14 @@ def plot_metrics(source: Path, path: Path) -> None:
     source
         ``metrics.csv`` of a run.
     path
-        Picture to write.
+        Picture to write (.png).
+
+    Raises
+    ------
+    UnreadableFileError
+        If the source is not such a file.
     """
-    with source.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = _rows(source)
 
     def column(name: str) -> tuple[list[float], list[float]]:
         kept = [r for r in rows if r.get(name)]
@@ -61,14 +66,12 @@ def plot_metrics(source: Path, path: Path) -> None:
     Image.open(drawn).convert("RGB").quantize(64).save(path, "PNG", optimize=True)
 
 
-def main() -> None:
-    """Draw the metrics of a run."""
-    parser = argparse.ArgumentParser(prog="python -m sammed.training.plots")
-    parser.add_argument("metrics", type=Path, help="metrics.csv of a run")
-    parser.add_argument("picture", type=Path, help="picture to write (.png)")
-    options = parser.parse_args()
-    plot_metrics(options.metrics, options.picture)
-
-
-if __name__ == "__main__":
-    main()
+def _rows(source: Path) -> list[dict[str, str]]:
+    try:
+        with source.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UnreadableFileError(f"cannot read {source}: {error}") from None
+    if not rows or "views" not in rows[0]:
+        raise UnreadableFileError(f"{source} is no metrics.csv of 'sammed train'")
+    return rows

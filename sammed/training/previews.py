@@ -1,12 +1,8 @@
-"""Pictures of compact's answers on real slices: of each case its best and its worst object.
-
-``python -m sammed.training.previews cases.json out.png --ids a,b,c``; only name cases whose licence
-allows a picture.
-"""
+"""Pictures of compact's answers on real slices: of each case its best and its worst object."""
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +10,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
+from sammed.errors import EvaluationError
 from sammed.evaluation.manifest import Case, read_manifest
 from sammed.imaging.boxes import Box2D
 from sammed.models.compact.model import load_boxes, load_net
@@ -81,30 +78,39 @@ def _tile(
     return tile
 
 
-def main() -> None:
-    """Draw one column a case: best object above, worst below."""
-    parser = argparse.ArgumentParser(prog="python -m sammed.training.previews")
-    parser.add_argument("cases", type=Path, help="cases.json")
-    parser.add_argument("out", type=Path, help="picture to write")
-    parser.add_argument("--ids", default="", help="cases to show, with commas; default all")
-    default = "weights file; default the shipped one for boxes"
-    parser.add_argument("--weights", type=Path, help=default)
-    options = parser.parse_args()
+def draw_previews(
+    manifest: Path, out: Path, only: Sequence[str] = (), weights: Path | None = None
+) -> None:
+    """Draw one column a case: best object above, worst below.
+
+    Parameters
+    ----------
+    manifest
+        ``cases.json``.
+    out
+        Picture to write (.png).
+    only
+        Cases to show; all of them, if empty.
+    weights
+        Weights file; ``None``: the shipped ones for boxes.
+
+    Raises
+    ------
+    EvaluationError
+        If none of the cases has anything to show.
+    """
     torch.set_num_threads(1)
-    net, digest = load_net(options.weights)
+    net, digest = load_net(weights)
     net.to(memory_format=torch.channels_last)
-    if not options.weights:
+    if not weights:
         net, _ = load_boxes(net, digest)
-    wanted = [i for i in options.ids.split(",") if i]
-    cases = [c for c in read_manifest(options.cases) if not wanted or c.id in wanted]
+    cases = [c for c in read_manifest(manifest) if not only or c.id in only]
     columns = [p for p in (previews_of(net, case) for case in cases) if p]
+    if not columns:
+        raise EvaluationError(f"{manifest} has nothing to show of {', '.join(only) or 'any case'}")
     width, height = columns[0][0].picture.size
     sheet = Image.new("RGB", (len(columns) * (width + 4), 2 * (height + 4)), (40, 40, 40))
     for i, previews in enumerate(columns):
         sheet.paste(previews[0].picture, (i * (width + 4), 0))
         sheet.paste(previews[-1].picture, (i * (width + 4), height + 4))
-    sheet.quantize(COLOURS).save(options.out, optimize=True)
-
-
-if __name__ == "__main__":
-    main()
+    sheet.quantize(COLOURS).save(out, "PNG", optimize=True)

@@ -1,9 +1,7 @@
-"""How fast compact answers and learns on this machine: ``python -m sammed.training.speed``."""
+"""How fast compact answers and learns on this machine."""
 
 from __future__ import annotations
 
-import argparse
-import sys
 import time
 from collections.abc import Callable
 
@@ -75,13 +73,17 @@ def training_step(architecture: Architecture, batch: int, half: bool) -> Callabl
     return step
 
 
-def main() -> None:
-    """Print a table."""
-    parser = argparse.ArgumentParser(prog="python -m sammed.training.speed", description=__doc__)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--batch", type=int, default=8, help="views in a training step")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+def measure_speed(threads: int = 1, batch: int = 8) -> dict[str, str]:
+    """What was measured, in words, and its value with its unit.
+
+    Parameters
+    ----------
+    threads
+        Of the processor.
+    batch
+        Views in a training step.
+    """
+    torch.set_num_threads(threads)
     architecture = Architecture()
     side = architecture.view
     model = CompactModel()
@@ -90,24 +92,19 @@ def main() -> None:
     box = np.array((side / 6, side / 6, side * 5 / 6, side * 5 / 6), np.float32)
     answer = best_time(lambda: model.decode(model.encode(views)[0], [ViewPrompt(box=box)]), 30)
     half = has_bfloat16()
-    step = best_time(training_step(architecture, options.batch, half), 10)
+    step = best_time(training_step(architecture, batch, half), 10)
     work = operations(architecture)
-    reached = 3 * work * options.batch / step
+    reached = 3 * work * batch / step
     peak = matrix_peak(torch.bfloat16 if half else torch.float32)
     parameters = sum(p.numel() for p in CompactNet(architecture).parameters())
-    rows = {
+    return {
         "parameters": f"{parameters / 1e6:.2f} M",
         "one forward pass": f"{work:.2f} GFLOP",
         "encode + decode, one view, one object, float32": f"{answer * 1000:.1f} ms",
-        f"training, batch {options.batch}, {'bfloat16' if half else 'float32'}": (
-            f"{options.batch / step:.0f} views/s, {reached:.0f} GFLOP/s"
+        f"training, batch {batch}, {'bfloat16' if half else 'float32'}": (
+            f"{batch / step:.0f} views/s, {reached:.0f} GFLOP/s"
         ),
         "matrix product, the same type": f"{peak:.0f} GFLOP/s",
         "share of the matrix peak": f"{100 * reached / peak:.0f} %",
-        "threads": str(options.threads),
+        "threads": str(threads),
     }
-    sys.stdout.write("".join(f"| {name} | {value} |\n" for name, value in rows.items()))
-
-
-if __name__ == "__main__":
-    main()

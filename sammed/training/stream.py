@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from sammed.models.compact.net import Prompts
 from sammed.synthesis.views import BOXED, MODES, Sample, draw_samples
+from sammed.training.interrupts import unheard
 from sammed.training.prompts import first_prompts
 
 _Sample = TypeVar("_Sample")
@@ -195,7 +196,8 @@ class Stream:
         before = os.environ.get("OMP_NUM_THREADS")
         os.environ["OMP_NUM_THREADS"] = "1"
         os.environ["OPENBLAS_NUM_THREADS"] = "1"
-        self._worker.start()
+        with unheard():  # Ctrl-C on a terminal reaches the worker too
+            self._worker.start()
         del os.environ["OPENBLAS_NUM_THREADS"]
         if before is None:
             del os.environ["OMP_NUM_THREADS"]

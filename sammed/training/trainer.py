@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import csv
-import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +16,22 @@ from torch import Tensor, nn
 from sammed.errors import UnreadableFileError
 from sammed.models.compact.net import Architecture
 from sammed.training.checkpoint import export_weights, load_checkpoint, save_checkpoint
+from sammed.training.interrupts import Interrupts
+from sammed.training.pace import Pace, Progress
 from sammed.training.schedule import learning_rate
 from sammed.training.stream import Stream, StreamPlan
 from sammed.training.task import Task, ViewsTask
 
-log = logging.getLogger(__name__)
-
 State = dict[str, Tensor]
-OnReport = Callable[[dict[str, float]], None]
+OnProgress = Callable[[Progress], None]
 AVERAGE_EVERY = 4
 """Steps between updates of the averaged weights."""
 
 REPORT_EVERY = 200
 """Steps between reports."""
+
+DICE = ("val_dice", "val_block")
+"""What a validation calls the Dice that is told while a run goes on."""
 
 Validate = Callable[[Any], dict[str, float]]
 
@@ -114,6 +116,9 @@ class Trainer:
         self.views = 0
         self.half = has_bfloat16() if recipe.bfloat16 is None else recipe.bfloat16
         self.history: list[dict[str, float]] = []
+        self.interrupted = False
+        self._interrupts = Interrupts()
+        self._dice: float | None = None
 
     def _optimiser(self) -> torch.optim.AdamW:
         groups = [
@@ -174,16 +179,19 @@ class Trainer:
         export_weights(path, self.average, self.task.tag, note)
 
     def run(
-        self, on_report: OnReport | None = None, validate: Validate | None = None
+        self, on_progress: OnProgress | None = None, validate: Validate | None = None
     ) -> list[dict[str, float]]:
         """Train until the time or the steps are over, or Ctrl-C; always saves.
 
+        After Ctrl-C (or SIGTERM) ``interrupted`` is true, and what was saved is the state after the
+        last whole step.
+
         Parameters
         ----------
-        on_report
-            Called with the means of the last reporting period.
+        on_progress
+            Called after every step.
         validate
-            Called with the averaged network; what it returns joins the report.
+            Called with the averaged network; what it returns joins the metrics.
 
         Returns
         -------
@@ -191,42 +199,49 @@ class Trainer:
             The parts of the loss at every step of this call.
         """
         self.out.mkdir(parents=True, exist_ok=True)
-        start = time.monotonic()
-        try:
-            with Stream(self.recipe.stream, self.step, self.task.batches) as stream:
-                self._loop(stream, start, on_report, validate)
-        except KeyboardInterrupt:
-            log.warning("interrupted at step %d; saving", self.step)
-        minutes = (time.monotonic() - start) / 60
-        self.save(minutes)
-        if validate and self.history:
-            self._record(self._where(minutes) | self._validated(validate))
+        pace = Pace(self.recipe.minutes, self.step, self.recipe.steps, self.recipe.stream.batch)
+        self.interrupted = False
+        with Interrupts() as interrupts:
+            self._interrupts = interrupts
+            try:
+                with Stream(self.recipe.stream, self.step, self.task.batches) as stream:
+                    self._loop(stream, pace, on_progress or _untold, validate)
+                with interrupts.shield():
+                    self.save(pace.minutes)
+                if validate and self.history:
+                    self._record(self._where(pace.minutes) | self._validated(validate))
+            except KeyboardInterrupt:
+                self.interrupted = True
+                self.save(pace.minutes)
         return self.history
 
     def _loop(
-        self, stream: Stream, start: float, on_report: OnReport | None, validate: Validate | None
+        self, stream: Stream, pace: Pace, on_progress: OnProgress, validate: Validate | None
     ) -> None:
-        reported, validated, since = 0, 0.0, time.monotonic()
-        while not self._done(start):
-            progress = (time.monotonic() - start) / 60 / max(self.recipe.minutes, 1e-6)
-            parts = self.train_step(stream.next(), progress)
+        reported, validated, since = len(self.history), 0.0, time.monotonic()
+        while not pace.over(self.step):
+            parts = self.train_step(stream.next(), pace.share_of_time)
             self.history.append(parts)
-            minutes = (time.monotonic() - start) / 60
-            if len(self.history) - reported >= REPORT_EVERY:
-                recent = self.history[reported:]
-                report = {k: float(np.mean([r[k] for r in recent])) for k in recent[0]}
-                report["views_per_second"] = (
-                    len(recent) * self.recipe.stream.batch / (time.monotonic() - since)
-                )
-                report |= self._where(minutes)
-                if validate and minutes - validated >= self.recipe.validate_every:
-                    report |= self._validated(validate)
+            progress = replace(pace.after(self.step, parts["loss"]), dice=self._dice)
+            on_progress(progress)
+            if len(self.history) - reported < REPORT_EVERY:
+                continue
+            recent = self.history[reported:]
+            report = {k: float(np.mean([r[k] for r in recent])) for k in recent[0]}
+            report["views_per_second"] = (
+                len(recent) * self.recipe.stream.batch / (time.monotonic() - since)
+            )
+            minutes = pace.minutes
+            report |= self._where(minutes)
+            if validate and minutes - validated >= self.recipe.validate_every:
+                on_progress(replace(progress, validating=True))
+                report |= self._validated(validate)
+                with self._interrupts.shield():
                     self.save(minutes)
-                    validated = minutes
-                self._record(report)
-                if on_report:
-                    on_report(report)
-                reported, since = len(self.history), time.monotonic()
+                validated = minutes
+                pace.paused()
+            self._record(report)
+            reported, since = len(self.history), time.monotonic()
 
     def _where(self, minutes: float) -> dict[str, float]:
         return {
@@ -237,12 +252,9 @@ class Trainer:
         }
 
     def _validated(self, validate: Validate) -> dict[str, float]:
-        return {f"val_{k}": v for k, v in validate(self.averaged()).items()}
-
-    def _done(self, start: float) -> bool:
-        if self.recipe.steps is not None and self.step >= self.recipe.steps:
-            return True
-        return (time.monotonic() - start) / 60 >= self.recipe.minutes
+        measured = {f"val_{k}": v for k, v in validate(self.averaged()).items()}
+        self._dice = next((measured[name] for name in DICE if name in measured), None)
+        return measured
 
     def train_step(self, arrays: dict[str, Any], progress: float) -> dict[str, float]:
         """One step of the optimiser; ``progress`` in [0, 1] sets the learning rate."""
@@ -253,11 +265,12 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.recipe.rate, self.step, progress)
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
-        self.optimiser.step()
-        self.step += 1
-        self.views += count
-        if self.step % AVERAGE_EVERY == 0:
-            self._update_average()
+        with self._interrupts.shield():
+            self.optimiser.step()
+            self.step += 1
+            self.views += count
+            if self.step % AVERAGE_EVERY == 0:
+                self._update_average()
         return parts
 
     @torch.no_grad()
@@ -282,6 +295,10 @@ class Trainer:
             if file.tell() == 0:
                 writer.writeheader()
             writer.writerow({k: f"{v:.6g}" for k, v in report.items() if k in COLUMNS})
+
+
+def _untold(progress: Progress) -> None:
+    del progress
 
 
 COLUMNS = [

@@ -1,6 +1,8 @@
-"""Start the worker: ``python -m sammed.worker [--exchange FOLDER]``."""
+"""Start the worker: ``python -m sammed.worker`` is ``sammed worker``."""
 
-from sammed.worker.server import main
+import sys
+
+from sammed.cli import main
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(["worker", *sys.argv[1:]]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import errno
 import json
 import logging
@@ -12,7 +11,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -174,24 +172,25 @@ def describe_error(error: Exception) -> dict[str, Any]:
     return {"code": code, "message": message, "kind": type(error).__name__, "exit_code": exit_code}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the worker on this process's stdin and stdout until the client is done."""
-    parser = argparse.ArgumentParser(
-        prog="python -m sammed.worker",
-        description="sammed behind JSON lines on stdin and stdout; see docs/worker.md",
-    )
-    parser.add_argument(
-        "--exchange",
-        type=Path,
-        metavar="FOLDER",
-        help="where to make the folder for arrays (default: the system's temporary folder)",
-    )
-    options = parser.parse_args(arguments)
-    parent = os.getppid()  # before anything that takes time: it may die meanwhile
+def serve(exchange_folder: Path | None, parent: int) -> int:
+    """Serve on this process's stdin and stdout until the client is done.
+
+    Parameters
+    ----------
+    exchange_folder
+        Where to make the folder for arrays; ``None``: the system's temporary folder.
+    parent
+        Process without which there is no client.
+
+    Returns
+    -------
+    int
+        1 if there is nowhere to exchange arrays; else the process ends here.
+    """
     logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     lines_out = _claim_stdout()
     try:
-        exchange = Exchange(options.exchange)
+        exchange = Exchange(exchange_folder)
     except OSError as error:
         _log.error("cannot make an exchange folder: %s; choose one with --exchange", error)
         return 1

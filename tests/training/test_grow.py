@@ -10,6 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from sammed.cli import main
 from sammed.errors import InputError
 from sammed.models.compact.model import load_net
 from sammed.models.compact.net import PLANES, Architecture, CompactNet
@@ -65,14 +66,12 @@ def test_weights_of_the_former_layout_can_grow(tmp_path):
     torch.testing.assert_close(old.state_dict(), new.state_dict())
 
 
-def test_growing_on_the_command_line_answers_in_one_line(tmp_path, monkeypatch):
-    def run(*arguments):
-        monkeypatch.setattr("sys.argv", ["grow", *map(str, arguments)])
-        grow.main()
-
+def test_growing_on_the_command_line_answers_in_one_line(tmp_path, capsys):
     present = Architecture()
     small = exported(tmp_path / "a.safetensors", replace(present, blocks=(1, 1, 1, 1)))
-    run(tmp_path / "b.safetensors", small)
+    command = ["train", "grow", str(tmp_path / "b.safetensors"), str(small)]
+    assert main(command) == 0
     assert load_net(tmp_path / "b.safetensors")[0].architecture == present
-    with pytest.raises(SystemExit, match=r"error: .*exists"):
-        run(tmp_path / "b.safetensors", small)
+    capsys.readouterr()
+    assert main(command) == 1
+    assert re.fullmatch("sammed: .*exists.*\n", capsys.readouterr().err)

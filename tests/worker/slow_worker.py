@@ -61,6 +61,6 @@ def build(name, **options):
 registry.build = build
 
 if __name__ == "__main__":
-    from sammed.worker.server import main
+    from sammed.cli import main
 
-    raise SystemExit(main(sys.argv[1:]))
+    raise SystemExit(main(["worker", *sys.argv[1:]]))
