@@ -178,10 +178,7 @@ def segment(
     from sammed.prompts.text import parse_label
     from sammed.views.embeddings import store_for
 
-    written = _side_outputs(outputs, report, preview)
-    _check_apart(image, [*outputs, *written.values()])
-    for path in (*outputs, *written.values()):
-        io.check_output(path, force)
+    written = _check_outputs(image, outputs, report, preview, force)
     kinds = {path: _output_kind(path, output_type) for path in outputs}
     settings = _settings(plane, window, overlap, components, fill_holes, smooth, zoom, fractional)
     settings = replace(settings, stride=stride)
@@ -231,6 +228,23 @@ def segment(
         put(document)
     elif not quiet:
         _summary(session, labels, [*outputs, *written.values()])
+
+
+def _check_outputs(
+    image: str, outputs: list[Path], report: Path | None, preview: Path | None, force: bool
+) -> dict[str, Path]:
+    """Where the report, the prompt file and the preview go; all outputs could be written."""
+    from sammed import io
+
+    for path in filter(None, (*outputs, report, preview)):
+        io.check_output(path, force=True)  # only then do names of others follow from them
+    if preview is not None and preview.suffix.lower() != ".png":
+        raise OutputError(f"cannot write {preview}: the preview is a PNG; let its name end in .png")
+    written = _side_outputs(outputs, report, preview)
+    _check_apart(image, [*outputs, *written.values()])
+    for path in (*outputs, *written.values()):
+        io.check_output(path, force)
+    return written
 
 
 def _output_kind(path: Path, output_type: str | None) -> str:

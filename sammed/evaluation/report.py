@@ -23,6 +23,7 @@ from sammed.evaluation.reliability import reliability_json
 from sammed.evaluation.results import to_csv
 from sammed.evaluation.tables import Results
 from sammed.io import atomic_text
+from sammed.io.output import check_folder
 from sammed.models.catalogue import BASELINES
 from sammed.version import __version__
 
@@ -146,7 +147,7 @@ def make_folder(out: Path) -> None:
         If it cannot be made.
     """
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        check_folder(out).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make the folder {out}: {error.strerror}") from None
 

@@ -19,6 +19,9 @@ from sammed.errors import OutputError
 
 PathLike = str | os.PathLike[str]
 
+MAX_NAME = 255
+"""Bytes that the name of a file may have, on all usual file systems."""
+
 _REASONS = {
     errno.ENOSPC: "no space is left on the disk; free some or choose another folder",
     errno.EDQUOT: "the disk quota is used up; free some space or choose another folder",
@@ -48,21 +51,75 @@ def check_output(path: PathLike, force: bool = False) -> Path:
     Raises
     ------
     OutputError
-        If the file exists (without `force`) or is a folder, or if its folder does not exist or
-        may not be written to.
+        If the file exists (without `force`), is a folder or a device, or cannot be called so, or
+        if its folder does not exist or may not be written to.
     """
     path = Path(path)
-    if path.is_dir():
-        raise OutputError(f"cannot write {path}: it is a folder; give a file name")
-    if path.exists() and not path.is_file():
-        raise OutputError(f"cannot write {path}: it is a device, not a file")
-    if not path.parent.is_dir():
-        raise OutputError(f"cannot write {path}: the folder {path.parent} does not exist")
-    if path.exists() and not force:
-        raise OutputError(f"{path} exists already; choose another name, or --force replaces it")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise OutputError(f"cannot write {path}: {_REASONS[errno.EACCES]}")
+    _check_name(path)
+    try:
+        real = Path(os.path.realpath(path))
+        if path.is_dir():
+            raise OutputError(f"cannot write {path}: it is a folder; give a file name")
+        if path.exists() and not path.is_file():
+            raise OutputError(f"cannot write {path}: it is a device, not a file")
+        if not real.parent.is_dir():
+            why = "is not a folder" if real.parent.exists() else "does not exist"
+            folder = path.parent if not path.is_symlink() else real.parent
+            raise OutputError(f"cannot write {path}: the folder {folder} {why}")
+        if path.exists() and not force:
+            raise OutputError(f"{path} exists already; choose another name, or --force replaces it")
+        if not os.access(real.parent, os.W_OK | os.X_OK):
+            raise OutputError(f"cannot write {path}: {_REASONS[errno.EACCES]}")
+    except OSError as error:
+        raise output_error(path, error) from error
     return path
+
+
+def check_folder(path: PathLike) -> Path:
+    """Make sure that a folder is there or could be made, before any work is done.
+
+    Parameters
+    ----------
+    path
+        The folder; others above it may be missing as well.
+
+    Returns
+    -------
+    Path
+        The path, unchanged.
+
+    Raises
+    ------
+    OutputError
+        If something else has its name, or it may not be written to.
+
+    Examples
+    --------
+    >>> check_folder("sample_data/new/results").name
+    'results'
+    """
+    path = Path(path)
+    _check_name(path)
+    try:
+        there = next(p for p in (path, *path.absolute().parents) if p.exists())
+        if not there.is_dir():
+            raise OutputError(f"cannot write into {path}: {there} is a file; give a folder")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise OutputError(f"cannot write into {path}: {_REASONS[errno.EACCES]}")
+    except OSError as error:
+        raise output_error(path, error) from error
+    return path
+
+
+def _check_name(path: Path) -> None:
+    """Make sure that a name could be one, which the system itself says late or not in words."""
+    if "\0" in str(path):
+        raise OutputError(f"cannot write {str(path)!r}: a name cannot hold a null character")
+    if (length := len(os.fsencode(path.name))) > MAX_NAME:
+        raise OutputError(
+            f"cannot write {path.name[:40]}...: the name is too long ({length} bytes, at most "
+            f"{MAX_NAME})"
+        )
 
 
 @contextmanager

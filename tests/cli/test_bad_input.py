@@ -6,6 +6,7 @@ import errno
 import gzip
 import json
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -185,7 +186,7 @@ def test_a_sheared_grid(refused, folder):
         (["--box", "9,6,53,29@8"], "reaches outside the volume: i from 9 to 53"),
         (["--box", "-2,6,40,29@8"], "reaches outside the volume: i from -2 to 40"),
         (["--box", "60,60,70,70@8"], "reaches outside the volume"),
-        (["--box", "9,6,40,29@17"], "k from 17 to 18, the file has k = 0..17"),
+        (["--box", "9,6,40,29@17"], "k from 17 to 18 (half-open), the file has k = 0..16"),
         (["--box", "9,6,40,29@-1"], "k from -1 to 0"),
         (["--box", "9,6,1,40,29,18"], "k from 1 to 18"),
         (["--box", "9,6,40@8"], "cannot read '9,6,40@8'; expected i0,j0,i1,j1@k"),
@@ -321,6 +322,19 @@ def test_outputs_that_cannot_be(refused, folder):
     assert "the folder none does not exist" in refused(1, *OUT, "--preview", "none/p.png")
 
 
+def test_a_preview_is_a_png(refused):
+    assert "the preview is a PNG; let its name end in .png" in refused(
+        1, *OUT, "--preview", "p.jpg"
+    )
+
+
+@pytest.mark.parametrize("name", [".", "/", "", "..", "./", "/dev/null", "x" * 300])
+@pytest.mark.parametrize("option", ["-o", "--report", "--preview"])
+def test_outputs_that_are_no_files(refused, name, option):
+    line = refused(1, *(("--box", BOX) if option == "-o" else OUT), option, name)
+    assert re.search("it is a folder; give a file name|it is a device|the name is too long", line)
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -328,8 +342,8 @@ def test_outputs_that_cannot_be(refused, folder):
         ["-o", "./ct.nii.gz"],
         ["-o", "o.nii.gz", "-o", "o.nii.gz"],
         ["-o", "o.nii.gz", "--report", "o.nii.gz"],
-        ["-o", "o.nii.gz", "--preview", "./o.nii.gz"],
-        ["-o", "o.nii.gz", "--preview", "o.report.json"],
+        ["-o", "o.png", "--preview", "./o.png"],
+        ["-o", "o.nii.gz", "--report", "o.png", "--preview", "o.png"],
     ],
 )
 def test_an_output_that_is_the_input_or_another_output(refused, options):

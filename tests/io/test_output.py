@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from sammed.errors import OutputError
-from sammed.io.output import atomic_output, atomic_text, check_output, output_error
+from sammed.io.output import (
+    atomic_output,
+    atomic_text,
+    check_folder,
+    check_output,
+    output_error,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -140,3 +146,43 @@ def test_result_has_ordinary_permissions(tmp_path):
     plain = tmp_path / "plain"
     plain.write_text("text")
     assert (tmp_path / "a.txt").stat().st_mode == plain.stat().st_mode
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (".", "it is a folder; give a file name"),
+        ("", "it is a folder; give a file name"),
+        ("..", "it is a folder; give a file name"),
+        ("/", "cannot write /: it is a folder; give a file name"),
+        ("file/o.nii", "the folder file is not a folder"),
+        ("none/o.nii", "the folder none does not exist"),
+        ("dangling", r"the folder .*none does not exist"),
+        ("x" * 300, r"xxx\.\.\.: the name is too long \(300 bytes, at most 255\)"),
+        ("é" * 128, r"the name is too long \(256 bytes"),
+        ("a\0b", "a name cannot hold a null character"),
+        ("/".join(["y" * 200] * 40), "the name is too long"),
+    ],
+)
+def test_what_is_no_file_is_told_before_any_work(tmp_path, monkeypatch, name, message):
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    Path("dangling").symlink_to("none/o.nii")
+    with pytest.raises(OutputError, match=message) as error:
+        check_output(name)
+    assert "\n" not in str(error.value)
+    assert names(tmp_path) == ["dangling", "file"]
+
+
+def test_folders_that_could_be_made_and_those_that_could_not(tmp_path):
+    (tmp_path / "file").touch()
+    assert check_folder(tmp_path) == tmp_path
+    assert check_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b"
+    assert names(tmp_path) == ["file"]
+    for path in (tmp_path / "file", tmp_path / "file" / "a"):
+        with pytest.raises(OutputError, match="file is a file; give a folder"):
+            check_folder(path)
+    with pytest.raises(OutputError, match="/dev/null is a file; give a folder"):
+        check_folder("/dev/null")
+    with pytest.raises(OutputError, match="the name is too long"):
+        check_folder(tmp_path / ("x" * 300))
