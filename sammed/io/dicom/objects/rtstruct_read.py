@@ -1,16 +1,16 @@
 """Reading RTSTRUCT: outlines in patient space become a label map on an image's grid.
 
-Outlines are filled at voxel centres by the even-odd rule, over all outlines of an ROI on a slice:
-keyholes, nested outlines and CLOSEDPLANAR_XOR all come out right. ROIs overlap as a rule (a
-target lies within a body outline): the smaller one wins, and the notes count the voxels.
+Outlines are filled at voxel centres (`sammed.io.dicom.objects.filling`): keyholes, nested and
+repeated outlines and CLOSEDPLANAR_XOR all come out right. ROIs overlap as a rule (a target lies
+within a body outline): the smaller one wins, and the notes count the voxels.
 """
 
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from sammed.errors import GridMismatchError, InputError
 from sammed.imaging.geometry import Shape3
 from sammed.imaging.volume import FileGrid, LabelVolume, Volume, label_dtype
-from sammed.io.dicom.objects.contours import Polygon, fill
+from sammed.io.dicom.objects.contours import Polygon
+from sammed.io.dicom.objects.filling import Remarks, fill_together
 from sammed.io.dicom.objects.opening import label_values, open_object
 from sammed.io.dicom.source import DicomSource
 from sammed.io.overlaps import Structures, chosen
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 SOP_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
-CLOSED = {"CLOSED_PLANAR", "CLOSEDPLANAR_XOR", "CLOSED_PLANAR_XOR"}
+XOR = {"CLOSEDPLANAR_XOR", "CLOSED_PLANAR_XOR"}
+CLOSED = {"CLOSED_PLANAR", *XOR}
 CONTOUR_DATA = 0x30060050
 
 PLANE_TOLERANCE = 0.25
@@ -46,6 +48,8 @@ class _Roi:
     colour: tuple[int, int, int] | None
     outlines: list[NDArray[np.float64]] = field(repr=False)
     """(n, 3) LPS mm each."""
+    even_odd: bool = False
+    """Whether it says that its outlines are to be combined by exclusive or."""
 
 
 @dataclass(frozen=True)
@@ -72,21 +76,29 @@ class _Planes:
 
 @dataclass
 class _Losses:
-    """What could not be used, for the notes."""
+    """What could not be used as it is, for the notes."""
 
     open_outlines: int = 0
     outside: int = 0
-    too_small: int = 0
+    filling: Remarks = field(default_factory=Remarks)
+    same_numbers: list[str] = field(default_factory=list)
 
     def notes(self, name: str, overlap: int) -> tuple[str, ...]:
+        filling = self.filling
         texts = {
             f"{self.open_outlines} points or open lines are no outlines and were left out": (
                 self.open_outlines
             ),
             f"{self.outside} outlines lie outside of the image and were left out": self.outside,
-            f"{self.too_small} outlines enclose no voxel centre": self.too_small,
+            f"{filling.empty} outlines enclose no voxel centre": filling.empty,
+            f"{filling.repeated} outlines are there twice and count once": filling.repeated,
+            f"{filling.united} outlines overlap others of their structure in part and were united "
+            "with them": filling.united,
+            f"{filling.poking} outlines lie within others but for a few voxels and were taken for "
+            "holes (or islands) in them": filling.poking,
             f"{overlap} voxels lie in several structures; the smaller one wins": overlap,
         }
+        texts |= dict.fromkeys(self.same_numbers, 1)
         return tuple(f"{name}: {text}" for text, count in texts.items() if count)
 
 
@@ -143,28 +155,62 @@ def read(
 def _rois(
     dataset: Dataset, only: Collection[str] | None, path: Path, losses: _Losses
 ) -> list[_Roi]:
-    """ROIs with outlines, in the file's order."""
-    names = {
-        int(roi.ROINumber): str(roi.get("ROIName") or f"ROI {roi.ROINumber}")
+    """ROIs with outlines, in the file's order, each with a number of its own."""
+    structures = [
+        (int(roi.ROINumber), str(roi.get("ROIName") or f"ROI {roi.ROINumber}"))
         for roi in dataset.StructureSetROISequence
-    }
-    wanted = chosen(names, only, path)
+    ]
+    wanted = chosen(dict(enumerate(name for _, name in structures)), only, path)
+    bearers: dict[int, list[int]] = defaultdict(list)
+    for place, (number, _) in enumerate(structures):
+        bearers[number].append(place)
+    seen: Counter[int] = Counter()
     rois = []
     for item in dataset.get("ROIContourSequence") or []:
         number = int(item.ReferencedROINumber)
-        if number in wanted or number not in names:
-            outlines = _points(item, losses)
-            name = names.get(number, f"ROI {number}")
-            if outlines:
-                rois.append(_Roi(number, name, _colour(item), outlines))
+        indices = bearers.get(number)
+        index = indices[min(seen[number], len(indices) - 1)] if indices else None
+        seen[number] += 1
+        if index is not None and index not in wanted:
+            continue
+        outlines = _points(item, losses)
+        name = f"ROI {number}" if index is None else structures[index][1]
+        if outlines:
+            rois.append(_Roi(number, name, _colour(item), outlines, _is_xor(item)))
     if not rois:
         raise InputError(f"{path} holds no closed outline; nothing to read")
-    return rois
+    return _with_own_numbers(rois, losses)
+
+
+def _with_own_numbers(rois: list[_Roi], losses: _Losses) -> list[_Roi]:
+    """Give later ROIs of another name that bear a number again a free one."""
+    names: dict[int, str] = {}
+    own: list[_Roi] = []
+    free = max(roi.number for roi in rois) + 1
+    for roi in rois:
+        if names.setdefault(roi.number, roi.name) == roi.name:
+            own.append(roi)
+            continue
+        losses.same_numbers.append(
+            f"the ROIs {names[roi.number]!r} and {roi.name!r} both say number {roi.number}; the "
+            f"latter was given {free}"
+        )
+        own.append(replace(roi, number=free))
+        names[free] = roi.name
+        free += 1
+    return own
+
+
+def _is_xor(item: Dataset) -> bool:
+    return any(
+        str(contour.get("ContourGeometricType")) in XOR
+        for contour in item.get("ContourSequence") or []
+    )
 
 
 def _points(item: Dataset, losses: _Losses) -> list[NDArray[np.float64]]:
-    """The closed outlines of an ROI, (n, 3) LPS mm each, without exact repetitions."""
-    outlines = {}
+    """The closed outlines of an ROI, (n, 3) LPS mm each."""
+    outlines = []
     for contour in item.get("ContourSequence") or []:
         if str(contour.get("ContourGeometricType", "CLOSED_PLANAR")) not in CLOSED:
             losses.open_outlines += 1
@@ -178,8 +224,8 @@ def _points(item: Dataset, losses: _Losses) -> list[NDArray[np.float64]]:
         if len(points) < 3:
             losses.open_outlines += 1
         else:
-            outlines[points.tobytes()] = points
-    return list(outlines.values())
+            outlines.append(points)
+    return outlines
 
 
 def _colour(item: Dataset) -> tuple[int, int, int] | None:
@@ -258,8 +304,7 @@ def _labels(
     values = label_values([roi.number for roi in rois])
     for roi in rois:
         for s, polygons in _by_slice(roi, planes, path, losses).items():
-            mask = fill(polygons, planes.size)
-            losses.too_small += 0 if mask.any() else len(polygons)
+            mask = fill_together(polygons, planes.size, losses.filling, even_odd=roi.even_odd)
             structures.add(values[roi.number], s, mask)
     painted, overlap = structures.paint()
     if not painted.any():
