@@ -10,6 +10,8 @@ from typing import Any, BinaryIO
 
 from sammed.errors import UnreadableFileError
 from sammed.io.dicom import tags
+from sammed.io.gz import GZIP_BITS
+from sammed.io.gz import MAGIC as GZIP
 
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
@@ -18,6 +20,9 @@ EXPLICIT_BIG = "1.2.840.10008.1.2.2"
 
 UNDEFINED_LENGTH = 0xFFFFFFFF
 SNIFF_BYTES = 132
+START_BYTES = 1024
+"""As many as tell what a packed file holds."""
+
 BULKY_BYTES = 64 * 1024
 MAX_INFLATED = 4 << 30
 MAX_INFLATION = 1200
@@ -94,6 +99,21 @@ def looks_like_dicom(start: bytes) -> bool:
     else:
         return False
     return number <= 0x0070 and (start[4:6].isalpha() or start[6:8] == b"\0\0")
+
+
+def inflated_start(start: bytes) -> bytes:
+    """How a file that begins with `START_BYTES` bytes begins, unpacked where it is gzip."""
+    if not start.startswith(GZIP):
+        return start
+    try:
+        return zlib.decompressobj(GZIP_BITS).decompress(start, 512)
+    except zlib.error:
+        return b""
+
+
+def is_packed_dicom(start: bytes) -> bool:
+    """Whether a file that begins so is a DICOM file packed by gzip."""
+    return start.startswith(GZIP) and looks_like_dicom(inflated_start(start)[:SNIFF_BYTES])
 
 
 def read_file(path: Path, name: str) -> DicomFile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import tarfile
@@ -13,12 +14,14 @@ from pydicom import dcmread
 from pydicom.fileset import FileSet
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from sammed import io as sammed_io
 from sammed.errors import InputError, SammedWarning, UnreadableFileError
 from sammed.io.dicom import file
 from sammed.io.dicom.images import archive, scan
 from sammed.io.dicom.images.read import read, survey
 from tests.io.dicom.conftest import assert_same, remarks
 from tests.io.dicom.make_series import make_series
+from tests.io.dicom_out.sources import ct_volume, random_labels
 
 
 @pytest.fixture
@@ -91,6 +94,111 @@ def tarred(series, path, mode):
     with tarfile.open(path, mode) as archive:
         archive.add(series.folder, "study")
     return path
+
+
+def gzipped(series):
+    for path in series.paths:
+        path.with_name(f"{path.name}.dcm.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+
+
+class TestPackedFiles:
+    """Single files packed by gzip, as archives and data sets have them."""
+
+    def test_in_a_folder(self, series):
+        gzipped(series)
+        volume = read(series.folder)
+        assert_same(volume, series.voxels, series.affine)
+        assert remarks(volume) == ()
+
+    def test_alone(self, series):
+        k = 2
+        gzipped(series)
+        path = series.paths[k].with_name(f"{series.paths[k].name}.dcm.gz")
+        assert sammed_io.input_format(path) == "dicom"
+        volume = sammed_io.read(path)
+        np.testing.assert_array_equal(
+            volume.grid.reorientation.invert(volume.voxels)[0], series.voxels[k]
+        )
+
+    @pytest.mark.parametrize("kind", ["zip", "tar"])
+    def test_in_an_archive(self, kind, series, tmp_path):
+        gzipped(series)
+        path = tmp_path / f"a.{kind}"
+        if kind == "tar":
+            tarred(series, path, "w")
+        else:
+            with zipfile.ZipFile(path, "w") as packed:
+                for file in series.folder.rglob("*.gz"):
+                    packed.write(file, file.name)
+        assert_same(read(path), series.voxels, series.affine)
+
+    def test_a_tar_that_only_its_content_tells(self, series, tmp_path):
+        path = tarred(series, tmp_path / "study.gz", "w:gz")
+        assert_same(sammed_io.read(path), series.voxels, series.affine)
+
+    @pytest.mark.parametrize("keep", [0.3, 0.9])
+    def test_truncated(self, keep, series):
+        gzipped(series)
+        path = next(series.folder.rglob("*.gz"))
+        data = path.read_bytes()
+        path.write_bytes(data[: int(len(data) * keep)])
+        with pytest.warns(SammedWarning, match="broken gzip file .it ends early.; copy"):
+            read(series.folder, allow_gaps=True)
+        with pytest.raises(UnreadableFileError, match="broken gzip file"):
+            read(path)
+
+    def test_bomb(self, series, tmp_path, monkeypatch):
+        monkeypatch.setattr(archive, "MIN_BYTES", 1 << 20)
+        path = tmp_path / "a.dcm.gz"
+        path.write_bytes(gzip.compress(series.paths[0].read_bytes() + b"\0" * (8 << 20)))
+        with pytest.raises(UnreadableFileError, match="far more than its size"):
+            read(path)
+
+    def test_labels(self, tmp_path):
+        volume = ct_volume(tmp_path / "series")
+        labels = random_labels(volume)
+        for kind in ("dicom-seg", "rtstruct"):
+            path = tmp_path / f"{kind}.dcm"
+            sammed_io.write_labels(labels, path, output_type=kind)
+            packed = path.with_name(f"{path.name}.gz")
+            packed.write_bytes(gzip.compress(path.read_bytes()))
+            assert sammed_io.holds_labels(packed)
+            again = sammed_io.read_labels(packed, like=volume)
+            np.testing.assert_array_equal(again.voxels, labels.voxels)
+
+
+class TestNestedArchives:
+    @pytest.mark.parametrize("name", ["inner.zip", "inner", "a/b/inner.ZIP"])
+    def test_a_zip_in_a_zip(self, name, series, tmp_path):
+        inner = zipped(series, tmp_path / "inner.zip")
+        with zipfile.ZipFile(tmp_path / "outer.zip", "w") as packed:
+            packed.write(inner, name)
+        with pytest.raises(
+            UnreadableFileError,
+            match=f"no DICOM file; 1 archive in it .first: {name}; unpack, or give one by itself",
+        ):
+            read(tmp_path / "outer.zip")
+
+    def test_a_tar_in_a_tar(self, series, tmp_path):
+        tarred(series, tmp_path / "inner.tar.gz", "w:gz")
+        with tarfile.open(tmp_path / "outer.tar", "w") as packed:
+            packed.add(tmp_path / "inner.tar.gz", "inner.tar.gz")
+        with pytest.raises(UnreadableFileError, match=r"first: inner\.tar\.gz"):
+            read(tmp_path / "outer.tar")
+
+    def test_archives_beside_images(self, series):
+        zipped(series, series.folder / "more.zip")
+        (series.folder / "old.rar").write_bytes(b"Rar!\x1a\x07\0" + b"\0" * 600)
+        with zipfile.ZipFile(series.folder / "report.docx", "w") as document:
+            document.writestr("word/document.xml", "hello")
+        with pytest.warns(SammedWarning, match="2 archives in it"):
+            volume = read(series.folder)
+        assert_same(volume, series.voxels, series.affine)
+        (note,) = remarks(volume)
+        assert note == (
+            "2 archives in it (first: more.zip; unpack, or give one by itself) were not looked into"
+        )
 
 
 class TestArchives:

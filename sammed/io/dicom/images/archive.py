@@ -1,4 +1,8 @@
-"""Zip and tar archives of DICOM files, unpacked within bounds under names of our own."""
+"""Zip and tar archives of DICOM files, unpacked within bounds under names of our own.
+
+Single files packed by gzip are unpacked too, alone, in folders or in archives. Archives within
+archives or folders are not: whoever asked is told of them.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,20 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from sammed.errors import UnreadableFileError
-from sammed.io.dicom.file import SNIFF_BYTES, looks_like_dicom
+from sammed.io.dicom.file import (
+    SNIFF_BYTES,
+    START_BYTES,
+    inflated_start,
+    is_packed_dicom,
+    looks_like_dicom,
+)
 from sammed.io.formats import ARCHIVES
+from sammed.io.gz import GZIP_BITS
 
 MAX_MEMBERS = 200_000
 MAX_BYTES = 64 << 30
@@ -24,6 +36,8 @@ MAX_RATIO = 250
 """An archive may unpack to this many times its size, or to `MIN_BYTES`, whichever is more."""
 
 MAX_DIRECTORY_BYTES = 64 << 20
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
+_OTHERS = (b"Rar!\x1a\x07", b"7z\xbc\xaf\x27\x1c", b"BZh", b"\xfd7zXZ\0")
 _CHUNK = 1 << 20
 _BROKEN = (
     zipfile.BadZipFile,
@@ -45,17 +59,70 @@ def is_archive(path: Path) -> bool:
     """Whether a file is a zip or tar archive that can be looked into."""
     try:
         with open(path, "rb") as file:
-            start = file.read(512)
+            start = file.read(START_BYTES)
     except OSError:
         return False
     if start[128:132] == b"DICM":
         return False
-    if start[:4] in (b"PK\x03\x04", b"PK\x05\x06") or start[257:262] == b"ustar":
+    if start[:4] in _ZIP or inflated_start(start)[257:262] == b"ustar":
         return True
     return path.name.lower().endswith(ARCHIVES)
 
 
-def unpack(path: Path, folder: Path) -> tuple[list[tuple[Path, str]], int]:
+def is_nested(name: str, start: bytes) -> bool:
+    """Whether a file among others is an archive, by its first 512 bytes; office documents are not.
+
+    Parameters
+    ----------
+    name
+        Its name, with or without folders.
+    start
+        How it begins.
+    """
+    known = start[:4] in _ZIP or start.startswith(_OTHERS)
+    known = known or inflated_start(start)[257:262] == b"ustar"
+    last = PurePosixPath(name.replace("\\", "/")).name.lower()
+    return known and (last.endswith((*ARCHIVES, ".rar", ".7z", ".gz")) or "." not in last)
+
+
+def unpack_file(path: Path, target: Path) -> None:
+    """Unpack a gzip file.
+
+    Raises
+    ------
+    UnreadableFileError
+        If it is damaged, or unpacks to far more than its size.
+    """
+    budget = _Budget(path, _limit(path, target.parent))
+    try:
+        with open(path, "rb") as stream, open(target, "wb") as out:
+            _gunzip(b"", stream, out, budget)
+    except _BROKEN as error:
+        raise UnreadableFileError(
+            f"{path} is a broken gzip file ({error or type(error).__name__}); copy it again"
+        ) from error
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """What was in an archive.
+
+    Attributes
+    ----------
+    members : list of (file, name in the archive)
+        Those that look like DICOM.
+    stray
+        How many others there were.
+    nested
+        Names of archives among these.
+    """
+
+    members: list[tuple[Path, str]]
+    stray: int
+    nested: tuple[str, ...]
+
+
+def unpack(path: Path, folder: Path) -> Unpacked:
     """Unpack the DICOM members of an archive.
 
     Parameters
@@ -65,38 +132,30 @@ def unpack(path: Path, folder: Path) -> tuple[list[tuple[Path, str]], int]:
     folder
         An empty folder; the members become files ``0``, ``1``, ... in it, whatever their names.
 
-    Returns
-    -------
-    members : list of (file, name in the archive)
-        Those that look like DICOM.
-    stray : int
-        How many others there were.
-
     Raises
     ------
     UnreadableFileError
         If it is broken or encrypted, holds paths that lead out of it, too many members, or unpacks
         to far more than its size.
     """
-    limit = min(MAX_BYTES, max(MIN_BYTES, MAX_RATIO * path.stat().st_size))
-    limit = min(limit, shutil.disk_usage(folder).free)
-    budget = _Budget(path, limit)
+    budget = _Budget(path, _limit(path, folder))
     members: list[tuple[Path, str]] = []
+    nested: list[str] = []
     stray = 0
     try:
         with open(path, "rb") as file:
             is_zip = file.read(2) == b"PK"
         for name, stream in (_zip_members if is_zip else _tar_members)(path, budget):
             budget.count(name)
-            start = stream.read(SNIFF_BYTES)
-            if not looks_like_dicom(start):
+            start = stream.read(START_BYTES)
+            packed = is_packed_dicom(start)
+            if not packed and not looks_like_dicom(start[:SNIFF_BYTES]):
                 stray += 1
+                nested += [name] if is_nested(name, start) else []
                 continue
             target = folder / str(len(members))
             with open(target, "wb") as out:
-                budget.spend(out.write(start))
-                while part := stream.read(_CHUNK):
-                    budget.spend(out.write(part))
+                (_gunzip if packed else _copy)(start, stream, out, budget)
             members.append((target, name))
     except UnreadableFileError:
         raise
@@ -105,7 +164,29 @@ def unpack(path: Path, folder: Path) -> tuple[list[tuple[Path, str]], int]:
             f"{path} is a broken archive, or is encrypted ({error}); "
             "unpack it by other means and give the folder"
         ) from error
-    return members, stray
+    return Unpacked(members, stray, tuple(nested))
+
+
+def _limit(path: Path, folder: Path) -> int:
+    """Bytes that a file may unpack to."""
+    limit = min(MAX_BYTES, max(MIN_BYTES, MAX_RATIO * path.stat().st_size))
+    return min(limit, shutil.disk_usage(folder).free)
+
+
+def _copy(start: bytes, stream: BinaryIO, out: BinaryIO, budget: _Budget) -> None:
+    budget.spend(out.write(start))
+    while part := stream.read(_CHUNK):
+        budget.spend(out.write(part))
+
+
+def _gunzip(start: bytes, stream: BinaryIO, out: BinaryIO, budget: _Budget) -> None:
+    inflate = zlib.decompressobj(GZIP_BITS)
+    packed = start or stream.read(_CHUNK)
+    while packed and not inflate.eof:
+        budget.spend(out.write(inflate.decompress(packed, _CHUNK)))
+        packed = inflate.unconsumed_tail or stream.read(_CHUNK)
+    if not inflate.eof:
+        raise EOFError("it ends early")
 
 
 class _Budget:

@@ -7,19 +7,21 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sammed.errors import InputError, UnreadableFileError
 from sammed.io.dicom import tags
 from sammed.io.dicom.file import (
     SNIFF_BYTES,
+    START_BYTES,
     DicomFile,
+    is_packed_dicom,
     looks_like_dicom,
     read_file,
     sop_class,
 )
-from sammed.io.dicom.images.archive import is_archive, unpack
+from sammed.io.dicom.images.archive import is_archive, is_nested, unpack, unpack_file
 
 MAX_FILES = 200_000
 MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
@@ -41,12 +43,15 @@ class Scan:
         One sentence for each file that claims to be DICOM and cannot be read.
     missing
         How many files a DICOMDIR lists that do not exist.
+    nested
+        Names of archives among the files, which were not looked into.
     """
 
     files: tuple[DicomFile, ...]
     stray: int = 0
     broken: tuple[str, ...] = ()
     missing: int = 0
+    nested: tuple[str, ...] = ()
 
     def notes(self) -> tuple[str, ...]:
         """What a reader should know of the files that were left out."""
@@ -56,6 +61,8 @@ class Scan:
             found.append(f"left out: {'; '.join(self.broken[:3])}{more}")
         if self.missing:
             found.append(f"the DICOMDIR lists {self.missing} files that do not exist")
+        if self.nested:
+            found.append(f"{_archives(self.nested)} not looked into")
         return tuple(found)
 
 
@@ -75,20 +82,22 @@ def scan(path: Path) -> Iterator[Scan]:
     InputError
         If a folder holds more than `MAX_FILES` files.
     """
-    if path.is_dir():
-        yield _read_all(path, [(file, _relative(file, path)) for file in _walk(path)])
-    elif not path.is_file():
-        raise UnreadableFileError(f"{path} does not exist, or is no file or folder")
-    elif is_archive(path):
-        with tempfile.TemporaryDirectory(prefix="sammed-") as folder:
-            members, stray = unpack(path, Path(folder))
-            yield _read_all(path, members, stray)
-    else:
-        yield _scan_file(path)
+    with tempfile.TemporaryDirectory(prefix="sammed-") as scratch:
+        folder = Path(scratch)
+        if path.is_dir():
+            yield _read_all(path, [(file, _relative(file, path)) for file in _walk(path)], folder)
+        elif not path.is_file():
+            raise UnreadableFileError(f"{path} does not exist, or is no file or folder")
+        elif is_archive(path):
+            (folder / "unpacked").mkdir()
+            found = unpack(path, folder / "unpacked")
+            yield _read_all(path, found.members, folder, found.stray, found.nested)
+        else:
+            yield _scan_file(path, folder)
 
 
-def _scan_file(path: Path) -> Scan:
-    file = read_file(path, str(path))
+def _scan_file(path: Path, scratch: Path) -> Scan:
+    file = read_file(_plain(path, scratch), str(path))
     if sop_class(file.header) != MEDIA_DIRECTORY and not _is_directory(file):
         return Scan((file,))
     listed, missing = _listed(file)
@@ -97,8 +106,8 @@ def _scan_file(path: Path) -> Scan:
             f"{path} is a DICOMDIR, and none of the {missing} files that it lists is there; "
             "give the folder that holds them"
         )
-    found = _read_all(path, listed)
-    return Scan(found.files, found.stray, found.broken, missing)
+    found = _read_all(path, listed, scratch)
+    return replace(found, missing=missing)
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -122,15 +131,23 @@ def _relative(file: Path, folder: Path) -> str:
     return str(file.relative_to(folder))
 
 
-def _read_all(path: Path, candidates: list[tuple[Path, str]], stray: int = 0) -> Scan:
+def _read_all(
+    path: Path,
+    candidates: list[tuple[Path, str]],
+    scratch: Path,
+    stray: int = 0,
+    nested: tuple[str, ...] = (),
+) -> Scan:
     files: list[DicomFile] = []
     broken: list[str] = []
     for file, name in candidates:
-        if not _sniff(file):
+        start = _start(file)
+        if not looks_like_dicom(start[:SNIFF_BYTES]) and not is_packed_dicom(start):
             stray += 1
+            nested += (name,) if is_nested(name, start) else ()
             continue
         try:
-            found = read_file(file, name)
+            found = read_file(_plain(file, scratch), name)
         except UnreadableFileError as error:
             broken.append(str(error))
             logger.info("%s", error)
@@ -142,22 +159,41 @@ def _read_all(path: Path, candidates: list[tuple[Path, str]], stray: int = 0) ->
             continue
         files.append(found)
     if not files:
-        raise UnreadableFileError(_nothing(path, stray, broken))
-    return Scan(tuple(files), stray, tuple(broken))
+        raise UnreadableFileError(_nothing(path, stray, broken, nested))
+    return Scan(tuple(files), stray, tuple(broken), nested=nested)
 
 
-def _sniff(path: Path) -> bool:
+def _start(path: Path) -> bytes:
     try:
         with open(path, "rb") as file:
-            return looks_like_dicom(file.read(SNIFF_BYTES))
+            return file.read(START_BYTES)
     except OSError:
-        return False
+        return b""
 
 
-def _nothing(path: Path, stray: int, broken: list[str]) -> str:
+def _plain(path: Path, scratch: Path) -> Path:
+    """The file itself, or what it unpacks to if it is a DICOM file packed by gzip."""
+    if not is_packed_dicom(_start(path)):
+        return path
+    target = scratch / f"plain{sum(1 for _ in scratch.iterdir())}"
+    unpack_file(path, target)
+    return target
+
+
+def _nothing(path: Path, stray: int, broken: list[str], nested: tuple[str, ...]) -> str:
     if broken:
         return f"{path} holds no readable DICOM file: {broken[0]} ({len(broken)} in all)"
+    if nested:
+        return f"{path} holds no DICOM file; {_archives(nested)} not looked into"
     return f"{path} holds no DICOM file; {stray:,} others were looked at"
+
+
+def _archives(nested: tuple[str, ...]) -> str:
+    s = "" if len(nested) == 1 else "s"
+    return (
+        f"{len(nested)} archive{s} in it (first: {nested[0]}; unpack, or give one by itself) "
+        f"{'was' if len(nested) == 1 else 'were'}"
+    )
 
 
 def _is_directory(file: DicomFile) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import warnings
 from collections.abc import Collection, Iterator
@@ -15,9 +16,15 @@ from sammed.errors import (
     UnsupportedFormatError,
 )
 from sammed.imaging.volume import MAX_LABEL
+from sammed.io.dicom.file import START_BYTES, is_packed_dicom
+from sammed.io.gz import unpacked
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+
+MAX_RATIO = 250
+MIN_UNPACKED = 1 << 30
+"""A gzip file may unpack to this many times its size, or to so many bytes, whichever is more."""
 
 _ODD = (
     *(AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError, MemoryError),
@@ -68,15 +75,33 @@ def _read(path: Path, classes: Collection[str], what: str) -> Dataset:
     if not path.is_file():
         raise UnreadableFileError(f"{path} does not exist or is no file; expected {what}")
     try:
-        dataset = dcmread(path)
+        dataset = dcmread(_plain(path))
     except InvalidDicomError as error:
-        dataset = dcmread(path, force=True)  # some systems leave out the file's preamble
+        dataset = dcmread(_plain(path), force=True)  # some systems leave out the file's preamble
         if "SOPClassUID" not in dataset:
             raise UnreadableFileError(f"{path} is not a DICOM file; expected {what}") from error
     if str(dataset.get("SOPClassUID", "")) not in classes:
         kind = getattr(dataset.get("SOPClassUID"), "name", "of an unknown class")
         raise UnsupportedFormatError(f"{path} is {kind}, expected {what}")
     return dataset
+
+
+def _plain(path: Path) -> Path | io.BytesIO:
+    """The file, or what it unpacks to where it is packed by gzip."""
+    with open(path, "rb") as file:
+        if not is_packed_dicom(file.read(START_BYTES)):
+            return path
+    limit = max(MIN_UNPACKED, MAX_RATIO * path.stat().st_size)
+    content = io.BytesIO()
+    for part in unpacked(path):
+        content.write(part)
+        if content.tell() > limit:
+            raise UnreadableFileError(
+                f"{path} unpacks to more than {limit / 2**30:.3g} GiB, far more than its size; it "
+                "was not read"
+            )
+    content.seek(0)
+    return content
 
 
 def modality_of(path: Path) -> str:
@@ -87,8 +112,8 @@ def modality_of(path: Path) -> str:
     from pydicom.errors import InvalidDicomError
 
     try:
-        header = dcmread(path, specific_tags=["Modality"], stop_before_pixels=True)
-    except (InvalidDicomError, OSError, ValueError):
+        header = dcmread(_plain(path), specific_tags=["Modality"], stop_before_pixels=True)
+    except (InvalidDicomError, UnreadableFileError, OSError, ValueError):
         return ""
     return str(header.get("Modality", ""))
 
