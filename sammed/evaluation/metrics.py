@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammed.errors import EvaluationError, GridMismatchError
+from sammed.imaging import geometry
 from sammed.imaging.boxes import Box3D
-from sammed.imaging.geometry import Shape3
 from sammed.imaging.volume import LabelVolume
 
 TOLERANCE_MM = 2.0
@@ -291,21 +291,11 @@ def require_same_grid(prediction: LabelVolume, reference: LabelVolume) -> None:
     Raises
     ------
     GridMismatchError
-        If shapes differ, or corners by more than 1e-3 mm.
+        If they do not, see `geometry.same_grid`.
     """
-    from sammed.imaging.geometry import same_grid
-
-    if same_grid(prediction.affine, prediction.shape, reference.affine, reference.shape):
-        return
-    raise GridMismatchError(
-        f"the prediction is not on the grid of the reference: {_grid(prediction)}, expected "
-        f"{_grid(reference)} (z, y, x; LPS mm); resample the prediction (--resample does it)"
-    )
-
-
-def _grid(labels: LabelVolume) -> str:
-    def text(values: Iterable[float]) -> str:
-        return "(" + ", ".join(f"{v:.4g}" for v in values) + ")"
-
-    shape: Shape3 = labels.shape
-    return f"shape {shape}, spacing {text(labels.spacing)} at {text(labels.affine[:3, 3])}"
+    grids = prediction.affine, prediction.shape, reference.affine, reference.shape
+    if not geometry.same_grid(*grids):
+        raise GridMismatchError(
+            f"the prediction is not on the grid of the reference: "
+            f"{geometry.describe_mismatch(*grids)}; resample the prediction (--resample does it)"
+        )

@@ -23,8 +23,15 @@ _Scalar = TypeVar("_Scalar", bound=np.generic)
 RAS_FROM_LPS: Affine = np.diag([-1.0, -1.0, 1.0, 1.0])
 """Turns LPS coordinates into RAS ones; its own inverse."""
 
-SAME_GRID_TOLERANCE_MM = 1e-3
-"""Two affines whose corners agree to this many mm describe the same grid."""
+GRID_TOLERANCE_VOXELS = 0.02
+"""Two grids are the same where each voxel's centre lies this close, in voxels, to its fellow's.
+
+The one tolerance of all commands and readers: headers round to a few decimals, and 0.005 mm of an
+origin with two of them are 0.01 voxels of 0.5 mm.
+"""
+
+UNTOLD_MM = 1e-3
+"""Grids that are the same but for less than this are not told to differ."""
 
 ORTHOGONAL_TOLERANCE = 1e-3
 """Largest |cosine| between two axes that still counts as orthogonal (0.06 degrees)."""
@@ -254,7 +261,7 @@ def canonical(affine: Affine, shape: Shape3) -> Reorientation:
 
 
 def same_grid(affine_a: Affine, shape_a: Shape3, affine_b: Affine, shape_b: Shape3) -> bool:
-    """Whether two grids have the same shape and corners within `SAME_GRID_TOLERANCE_MM`.
+    """Whether two grids have the same shape and voxels, to within `GRID_TOLERANCE_VOXELS`.
 
     Examples
     --------
@@ -264,10 +271,72 @@ def same_grid(affine_a: Affine, shape_a: Shape3, affine_b: Affine, shape_b: Shap
     """
     if tuple(shape_a) != tuple(shape_b):
         return False
+    return grid_distance(affine_a, shape_a, affine_b)[1] <= GRID_TOLERANCE_VOXELS
+
+
+def grid_distance(affine_a: Affine, shape: Shape3, affine_b: Affine) -> tuple[float, float]:
+    """How far voxels of one grid lie from those of the same index in another, at most.
+
+    Parameters
+    ----------
+    affine_a, affine_b : (4, 4) float64
+        Map the index (z, y, x) to LPS mm.
+    shape
+        Of both grids.
+
+    Returns
+    -------
+    float, float
+        In mm, and along the axis on which it is most in voxels of the second.
+
+    Examples
+    --------
+    >>> grid = np.diag([2.5, 0.8, 0.5, 1.0])
+    >>> moved = grid.copy()
+    >>> moved[2, 3] += 0.25
+    >>> grid_distance(moved, (5, 7, 11), grid)
+    (0.25, 0.5)
+    """
     corners = np.array([[z, y, x] for z in (0, 1) for y in (0, 1) for x in (0, 1)])
-    corners = corners * (np.array(shape_a) - 1)
-    distance = np.abs(apply_affine(affine_a, corners) - apply_affine(affine_b, corners))
-    return bool(distance.max() <= SAME_GRID_TOLERANCE_MM)
+    corners = corners * (np.array(shape) - 1)
+    apart = apply_affine(affine_a, corners) - apply_affine(affine_b, corners)
+    voxels = apart @ np.linalg.inv(affine_b[:3, :3]).T
+    return float(np.linalg.norm(apart, axis=1).max()), float(np.abs(voxels).max())
+
+
+def describe_grid(affine: Affine, shape: Shape3) -> str:
+    """Shape, spacing and place of a grid in one phrase, (z, y, x) and LPS mm."""
+    size, first = ", ".join(f"{v:.5g}" for v in spacing(affine)), affine[:3, 3]
+    at = ", ".join(f"{v:.7g}" for v in first)
+    return f"shape {tuple(shape)}, spacing ({size}), first voxel at ({at})"
+
+
+def describe_mismatch(
+    affine: Affine, shape: Shape3, expected: Affine, expected_shape: Shape3
+) -> str:
+    """Two grids that are not the same in one phrase, with what parts them, for errors."""
+    told = (
+        f"{describe_grid(affine, shape)}, expected {describe_grid(expected, expected_shape)} "
+        "(z, y, x; LPS mm)"
+    )
+    if tuple(shape) != tuple(expected_shape):
+        return told
+    mm, voxels = grid_distance(affine, shape, expected)
+    return (
+        f"{told}; voxels lie up to {mm:.3g} mm ({voxels:.3g} voxels) apart, at most "
+        f"{GRID_TOLERANCE_VOXELS:g} voxels are taken as the same"
+    )
+
+
+def grid_note(affine: Affine, shape: Shape3, expected: Affine) -> tuple[str, ...]:
+    """A note on two grids that are taken as the same though they differ; none if they do not."""
+    mm, voxels = grid_distance(affine, shape, expected)
+    if mm <= UNTOLD_MM:
+        return ()
+    return (
+        f"its voxels lie up to {mm:.2g} mm ({voxels:.2g} voxels) from those of the image and were "
+        "taken as the same",
+    )
 
 
 def voxel_volume_ml(affine: Affine) -> float:

@@ -326,16 +326,15 @@ class LabelVolume(OnGrid):
         Raises
         ------
         GridMismatchError
-            If the canonical grids differ in shape or by more than 1e-3 mm.
+            If the canonical grids are not the same, see `geometry.same_grid`.
         """
         if not geometry.same_grid(self.affine, self.shape, volume.affine, volume.shape):
+            told = geometry.describe_mismatch(self.affine, self.shape, volume.affine, volume.shape)
             raise GridMismatchError(
-                f"{what} is not on the grid of the image: shape {self.shape} and spacing "
-                f"{_mm(self.spacing)} at {_mm(tuple(self.affine[:3, 3]))}, expected "
-                f"{volume.shape} and {_mm(volume.spacing)} at "
-                f"{_mm(tuple(volume.affine[:3, 3]))} (z, y, x; LPS mm); resample it to the image"
+                f"{what} is not on the grid of the image: {told}; resample it to the image"
             )
-        return replace(self, grid=volume.grid, image=volume)
+        notes = self.notes + geometry.grid_note(self.affine, self.shape, volume.affine)
+        return replace(self, grid=volume.grid, image=volume, notes=notes)
 
 
 def label_dtype(highest: int) -> type[np.uint8] | type[np.uint16]:

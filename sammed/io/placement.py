@@ -19,8 +19,8 @@ from sammed.imaging.volume import LabelVolume, Volume
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
-VOXEL_TOLERANCE = 0.02
-"""Voxel centres that lie this close, in voxels, coincide: headers round to a few decimals."""
+VOXEL_TOLERANCE = geometry.GRID_TOLERANCE_VOXELS
+"""Voxel centres that lie this close, in voxels, coincide."""
 
 
 def place(labels: LabelVolume, like: Volume, what: str = "the label map") -> LabelVolume:
@@ -48,12 +48,14 @@ def place(labels: LabelVolume, like: Volume, what: str = "the label map") -> Lab
         If the voxels do not coincide, or everything labelled lies outside of the image.
     """
     if geometry.same_grid(labels.affine, labels.shape, like.affine, like.shape):
-        return dataclasses.replace(labels, grid=like.grid)
+        notes = labels.notes + geometry.grid_note(labels.affine, labels.shape, like.affine)
+        return dataclasses.replace(labels, grid=like.grid, notes=notes)
     transform = index_transform(labels.affine, labels.shape, like.affine)
     if transform is None:
         raise GridMismatchError(
             f"{what} is not on the grid of the image: {_grid_text(labels)}, expected a part of "
-            f"{_grid_text(like)} (z, y, x; LPS mm); resample it to the image"
+            f"{_grid_text(like)} (z, y, x; LPS mm); {_how_far(labels, like)}resample it to the "
+            "image"
         )
     voxels = _moved(labels.voxels, transform, like.shape)
     lost = int(np.count_nonzero(labels.voxels)) - int(np.count_nonzero(voxels))
@@ -92,12 +94,18 @@ def index_transform(
     error = geometry.apply_affine(exact, corners) - geometry.apply_affine(whole, corners)
     steps = np.abs(exact[:3, :3] - whole[:3, :3]).max()
     matrix = whole[:3, :3]
-    one_to_one = (np.abs(matrix).sum(axis=0) == 1).all() and (np.abs(matrix).sum(axis=1) == 1).all()
-    if np.abs(error).max() > VOXEL_TOLERANCE or steps > VOXEL_TOLERANCE or not one_to_one:
+    apart = max(float(np.abs(error).max()), float(steps))
+    if apart > VOXEL_TOLERANCE or not _turns_axes(matrix):
         return None
     axes = [int(np.flatnonzero(row)[0]) for row in matrix]
     signs = [int(row[axis]) for row, axis in zip(matrix, axes, strict=True)]
     return _three(axes), _three(signs), _three([int(v) for v in whole[:3, 3]])
+
+
+def _turns_axes(matrix: NDArray[np.float64]) -> bool:
+    """Whether each axis becomes one other, or the same, in either direction."""
+    sizes = np.abs(matrix)
+    return bool((sizes.sum(axis=0) == 1).all() and (sizes.sum(axis=1) == 1).all())
 
 
 def _moved(
@@ -122,8 +130,17 @@ def _three(values: list[int]) -> Shape3:
 
 
 def _grid_text(image: LabelVolume | Volume) -> str:
-    spacing, origin = image.spacing, image.affine[:3, 3]
+    return geometry.describe_grid(image.affine, image.shape)
+
+
+def _how_far(labels: LabelVolume, like: Volume) -> str:
+    """How far voxels of one spacing lie apart, for the message."""
+    exact = np.linalg.inv(like.affine) @ labels.affine
+    whole = np.round(exact)
+    if not _turns_axes(whole[:3, :3]):
+        return ""
+    mm, voxels = geometry.grid_distance(labels.affine, labels.shape, like.affine @ whole)
     return (
-        f"shape {image.shape}, spacing ({', '.join(f'{v:.4g}' for v in spacing)}), first voxel at "
-        f"({', '.join(f'{v:.4g}' for v in origin)})"
+        f"voxels lie up to {mm:.3g} mm ({voxels:.3g} voxels) apart, at most {VOXEL_TOLERANCE:g} "
+        "voxels are taken as the same; "
     )

@@ -148,12 +148,38 @@ def test_left_handed_grids_are_allowed():
 
 def test_same_grid_looks_at_the_farthest_corner():
     moved = OBLIQUE.copy()
-    moved[0, 3] += 0.9e-3
+    moved[:3, 3] += 0.019 * OBLIQUE[:3, 2]
     assert geometry.same_grid(OBLIQUE, SHAPE, moved, SHAPE)
-    moved[0, 3] += 0.2e-3
+    moved[:3, 3] += 0.002 * OBLIQUE[:3, 2]
     assert not geometry.same_grid(OBLIQUE, SHAPE, moved, SHAPE)
     assert not geometry.same_grid(OBLIQUE, SHAPE, OBLIQUE, (5, 7, 12))
     turned = OBLIQUE.copy()
-    turned[:3, :3] = Rotation.from_euler("z", 1e-3, degrees=True).as_matrix() @ turned[:3, :3]
+    turned[:3, :3] = Rotation.from_euler("z", 3e-3, degrees=True).as_matrix() @ turned[:3, :3]
     assert geometry.same_grid(OBLIQUE, SHAPE, turned, SHAPE)
     assert not geometry.same_grid(OBLIQUE, (500, 500, 500), turned, (500, 500, 500))
+
+
+@pytest.mark.parametrize("decimals", [2, 3, 4])
+def test_headers_that_round_are_of_the_same_grid(decimals):
+    assert geometry.same_grid(OBLIQUE, (1, 1, 1), np.round(OBLIQUE, decimals), (1, 1, 1))
+
+
+def test_a_mismatch_says_how_far_voxels_lie_apart():
+    moved = np.diag([2.5, 0.8, 0.5, 1.0])
+    moved[:3, 3] = -250.001, 3, 100
+    other = moved.copy()
+    other[0, 3] += 0.06
+    told = geometry.describe_mismatch(moved, SHAPE, other, SHAPE)
+    assert "first voxel at (-250.001, 3, 100), expected" in told
+    assert "first voxel at (-249.941, 3, 100) (z, y, x; LPS mm); voxels lie up to 0.06 mm" in told
+    assert "(0.024 voxels) apart, at most 0.02 voxels are taken as the same" in told
+    assert "apart" not in geometry.describe_mismatch(moved, SHAPE, other, (5, 7, 12))
+
+
+def test_what_is_taken_as_the_same_is_noted():
+    moved = OBLIQUE.copy()
+    moved[:3, 3] += 0.9e-3 * OBLIQUE[:3, 0] / 2.5
+    assert geometry.grid_note(moved, SHAPE, OBLIQUE) == ()
+    moved[:3, 3] += 0.01 * OBLIQUE[:3, 0]
+    (note,) = geometry.grid_note(moved, SHAPE, OBLIQUE)
+    assert note.startswith("its voxels lie up to 0.026 mm (0.01 voxels) from those of the image")

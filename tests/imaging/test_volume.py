@@ -88,16 +88,25 @@ def test_a_label_map_stored_otherwise_is_on_the_same_grid():
 def test_a_label_map_elsewhere_is_refused_with_both_grids():
     volume = Volume.from_array(VOXELS, OBLIQUE)
     moved = OBLIQUE.copy()
-    moved[2, 3] += 0.01
+    moved[2, 3] += 0.1
     other = labels_on(Volume.from_array(VOXELS, moved))
     with pytest.raises(
-        GridMismatchError, match=r"^seg\.nii is not on the grid .*resample"
+        GridMismatchError, match=r"^seg\.nii is not on the grid .*up to 0\.1 mm \(.*resample"
     ) as error:
         other.on_grid_of(volume, "seg.nii")
     assert "\n" not in str(error.value)
     smaller = labels_on(Volume.from_array(VOXELS[:4], OBLIQUE))
-    with pytest.raises(GridMismatchError, match=r"shape \(4, 7, 11\).*expected \(5, 7, 11\)"):
+    with pytest.raises(GridMismatchError, match=r"shape \(4, 7, 11\).*expected shape \(5, 7, 11\)"):
         smaller.on_grid_of(volume)
+
+
+def test_a_label_map_whose_header_rounds_is_taken_with_a_note():
+    volume = Volume.from_array(VOXELS, OBLIQUE)
+    moved = OBLIQUE.copy()
+    moved[2, 3] += 0.002
+    taken = labels_on(Volume.from_array(VOXELS, moved)).on_grid_of(volume)
+    assert taken.grid is volume.grid
+    assert "voxels lie up to 0.002 mm" in taken.notes[0]
 
 
 def test_volume_of_a_label():
