@@ -16,8 +16,10 @@ from sammed.errors import OutputError, UnreadableFileError, UnsupportedFormatErr
 from sammed.imaging import geometry
 from sammed.imaging.geometry import Affine
 from sammed.imaging.volume import FileGrid, LabelVolume, Volume, make_grid
-from sammed.io import gz
-from sammed.io.itk.payload import check_header, check_payload, is_nrrd
+from sammed.io.itk.header import Header, read_header
+from sammed.io.itk.payload import check_payload
+from sammed.io.itk.readable import readable
+from sammed.io.itk.space import intensity, placed
 from sammed.io.output import PathLike, atomic_output
 from sammed.io.stderr import stderr_into
 from sammed.io.voxels import (
@@ -72,50 +74,51 @@ def read(path: PathLike, *, frame: int | None = None, as_labels: bool = False) -
     """
     path = Path(path)
     notes = Notes(path)
-    with _itk_speaks_to(notes, path):
-        reader = _opened(path)
+    header = read_header(path)
+    with readable(header) as file, _itk_speaks_to(notes, path):
+        reader = _opened(file, header, notes)
         components, index = _choose(reader, frame, path, notes)
         image = reader.Execute()
         array = array_of(image, components, index, path, notes)
-    grid = grid_of(image, path)
+    grid = _file_grid(image, header, notes)
     values = array
     if array.ndim == 3:
-        values = real_values(array, 1.0, 0.0, path, notes, keep_nan=as_labels)
+        slope, intercept = intensity(header, notes)
+        values = real_values(array, slope, intercept, path, notes, keep_nan=as_labels)
     return Volume.from_file_array(values, grid, source=path, notes=tuple(notes.texts))
 
 
 @dataclass(frozen=True)
 class Stored:
-    """An image as a file has it: (k, j, i, component) voxels, their grid and header fields."""
+    """An image as a file has it: (k, j, i, component) voxels, their grid and the header's pairs."""
 
     array: NDArray[np.generic]
     grid: FileGrid
-    fields: dict[str, str]
+    pairs: dict[str, str]
 
 
 def read_stored(path: Path, notes: Notes) -> Stored:
-    """Read a 3D image with all its components and header fields.
+    """Read a 3D image with all its components and the pairs of its header.
 
     Raises
     ------
     UnreadableFileError, UnsupportedFormatError, OrientationError
         As `read`.
     """
-    with _itk_speaks_to(notes, path):
-        reader = _opened(path)
+    header = read_header(path)
+    with readable(header) as file, _itk_speaks_to(notes, path):
+        reader = _opened(file, header, notes)
         if len(reader.GetSize()) > 3:
             raise UnsupportedFormatError(
                 f"{path} has {len(reader.GetSize())} dimensions; expected 3"
             )
         image = reader.Execute()
         array = sitk.GetArrayFromImage(image)
-        keys = [key for key in reader.GetMetaDataKeys() if key.isascii()]
-        fields = {key: _sound(reader.GetMetaData(key)) for key in keys}
     if image.GetDimension() == 2:
         array = array[np.newaxis]
     if image.GetNumberOfComponentsPerPixel() == 1:
         array = array[..., np.newaxis]
-    return Stored(array, grid_of(image, path), fields)
+    return Stored(array, _file_grid(image, header, notes), header.pairs)
 
 
 def read_labels(path: PathLike, *, frame: int | None = None) -> LabelVolume:
@@ -240,6 +243,8 @@ def _itk_speaks_to(notes: Notes, path: Path) -> Iterator[None]:
     except MemoryError:
         raise UnreadableFileError(f"{path} needs more memory than there is") from None
     for text in said:
+        if "fail" in text.lower():  # and hands over voxels all the same
+            raise UnreadableFileError(f"{path} is damaged: ITK says {text!r}")
         notes.note(f"ITK: {text}")
 
 
@@ -259,38 +264,22 @@ def _make_logger(said: list[str]) -> Any:
     return _ToNotes()
 
 
-def _opened(path: Path) -> Any:
-    check_header(path)
+def _opened(file: Path, header: Header, notes: Notes) -> Any:
+    """ITK's reader of a file that can hold what its header promises; no voxel is read yet."""
     reader = sitk.ImageFileReader()
-    reader.SetImageIO("NrrdImageIO" if is_nrrd(path) else "MetaImageIO")
-    reader.SetFileName(str(path))
+    reader.SetImageIO("NrrdImageIO" if header.is_nrrd else "MetaImageIO")
+    reader.SetFileName(str(file))
     reader.ReadImageInformation()
     extents = reader.GetSize()
     if not extents or min(extents) < 1:
-        raise UnreadableFileError(f"{path} holds no voxels: its extents are {extents}")
+        raise UnreadableFileError(f"{header.path} holds no voxels: its extents are {extents}")
     if len(extents) > 4:
         raise UnsupportedFormatError(
-            f"{path} has {len(extents)} dimensions; expected 2, 3, or 4 with --frame"
+            f"{header.path} has {len(extents)} dimensions; expected 2, 3, or 4 with --frame"
         )
-    _check_size(reader, path)
+    promised = int(np.prod(extents, dtype=object)) * reader.GetNumberOfComponents()
+    check_payload(header, promised * _component_bytes(reader), notes)
     return reader
-
-
-def _check_size(reader: Any, path: Path) -> None:
-    """Refuse before ITK allocates what a short file cannot hold."""
-    promised = int(np.prod(reader.GetSize(), dtype=object)) * reader.GetNumberOfComponents()
-    promised *= _component_bytes(reader)
-    folder = path.parent if path.suffix.lower() in (".nhdr", ".mhd") else None
-    beside = (
-        sum(file.stat().st_size for file in folder.iterdir() if file.is_file()) if folder else 0
-    )
-    size = max(path.stat().st_size, beside)
-    if promised > size * gz.MAX_DEFLATE_RATIO:
-        raise UnreadableFileError(
-            f"{path} is truncated or its header is wrong: the header promises {promised:,} "
-            f"bytes, the file has {size:,}"
-        )
-    check_payload(path, promised)
 
 
 def _component_bytes(reader: Any) -> int:
@@ -378,6 +367,16 @@ def grid_of(image: Any, source: object) -> FileGrid:
     return make_grid(geometry.check_affine(_affine(native), str(source)), (k, j, i), "itk", native)
 
 
+def _file_grid(image: Any, header: Header, notes: Notes) -> FileGrid:
+    """Where the voxels of a file are: as ITK has it, with what else its header says."""
+    grid = grid_of(image, header.path)
+    affine = placed(grid.affine, header, notes)
+    if np.array_equal(affine, grid.affine):
+        return grid
+    affine = geometry.check_affine(affine, str(header.path))
+    return make_grid(affine, grid.shape, "itk", _native(affine, image.GetDimension()))
+
+
 def _affine(native: ItkGrid) -> Affine:
     """Map of the stored index (k, j, i) to LPS mm."""
     n = native.dimensions
@@ -401,13 +400,14 @@ def image_of(array: NDArray[np.generic], grid: FileGrid, dimensions: int | None 
     return image
 
 
-def _native(affine: Affine) -> ItkGrid:
+def _native(affine: Affine, dimensions: int = 3) -> ItkGrid:
     """ITK's numbers for an affine from the stored index (k, j, i)."""
+    n = dimensions
     ijk = affine[:, [2, 1, 0, 3]]
-    spacing = np.sqrt((ijk[:3, :3] ** 2).sum(axis=0))
-    unit = ijk[:3, :3] / spacing
+    spacing = np.sqrt((ijk[:n, :n] ** 2).sum(axis=0))
+    unit = ijk[:n, :n] / spacing
     return ItkGrid(
-        tuple(spacing.tolist()), tuple(ijk[:3, 3].tolist()), tuple(unit.ravel().tolist()), 3
+        tuple(spacing.tolist()), tuple(ijk[:n, 3].tolist()), tuple(unit.ravel().tolist()), n
     )
 
 
@@ -420,11 +420,6 @@ def _check_written(image: Any, temporary: Path, path: Path) -> None:
         same = False
     if not same:
         raise OutputError(f"cannot write {path}: the file came out incomplete; is the disk full?")
-
-
-def _sound(text: str) -> str:
-    """Text of a header, should it not be UTF-8."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _line(error: object) -> str:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from sammed.errors import LabelError, UnsupportedFormatError
-from sammed.imaging.volume import LabelVolume, Volume, label_dtype
+from sammed.imaging.volume import MAX_LABEL, LabelVolume, Volume, label_dtype
 from sammed.io.colours import default_colour
 from sammed.io.itk import itk
 from sammed.io.output import PathLike
@@ -74,9 +74,9 @@ def read_labels(
     path = Path(path)
     notes = Notes(path)
     stored = itk.read_stored(path, notes)
-    _check_representation(stored.fields, path)
+    _check_representation(stored.pairs, path)
     array = whole_numbers(stored.array, notes)
-    segments = _segments(stored.fields, array, notes)
+    segments = _segments(stored.pairs, array, notes)
     numbered = dict(zip(_values(segments, notes), segments, strict=True))
     wanted = chosen({value: segment.name for value, segment in numbered.items()}, only, path)
     numbered = {value: numbered[value] for value in wanted}
@@ -217,7 +217,7 @@ def _colour(text: str | None) -> tuple[int, int, int] | None:
 def _values(segments: list[_Segment], notes: Notes) -> list[int]:
     """A label value for each segment."""
     values = [segment.value for segment in segments]
-    if len(set(values)) == len(values) and min(values, default=1) > 0:
+    if len(set(values)) == len(values) and max(values, default=1) <= MAX_LABEL:
         return values
     notes.note("segments share label values across layers; they were numbered from 1")
     return list(range(1, len(values) + 1))
