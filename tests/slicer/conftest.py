@@ -157,6 +157,18 @@ def workflow(parameters, engine):
         engine.stop()
 
 
+@pytest.fixture
+def slow(workflow):
+    """A worker whose model takes its time; see tests/worker/slow_worker.py."""
+    from SAMMedLib.engine import Engine
+
+    from tests.slicer.workflows import SLOW, add_box
+
+    workflow.engine = Engine(lambda: ([SAMMED_PYTHON, SLOW], dict(os.environ)))
+    add_box(workflow)
+    return workflow
+
+
 def save_scene(folder):
     """Save the scene with its data as Slicer does; returns the scene file."""
     import slicer
