@@ -40,6 +40,8 @@ from sammed.io.placement import VOXEL_TOLERANCE, place
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
+    _Group = Dataset | dict[str, Any]
+
 LABEL_VALUE = "label value {}"
 """How our own SEGs remember, in a segment's description, the value that a label had."""
 
@@ -116,7 +118,7 @@ def read(
 
 
 def _frames(dataset: Dataset) -> list[_Frame]:
-    shared = dataset.SharedFunctionalGroupsSequence[0]
+    shared = _shared(dataset)
     frames = []
     for index, group in enumerate(dataset.PerFrameFunctionalGroupsSequence):
         position = _macro(shared, group, "PlanePositionSequence", dataset)
@@ -131,11 +133,18 @@ def _frames(dataset: Dataset) -> list[_Frame]:
     return frames
 
 
-def _macro(shared: Dataset, group: Dataset, keyword: str, dataset: Dataset) -> Dataset:
+def _shared(dataset: Dataset) -> _Group:
+    """What all frames share; some writers say everything frame by frame."""
+    found = dataset.get("SharedFunctionalGroupsSequence")
+    return found[0] if found else {}
+
+
+def _macro(shared: _Group, group: _Group, keyword: str, dataset: Dataset) -> Dataset:
     """One item of a functional group, which may be shared by all frames or each frame's own."""
     for owner in (group, shared):
-        if owner.get(keyword):
-            item: Dataset = owner[keyword].value[0]
+        found = owner.get(keyword)
+        if found:
+            item: Dataset = found[0]
             return item
     if "TotalPixelMatrixRows" in dataset:
         raise UnsupportedFormatError(
@@ -145,10 +154,7 @@ def _macro(shared: Dataset, group: Dataset, keyword: str, dataset: Dataset) -> D
 
 
 def _stack(dataset: Dataset, frames: list[_Frame], like: Volume | None) -> _Stack:
-    shared, group = (
-        dataset.SharedFunctionalGroupsSequence[0],
-        dataset.PerFrameFunctionalGroupsSequence[0],
-    )
+    shared, group = _shared(dataset), dataset.PerFrameFunctionalGroupsSequence[0]
     orientation = _orientation(dataset, shared)
     measures = _macro(shared, group, "PixelMeasuresSequence", dataset)
     row_step, column_step = (float(v) for v in measures.PixelSpacing)
@@ -163,7 +169,7 @@ def _stack(dataset: Dataset, frames: list[_Frame], like: Volume | None) -> _Stac
     return _even_stack(frames, in_plane, size, measures)
 
 
-def _orientation(dataset: Dataset, shared: Dataset) -> NDArray[np.float64]:
+def _orientation(dataset: Dataset, shared: _Group) -> NDArray[np.float64]:
     """Direction of the columns' and the rows' index, (6,), the same for all frames."""
     found = np.array(
         [
@@ -255,7 +261,7 @@ def _labels(
     path: Path,
     only: Collection[str] | None,
 ) -> LabelVolume:
-    segments = {int(s.SegmentNumber): s for s in dataset.SegmentSequence if int(s.SegmentNumber)}
+    segments = _segments(dataset, path)
     used = {frame.segment for frame in frames} - {0}
     if not used <= set(segments):
         raise ValueError(f"segments {sorted(used - set(segments))} are used but not described")
@@ -287,6 +293,22 @@ def _labels(
         path,
         (note,) if overlap else (),
     )
+
+
+def _segments(dataset: Dataset, path: Path) -> dict[int, Dataset]:
+    """Descriptions of segments by number, without the background of label maps."""
+    segments: dict[int, Dataset] = {}
+    for segment in dataset.SegmentSequence:
+        number = int(segment.SegmentNumber)
+        if number in segments:
+            names = " and ".join(repr(_name(s, number)) for s in (segments[number], segment))
+            raise UnreadableFileError(
+                f"{path} has two segments of number {number}, {names}, and its frames do not tell "
+                "them apart; export it again"
+            )
+        if number:
+            segments[number] = segment
+    return segments
 
 
 def _on_grid(stored: NDArray[Any], stack: _Stack) -> NDArray[Any]:
