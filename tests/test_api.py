@@ -344,6 +344,16 @@ def test_a_painted_mask_is_propagated_from_a_file(tmp_path):
     np.testing.assert_array_equal(labels.voxels[[6, 8]] > 0, ORGAN[[6, 8]])
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_slice_painted_in_any_plane_is_followed_across_it(axis):
+    middle = [int(np.rint(at.mean())) for at in np.nonzero(ORGAN)][axis]
+    mask = np.zeros_like(ORGAN)
+    where = tuple(middle if a == axis else slice(None) for a in range(3))
+    mask[where] = ORGAN[where]
+    labels = api.segment(VOLUME, mask=mask.T, model=StubModel(52))
+    assert dice(labels.voxels, ORGAN) > 0.97
+
+
 def test_a_mask_in_memory(tmp_path):
     """Arrays in the file's order, label maps and nibabel's images are what the file is."""
     expected = api.gather_prompts(VOLUME, masks=str(painted(tmp_path, "m.nii.gz", second=5)))

@@ -15,7 +15,7 @@ from sammed.engine.slice_mask import ClickedPoint, SlicePrompt, SliceResult, pai
 from sammed.errors import PromptError
 from sammed.imaging.boxes import Box2D, Box3D
 from sammed.models.recipe import BoxFit
-from sammed.prompts import ObjectPrompts
+from sammed.prompts import MaskPrompt, ObjectPrompts
 from sammed.views.slices import PLANES
 
 CLICK_MARGIN = 0.05
@@ -103,7 +103,12 @@ class PromptedSlice:
 
 
 def object_axis(obj: ObjectPrompts, default: int) -> int:
-    """Canonical axis across which an object is segmented: its boxes' own, else the default.
+    """Canonical axis across which an object is segmented.
+
+    That of its boxes; without boxes that across which its painted slices lie; else the default.
+    Painted slices lie across an axis if no two neighbouring slices across it are painted; where
+    that holds of several axes (a line, a voxel), the default counts if it is one, else the axis
+    with the fewest painted slices.
 
     Raises
     ------
@@ -116,7 +121,20 @@ def object_axis(obj: ObjectPrompts, default: int) -> int:
             f"the boxes of {obj.name!r} lie on slices of different planes; "
             "expected one plane for each object"
         )
-    return axes.pop() if axes else default
+    if axes:
+        return axes.pop()
+    return default if obj.mask is None else _painted_axis(obj.mask, default)
+
+
+def _painted_axis(mask: MaskPrompt, default: int) -> int:
+    counts = {}
+    for axis in sorted(range(3), key=lambda a: a != default):
+        at = mask.slices(axis)
+        if len(at) and (np.diff(at) > 1).all():
+            counts[axis] = len(at)
+        if default in counts:
+            break  # the usual case, and a look at all voxels takes its time
+    return default if default in counts or not counts else min(counts, key=lambda a: counts[a])
 
 
 def check_plane(obj: ObjectPrompts, axis: int) -> None:

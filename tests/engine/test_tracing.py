@@ -485,6 +485,40 @@ def test_the_plane_of_an_object():
         check_plane(ObjectPrompts(boxes=(box,)), 0)
 
 
+def masked(*at: object) -> ObjectPrompts:
+    voxels = np.zeros((9, 11, 13), bool)
+    for where in at:
+        voxels[where] = True
+    return ObjectPrompts(mask=MaskPrompt(voxels))
+
+
+BLOCK_OF_PAINT = np.s_[2:6, 3:8, 4:9]
+
+
+@pytest.mark.parametrize(
+    ("at", "default", "axis"),
+    [
+        ([np.s_[4, 3:8, 4:9]], 0, 0),
+        ([np.s_[2:6, 5, 4:9]], 0, 1),
+        ([np.s_[2:6, 3:8, 6]], 0, 2),
+        ([np.s_[4, 3:8, 4:9]], 2, 0),
+        ([np.s_[2:6, 3:8, 4], np.s_[2:6, 3:8, 6], np.s_[2:6, 3:8, 9]], 0, 2),  # several slices
+        ([np.s_[2:6, 3:8, 4], np.s_[2:6, 3:8, 5]], 0, 0),  # two side by side: a thick object
+        ([BLOCK_OF_PAINT], 0, 0),
+        ([BLOCK_OF_PAINT], 1, 1),
+        ([np.s_[4, 5, 4:9]], 0, 0),  # a line lies on slices of two planes
+        ([np.s_[4, 5, 4:9]], 2, 0),
+        ([np.s_[2:6, 4, 5], np.s_[2:6, 4, 8]], 0, 1),  # one slice or two: the one
+        ([np.s_[4, 5, 6]], 1, 1),
+        ([], 1, 1),
+    ],
+)
+def test_painted_slices_say_the_plane(at, default, axis):
+    assert object_axis(masked(*at), default) == axis
+    box = BoxPrompt(1, 2, Box2D(0, 0, 2, 2))
+    assert object_axis(replace(masked(*at), boxes=(box,)), default) == 1
+
+
 def test_prompts_by_slice():
     obj = ObjectPrompts(
         boxes=(BoxPrompt(1, 4, Box2D(1, 2, 3, 4)), BoxPrompt(1, 4, Box2D(2, 2, 3, 4))),
