@@ -321,7 +321,10 @@ FORMATS: tuple[Format, ...] = (
         name="image",
         title="PNG, JPEG, TIFF, BMP",
         suffixes=(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"),
-        magic=((0, b"\x89PNG"), (0, b"\xff\xd8\xff"), (0, b"II*\0"), (0, b"MM\0*")),
+        magic=(
+            *((0, b"\x89PNG"), (0, b"\xff\xd8\xff")),
+            *((0, b"II*\0"), (0, b"MM\0*"), (0, b"II+\0"), (0, b"MM\0+")),
+        ),
         writes={"png": (".png",), "tiff": (".tif", ".tiff")},
         read=_read_image,
         read_labels=_read_image_labels,

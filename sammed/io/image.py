@@ -19,10 +19,12 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from sammed.errors import (
     OutputError,
     SammedError,
+    SammedWarning,
     UnreadableFileError,
     UnsupportedFormatError,
 )
 from sammed.imaging.volume import LabelVolume, Volume, make_grid
+from sammed.io import tiff
 from sammed.io.output import PathLike, atomic_output
 from sammed.io.stderr import stderr_into
 from sammed.io.voxels import (
@@ -37,6 +39,9 @@ _LOSSY = (".jpg", ".jpeg")
 
 AFFINE = np.eye(4)[:, [2, 1, 0, 3]]
 """Index (k, j, i) to LPS mm: its canonical form is the identity of the axes."""
+
+_SPREAD = {"L;2": 85, "L;4": 17}
+"""How far apart Pillow puts the values of a picture of 2 or 4 bits, to fill 0 to 255."""
 
 _GREY_MODES = ("L", "I;16", "I;16L", "I;16B", "I", "F")
 
@@ -141,16 +146,14 @@ def write_labels(labels: LabelVolume, path: PathLike, *, force: bool = False) ->
 
 def _read(path: Path, frame: int | None, as_labels: bool) -> Volume:
     notes = Notes(path)
-    with _reported(path), Image.open(path) as picture:
-        if picture.format == "PNG":
-            _verify_checksums(path)
-        count = getattr(picture, "n_frames", 1)
-        indices = range(count) if frame is None else [choose_frame(count, frame, path)]
-        pages = [_page(picture, index, as_labels, notes) for index in indices]
+    with _reported(path):
+        pages = tiff.grey_pages(path, frame, as_labels, notes) if tiff.is_tiff(path) else None
+        if pages is None:
+            pages = _pages(path, frame, as_labels, notes)
     if len({(page.shape, page.dtype.str) for page in pages}) > 1:
         raise UnsupportedFormatError(
             f"{path} has pages of different sizes or kinds; choose one with --frame (0 to "
-            f"{count - 1})"
+            f"{len(pages) - 1})"
         )
     notes.note("a picture has no voxel size: 1 mm was assumed")
     if len(pages) > 1:
@@ -169,8 +172,7 @@ def _reported(path: Path) -> Iterator[None]:
     """Pillow's exceptions as one line of ours, and what libtiff prints kept off the screen."""
     said: list[str] = []
     try:
-        with stderr_into(said), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with stderr_into(said), _own_warnings():
             yield
         if any("error" in line.lower() for line in said):
             raise ValueError  # libtiff told, Pillow did not
@@ -189,6 +191,30 @@ def _reported(path: Path) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def _own_warnings() -> Iterator[None]:
+    """Let through what sammed warns of, and not what libraries do."""
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        yield
+    for one in heard:
+        if issubclass(one.category, SammedWarning):
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+
+
+def _pages(
+    path: Path, frame: int | None, as_labels: bool, notes: Notes
+) -> list[NDArray[np.generic]]:
+    """The pages that are wanted, as Pillow reads them."""
+    # Pillow maps files into memory that it opens by name, and then turns grey pages wrongly
+    with open(path, "rb") as file, Image.open(file) as picture:
+        if picture.format == "PNG":
+            _verify_checksums(path)
+        count = getattr(picture, "n_frames", 1)
+        indices = range(count) if frame is None else [choose_frame(count, frame, path)]
+        return [_page(picture, index, as_labels, notes) for index in indices]
+
+
 def _verify_checksums(path: Path) -> None:
     """Pillow skips PNG's checksums of the voxels when it only reads them."""
     with Image.open(path) as picture:
@@ -199,6 +225,7 @@ def _page(picture: Any, index: int, as_labels: bool, notes: Notes) -> NDArray[np
     """One page as (row, column) or (row, column, 3), turned as viewers show it."""
     if index:
         picture.seek(index)
+    spread = _SPREAD.get(picture.tile[0].args) if as_labels and picture.tile else None
     page = picture
     if picture.getexif().get(0x0112, 1) != 1:
         page = ImageOps.exif_transpose(picture)
@@ -211,7 +238,7 @@ def _page(picture: Any, index: int, as_labels: bool, notes: Notes) -> NDArray[np
         page = page.convert("L")
     elif page.mode not in _GREY_MODES:
         page = page.convert("RGB")
-    return np.array(page)
+    return np.array(page) if spread is None else np.array(page) // spread
 
 
 def _write(array: NDArray[np.generic], path: PathLike, force: bool) -> None:
