@@ -160,7 +160,7 @@ def load_difference(net: _Net, path: Path, model: str, base: str) -> tuple[_Net,
     net
         The network that the differences are from; not changed.
     path
-        A ``.safetensors`` file that ``python -m sammed.training.average --boxes`` wrote.
+        A ``.safetensors`` file that ``sammed train average --boxes`` wrote.
     model
         What it should hold, for messages.
     base
