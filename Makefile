@@ -33,7 +33,7 @@ lint: $(STAMP) ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint ## Lint, type-check, run the fast tests; SLICER=0 leaves the 3D Slicer module's out
+test: lint ## Lint, type-check, run the tests and doctests; SLICER=0 leaves the 3D Slicer module's out
 	$(BIN)/python -m pytest
 ifeq ($(SLICER),0)
 	@echo "SLICER=0: the tests of the 3D Slicer module were left out"
@@ -42,6 +42,10 @@ else
 	else echo "SKIPPED: the tests of the 3D Slicer module: $(SLICER_VENV) (1.3 GB) could not be" \
 	  "installed, see above; 'make test SLICER=0' does not try"; fi
 endif
+
+.PHONY: test-fast
+test-fast: $(STAMP) ## What two minutes can tell: no thorough tests, no lint, no 3D Slicer module
+	$(BIN)/python -m pytest -m "not slow and not thorough"
 
 test-slow: $(STAMP) ## Also the tests marked slow
 	$(BIN)/python -m pytest -m "slow or not slow"
@@ -55,7 +59,7 @@ $(SLICER_STAMP): $(STAMP)
 
 test-slicer: $(STAMP) $(SLICER_STAMP) ## Tests of the 3D Slicer module on real MRML, in .venv-slicer
 	SAMMED_PYTHON=$(CURDIR)/$(BIN)/python QT_QPA_PLATFORM=offscreen \
-	  $(SLICER_VENV)/bin/python -m pytest --confcutdir=tests/slicer tests/slicer
+	  $(SLICER_VENV)/bin/python -m pytest -o addopts=-ra --confcutdir=tests/slicer tests/slicer
 
 bench-slicer: $(STAMP) $(SLICER_STAMP) ## What the users of the 3D Slicer module wait for
 	SAMMED_PYTHON=$(CURDIR)/$(BIN)/python $(SLICER_VENV)/bin/python benchmarks/slicer_worker.py
