@@ -171,6 +171,18 @@ def _write_nifti(volume: Volume, path: PathLike, **options: Any) -> None:
     nifti.write_volume(volume, path, **options)
 
 
+def _read_mgh(path: Path, choice: Choice) -> Volume:
+    from sammed.io.freesurfer import mgh
+
+    return mgh.read(path, frame=choice.frame)
+
+
+def _read_mgh_labels(path: Path, like: Volume | None, choice: Choice) -> LabelVolume:
+    from sammed.io.freesurfer import mgh
+
+    return mgh.read_labels(path, frame=choice.frame)
+
+
 def _read_seg_nrrd(path: Path, choice: Choice) -> Volume:
     from sammed.io.itk import seg_nrrd
 
@@ -196,9 +208,17 @@ def _read_itk(path: Path, choice: Choice) -> Volume:
 
 
 def _read_itk_labels(path: Path, like: Volume | None, choice: Choice) -> LabelVolume:
-    from sammed.io.itk import itk
+    from sammed.io.itk import itk, seg_nrrd
 
+    if seg_nrrd.describes_segments(path):
+        return seg_nrrd.read_labels(path, like, only=choice.only)
     return itk.read_labels(path, frame=choice.frame)
+
+
+def _itk_says_labels(path: Path) -> bool:
+    from sammed.io.itk import seg_nrrd
+
+    return seg_nrrd.describes_segments(path)
 
 
 def _write_itk_labels(labels: LabelVolume, path: PathLike, **options: Any) -> None:
@@ -290,8 +310,16 @@ FORMATS: tuple[Format, ...] = (
         writes={"nrrd": (".nrrd", ".nhdr"), "mha": (".mha", ".mhd")},
         read=_read_itk,
         read_labels=_read_itk_labels,
+        says_labels=_itk_says_labels,
         write=_write_itk_labels,
         write_volume=_write_itk,
+    ),
+    Format(
+        name="mgh",
+        title="FreeSurfer MGH",
+        suffixes=(".mgz", ".mgh", ".mgh.gz"),
+        read=_read_mgh,
+        read_labels=_read_mgh_labels,
     ),
     Format(
         name="dicom-seg",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -40,7 +40,13 @@ def open_bytes(path: Path) -> BinaryIO:
     return cast(BinaryIO, gzip.open(path, "rb")) if is_gzip(path) else open(path, "rb")
 
 
-def read_array(path: Path, offset: int, count: int, whole: bool) -> NDArray[np.uint8]:
+def read_array(
+    path: Path,
+    offset: int,
+    count: int,
+    whole: bool,
+    rest: Callable[[int], None] | None = None,
+) -> NDArray[np.uint8]:
     """Some bytes of a file's unpacked content.
 
     Parameters
@@ -51,6 +57,8 @@ def read_array(path: Path, offset: int, count: int, whole: bool) -> NDArray[np.u
         First byte and number of bytes, of the unpacked content.
     whole
         Go on to the end of a gzip file, so that its checksum is verified.
+    rest
+        Called with the number of bytes that follow, if there are any and `whole` is asked for.
 
     Returns
     -------
@@ -69,10 +77,9 @@ def read_array(path: Path, offset: int, count: int, whole: bool) -> NDArray[np.u
         raise UnreadableFileError(
             f"{path} needs {count / 1e9:.1f} GB of memory, more than there is"
         ) from None
-    if is_gzip(path):
-        _fill(path, array, offset, whole)
-    else:
-        _fill_plain(path, array, offset)
+    more = _fill(path, array, offset, whole) if is_gzip(path) else _fill_plain(path, array, offset)
+    if more > 0 and whole and rest is not None:
+        rest(more)
     return array
 
 
@@ -87,14 +94,17 @@ def _check_size(path: Path, needed: int) -> None:
         )
 
 
-def _fill_plain(path: Path, array: NDArray[np.uint8], offset: int) -> None:
+def _fill_plain(path: Path, array: NDArray[np.uint8], offset: int) -> int:
+    """Bytes that follow."""
     with open(path, "rb") as file:
         file.seek(offset)
         if file.readinto(array.data) != array.size:
             raise _truncated(path)
+    return path.stat().st_size - offset - array.size
 
 
-def _fill(path: Path, array: NDArray[np.uint8], offset: int, whole: bool) -> None:
+def _fill(path: Path, array: NDArray[np.uint8], offset: int, whole: bool) -> int:
+    """Bytes that follow, as far as they were looked at."""
     position = -offset
     for chunk in unpacked(path):
         begin, end = max(position, 0), min(position + len(chunk), array.size)
@@ -102,9 +112,10 @@ def _fill(path: Path, array: NDArray[np.uint8], offset: int, whole: bool) -> Non
             array[begin:end] = np.frombuffer(chunk, np.uint8)[begin - position : end - position]
         position += len(chunk)
         if position >= array.size + (MAX_TRAILING if whole else 0):
-            return
+            break
     if position < array.size:
         raise _truncated(path)
+    return position - array.size
 
 
 def unpacked(path: Path, start: int = 0, wbits: int = GZIP_BITS) -> Iterator[bytes]:

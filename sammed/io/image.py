@@ -26,6 +26,7 @@ from sammed.errors import (
 from sammed.imaging.volume import LabelVolume, Volume, make_grid
 from sammed.io import tiff
 from sammed.io.output import PathLike, atomic_output
+from sammed.io.recognition import hint
 from sammed.io.stderr import stderr_into
 from sammed.io.voxels import (
     Notes,
@@ -181,6 +182,7 @@ def _reported(path: Path) -> Iterator[None]:
     except UnidentifiedImageError:
         raise UnreadableFileError(
             f"{path} is not a picture, whatever its name says; expected PNG, JPEG, TIFF or BMP"
+            f"{hint(path)}"
         ) from None
     except Image.DecompressionBombError as error:
         raise UnsupportedFormatError(f"{path} is too large a picture: {error}") from error

@@ -148,6 +148,30 @@ def output_format(
     return next(kind for kind in known if ending in endings([kind]))
 
 
+def hint(path: PathLike) -> str:
+    """What else a file seems to be, to be added to a message that it is not what its name says.
+
+    Examples
+    --------
+    >>> hint("sample_data/phantom_ct.nii.gz")
+    '; it begins as NIfTI does: give it such a name (.nii .nii.gz)'
+    >>> hint("README.md")
+    ''
+    """
+    start = _first_bytes(Path(path))
+    if start.startswith(b"\x1f\x8b"):
+        return "; it is packed twice: unpack it once with gunzip"
+    if start.startswith(b"version https://git-lfs"):
+        return "; it is a pointer of Git LFS, not the file itself: run git lfs pull"
+    if start.lstrip()[:15].lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        return "; it is a web page, probably with the reason why the download failed: open it"
+    found = next((f for f in formats.FORMATS if f.begins(start)), None)
+    if found is None:
+        return ""
+    names = " ".join(found.suffixes[:2])
+    return f"; it begins as {found.title} does: give it such a name ({names})"
+
+
 def longest_ending(path: Path, among: Iterable[str]) -> str | None:
     """The longest of some endings that a file's name has, in any case; None if it has none.
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammed.errors import (
+    FrameError,
     InputError,
     LabelError,
     SammedWarning,
@@ -45,6 +46,14 @@ class Notes:
         warnings.warn(f"{self.source}: {text}", SammedWarning, stacklevel=2)
 
 
+def warn_of_rest(notes: Notes, count: int) -> None:
+    """Say that bytes follow the last voxel: a header that promises too little is not noticed."""
+    notes.warn(
+        f"{count:,} bytes follow its last voxel and were not read; its header may promise too "
+        "little"
+    )
+
+
 def choose_frame(count: int, frame: int | None, source: object) -> int:
     """The frame to read of a file that holds `count`.
 
@@ -59,7 +68,7 @@ def choose_frame(count: int, frame: int | None, source: object) -> int:
 
     Raises
     ------
-    InputError
+    FrameError
         If there are several and none is chosen, or the chosen one does not exist.
 
     Examples
@@ -71,9 +80,11 @@ def choose_frame(count: int, frame: int | None, source: object) -> int:
         return 0
     last = count - 1
     if frame is None:
-        raise InputError(f"{source} holds {count} frames; choose one with --frame (0 to {last})")
+        raise FrameError(
+            f"{source} holds {count} frames; choose one with --frame (0 to {last})", count
+        )
     if not 0 <= frame < count:
-        raise InputError(f"{source} has no frame {frame}: it holds {count}, 0 to {last}")
+        raise FrameError(f"{source} has no frame {frame}: it holds {count}, 0 to {last}", count)
     return frame
 
 

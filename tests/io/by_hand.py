@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -164,4 +165,29 @@ def tiff(
         link = len(out)
         out += b"\0\0\0\0"
     path.write_bytes(bytes(out))
+    return path
+
+
+def mgh(
+    path: Path,
+    frames: np.ndarray,
+    *,
+    delta: Sequence[float] = (0.7, 0.8, 2.5),
+    axes: np.ndarray | None = None,
+    centre: Sequence[float] = (1, 2, 3),
+    good: int = 1,
+    code: int | None = None,
+    tail: bytes = b"",
+) -> Path:
+    """A FreeSurfer volume; the array is (frame, k, j, i), `axes` has one row an axis, in RAS."""
+    codes = {"u1": 0, "i4": 1, "f4": 3, "i2": 4, "u2": 10}
+    kind = f"{frames.dtype.kind}{frames.dtype.itemsize}"
+    header = struct.pack(">i", 1) + struct.pack(">4i", *frames.shape[:0:-1], frames.shape[0])
+    header += struct.pack(">iih", codes[kind] if code is None else code, 0, good)
+    header += struct.pack(">3f", *delta)
+    header += np.asarray(np.eye(3) if axes is None else axes).astype(">f4").tobytes()
+    header += struct.pack(">3f", *centre)
+    data = header.ljust(284, b"\0") + frames.astype(f">{kind}").tobytes() + tail
+    packed = path.suffix in (".mgz", ".gz")
+    path.write_bytes(gzip.compress(data) if packed else data)
     return path

@@ -13,13 +13,26 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sammed.errors import UnreadableFileError
+from sammed.io import gz
 from sammed.io.formats import endings
+from sammed.io.recognition import hint
 
 MAX_HEADER_BYTES = 1 << 26
 """A header that is longer than this is none."""
 
 MAX_HEADER_LINE = 1 << 20
 """Slicer's longest lines have some thousand characters."""
+
+_NRRD_FIELDS = frozenset(
+    (
+        *("content", "number", "type", "blocksize", "dimension", "sizes", "kinds", "labels"),
+        *("space", "spacedimension", "spacedirections", "spaceorigin", "spaceunits", "units"),
+        *("spacings", "thicknesses", "axismins", "axismaxs", "centers", "centerings"),
+        *("min", "max", "oldmin", "oldmax", "sampleunits", "measurementframe"),
+        *("endian", "encoding", "lineskip", "byteskip", "datafile"),
+    )
+)
+"""All that its specification has, less blanks."""
 
 _META_SEPARATOR = re.compile(r"\s*[=:]\s*")
 _NRRD_SEPARATOR = re.compile(r":=|: ")
@@ -44,7 +57,9 @@ class Header:
     files
         The files that hold the voxels, if that is not this one; they exist.
     lines
-        The header's own lines, without those that name files.
+        The header's own lines, without those that name files and those that ITK trips over.
+    odd
+        What was left out of them, a sentence each.
     """
 
     path: Path
@@ -54,6 +69,7 @@ class Header:
     start: int = 0
     files: tuple[Path, ...] = ()
     lines: tuple[str, ...] = ()
+    odd: tuple[str, ...] = ()
 
     @property
     def stored_bytes(self) -> int:
@@ -81,6 +97,11 @@ def read_header(path: Path) -> Header:
         If the file does not begin as one, its header does not end, or the files that it names
         are not there.
     """
+    if gz.is_gzip(path):
+        raise UnreadableFileError(
+            f"{path} is packed as a whole, which is not read of NRRD and MetaImage: they compress "
+            "their voxels by themselves; unpack it with gunzip"
+        )
     nrrd = is_nrrd(path)
     with open(path, "rb") as file:
         header = _nrrd(file, path) if nrrd else _meta(file, path)
@@ -88,6 +109,7 @@ def read_header(path: Path) -> Header:
         kind = "NRRD" if nrrd else "MetaImage"
         raise UnreadableFileError(
             f"{path} is not a {kind} file, whatever its name says, or its header is damaged"
+            f"{hint(path)}"
         )
     for found in header.files:
         if not found.is_file():
@@ -108,35 +130,65 @@ def _lines(file: BinaryIO) -> Iterator[str]:
 
 def _nrrd(file: BinaryIO, path: Path) -> Header | None:
     """A NRRD header; a detached one ends with the file, another with an empty line."""
-    fields: dict[str, str] = {}
-    pairs: dict[str, str] = {}
-    kept: list[str] = []
     lines = _lines(file)
     first = next(lines, "")
     if not first.startswith("NRRD"):
         return None
+    fields: dict[str, str] = {}
+    pairs: dict[str, str] = {}
+    kept, odd = [first], []
+    files: tuple[Path, ...] = ()
     for line in lines:
         if not line:
             break
         found = _NRRD_SEPARATOR.search(line)
         if line.startswith("#") or found is None:
             continue
-        key, value = line[: found.start()], line[found.end() :]
+        name, value = line[: found.start()], line[found.end() :].strip()
+        key = name.replace(" ", "").lower()
         if found[0] == ":=":
-            pairs[key] = _unescaped(value)
-            continue
-        key = key.replace(" ", "").lower()
-        fields[key] = value.strip()
-        if key != "datafile":
+            pairs[name] = _unescaped(value)
+        elif reason := _left_out(name, value, fields.get(key), path):
+            odd.append(reason)
+        elif key == "datafile":
+            fields[key] = value
+            files = _files(path, value, fields, lines)
+        else:
+            fields[key] = value
             kept.append(line)
-        elif value.split()[:1] == ["LIST"]:
-            names = tuple(line for line in lines if line)
-            files = tuple(path.parent / name.strip() for name in names)
-            return Header(path, True, fields, pairs, 0, files, (first, *kept))
     if not fields:
         return None
-    files = _named(path, fields.get("datafile", ""), fields.get("sizes", ""))
-    return Header(path, True, fields, pairs, file.tell(), files, (first, *kept))
+    start = 0 if files else file.tell()
+    return Header(path, True, fields, pairs, start, files, tuple(kept), tuple(odd))
+
+
+def _files(
+    path: Path, value: str, fields: dict[str, str], lines: Iterator[str]
+) -> tuple[Path, ...]:
+    """Files that hold a NRRD's voxels: listed to the end of the header, or named."""
+    if value.split()[:1] == ["LIST"]:
+        return tuple(path.parent / name.strip() for name in lines if name.strip())
+    return _named(path, value, fields.get("sizes", ""))
+
+
+def _left_out(name: str, value: str, before: str | None, path: Path) -> str:
+    """Why a field is not heeded; "" if it is.
+
+    Raises
+    ------
+    UnreadableFileError
+        If it says another thing than before.
+    """
+    if name.replace(" ", "").lower() not in _NRRD_FIELDS:
+        return f"its header has {name!r}, which NRRD does not know; it was not heeded"
+    if before is None:
+        return ""
+    if before != value:
+        raise UnreadableFileError(
+            f"{path} says two things of its {name!r}: {before[:80]!r} and {value[:80]!r}; correct "
+            "its header"
+        )
+    return f"its header has {name!r} twice"  # as in sequences that Slicer wrote
 
 
 def _unescaped(value: str) -> str:
@@ -163,13 +215,14 @@ def _meta(file: BinaryIO, path: Path) -> Header | None:
             files = tuple(path.parent / name.strip() for name in lines if name.strip())
         elif data.upper() != "LOCAL":
             files = _named(path, data, fields.get("dimsize", ""))
-        return Header(path, False, fields, {}, file.tell(), files, tuple(kept))
+        start = 0 if files else file.tell()
+        return Header(path, False, fields, {}, start, files, tuple(kept))
     return None
 
 
 def _named(path: Path, value: str, sizes: str) -> tuple[Path, ...]:
     """Files of a name, or of a pattern as ``slice%03d.raw 1 40 1``; none without either."""
-    if "%" not in value:
+    if "%" not in value or (path.parent / value).is_file():
         return (path.parent / value,) if value else ()
     pattern, *words = value.split()
     try:

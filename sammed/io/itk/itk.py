@@ -279,6 +279,8 @@ def _opened(file: Path, header: Header, notes: Notes) -> Any:
         )
     promised = int(np.prod(extents, dtype=object)) * reader.GetNumberOfComponents()
     check_payload(header, promised * _component_bytes(reader), notes)
+    for text in header.odd:
+        notes.note(text)
     return reader
 
 

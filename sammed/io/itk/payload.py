@@ -11,7 +11,7 @@ from pathlib import Path
 from sammed.errors import UnreadableFileError, UnsupportedFormatError
 from sammed.io import gz
 from sammed.io.itk.header import Header
-from sammed.io.voxels import Notes
+from sammed.io.voxels import Notes, warn_of_rest
 
 AUTO_DETECT = 47
 """zlib's window bits that accept a zlib as well as a gzip header."""
@@ -117,7 +117,4 @@ def _note_rest(header: Header, expected: int, notes: Notes) -> None:
         return
     rest = header.stored_bytes - skipped * max(len(header.files), 1) - expected
     if rest > 0:
-        notes.warn(
-            f"{rest:,} bytes follow its last voxel and were not read; its header may promise too "
-            "little"
-        )
+        warn_of_rest(notes, rest)

@@ -2,7 +2,9 @@
 
 MetaIO, which reads MetaImage for ITK, overruns on lines of some hundred characters, leaves the
 voxels unset when the size of compressed ones is not stated, and fails on text without a last line
-end. NrrdIO does not find a file's name in the last line if that does not end.
+end. NrrdIO does not find a file's name in the last line if that does not end, and stops at fields
+that it does not know or has read before. Both take any % in a file's name for a pattern, and MetaIO
+then divides by zero.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from sammed.io.itk.header import Header
 from sammed.io.itk.payload import is_compressed
@@ -44,24 +47,40 @@ def readable(header: Header) -> Iterator[Path]:
     Path
         What to read.
     """
-    if header.is_nrrd and not _ends_badly(header):
-        yield header.path
-        return
-    if not header.is_nrrd and not _is_too_much(header):
+    named = "datafile" if header.is_nrrd else "elementdatafile"
+    literal = len(header.files) == 1 and "%" in header.fields.get(named, "")
+    trips = bool(header.odd) or _ends_badly(header) if header.is_nrrd else _is_too_much(header)
+    if not (literal or trips):
         yield header.path
         return
     with tempfile.TemporaryDirectory(prefix="sammed-") as folder:
-        copy = Path(folder) / ("a.nhdr" if header.is_nrrd else "a.mha")
+        whole = len(header.files) < 2
+        copy = Path(folder) / ("a.nrrd" if header.is_nrrd else "a.mha")
+        copy = copy if whole else copy.with_suffix(".nhdr" if header.is_nrrd else ".mhd")
         text = _nrrd_text(header) if header.is_nrrd else _meta_text(header)
         with open(copy, "wb") as file:
             file.write(text.encode())
-            if not header.files:
-                with open(header.path, "rb") as source:
-                    source.seek(header.start)
-                    shutil.copyfileobj(source, file)
-            if _is_text(header):
-                file.write(b"\n")
+            if whole:
+                _append_voxels(header, file)
         yield copy
+
+
+def _append_voxels(header: Header, file: BinaryIO) -> None:
+    """What is in the file itself, or in the only one that the header names."""
+    source = header.files[0] if header.files else header.path
+    with open(source, "rb") as voxels:
+        voxels.seek(header.start + (0 if header.is_nrrd else max(_header_size(header), 0)))
+        shutil.copyfileobj(voxels, file)
+    if _is_text(header):
+        file.write(b"\n")
+
+
+def _header_size(header: Header) -> int:
+    """Bytes before a MetaImage's voxels; -1 if these lie at the end of their file."""
+    try:
+        return int(header.fields.get("headersize", 0))
+    except ValueError:
+        return 0
 
 
 def _ends_badly(header: Header) -> bool:
@@ -75,11 +94,11 @@ def _ends_badly(header: Header) -> bool:
 
 
 def _nrrd_text(header: Header) -> str:
-    names = [str(file.resolve()) for file in header.files]
+    if len(header.files) < 2:
+        return "\n".join([*header.lines, "", ""])
     words = header.fields["datafile"].split()
-    if len(names) == 1 and words[0] != "LIST" and "%" not in header.fields["datafile"]:
-        return "\n".join([*header.lines, f"data file: {names[0]}", ""])
     dimension = words[1:2] if words[0] == "LIST" else words[4:5]
+    names = [str(file.resolve()) for file in header.files]
     return "\n".join([*header.lines, " ".join(["data file: LIST", *dimension]), *names, ""])
 
 
@@ -93,23 +112,24 @@ def _is_too_much(header: Header) -> bool:
     if len(header.lines) > MAX_META_LINES or any(len(n) > MAX_META_LINE for n in header.lines):
         return True
     unsized = is_compressed(header) and "compresseddatasize" not in header.fields
-    return (unsized and len(header.files) < 2) or (_is_text(header) and not header.files)
+    return len(header.files) < 2 and (unsized or _is_text(header))
 
 
 def _meta_text(header: Header) -> str:
-    lines = [
-        line
-        for line in header.lines
-        if line.replace(":", "=").split("=")[0].strip().lower() in _NEEDED
-    ]
-    if is_compressed(header) and len(header.files) < 2:
-        lines = [line for line in lines if not line.lower().startswith("compresseddatasize")]
-        lines.append(f"CompressedDataSize = {header.stored_bytes}")
-    names = [str(file.resolve()) for file in header.files]
+    size = _header_size(header)
+    replaced = {"compresseddatasize"} if is_compressed(header) else set()
+    if len(header.files) < 2 and size >= 0:
+        replaced.add("headersize")
+    lines = ["ObjectType = Image"]
+    for line in header.lines:
+        key = line.replace(":", "=").split("=")[0].strip().lower()
+        if key in _NEEDED and key not in replaced:
+            lines.append(line)
+    if len(header.files) < 2:
+        if is_compressed(header):
+            lines.append(f"CompressedDataSize = {header.stored_bytes - max(size, 0)}")
+        return "\n".join([*lines, "ElementDataFile = LOCAL", ""])
     data = header.fields["elementdatafile"]
-    if not names:
-        return "\n".join(["ObjectType = Image", *lines, "ElementDataFile = LOCAL", ""])
-    if len(names) == 1 and data.split()[0].upper() != "LIST":
-        return "\n".join(["ObjectType = Image", *lines, f"ElementDataFile = {names[0]}", ""])
     listed = data if data.split()[0].upper() == "LIST" else "LIST"
-    return "\n".join(["ObjectType = Image", *lines, f"ElementDataFile = {listed}", *names, ""])
+    names = [str(file.resolve()) for file in header.files]
+    return "\n".join([*lines, f"ElementDataFile = {listed}", *names, ""])

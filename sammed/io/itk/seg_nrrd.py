@@ -19,6 +19,7 @@ from sammed.errors import LabelError, UnsupportedFormatError
 from sammed.imaging.volume import MAX_LABEL, LabelVolume, Volume, label_dtype
 from sammed.io.colours import default_colour
 from sammed.io.itk import itk
+from sammed.io.itk.header import read_header
 from sammed.io.output import PathLike
 from sammed.io.overlaps import Structures, chosen
 from sammed.io.placement import place
@@ -89,6 +90,17 @@ def read_labels(
         notes=tuple(notes.texts),
     )
     return labels if like is None else _onto(labels, like, path)
+
+
+def describes_segments(path: PathLike) -> bool:
+    """Whether a NRRD's header describes segments, whatever its name.
+
+    Raises
+    ------
+    UnreadableFileError
+        If it has no header.
+    """
+    return any(_SEGMENT_KEY.fullmatch(key) for key in read_header(Path(path)).pairs)
 
 
 def read(path: PathLike, *, frame: int | None = None) -> Volume:

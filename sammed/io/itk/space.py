@@ -81,7 +81,15 @@ def intensity(header: Header, notes: Notes) -> tuple[float, float]:
         _number(header.fields.get(f"elementtointensityfunction{name}", ""), default)
         for name, default in (("slope", 1.0), ("offset", 0.0))
     )
-    if header.is_nrrd or (slope, intercept) == (1.0, 0.0):
+    if header.is_nrrd:
+        if limits := [key for key in ("oldmin", "oldmax") if key in header.fields]:
+            said = ", ".join(header.fields[key] for key in limits)
+            notes.warn(
+                f"its values were once others (old min and max {said}); the stored ones are used, "
+                "as in ITK and 3D Slicer"
+            )
+        return 1.0, 0.0
+    if (slope, intercept) == (1.0, 0.0):
         return 1.0, 0.0
     if slope == 0 or not np.isfinite([slope, intercept]).all():
         notes.warn(f"its ElementToIntensityFunction, {slope:g} and {intercept:g}, does not count")

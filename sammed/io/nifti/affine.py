@@ -22,6 +22,10 @@ from sammed.io.voxels import Notes
 DISAGREEMENT_MM = 0.1
 """A qform and a sform whose corners are further apart than this disagree."""
 
+QUATERNION_EXCESS = 1e-4
+"""By how much rounding may make a qform's quaternion longer than 1; the format's own library
+normalises it, nibabel refuses from 2e-7 on."""
+
 SPACING_DISAGREEMENT = 1e-2
 """Relative difference between pixdim and the sform's voxel size that is worth a warning."""
 
@@ -66,6 +70,12 @@ def choose_affine(header: Any, shape: tuple[int, int, int], path: Path, notes: N
 
 
 def _qform(header: Any) -> NDArray[np.float64] | None:
+    bcd = np.array([float(header[f"quatern_{axis}"]) for axis in "bcd"])
+    length = float(np.linalg.norm(bcd))
+    if 1 < length <= 1 + QUATERNION_EXCESS:
+        header = header.copy()
+        for axis, value in zip("bcd", bcd / length, strict=True):
+            header[f"quatern_{axis}"] = np.nextafter(np.float32(value), np.float32(0))
     try:
         form: NDArray[np.float64] | None = header.get_qform(coded=True)[0]
     except (HeaderDataError, ValueError):

@@ -15,6 +15,7 @@ from nibabel.spatialimages import HeaderDataError
 
 from sammed.errors import UnreadableFileError, UnsupportedFormatError
 from sammed.io import gz
+from sammed.io.recognition import hint
 from sammed.io.voxels import Notes
 
 _PAIR = (".hdr", ".img")
@@ -112,7 +113,7 @@ def _header_class(file: BinaryIO, path: Path) -> Any:
         raise UnsupportedFormatError(
             f"{path} is Analyze 7.5, which does not say left from right; convert it to NIfTI"
         )
-    raise UnreadableFileError(f"{path} is not a NIfTI file, whatever its name says")
+    raise UnreadableFileError(f"{path} is not a NIfTI file, whatever its name says{hint(path)}")
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from sammed.io.voxels import (
     native,
     real_values,
     storable,
+    warn_of_rest,
 )
 
 IMAGE_STRATEGY = zlib.Z_DEFAULT_STRATEGY
@@ -191,7 +193,9 @@ def _read_voxels(
     index, frames = frame
     count = int(np.prod(shape, dtype=object)) * dtype.itemsize
     first = data_offset(header, path, frames * count, notes)
-    raw = gz.read_array(path, first + index * count, count, whole=frames == 1)
+    raw = gz.read_array(
+        path, first + index * count, count, frames == 1, partial(warn_of_rest, notes)
+    )
     array = raw.view(dtype).reshape(shape[::-1])
     if dtype.names:
         return colour_channels(array, path, notes)

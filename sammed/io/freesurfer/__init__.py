@@ -1,0 +1,1 @@
+"""FreeSurfer's volumes: ``.mgh`` and ``.mgz``."""
