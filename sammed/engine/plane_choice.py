@@ -8,15 +8,48 @@ from dataclasses import dataclass
 from sammed.engine.prompted_slices import object_axis, slice_prompts
 from sammed.engine.second_look import beside, runs
 from sammed.imaging.boxes import Box3D
+from sammed.imaging.geometry import Shape3
 from sammed.imaging.volume import Volume
 from sammed.models.recipe import PLAIN, Recipe
-from sammed.prompts import ObjectPrompts
+from sammed.prompts import BoxPrompt, ObjectPrompts
 from sammed.views.slices import PLANES, choose_plane
 
 
 def is_block(obj: ObjectPrompts) -> bool:
     """Whether an object is given by one 3D box, perhaps with points and painted slices."""
     return len(obj.blocks) == 1 and not obj.boxes and obj.propagate == "auto"
+
+
+def flattened(obj: ObjectPrompts, axis: int, shape: Shape3, any_plane: bool) -> ObjectPrompts:
+    """The same object with a 3D box that is one slice thick as a box on that slice.
+
+    So it gets the same answer as a box on the slice, at its cost: across other planes there would
+    be nothing to see.
+
+    Parameters
+    ----------
+    obj
+        Without strokes.
+    axis
+        Across which it would be segmented.
+    shape
+        Of the volume, (z, y, x).
+    any_plane
+        Whether it may be segmented across another axis, if its 3D box is thin along that one.
+    """
+    if not is_block(obj):
+        return obj
+    block = obj.blocks[0]
+    thin = [a for a in (axis, *range(3)) if block.shape[a] == 1]
+    if not thin or not (any_plane or thin[0] == axis):
+        return obj
+    across, index = thin[0], block.low[thin[0]]
+    return obj.replaced(
+        blocks=(),
+        boxes=(BoxPrompt(across, index, block.across(across)),),
+        points=tuple(p for p in obj.points if p.at[across] == index),
+        propagate="auto" if shape[across] == 1 else "off",
+    )
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from sammed.engine.local_edits import repair
 from sammed.engine.memo import Memo
 from sammed.engine.multiplanar import Consensus, refine
 from sammed.engine.object_volume import NOTHING, ObjectVolume, keep_slices, stack
-from sammed.engine.plane_choice import Planes, is_block
+from sammed.engine.plane_choice import Planes, flattened, is_block
 from sammed.engine.progress import Reporter
 from sammed.engine.prompted_slices import check_plane, check_ranges, slice_prompts
 from sammed.engine.results import ObjectRun, on_prompted, slice_records
@@ -69,15 +69,14 @@ class SlicewiseStrategy:
 
     def check(self, obj: ObjectPrompts) -> None:
         """See `sammed.engine.strategy.Strategy`."""
-        obj = without_strokes(obj)
-        plane = self._scene.settings.plane
+        said, plane = without_strokes(obj), self._scene.settings.plane
         if plane in PLANES:
-            check_plane(obj, PLANES[plane])
-        check_ranges(obj, self._planes.axis(obj))
+            check_plane(said, PLANES[plane])
+        check_ranges(said, self._planes.axis(self._seen(obj)))
 
     def slices_to_come(self, objects: Sequence[ObjectPrompts]) -> int | None:
         """See `sammed.engine.strategy.Strategy`."""
-        return self._planes.slices_to_come([without_strokes(obj) for obj in objects])
+        return self._planes.slices_to_come([self._seen(obj) for obj in objects])
 
     def segment(
         self, obj: ObjectPrompts, former: ObjectRun | None, reporter: Reporter
@@ -85,7 +84,7 @@ class SlicewiseStrategy:
         """See `sammed.engine.strategy.Strategy`; of an edited object only what is stale."""
         started = time.perf_counter()
         self._names.add(obj.name)
-        said = without_strokes(obj)
+        said = self._seen(obj)
         axis = self._planes.axis(said)
         slices = self._decoder(axis).stack
         try:
@@ -123,6 +122,12 @@ class SlicewiseStrategy:
         """See `sammed.engine.strategy.Strategy`."""
         decoders = self._decoders.values()
         return {what: sum(d.counts[what] for d in decoders) for what in ("encode", "decode")}
+
+    def _seen(self, obj: ObjectPrompts) -> ObjectPrompts:
+        """The object as slices show it: boxes and points for strokes and for flat 3D boxes."""
+        said = without_strokes(obj)
+        shape, plane = self._scene.volume.shape, self._scene.settings.plane
+        return flattened(said, self._planes.axis(said), shape, plane not in PLANES)
 
     # -- one plane -----------------------------------------------------------------------------
 

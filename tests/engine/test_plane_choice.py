@@ -9,10 +9,11 @@ import pytest
 
 from sammed.engine.plane_choice import Planes
 from sammed.engine.settings import Settings
+from sammed.errors import PromptError
 from sammed.imaging.boxes import Box3D
 from sammed.imaging.volume import Volume
 from sammed.models.compact.recipe import RECIPE
-from sammed.prompts import ObjectPrompts, PointPrompt
+from sammed.prompts import BoxPrompt, ObjectPrompts, PointPrompt
 from sammed.session import Session
 from tests.phantoms import ORGAN, StubModel, block_of, image_of, slice_box
 
@@ -99,3 +100,50 @@ def test_no_more_slices_are_looked_at_than_were_announced(indices):
     assert {p.plane for p in seen} == (
         {"axial", "coronal", "sagittal"} if indices != (4, 8, 12) else {"axial"}
     )
+
+
+# -- 3D boxes that are one slice thick -------------------------------------------------------
+
+
+def picture() -> Volume:
+    """One slice of the organ."""
+    voxels = image_of(ORGAN)[8:9]
+    return Volume.from_array(voxels, np.diag([1.0, 1.1, 1.2, 1.0])[[2, 1, 0, 3]])
+
+
+def segmented(volume: Volume, obj: ObjectPrompts, **settings: object) -> tuple[np.ndarray, int]:
+    model = StubModel(52)
+    made = Session(volume, model, Settings(**settings))
+    made.put(obj)
+    made.segment()
+    return made.runs["organ"].volume.on(Box3D(0, 0, 0, *volume.shape)), model.decoded
+
+
+def test_on_a_picture_a_3d_box_is_a_2d_box_at_its_cost():
+    flat = block_of(ORGAN[8:9])
+    flat = replace(flat, z0=0, z1=1)
+    box = BoxPrompt(0, 0, flat.across(0))
+    one = segmented(picture(), ObjectPrompts("organ", boxes=(box,)))
+    other = segmented(picture(), ObjectPrompts("organ", blocks=(flat,)))
+    np.testing.assert_array_equal(one[0], other[0])
+    assert one[1] == other[1]
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_3d_box_on_one_slice_of_a_volume_is_a_box_on_that_slice(axis):
+    index = [8, 17, 24][axis]
+    box = slice_box(ORGAN, index, axis)
+    one = segmented(CUBIC, ObjectPrompts("organ", boxes=(box,), propagate="off"))
+    other = segmented(CUBIC, ObjectPrompts("organ", blocks=(box.block,)))
+    np.testing.assert_array_equal(one[0], other[0])
+    assert one[1] == other[1]
+
+
+def test_clicks_off_the_slice_of_a_flat_3d_box_are_refused_or_say_nothing():
+    box = slice_box(ORGAN, 8)
+    outside = ObjectPrompts("organ", blocks=(box.block,), points=(PointPrompt((9, 17, 24)),))
+    with pytest.raises(PromptError, match="which its 3D box excludes"):
+        segmented(CUBIC, outside)
+    beside = outside.replaced(points=(PointPrompt((9, 2, 2), False),))
+    plain = segmented(CUBIC, outside.replaced(points=()))
+    np.testing.assert_array_equal(segmented(CUBIC, beside)[0], plain[0])
