@@ -90,7 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
     if asked.list:
         print("\n".join(f"{name:<20} {row.what} / {row.against}" for name, row in ROWS.items()))
     elif asked.write_docs:
-        table.fill(table.PAGE, table.markdown(table.read()))
+        table.put(table.PAGE, table.markdown(table.read()))
     elif asked.json:
         if len(asked.names) != 1:
             parser.error("--json measures one row")

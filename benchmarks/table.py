@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from sammed.evaluation.tables import Table
@@ -12,6 +13,9 @@ from sammed.evaluation.tables import Table
 RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
+PROSE = 120
+"""Columns of the manual's text."""
+
 CSV_COLUMNS = (
     "name", "what", "against", "ratio", "unit", "target", "met", "exact", "dice", "note", "error"
 )  # fmt: skip
@@ -49,12 +53,17 @@ def markdown(results: list[Found]) -> str:
     """The table, the notes below it, and the machine."""
     columns = ("Row", "What", "Against", "Measured", "Target", "Met", "Same answer")
     lines = tuple(tuple(_cells(result)) for result in results)
-    notes = [f"- `{r['name']}`: {r['note']}." for r in results if r.get("note")]
-    table = Table(columns, lines).markdown()
-    return "\n\n".join([table, "\n".join(notes), f"Measured on: {machine_line(results)}."])
+    notes = [_wrapped(f"- `{r['name']}`: {r['note']}.", "  ") for r in results if r.get("note")]
+    machine = _wrapped(f"Measured on: {machine_line(results)}.")
+    return "\n\n".join([Table(columns, lines).markdown(), "\n".join(notes), machine])
 
 
-def fill(page: Path, text: str) -> None:
+def _wrapped(text: str, indent: str = "") -> str:
+    """Prose as the manual has it."""
+    return fill(text, PROSE, subsequent_indent=indent, break_on_hyphens=False)
+
+
+def put(page: Path, text: str) -> None:
     """Put a text between the marks of a page.
 
     Raises

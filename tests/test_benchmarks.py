@@ -154,10 +154,10 @@ def test_the_table_goes_into_the_page_between_its_marks(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
     for _ in range(2):
-        table.fill(page, text)
+        table.put(page, text)
     assert page.read_text() == f"before\n{table.BEGIN}\n{text}\n\n{table.END}\nafter\n"
     with pytest.raises(ValueError, match="has no <!-- table -->"):
-        table.fill(tmp_path / "results.csv", text)
+        table.put(tmp_path / "results.csv", text)
     assert (tmp_path / "results.csv").read_text().startswith("# processor abacus; cores 2\n")
 
 
