@@ -9,7 +9,7 @@ SLICER_VENV := .venv-slicer
 SLICER_STAMP := $(SLICER_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint test-slow test-slicer bench bench-slicer coverage clean
+.PHONY: help demo test lint test-slow test-slicer bench bench-slicer coverage docs docs-serve clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -67,10 +67,22 @@ bench-slicer: $(STAMP) $(SLICER_STAMP) ## What the users of the 3D Slicer module
 coverage: $(STAMP) ## Line coverage of the package
 	$(BIN)/python -m pytest --cov --cov-report=term
 
+DOCS_STAMP := $(VENV)/.docs
+$(DOCS_STAMP): $(STAMP)
+	$(BIN)/pip install --quiet -e '.[docs]'
+	@touch $@
+
+docs: $(DOCS_STAMP) ## The manual, into site/; it needs no network, neither to build nor to read
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "open site/index.html"
+
+docs-serve: $(DOCS_STAMP) ## The manual on http://127.0.0.1:8000, built again as you write
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
 bench: $(STAMP) ## Benchmarks (25 minutes on two cores), into benchmarks/results
 	$(BIN)/pip install --quiet -e '.[bench]'
 	$(BIN)/python -m benchmarks
 	@$(MAKE) --no-print-directory bench-slicer
 
 clean: ## Remove the environment and what was made
-	rm -rf $(VENV) $(SLICER_VENV) out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(SLICER_VENV) out site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
