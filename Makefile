@@ -67,16 +67,11 @@ bench-slicer: $(STAMP) $(SLICER_STAMP) ## What the users of the 3D Slicer module
 coverage: $(STAMP) ## Line coverage of the package
 	$(BIN)/python -m pytest --cov --cov-report=term
 
-DOCS_STAMP := $(VENV)/.docs
-$(DOCS_STAMP): $(STAMP)
-	$(BIN)/pip install --quiet -e '.[docs]'
-	@touch $@
-
-docs: $(DOCS_STAMP) ## The manual, into site/; it needs no network, neither to build nor to read
+docs: $(STAMP) ## The manual, into site/; it needs no network, neither to build nor to read
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "open site/index.html"
 
-docs-serve: $(DOCS_STAMP) ## The manual on http://127.0.0.1:8000, built again as you write
+docs-serve: $(STAMP) ## The manual on http://127.0.0.1:8000, built again as you write
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
 
 bench: $(STAMP) ## Benchmarks (25 minutes on two cores), into benchmarks/results
