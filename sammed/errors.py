@@ -33,6 +33,20 @@ class OutputError(InputError):
     """The output cannot be written: it exists, its folder does not, or the disk is full."""
 
 
+class FrameError(InputError):
+    """A file holds several frames, and none is chosen, or one that is not there.
+
+    Attributes
+    ----------
+    count
+        How many there are.
+    """
+
+    def __init__(self, message: str, count: int) -> None:
+        super().__init__(message)
+        self.count = count
+
+
 class PromptError(InputError, ValueError):
     """A prompt is empty, inverted, outside the volume, or contradicts another."""
 

@@ -18,10 +18,10 @@ from sammed.errors import InputError
 
 if TYPE_CHECKING:
     from sammed.evaluation.cohort import Advance, Plan
+    from sammed.evaluation.label_maps import LabelScores
     from sammed.evaluation.manifest import Case
     from sammed.evaluation.results import Row
 
-BASELINE_MODELS = ("box", "ellipse", "two_class")
 
 app = typer.Typer(cls=RunByDefault, rich_markup_mode=None, help="Score, run protocols, compare.")
 
@@ -44,7 +44,11 @@ def run(
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option("--labels", help='JSON {"1": "liver", ...}: only these values, so named.'),
+        typer.Option(
+            "--labels",
+            help='JSON {"1": "liver", "1+2": "both", ...}, or nnU-Net\'s dataset.json: only these '
+            "values and regions, so named.",
+        ),
     ] = None,
     protocol: Annotated[
         str, typer.Option("--protocol", help="Some of A,B,B2,C,D,P; see docs/evaluation.md.")
@@ -82,7 +86,10 @@ def run(
         float, typer.Option("--tolerance", min=0, help="Tolerance of NSD in mm.")
     ] = 2.0,
     resample: Annotated[
-        bool, typer.Option("--resample", help="Put the prediction on the reference's grid.")
+        bool,
+        typer.Option(
+            "--resample", help="Put the prediction on the reference's grid, extended to hold it."
+        ),
     ] = False,
     window: Window = "auto",
     plane: Plane = "auto",
@@ -112,7 +119,8 @@ def run(
     set_verbosity(quiet, verbose)
     if maps:
         _check_maps(maps, cases, images)
-        _score_maps(maps[0], maps[1], labels, tolerance, resample, out, as_json, title)
+        found = _score_maps(maps[0], maps[1], labels, tolerance, resample, out, title)
+        _show_scores(found, out, quiet, as_json)
         return
     from sammed.engine.settings import Settings
     from sammed.evaluation.cohort import Plan
@@ -183,20 +191,26 @@ def _score_maps(
     tolerance: float,
     resample: bool,
     out: Path | None,
-    as_json: bool,
     title: str,
-) -> None:
+) -> LabelScores:
     from sammed.evaluation.label_maps import score_files
-    from sammed.evaluation.manifest import read_names
+    from sammed.evaluation.objects import read_names
+    from sammed.evaluation.report import write_label_report
+    from sammed.io.output import check_folder
 
+    if out:
+        check_folder(out)
     names = read_names(labels) if labels else None
     found = score_files(prediction, reference, names, tolerance, resample)
-    for note in found.notes:
-        say(note)
     if out:
-        from sammed.evaluation.report import write_label_report
-
         write_label_report(found, out, _command(), title)
+    return found
+
+
+def _show_scores(found: LabelScores, out: Path | None, quiet: bool, as_json: bool) -> None:
+    for note in () if quiet else found.notes:
+        say(f"note: {note}")
+    if out and not quiet:
         say(f"wrote {out / 'report.html'}")
     if as_json:
         put(found.as_json())
@@ -212,7 +226,8 @@ def _cases(
     only: list[str] | None,
     same_subject: list[str] | None,
 ) -> list[Case]:
-    from sammed.evaluation.manifest import pair_folders, read_manifest, read_names, share_subject
+    from sammed.evaluation.manifest import pair_folders, read_manifest, share_subject
+    from sammed.evaluation.objects import read_names
 
     if manifest and not images and not references:
         cases = read_manifest(manifest)
@@ -234,8 +249,9 @@ def _cases(
 
 def _models(wanted: list[str], baselines: bool, device: str, threads: int | None) -> dict[str, Any]:
     from sammed.models import registry
+    from sammed.models.catalogue import BASELINES
 
-    names = list(dict.fromkeys([*wanted, *(BASELINE_MODELS if baselines else ())]))
+    names = list(dict.fromkeys([*wanted, *(BASELINES if baselines else ())]))
     return {
         Path(name).stem if Path(name).is_file() else name: registry.build(
             name, device=device, threads=threads
@@ -261,8 +277,11 @@ def _run_plan(plan: Plan, out: Path | None, quiet: bool, as_json: bool, title: s
         parts = run_cohort(plan, PartStore(out), show)
     results = write_outputs(plan, parts, out, _command(), title)
     say(f"wrote {', '.join(str(out / name) for name in OUTPUTS)}")
-    for part in {(p.case, p.error) for p in parts if p.error}:
-        say(f"case {part[0]} could not be run: {part[1]}")
+    for case, error in sorted({(p.case, p.error) for p in parts if p.error}):
+        say(f"case {case} could not be run: {error}")
+    noted = len({p.case for p in parts if p.notes})
+    if noted and not quiet:
+        say(f"note: what the readers noted of {noted} cases is in {out / 'summary.json'}")
     if as_json:
         put(summary(results))
         return
@@ -288,9 +307,11 @@ def _progress(quiet: bool) -> Iterator[Callable[[Advance], None] | None]:
 
 
 def _one_model(rows: list[Row], wanted: str | None, path: Path) -> list[Row]:
+    from sammed.models.catalogue import BASELINES
+
     names = list(dict.fromkeys(row.model for row in rows))
     if wanted is None:
-        own = [name for name in names if name not in BASELINE_MODELS] or names
+        own = [name for name in names if name not in BASELINES] or names
         if len(own) != 1:
             raise InputError(
                 f"{path} holds the models {', '.join(own)}; choose with --model-a or --model-b"

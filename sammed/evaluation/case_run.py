@@ -16,6 +16,7 @@ from sammed.errors import SammedError
 from sammed.evaluation import metrics
 from sammed.evaluation.manifest import Case
 from sammed.evaluation.memory import peak_memory_mb, reset_peak_memory
+from sammed.evaluation.objects import Key, key_text, mask_of
 from sammed.evaluation.parts import PackedMask, Part, pack
 from sammed.evaluation.protocols import Condition, headline
 from sammed.evaluation.results import Row
@@ -47,6 +48,8 @@ class Loaded:
         Seconds to read them.
     error
         Why the case cannot be read, or ``""``.
+    notes
+        What the readers decided or found odd.
     """
 
     case: Case
@@ -55,9 +58,10 @@ class Loaded:
     told: LabelVolume | None = None
     read_s: float = 0.0
     error: str = ""
+    notes: tuple[str, ...] = ()
 
-    def objects(self, limit: int) -> list[tuple[int, str]]:
-        """Value and name of the objects to evaluate, the first ``limit`` of them if not 0."""
+    def objects(self, limit: int) -> list[tuple[Key, str]]:
+        """Value or region, and name, of the first ``limit`` objects to evaluate; 0: of all."""
         if self.reference is None:
             return []
         wanted = self.case.labels
@@ -66,12 +70,12 @@ class Loaded:
             wanted = {int(v): names.get(int(v), f"label_{v}") for v in values if v}
         return list(wanted.items())[: limit or None]
 
-    def target(self, value: int, name: str) -> Target | None:
+    def target(self, value: Key, name: str) -> Target | None:
         """An object, or ``None`` if the reference (or the prompts' label map) lacks it."""
         if self.reference is None or self.told is None:
             return None
-        reference = self.reference.voxels == value
-        told = reference if self.told is self.reference else self.told.voxels == value
+        reference = mask_of(self.reference.voxels, value)
+        told = reference if self.told is self.reference else mask_of(self.told.voxels, value)
         return Target(name, value, reference, told) if reference.any() and told.any() else None
 
 
@@ -87,7 +91,12 @@ def load(case: Case) -> Loaded:
     except Exception as error:  # a broken file must not stop a cohort, whatever its reader raises
         logger.warning("case %s cannot be read: %s", case.id, error)
         return Loaded(case, error=_line(error))
-    return Loaded(case, volume, reference, told, time.perf_counter() - began)
+    notes = {case.image: volume.notes, case.label: reference.notes, case.prompt_source: told.notes}
+    told_notes = [f"{path.name}: {note}" for path, texts in notes.items() for note in texts]
+    if case.note:
+        told_notes.insert(0, case.note)
+    seconds = time.perf_counter() - began
+    return Loaded(case, volume, reference, told, seconds, notes=tuple(told_notes))
 
 
 @dataclass(frozen=True)
@@ -158,7 +167,13 @@ def run_case(loaded: Loaded, task: Task, part: Part) -> tuple[Part, Harvest, Har
     start
         Of protocol C the start before any click, which is all of protocol B.
     """
-    part = replace(part, read_s=loaded.read_s, prompts=_source(loaded.case), error=loaded.error)
+    part = replace(
+        part,
+        read_s=loaded.read_s,
+        prompts=_source(loaded.case),
+        error=loaded.error,
+        notes=loaded.notes,
+    )
     harvest, start = Harvest(), Harvest()
     if loaded.volume is None:
         return part, harvest, start
@@ -207,7 +222,7 @@ def _rows(
         yield replace(blank, error=_line(error)), None
 
 
-def _blank(case: Case, label: str, value: int, model: str, condition: Condition) -> Row:
+def _blank(case: Case, label: str, value: Key, model: str, condition: Condition) -> Row:
     return Row(
         case=case.id,
         subject=case.subject or case.id,
@@ -215,7 +230,7 @@ def _blank(case: Case, label: str, value: int, model: str, condition: Condition)
         modality=case.modality,
         truth=case.truth,
         object=label,
-        label=value,
+        label=key_text(value),
         model=model,
         protocol=condition.protocol,
         variant=condition.variant,

@@ -6,15 +6,19 @@ import csv
 import io as text_io
 import math
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sammed import io
-from sammed.evaluation.metrics import TOLERANCE_MM, Scores, require_same_grid, score_labels
+import numpy as np
+
+from sammed.evaluation.metrics import TOLERANCE_MM, Scores, score_labels
+from sammed.evaluation.objects import Key, Wanted, key_text
+from sammed.evaluation.reading import on_one_grid, read_map
 from sammed.evaluation.results import SCORES
 from sammed.evaluation.tables import Table, number
+from sammed.imaging.volume import LabelVolume
 
 COLUMNS = (
     "Label", "Dice", "IoU", "NSD", "HD95 mm", "MSD mm", "Sens.", "Prec.", "Volume ml",
@@ -29,19 +33,23 @@ class LabelScores:
     Attributes
     ----------
     scores
-        By label value.
+        By label value or region.
     names
-        By label value.
+        By label value or region.
     tolerance_mm
         Of NSD.
     notes
-        What the readers or resampling decided.
+        What the readers or resampling decided, and what may not be meant.
+    prediction, reference
+        The files.
     """
 
-    scores: dict[int, Scores]
-    names: dict[int, str]
+    scores: dict[Key, Scores]
+    names: dict[Key, str]
     tolerance_mm: float
     notes: tuple[str, ...] = ()
+    prediction: str = ""
+    reference: str = ""
 
     def overall(self) -> dict[str, float]:
         """Mean over labels of each score, undefined ones left out."""
@@ -66,6 +74,8 @@ class LabelScores:
     def as_json(self) -> dict[str, Any]:
         """For ``--json``; undefined scores are ``null``."""
         return {
+            "prediction": self.prediction,
+            "reference": self.reference,
             "tolerance_mm": self.tolerance_mm,
             "labels": [
                 {"label": v, "name": self.names[v], **_finite(s.as_dict())}
@@ -79,7 +89,10 @@ class LabelScores:
     def csv(self) -> str:
         """One line a label, undefined scores blank."""
         out = text_io.StringIO()
-        lines = self.as_json()["labels"]
+        lines = [
+            {**line, "label": key_text(key)}
+            for key, line in zip(self.scores, self.as_json()["labels"], strict=True)
+        ]
         writer = csv.DictWriter(out, list(lines[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(lines)
@@ -89,7 +102,7 @@ class LabelScores:
 def score_files(
     prediction: Path,
     reference: Path,
-    names: Mapping[int, str] | None = None,
+    names: Mapping[Key, str] | Wanted | None = None,
     tolerance_mm: float = TOLERANCE_MM,
     resample: bool = False,
 ) -> LabelScores:
@@ -100,11 +113,13 @@ def score_files(
     prediction, reference
         Files of any known format.
     names
-        Values to score, with their names; by default every value that occurs in either.
+        Values or regions to score, with their names; by default every value that occurs in either.
+        Voxels whose label in the reference is `Wanted.ignored` are left out.
     tolerance_mm
         Of NSD, in mm.
     resample
-        Put the prediction on the grid of the reference if they differ; never the other way round.
+        Put the prediction on the grid of the reference if they differ, extended as far as it goes
+        beyond; never the other way round.
 
     Raises
     ------
@@ -115,22 +130,58 @@ def score_files(
     InputError
         If a file cannot be read.
     """
-    scored, true = io.read_labels(prediction), io.read_labels(reference)
-    if resample:
-        from sammed.imaging.geometry import same_grid
-        from sammed.io.resample import resample_labels
-
-        if not same_grid(scored.affine, scored.shape, true.affine, true.shape):
-            scored = resample_labels(scored, true)
-    require_same_grid(scored, true)
-    scores = score_labels(scored, true, names, tolerance_mm)
-    known = {**scored.names, **true.names, **(names or {})}
+    wanted = names if isinstance(names, Wanted) else Wanted(names or {})
+    scored, true = on_one_grid(read_map(prediction), read_map(reference), resample)
+    notes = [*scored.notes, *true.notes]
+    if wanted.ignored is not None:
+        scored, true = _without_ignored(scored, true, wanted.ignored, notes)
+    scores = score_labels(scored, true, list(wanted.names) or None, tolerance_mm)
+    notes += _doubts(scored, true, wanted)
+    known: dict[Key, str] = dict(wanted.names)
+    for value, name in {**scored.names, **true.names}.items():
+        known.setdefault(value, name)
     return LabelScores(
         scores,
-        {value: known.get(value, f"label_{value}") for value in scores},
+        {key: known.get(key, f"label_{key_text(key)}") for key in scores},
         tolerance_mm,
-        (*scored.notes, *true.notes),
+        tuple(notes),
+        str(prediction),
+        str(reference),
     )
+
+
+def _without_ignored(
+    scored: LabelVolume, true: LabelVolume, value: int, notes: list[str]
+) -> tuple[LabelVolume, LabelVolume]:
+    """Both without the voxels that nobody judged."""
+    ignored = true.voxels == value
+    count = int(np.count_nonzero(ignored))
+    notes.append(f"{count:,} voxels have label {value}, 'ignore', in the reference: left out")
+    cleared = (replace(one, voxels=np.where(ignored, 0, one.voxels)) for one in (scored, true))
+    first, second = cleared
+    return first, second
+
+
+def _doubts(scored: LabelVolume, true: LabelVolume, wanted: Wanted) -> Iterator[str]:
+    """What is scored as it stands, though it may not be meant so."""
+    there = [{int(v) for v in np.unique(one.voxels) if v} for one in (scored, true)]
+    if all(there) and not wanted.names and not there[0] & there[1]:
+        first, second = (", ".join(map(str, sorted(values)[:5])) for values in there)
+        hint = ""
+        if len(there[0]) == len(there[1]) == 1:
+            hint = f'; if both mean one object, give --labels a file {{"{first}+{second}": "NAME"}}'
+        yield (
+            f"the prediction has the labels {first}, the reference {second}, and none in common: "
+            f"each is scored as an object of its own{hint}"
+        )
+    for value in sorted(there[0] & there[1]):
+        said = [one.names.get(value, "") for one in (scored, true)]
+        unnamed = {"", f"label_{value}"} & set(said)
+        if not unnamed and said[0].casefold() != said[1].casefold():
+            yield (
+                f"label {value} is {said[0]!r} in the prediction and {said[1]!r} in the "
+                "reference: labels are compared by their values, not by their names"
+            )
 
 
 def _cells(values: Mapping[str, Any]) -> tuple[str, ...]:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
 from sammed.errors import EvaluationError, InputError, UnreadableFileError
+from sammed.evaluation.objects import Key, Wanted, load_json, parse_names
+from sammed.io.formats import FORMATS
+from sammed.io.recognition import longest_ending, stem
 
 FORMAT = "sammed-cases/1"
 
-IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".png", ".tif", ".tiff", ".jpg")
-"""Endings that are looked for in folders, longest first where one ends another."""
+ENDINGS = tuple(ending for f in FORMATS for ending in f.suffixes)
+"""Endings that are looked for in folders: all that can be read."""
 
-CHANNEL = "_0000"
-"""What nnU-Net puts behind an image's name; its label has no such ending."""
+BESIDE = {".img": ".hdr", ".img.gz": ".hdr.gz"}
+"""Endings of files that are the voxels of another, which is read."""
+
+CHANNEL = "_{:04}"
+"""What nnU-Net puts behind the name of an image's channel; its label has no such ending."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,8 @@ class Case:
     image, label
         Files on one grid.
     labels
-        Value → name of the objects to evaluate; empty takes all values in the label map.
+        Value, or values of a region → name of the objects to evaluate; empty takes all values in
+        the label map.
     modality, area, truth, note
         For the tables; ``truth`` says who made the reference.
     subject
@@ -45,7 +52,7 @@ class Case:
     id: str
     image: Path
     label: Path
-    labels: dict[int, str] = field(default_factory=dict)
+    labels: dict[Key, str] = field(default_factory=dict)
     modality: str = ""
     area: str = ""
     truth: str = ""
@@ -66,8 +73,8 @@ def read_manifest(path: Path) -> list[Case]:
     ----------
     path
         Paths in it are relative to it. A CSV has the columns ``image`` and ``label``, and may have
-        ``id``, ``labels`` (``1=liver;2=spleen``), ``modality``, ``area``, ``truth``, ``note``,
-        ``subject``, ``prompts``.
+        ``id``, ``labels`` (``1=liver;2=spleen;1+2=both``), ``modality``, ``area``, ``truth``,
+        ``note``, ``subject``, ``prompts``.
 
     Raises
     ------
@@ -82,20 +89,26 @@ def read_manifest(path: Path) -> list[Case]:
     return _checked([_case(entry, path.parent, i) for i, entry in enumerate(entries)], str(path))
 
 
-def pair_folders(
-    images: Path, references: Path, labels: Mapping[int, str] | None = None
-) -> list[Case]:
+def pair_folders(images: Path, references: Path, wanted: Wanted | None = None) -> list[Case]:
     """Cases of two folders: an image and a label map of the same name are a case.
 
-    nnU-Net's channel ending ``_0000`` of images is left out of the name.
+    nnU-Net's channel ending ``_0000`` of images is left out of the name; of several channels the
+    first is the image, and the case's note says so.
 
     Raises
     ------
     EvaluationError
         If no name occurs in both.
+    InputError
+        If two images or two label maps have one name.
     """
-    by_name = {_stem(p).removesuffix(CHANNEL): p for p in _files(images)}
-    pairs = [(name, by_name[name], p) for p in _files(references) if (name := _stem(p)) in by_name]
+    there: dict[str, Path] = {}
+    labels: dict[str, Path] = {}
+    for by_name, folder in ((there, images), (labels, references)):
+        for path in _files(folder):
+            _add(by_name, stem(path), path)
+    found = {name: there.get(name) or there.get(name + CHANNEL.format(0)) for name in labels}
+    pairs = [(name, image, labels[name]) for name, image in found.items() if image is not None]
     if not pairs:
         raise EvaluationError(
             f"no image in {images} has a label map of the same name in {references}; expected "
@@ -103,11 +116,34 @@ def pair_folders(
         )
     return _checked(
         [
-            Case(name, image, label, dict(labels or {}), subject=name)
+            Case(
+                name,
+                image,
+                label,
+                dict(wanted.names if wanted else {}),
+                note="" if name in there else _channels(name, there),
+                subject=name,
+            )
             for name, image, label in sorted(pairs)
         ],
         str(references),
     )
+
+
+def _channels(name: str, there: Mapping[str, Path]) -> str:
+    """Which of an image's channels is taken, if it has several."""
+    more = takewhile(lambda n: name + CHANNEL.format(n) in there, count())
+    channels = len(list(more))
+    return f"channel 0 of {channels}" if channels > 1 else ""
+
+
+def _add(by_name: dict[str, Path], name: str, path: Path) -> None:
+    if name in by_name:
+        raise InputError(
+            f"{by_name[name]} and {path.name} are of one name; leave one, or list cases in a "
+            "manifest (--cases)"
+        )
+    by_name[name] = path
 
 
 def share_subject(cases: Iterable[Case], ids: Iterable[str]) -> list[Case]:
@@ -126,38 +162,8 @@ def share_subject(cases: Iterable[Case], ids: Iterable[str]) -> list[Case]:
     return [replace(case, subject=together) if case.id in ids else case for case in cases]
 
 
-def read_names(path: Path) -> dict[int, str]:
-    """Label values and names from a JSON file, ``{"1": "liver"}`` or nnU-Net's reverse of it.
-
-    Raises
-    ------
-    UnreadableFileError
-        If the file is missing or no such JSON.
-    """
-    content = _load(path)
-    if isinstance(content, dict) and isinstance(content.get("labels"), dict):
-        content = content["labels"]  # nnU-Net's dataset.json
-    if not isinstance(content, dict):
-        raise UnreadableFileError(f'{path} holds no names; expected {{"1": "liver", ...}}')
-    try:
-        if all(isinstance(value, int) for value in content.values()):
-            content = {value: name for name, value in content.items()}
-        return {int(value): str(name) for value, name in content.items() if int(value) != 0}
-    except ValueError as error:
-        raise UnreadableFileError(f"{path}: a label value is no whole number: {error}") from None
-
-
-def _load(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UnreadableFileError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise UnreadableFileError(f"{path} is no JSON: {error}") from None
-
-
 def _json_entries(path: Path) -> list[dict[str, Any]]:
-    content = _load(path)
+    content = load_json(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise UnreadableFileError(f'{path} is no manifest: its "format" is {found!r}, not {FORMAT}')
@@ -184,8 +190,8 @@ def _case(entry: Mapping[str, Any], folder: Path, position: int) -> Case:
             "expected a path"
         )
     try:
-        labels = {int(v): str(n).strip() for v, n in (entry.get("labels") or {}).items()}
-    except ValueError as error:
+        labels = dict(parse_names(entry["labels"]).names) if entry.get("labels") else {}
+    except (ValueError, AttributeError) as error:
         raise InputError(f"case {entry.get('id') or position + 1}: {error}") from None
     texts = {
         key: str(entry.get(key) or "") for key in ("modality", "area", "truth", "note", "subject")
@@ -193,7 +199,7 @@ def _case(entry: Mapping[str, Any], folder: Path, position: int) -> Case:
     texts["subject"] = texts["subject"] or str(entry["image"])
     prompts = entry.get("prompts")
     return Case(
-        str(entry.get("id") or _stem(Path(entry["label"]))),
+        str(entry.get("id") or stem(entry["label"])),
         folder / entry["image"],
         folder / entry["label"],
         labels,
@@ -220,11 +226,12 @@ def _checked(cases: list[Case], source: str) -> list[Case]:
 def _files(folder: Path) -> Iterable[Path]:
     if not folder.is_dir():
         raise UnreadableFileError(f"there is no folder {folder}")
-    return [p for p in sorted(folder.iterdir()) if p.name.lower().endswith(IMAGE_ENDINGS)]
+    paths = [p for p in sorted(folder.iterdir()) if longest_ending(p, ENDINGS)]
+    names = {p.name.lower() for p in paths}
+    return [p for p in paths if not _header_of(p) & names]
 
 
-def _stem(path: Path) -> str:
-    for ending in IMAGE_ENDINGS:
-        if path.name.lower().endswith(ending):
-            return path.name[: -len(ending)]
-    return path.stem
+def _header_of(path: Path) -> set[str]:
+    """Names of the file, if any, of which it holds the voxels."""
+    ending = BESIDE.get(longest_ending(path, ENDINGS) or "")
+    return {f"{stem(path).lower()}{ending}"} if ending else set()

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammed.errors import EvaluationError, GridMismatchError
+from sammed.evaluation.objects import Key, key_order, mask_of
 from sammed.imaging import geometry
 from sammed.imaging.boxes import Box3D
 from sammed.imaging.volume import LabelVolume
@@ -245,9 +246,9 @@ def surface_distances(
 def score_labels(
     prediction: LabelVolume,
     reference: LabelVolume,
-    labels: Iterable[int] | None = None,
+    labels: Iterable[Key] | None = None,
     tolerance_mm: float = TOLERANCE_MM,
-) -> dict[int, Scores]:
+) -> dict[Key, Scores]:
     """Scores of each label of two label maps on one grid.
 
     Parameters
@@ -255,14 +256,14 @@ def score_labels(
     prediction, reference
         On the same canonical grid.
     labels
-        Which values; by default all that occur in either.
+        Which values or regions; by default all values that occur in either.
     tolerance_mm
         For NSD, in mm.
 
     Returns
     -------
     dict
-        Label value → its scores, in ascending order.
+        Label value or region → its scores; values in ascending order, then regions.
 
     Raises
     ------
@@ -273,15 +274,18 @@ def score_labels(
     """
     require_same_grid(prediction, reference)
     if labels is None:
-        labels = set(np.unique(prediction.voxels)) | set(np.unique(reference.voxels))
-    values = sorted({int(v) for v in labels} - {0})
-    if not values:
+        labels = {int(v) for one in (prediction, reference) for v in np.unique(one.voxels)}
+    keys = sorted(set(labels) - {0}, key=key_order)
+    if not keys:
         raise EvaluationError("neither label map holds any label; nothing to score")
     return {
-        value: score(
-            prediction.voxels == value, reference.voxels == value, reference.spacing, tolerance_mm
+        key: score(
+            mask_of(prediction.voxels, key),
+            mask_of(reference.voxels, key),
+            reference.spacing,
+            tolerance_mm,
         )
-        for value in values
+        for key in keys
     }
 
 

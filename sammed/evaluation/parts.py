@@ -66,6 +66,8 @@ class Part:
         Where prompts were simulated from, in words.
     error
         What stopped this case, or ``""``.
+    notes
+        What the readers decided or found odd, and the case's own.
     """
 
     case: str
@@ -79,6 +81,7 @@ class Part:
     peak_mb: float = 0.0
     prompts: str = ""
     error: str = ""
+    notes: tuple[str, ...] = ()
 
 
 class PartStore:
@@ -110,7 +113,8 @@ class PartStore:
         rows = tuple(Row.from_dict(row) for row in content.pop("rows"))
         slices = tuple(SliceScore(*line) for line in content.pop("slices"))
         content.pop("format")
-        return Part(rows=rows, slices=slices, **content)
+        notes = tuple(content.pop("notes", ()))
+        return Part(rows=rows, slices=slices, notes=notes, **content)
 
     def save(self, part: Part, masks: dict[str, PackedMask]) -> None:
         """Keep a part with its predicted masks (of the headline condition)."""

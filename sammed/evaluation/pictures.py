@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sammed import io
 from sammed.evaluation.manifest import Case
+from sammed.evaluation.objects import mask_of, parse_key
 from sammed.evaluation.parts import PartStore
 from sammed.evaluation.results import Row
 from sammed.imaging.boxes import Box2D, Box3D
@@ -94,7 +95,7 @@ def draw_rows(
         for row in (r for r in rows if r.case == case_id):
             mask = store.mask(row.case, row.model, row.protocol, row.object, volume.shape)
             if mask is not None:
-                reference = labels.voxels == row.label
+                reference = mask_of(labels.voxels, parse_key(row.label))
                 pictures[row] = _picture(row, volume, reference, mask, window)
     return [pictures[row] for row in rows if row in pictures]
 

@@ -78,6 +78,7 @@ def write_outputs(
         "predicted_iou": reliability_json(results),
         "cost": tables.cost_json(results),
         "errors": sorted({(p.case, p.error) for p in parts if p.error}),
+        "notes": {p.case: list(p.notes) for p in parts if p.notes},
     }
     atomic_text(out / "summary.json", json.dumps(summary, indent=1, allow_nan=False), force=True)
     if not any(row.scored for row in results.rows):
@@ -130,7 +131,8 @@ def _left_out(plan: Plan) -> tuple[str, ...]:
 def write_label_report(found: LabelScores, out: Path, command: str, title: str) -> None:
     """Write ``scores.csv``, ``summary.json`` and ``report.html`` of two label maps."""
     make_folder(out)
-    facts = {**environment(), "command": command}
+    files = {"prediction": found.prediction, "reference": found.reference}
+    facts = {**environment(), "command": command, **files, "notes": "; ".join(found.notes) or "–"}
     atomic_text(out / "scores.csv", found.csv(), force=True)
     summary = {"format": LABELS_FORMAT, "facts": facts, **found.as_json()}
     atomic_text(out / "summary.json", json.dumps(summary, indent=1, allow_nan=False), force=True)

@@ -26,7 +26,7 @@ class Row:
     case, subject, area, modality, truth
         See `sammed.evaluation.manifest.Case`.
     object, label
-        Name and value in the reference.
+        Name, and value or region (``1+2``) in the reference.
     model
         Registry name.
     protocol, variant, seed
@@ -52,7 +52,7 @@ class Row:
     modality: str
     truth: str
     object: str
-    label: int
+    label: str
     model: str
     protocol: str
     variant: str = ""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sammed.engine.settings import Settings
 from sammed.evaluation.distortion import Disturbed, disturb
+from sammed.evaluation.objects import Key
 from sammed.evaluation.protocols import Condition, start_prompts
 from sammed.evaluation.slice_scores import PredictedSlice
 from sammed.imaging.boxes import Box3D
@@ -39,7 +40,7 @@ class Target:
     """
 
     name: str
-    label: int
+    label: Key
     reference: Bool3
     prompts_from: Bool3
 

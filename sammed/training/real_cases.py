@@ -20,6 +20,7 @@ from sammed.engine.box_fit import fit_box
 from sammed.engine.candidates import mean_candidate
 from sammed.engine.slice_mask import SliceResult
 from sammed.evaluation.manifest import Case, read_manifest
+from sammed.evaluation.objects import mask_of
 from sammed.imaging.boxes import Box2D
 from sammed.imaging.intensity import resolve_window
 from sammed.io import read, read_labels
@@ -77,7 +78,7 @@ def case_objects(case: Case) -> Iterator[tuple[str, SliceStack, Mask]]:
     labels = read_labels(case.label)
     plane = choose_plane("auto", volume)
     for value, name in case.labels.items():
-        mask = np.asarray(labels.voxels == value)
+        mask = mask_of(labels.voxels, value)
         if not mask.any():
             continue
         z, y, x = (np.flatnonzero(mask.any(tuple({0, 1, 2} - {a}))) for a in range(3))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -11,11 +12,12 @@ from typer.testing import CliRunner
 
 from sammed import io
 from sammed.cli.evaluate import app
-from sammed.errors import GridMismatchError, InputError, SammedError
+from sammed.errors import EvaluationError, GridMismatchError, InputError, OutputError, SammedError
 from sammed.evaluation.label_maps import score_files
-from sammed.evaluation.metrics import score_labels
-from sammed.imaging.volume import LabelVolume, make_grid
-from sammed.io.resample import resample_labels
+from sammed.evaluation.metrics import dice, score_labels
+from sammed.evaluation.objects import Wanted
+from sammed.imaging.volume import LabelVolume, Volume, make_grid
+from sammed.io.resample import resample_labels, resample_to_union
 
 from .conftest import SHAPE, oblique
 
@@ -101,6 +103,217 @@ def test_other_grids_need_resample(tmp_path, pair, labels):
     assert found.scores[1].dice > 0.8
     assert found.scores[1].reference_ml == score_files(*pair).scores[1].reference_ml
     assert "resampled" in run(path, pair[1], "--resample").stderr
+
+
+def part_of(labels, block):
+    """What a file holds that keeps only a block of the grid."""
+    affine = labels.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ np.array([s.start for s in block])
+    voxels = labels.voxels[block].copy()
+    return LabelVolume(voxels, make_grid(affine, voxels.shape), labels.names)
+
+
+BLOCK = np.s_[1:8, 4:38, 3:42]
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".seg.nrrd"])
+def test_what_lies_beyond_a_cropped_reference_counts(tmp_path, labels, suffix):
+    """Segmentations may hold only the slices in which something is: those beyond are empty."""
+    voxels = labels.voxels.copy()
+    voxels[0:2, 5:30, 5:30] = 1
+    prediction, whole, cropped = (tmp_path / f"{n}.nii.gz" for n in ("prediction", "ref", "cut"))
+    cropped = cropped.with_name(f"cut{suffix}")
+    io.write_labels(replace(labels, voxels=voxels), prediction)
+    io.write_labels(labels, whole)
+    io.write_labels(part_of(labels, BLOCK), cropped)
+    expected = score_files(prediction, whole)
+    found = score_files(prediction, cropped, resample=True)
+    for key, scores in expected.scores.items():
+        numbers, others = (
+            {k: v for k, v in one.as_dict().items() if k != "outcome"}
+            for one in (scores, found.scores[key])
+        )
+        assert others == pytest.approx(numbers, rel=1e-5)
+    assert found.scores[1].dice < 0.8
+    beyond = np.count_nonzero(voxels) - np.count_nonzero(voxels[BLOCK])
+    assert any(f"{beyond:,} of its labelled voxels" in note for note in found.notes)
+    back = score_files(cropped, prediction, resample=True)  # the reference is the larger one
+    assert back.scores[1].dice == expected.scores[1].dice
+    assert not any("lie beyond" in note for note in back.notes)
+    with pytest.raises(GridMismatchError, match="--resample"):
+        score_files(prediction, cropped)
+
+
+def test_a_union_holds_all_that_is_labelled_of_turned_and_coarse_maps(labels):
+    source = coarse(labels)
+    source.voxels[-1, -1, -1] = 7
+    reference = part_of(labels, np.s_[3:6, 10:20, 10:20])
+    moved, whole = resample_to_union(source, reference)
+    assert moved.shape == whole.shape
+    np.testing.assert_allclose(moved.affine, whole.affine)
+    assert np.count_nonzero(whole.voxels) == np.count_nonzero(reference.voxels)
+    for value in (1, 2, 7):
+        ml = np.count_nonzero(source.voxels == value) * 8
+        assert np.count_nonzero(moved.voxels == value) == pytest.approx(ml, rel=0.15)
+    far = labels.affine.copy()
+    far[:3, 3] += 1e6
+    grid = make_grid(far, labels.shape)
+    with pytest.raises(GridMismatchError, match=r"too far .* are they of one scan"):
+        resample_to_union(LabelVolume(labels.voxels, grid, {}), labels)
+
+
+def test_nothing_labelled_needs_no_larger_grid(labels):
+    empty = replace(coarse(labels), voxels=coarse(labels).voxels * 0)
+    moved, whole = resample_to_union(empty, labels)
+    assert moved.shape == whole.shape == labels.shape
+    assert not moved.voxels.any()
+
+
+def test_regions_are_objects_of_several_values(tmp_path, pair, labels):
+    found = score_files(*pair, names=Wanted({(1, 2): "both", 2: "long"}))
+    assert list(found.scores) == [2, (1, 2)]
+    assert found.names == {2: "long", (1, 2): "both"}
+    scored, true = (io.read_labels(path).voxels for path in pair)
+    assert found.scores[1, 2].dice == dice(np.isin(scored, (1, 2)), np.isin(true, (1, 2)))
+    assert [line["label"] for line in found.as_json()["labels"]] == [2, (1, 2)]
+    assert found.csv().splitlines()[2].startswith("1+2,both,")
+    dataset = tmp_path / "dataset.json"
+    content = {
+        "labels": {"background": 0, "both": [1, 2], "long": 2},
+        "regions_class_order": [1, 2],
+    }
+    dataset.write_text(json.dumps(content))
+    shown = json.loads(run(*pair, "--labels", dataset, "--json").stdout)
+    assert [(one["label"], one["name"]) for one in shown["labels"]] == [
+        (2, "long"),
+        ([1, 2], "both"),
+    ]
+
+
+def test_voxels_that_nobody_judged_are_left_out(tmp_path, labels):
+    voxels = labels.voxels.copy()
+    voxels[:, :13][voxels[:, :13] == 1] = 9
+    reference, prediction = tmp_path / "r.nii.gz", tmp_path / "p.nii.gz"
+    io.write_labels(replace(labels, voxels=voxels), reference)
+    io.write_labels(labels, prediction)
+    assert score_files(prediction, reference, names={1: "round"}).scores[1].dice < 0.8
+    found = score_files(prediction, reference, names=Wanted({1: "round"}, ignored=9))
+    assert found.scores[1].dice == 1
+    count = np.count_nonzero(voxels == 9)
+    assert f"{count} voxels have label 9, 'ignore', in the reference: left out" in found.notes
+
+
+def frames_file(path, labels, frames, dtype=np.uint8):
+    import nibabel
+
+    stored = np.stack([f.astype(dtype) for f in frames], -1)
+    affine = Volume(labels.voxels, labels.grid).ras_affine
+    nibabel.save(nibabel.Nifti1Image(stored, affine), path)
+    return path
+
+
+def in_file_order(labels):
+    return labels.ijk_array()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_a_frame_for_each_label_is_a_label_map(tmp_path, pair, labels, dtype):
+    stored = in_file_order(io.read_labels(pair[0]))
+    frames = [stored == value for value in (0, 1, 2, 3, 4, 5)]
+    path = frames_file(tmp_path / "onehot.nii.gz", io.read_labels(pair[0]), frames, dtype)
+    found = score_files(path, pair[1])
+    expected = score_files(*pair)
+    assert {k: s.dice for k, s in found.scores.items()} == {
+        k: s.dice for k, s in expected.scores.items()
+    }
+    assert found.names == {1: "round", 2: "long", 5: "label_5"}
+    note = "onehot.nii.gz: 6 frames were read as one label map: frame N is label N, frame 0"
+    assert any(text.startswith(note) for text in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("missing", r"holds 3 frames: \d+ voxels are in none of them and 0 in several"),
+        ("overlap", r"holds 3 frames: 0 voxels are in none of them and \d+ in several"),
+        ("probabilities", "holds 3 frames, no label maps: .*whole"),
+        ("labels", "holds 3 frames, and frame 1 reaches 2"),
+    ],
+)
+def test_frames_that_are_no_label_map_get_words_that_fit(tmp_path, pair, labels, change, message):
+    stored = in_file_order(io.read_labels(pair[1]))
+    frames = [(stored == value).astype(np.float32) for value in (0, 1, 2)]
+    if change == "missing":
+        frames[1] *= 0
+    elif change == "overlap":
+        frames[1] += frames[2]
+    elif change == "probabilities":
+        frames[1] *= 0.7
+    else:
+        frames[1] *= 2
+    path = frames_file(tmp_path / "f.nii.gz", io.read_labels(pair[1]), frames, np.float32)
+    with pytest.raises(EvaluationError, match=message) as error:
+        score_files(path, pair[1])
+    assert "--frame N --labels -o one.nii.gz" in str(error.value)
+    assert "choose one with --frame" not in str(error.value)
+
+
+def test_labels_that_have_nothing_in_common_are_told(tmp_path, labels):
+    one, other = tmp_path / "p.nii.gz", tmp_path / "r.nii.gz"
+    io.write_labels(replace(labels, voxels=(labels.voxels == 1) * np.uint8(255), names={}), one)
+    io.write_labels(replace(labels, voxels=(labels.voxels == 1) * np.uint8(1), names={}), other)
+    found = score_files(one, other)
+    assert found.outcomes == {"missed": 1, "invented": 1}
+    (hint,) = found.notes
+    assert "the prediction has the labels 255, the reference 1, and none in common" in hint
+    names = tmp_path / "names.json"
+    names.write_text(re.search(r"\{.*\}", hint)[0])
+    content = json.loads(run(one, other, "--labels", names, "--json").stdout)
+    assert [label["dice"] for label in content["labels"]] == [1]
+    assert content["notes"] == []
+
+
+def test_one_value_with_two_names_is_told(tmp_path, labels):
+    one, other = tmp_path / "p.seg.nrrd", tmp_path / "r.seg.nrrd"
+    io.write_labels(replace(labels, names={1: "liver", 2: "Spleen"}), one)
+    io.write_labels(replace(labels, names={1: "spleen", 2: "spleen"}), other)
+    notes = [note for note in score_files(one, other).notes if "compared by their values" in note]
+    assert notes == [
+        "label 1 is 'liver' in the prediction and 'spleen' in the reference: labels are compared "
+        "by their values, not by their names"
+    ]
+
+
+def test_notes_are_told_unless_quiet_and_recorded(tmp_path, pair, labels):
+    path = tmp_path / "coarse.nii.gz"
+    io.write_labels(coarse(labels), path)
+    loud = run(path, pair[1], "--resample", "--json")
+    assert "note: the prediction: resampled by nearest neighbour" in loud.stderr
+    content = json.loads(loud.stdout)
+    assert content["prediction"] == str(path)
+    assert content["reference"] == str(pair[1])
+    assert content["notes"]
+    out = tmp_path / "out"
+    assert run(path, pair[1], "--resample", "-q", "--out", out).stderr == ""
+    assert "resampled by nearest neighbour" in (out / "report.html").read_text()
+    assert json.loads((out / "summary.json").read_text())["notes"] == content["notes"]
+
+
+def test_a_folder_that_cannot_be_is_told_before_anything_is_read(pair):
+    with pytest.raises(OutputError, match="is a file; give a folder"):
+        run("none.nii.gz", "none.nii.gz", "--out", pair[0])
+
+
+def test_a_grid_that_differs_by_rounding_is_noted(tmp_path, labels):
+    moved = labels.affine.copy()
+    moved[2, 3] += 0.002
+    near = LabelVolume(labels.voxels, make_grid(moved, labels.shape), labels.names)
+    paths = tmp_path / "p.nrrd", tmp_path / "r.nrrd"
+    io.write_labels(near, paths[0])
+    io.write_labels(labels, paths[1])
+    found = score_files(*paths)
+    assert found.scores[1].dice == 1
+    assert any("the prediction: its voxels lie up to 0.002 mm" in note for note in found.notes)
 
 
 def test_the_command_prints_a_table_or_json(pair, tmp_path):

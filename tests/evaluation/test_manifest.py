@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
 from sammed.errors import EvaluationError, InputError, UnreadableFileError
-from sammed.evaluation.manifest import pair_folders, read_manifest, read_names, share_subject
+from sammed.evaluation.manifest import pair_folders, read_manifest, share_subject
+from sammed.evaluation.objects import Wanted, parse_names, read_names
 
 
 def test_json_manifest(cohort):
@@ -29,7 +31,7 @@ def test_csv_manifest_says_the_same(tmp_path):
     assert a.labels == {1: "liver", 12: "left kidney"}
     assert a.subject == "p1"
     assert a.prompts == a.prompt_source == tmp_path / "other/a.nii.gz"
-    assert (b.id, b.labels, b.prompts) == ("b.seg", {}, None)
+    assert (b.id, b.labels, b.prompts) == ("b", {}, None)
 
 
 def test_folders_are_paired_by_name(tmp_path):
@@ -40,7 +42,7 @@ def test_folders_are_paired_by_name(tmp_path):
         (images / name).touch()
     for name in ("case_2.nii.gz", "case_1.nrrd", "other.nii.gz"):
         (references / name).touch()
-    first, second = pair_folders(images, references, {1: "liver"})
+    first, second = pair_folders(images, references, Wanted({1: "liver"}))
     assert (first.id, first.image.name, first.label.name) == (
         "case_1",
         "case_1.nii.gz",
@@ -93,9 +95,87 @@ def test_what_is_no_manifest_is_refused(tmp_path):
 def test_names_either_way_round(tmp_path):
     path = tmp_path / "names.json"
     path.write_text('{"1": "liver", "2": "spleen"}')
-    assert read_names(path) == {1: "liver", 2: "spleen"}
+    assert read_names(path) == Wanted({1: "liver", 2: "spleen"})
     path.write_text('{"labels": {"background": 0, "liver": 1}}')
-    assert read_names(path) == {1: "liver"}
-    path.write_text('{"liver": "one"}')
-    with pytest.raises(UnreadableFileError, match="no whole number"):
+    assert read_names(path) == Wanted({1: "liver"})
+    path.write_text('{"labels": {"0": "background", "1": "liver"}}')
+    assert read_names(path) == Wanted({1: "liver"})
+
+
+def test_regions_and_what_nobody_judged_as_nnunet_writes_them(tmp_path):
+    path = tmp_path / "dataset.json"
+    labels = {"background": 0, "whole": [1, 2, 3], "core": [3, 2], "enhancing": 3, "ignore": 4}
+    path.write_text(json.dumps({"labels": labels, "regions_class_order": [1, 2, 3]}))
+    names = {(1, 2, 3): "whole", (2, 3): "core", 3: "enhancing"}
+    assert read_names(path) == Wanted(names, ignored=4)
+    path.write_text('{"1+2+3": "whole", "3+2": "core", "3": "enhancing"}')
+    assert read_names(path) == Wanted(names)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"liver": "one"}, "'liver' is no label value; expected a whole number in 0..65535"),
+        ({"liver": -1}, "-1 is no label value"),
+        ({"liver": 65536}, "65536 is no label value"),
+        ({"liver": True}, "True is no label value"),
+        ({"liver": []}, "a region has no label"),
+        ({"liver": [1, "x"]}, "'x' is no label value"),
+        ({"1+": "liver"}, "'' is no label value"),
+        ({"background": 0}, "it names nothing but the background"),
+        ({}, "it names nothing but the background"),
+    ],
+)
+def test_names_that_make_no_sense(tmp_path, content, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        parse_names(content)
+    path = tmp_path / "names.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(UnreadableFileError, match=re.escape(message)) as error:
         read_names(path)
+    assert str(error.value).startswith(str(path))
+    for text in ("[1]", "{"):
+        path.write_text(text)
+        with pytest.raises(UnreadableFileError, match=r"names\.json"):
+            read_names(path)
+
+
+@pytest.mark.parametrize(
+    ("image", "label"),
+    [
+        ("x_0000.nii.gz", "x.seg.nrrd"),
+        ("x.nii.gz", "x.seg.nrrd"),
+        ("x_0000.nhdr", "x.dcm"),
+        ("x_0000.jpeg", "x.bmp"),
+        ("x.IMA", "x.nii"),
+        ("x_0000.hdr", "x.HDR"),
+        ("scan_2019.nii.gz", "scan_2019.seg.nrrd"),
+    ],
+)
+def test_folders_are_paired_whatever_the_formats(tmp_path, image, label):
+    for folder, name in (("images", image), ("labels", label)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).touch()
+        if name.lower().endswith(".hdr"):
+            (tmp_path / folder / name.replace("hdr", "img").replace("HDR", "IMG")).touch()
+    (case,) = pair_folders(tmp_path / "images", tmp_path / "labels")
+    assert (case.image.name, case.label.name, case.note) == (image, label, "")
+    assert case.id == label.split(".")[0]
+
+
+def test_of_several_channels_the_first_is_taken_and_told(tmp_path):
+    images, references = tmp_path / "images", tmp_path / "labels"
+    images.mkdir()
+    references.mkdir()
+    for channel in range(3):
+        (images / f"x_{channel:04}.nii.gz").touch()
+    (references / "x.nii.gz").touch()
+    (case,) = pair_folders(images, references)
+    assert (case.image.name, case.note) == ("x_0000.nii.gz", "channel 0 of 3")
+
+
+def test_two_images_of_one_name_are_refused(tmp_path):
+    for name in ("x.nii.gz", "x.png"):
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match=r"x\.nii\.gz and x\.png are of one name"):
+        pair_folders(tmp_path, tmp_path)

@@ -21,7 +21,7 @@ def row(case, name, dice, seed=0, subject="", **more):
         modality="",
         truth="",
         object=name,
-        label=1,
+        label="1",
         model="m",
         protocol="B",
         seed=seed,
