@@ -19,14 +19,13 @@ from numpy.typing import NDArray
 from sammed import io
 from sammed.engine.progress import Progress
 from sammed.engine.settings import Settings
-from sammed.errors import InputError, PromptError, SegmentationError
+from sammed.errors import InputError, SegmentationError
 from sammed.imaging.volume import LabelVolume, Volume
 from sammed.io.memory import is_image, labels_like, volume_of
 from sammed.io.voxels import labels_from_volume
 from sammed.models import registry
 from sammed.prompts import (
     PROPAGATE,
-    MaskPrompt,
     ObjectPrompts,
     PromptSet,
     Propagate,
@@ -34,10 +33,10 @@ from sammed.prompts import (
     with_labels,
 )
 from sammed.prompts.files import read_prompts
+from sammed.prompts.masks import only_label, painted_objects
 from sammed.prompts.numeric import Box, Point, as_boxes, as_points
 from sammed.prompts.placing import canonical_array, place_box, place_point
 from sammed.prompts.text import (
-    DEFAULT_NAME,
     apply_labels,
     check_space,
     split_label,
@@ -367,7 +366,7 @@ def _read_mask(
 ) -> NDArray[np.bool_]:
     """One label of a file, or the only one that it holds."""
     labels = _read_painted(path, volume, notes)
-    only = _only_label(labels, value, f"the mask {path}", str(path))
+    only = only_label(labels, value, f"the mask {path}", str(path))
     return np.asarray(labels.voxels == only)
 
 
@@ -382,9 +381,9 @@ def _painted(given: Any, volume: Volume, notes: list[str], name: str = "") -> li
     if isinstance(given, str):
         return _painted_file(given, volume, notes, name)
     if isinstance(given, PathLike):
-        return _painted_labels(_read_painted(given, volume, notes), name, str(given))
+        return painted_objects(_read_painted(given, volume, notes), name, str(given))
     if isinstance(given, LabelVolume):
-        return _painted_labels(given.on_grid_of(volume, "the mask"), name, "")
+        return painted_objects(given.on_grid_of(volume, "the mask"), name, "")
     if isinstance(given, Mapping):
         each = (_painted(one, volume, notes, str(key)) for key, one in given.items())
         return [part for parts in each for part in parts]
@@ -392,10 +391,10 @@ def _painted(given: Any, volume: Volume, notes: list[str], name: str = "") -> li
         return [part for one in given for part in _painted(one, volume, notes, name)]
     if is_image(given):
         labels = labels_from_volume(volume_of(given, keep_nan=True)).on_grid_of(volume, "the mask")
-        return _painted_labels(labels, name, "")
+        return painted_objects(labels, name, "")
     voxels = canonical_array(given, volume, "the mask")
     painted = Volume(voxels, volume.grid, source=Path("the mask"))
-    return _painted_labels(labels_from_volume(painted), name, "")
+    return painted_objects(labels_from_volume(painted), name, "")
 
 
 def _painted_file(text: str, volume: Volume, notes: list[str], name: str) -> list[ObjectPrompts]:
@@ -404,51 +403,4 @@ def _painted_file(text: str, volume: Volume, notes: list[str], name: str) -> lis
         found, rest = split_name(text)
         name, text = ("" if rest == text else found), rest
     file, value = (text, None) if Path(text).exists() else split_label(text)
-    return _painted_labels(_read_painted(file, volume, notes), name, file, value)
-
-
-def _painted_labels(
-    labels: LabelVolume, name: str, source: str, value: int | None = None
-) -> list[ObjectPrompts]:
-    """One object a label; a single one if there is a name or a label is chosen."""
-    values = [int(v) for v in np.unique(labels.voxels) if v]
-    if name or value is not None or len(values) <= 1:
-        only = _only_label(
-            labels, value, " ".join(filter(None, ["the mask", source or name])), source
-        )
-        values = [only]
-    chosen = value is not None or len(values) > 1
-    return [
-        ObjectPrompts(
-            name or (labels.names.get(v, f"label_{v}") if chosen else DEFAULT_NAME),
-            label=v if chosen and not name else 0,
-            mask=MaskPrompt(labels.voxels == v, f"{source}#{v}" if source and chosen else source),
-        )
-        for v in values
-    ]
-
-
-def _only_label(labels: LabelVolume, value: int | None, what: str, source: str) -> int:
-    """The label that is one object: the one that is chosen, or else the only one.
-
-    Raises
-    ------
-    PromptError
-        If there is none, or several and none is chosen, or the chosen one is not there.
-    """
-    values = [int(v) for v in np.unique(labels.voxels) if v]
-    unnamed = {v: f"label_{v}" for v in values}
-    named = {v: f"{v} {name}" for v, name in labels.names.items() if name != unnamed.get(v)}
-    there = ", ".join(named.get(v, str(v)) for v in values)
-    if not values:
-        raise PromptError(f"{what} is empty: nothing is painted in it")
-    if value is not None and value not in values:
-        which = "the background" if value == 0 else "not in it"
-        raise PromptError(f"{what}: label {value} is {which}; it holds the labels {there}")
-    if value is None and len(values) > 1:
-        choice = " or ".join(f"{source}#{v}" if source else f"mask == {v}" for v in values[:2])
-        raise PromptError(
-            f"{what} holds {len(values)} labels, {there}, and one object is made of one; choose "
-            f"with {choice}, or leave out the name for one object a label"
-        )
-    return values[0] if value is None else value
+    return painted_objects(_read_painted(file, volume, notes), name, file, value)
