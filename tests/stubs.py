@@ -15,7 +15,6 @@ from sammed.models.protocols import (
     Embedding,
     ModelSpec,
     ViewMask,
-    ViewPrompt,
     VolumeImage,
     VolumeMask,
     Watch,
@@ -62,7 +61,6 @@ class StubTracker(StubModel):
         memory: tuple[Seen, ...],
         index: int,
         embedding: Embedding,
-        prompt: ViewPrompt | None = None,
     ) -> ViewMask:
         self.tracked.append(index)
         nearest = min(memory, key=lambda seen: abs(seen[0] - index))

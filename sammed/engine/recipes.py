@@ -29,10 +29,10 @@ def strategy_for(model: Model, scene: Scene) -> Strategy:
         If the model is of no kind, or a setting makes no sense with it.
     """
     settings = scene.settings
-    if isinstance(model, TrackingModel) and settings.stride > 1:
+    if isinstance(model, TrackingModel) and (settings.stride > 1 or settings.zoom != "auto"):
         raise InputError(
-            f"model {model.spec.name!r} remembers slice after slice, so it has no stride; "
-            "leave it at 1"
+            f"model {model.spec.name!r} remembers one whole slice after another: it has no stride "
+            "and no zoom; leave these settings out"
         )
     if isinstance(model, ImageModel):
         return SlicewiseStrategy(model, scene)

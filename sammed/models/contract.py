@@ -18,6 +18,7 @@ from sammed.models.protocols import (
     ImageModel,
     Model,
     ModelSpec,
+    TrackingModel,
     ViewBatch,
     ViewMask,
     ViewPrompt,
@@ -38,8 +39,8 @@ def check_model(model: object) -> None:
     Parameters
     ----------
     model
-        Of any of the protocols of `sammed.models.protocols`. What needs a whole volume (tracking,
-        opening) is not tried.
+        Of any of the protocols of `sammed.models.protocols`. Of a `VolumeModel` only the ``spec``
+        is checked: what it answers shows on volumes alone.
 
     Raises
     ------
@@ -56,6 +57,8 @@ def check_model(model: object) -> None:
     if isinstance(checked, ImageModel):
         for check in CHECKS:
             check(checked)
+    if isinstance(checked, TrackingModel):
+        check_memory(checked)
 
 
 def check_protocol(model: object) -> Model:
@@ -76,6 +79,12 @@ def check_protocol(model: object) -> Model:
         raise ContractError(
             f"{type(model).__name__} is no model: it lacks {' and '.join(lacking)}; expected "
             "spec, encode and decode, or spec and open"
+        )
+    tracking = [name for name in ("begin", "remember", "track") if not hasattr(model, name)]
+    if 0 < len(tracking) < 3:
+        raise ContractError(
+            f"{type(model).__name__} lacks {' and '.join(tracking)}; expected all of begin, "
+            "remember and track (a model with a memory of slices), or none"
         )
     if not isinstance(model.spec, ModelSpec):
         raise ContractError(
@@ -250,6 +259,36 @@ def check_refusals(model: ImageModel) -> None:
             usable and count == 1,
             f"decode answers a prompt of {kind}; expected PromptError, see check_prompts",
         )
+
+
+def check_memory(model: TrackingModel) -> None:
+    """A memory is a value, and what is tracked by it is an answer like any other.
+
+    Raises
+    ------
+    ContractError
+        If it is not.
+    """
+    _require(
+        model.spec.zoom is None,
+        f"spec.zoom is {model.spec.zoom}; expected None: a model with a memory sees whole slices",
+    )
+    first, second, third = model.encode(
+        _batch(model, [_pixels(model, brightness) for brightness in (0.8, 0.75, 0.8)])
+    )
+    found = model.decode(first, _prompts(model)[:1])[0]
+    shown = found.low_res_logits[found.best][None].copy()
+    told = ViewMask(shown.copy(), found.predicted_iou[found.best][None], found.present)
+    one = model.remember(model.begin(), 4, first, told, prompted=True)
+    kept = np.array_equal(told.low_res_logits, shown)
+    _require(kept, "remember changes the mask that it is given")
+    before = model.track(one, 5, second)
+    _check_answer(before, model.spec)
+    elsewhere = ViewMask(np.full_like(shown, -8.0), told.predicted_iou)
+    two = model.remember(one, 5, second, elsewhere, prompted=False)
+    again = model.track(one, 5, second)
+    _require_same(before, again, "remember changes the memory that it is given, or track does")
+    _check_answer(model.track(two, 6, third), model.spec)
 
 
 Check = Callable[[ImageModel], None]

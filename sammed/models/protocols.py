@@ -54,8 +54,8 @@ class ModelSpec:
     mask_size
         Side ``m`` of the ``(m, m)`` low-res logits; they cover the padded ``view_size`` square.
     zoom
-        ``None``: a view is the whole slice. A factor: a view is a square, isotropic in mm, whose
-        side is that many times the longer side of the prompt's box.
+        ``None``: a view is the whole slice (as a `TrackingModel` needs it). A factor: a view is a
+        square, isotropic in mm, whose side is that many times the longer side of the prompt's box.
     context
         Number of neighbouring slices on each side that ``encode`` wants beside the slice.
     eight_bit
@@ -66,7 +66,8 @@ class ModelSpec:
     has_object_score
         ``ViewMask.present`` is learned, so that propagation may stop by it.
     calibrated
-        ``ViewMask.predicted_iou`` and how large logits are say something (the baselines' do not).
+        ``ViewMask.predicted_iou`` and how large logits are say something (the baselines' do not:
+        they are neither reported nor scored; their recipe is `BLUNT`).
     candidates
         What the masks of one answer are: ``"parts"``: an object, its parts and what it is a part
         of, as segment-anything's; ``"same object"``: guesses at one and the same, so that of a
@@ -279,6 +280,12 @@ class TrackingModel(ImageModel, Protocol):
 
     A memory is a value: `remember` gives a new one and leaves the old one as it is, so that an
     edit is undone, and only what is stale computed again, by keeping memories.
+
+    Prompted slices are asked about by `decode`, as any model's are; several boxes on one slice are
+    united. All of them are remembered first, in the order of slices. Then, outwards and between
+    them, `track` answers for each next slice, and what the engine accepts is remembered too. A
+    chain ends where `track` finds nothing, or where the accept tests say so. Views are whole
+    slices: ``spec.zoom`` is ``None``.
     """
 
     def begin(self) -> Memory:
@@ -299,16 +306,15 @@ class TrackingModel(ImageModel, Protocol):
         embedding
             Of the whole slice.
         mask
-            The object on it, one candidate.
+            The object on it: one candidate, (1, m, m) logits on the view. Not the model's own
+            answer as it was, but what the engine made of it, which a painted slice may be as well.
         prompted
             Whether the user prompted the slice (SAM 2's conditioning frames).
         """
         ...
 
-    def track(
-        self, memory: Memory, index: int, embedding: Embedding, prompt: ViewPrompt | None = None
-    ) -> ViewMask:
-        """The object on a slice, from what is remembered of it and perhaps a prompt."""
+    def track(self, memory: Memory, index: int, embedding: Embedding) -> ViewMask:
+        """The object on a slice, from what is remembered of it: at least one prompted slice."""
         ...
 
 

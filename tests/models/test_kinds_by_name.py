@@ -8,14 +8,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
 
-from sammed.models.contract import check_model
-from tests.phantoms import ORGAN, ROOT, STRAIGHT, dice, image_of, save_nifti
+from sammed.models.contract import ContractError, check_model
+from tests.phantoms import ORGAN, ROOT, STRAIGHT, StubModel, dice, image_of, save_nifti
 from tests.stubs import StubTracker, StubVolumeModel
 from tests.worker.conftest import Client, read_array
 
@@ -82,6 +83,48 @@ def told(answer: dict) -> np.ndarray:
 @pytest.mark.parametrize("model", [StubTracker(), StubVolumeModel()])
 def test_they_keep_the_contract(model):
     check_model(model)
+
+
+class Misspelt(StubModel):
+    def begin(self):
+        return ()
+
+    def remeber(self, memory, index, embedding, mask, *, prompted):
+        return memory
+
+    def track(self, memory, index, embedding):
+        raise NotImplementedError
+
+
+class Forgetful(StubTracker):
+    """Keeps one list for all memories."""
+
+    def begin(self):
+        return []
+
+    def remember(self, memory, index, embedding, mask, *, prompted):
+        memory[:] = super().remember(tuple(memory), index, embedding, mask, prompted=prompted)[-1:]
+        return memory
+
+
+class Short(StubTracker):
+    def track(self, memory, index, embedding):
+        answer = super().track(memory, index, embedding)
+        return replace(answer, low_res_logits=answer.low_res_logits[0])
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (Misspelt(64), "lacks remember; expected all of begin, remember and track"),
+        (Forgetful(), "remember changes the memory"),
+        (Short(), "low_res_logits are of shape"),
+        (StubTracker(zoom=1.5), "sees whole slices"),
+    ],
+)
+def test_the_contract_sees_what_is_amiss_with_a_memory(model, message):
+    with pytest.raises(ContractError, match=message):
+        check_model(model)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -140,9 +140,10 @@ def test_a_memory_is_a_value_so_that_undo_needs_no_model():
     assert len(model.tracked) == again
 
 
-def test_a_memory_has_no_stride():
-    with pytest.raises(InputError, match="no stride"):
-        session(StubTracker(), stride=2)
+@pytest.mark.parametrize("settings", [{"stride": 2}, {"zoom": 1.5}])
+def test_a_memory_has_no_stride_and_no_zoom(settings):
+    with pytest.raises(InputError, match="no stride and no zoom"):
+        session(StubTracker(), **settings)
 
 
 # -- volumes as a whole ----------------------------------------------------------------------
