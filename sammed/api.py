@@ -20,6 +20,7 @@ from sammed import io
 from sammed.engine.progress import Progress
 from sammed.engine.settings import Settings
 from sammed.errors import InputError, SegmentationError
+from sammed.imaging.intensity import window_notes
 from sammed.imaging.volume import LabelVolume, Volume
 from sammed.io.memory import is_image, labels_like, volume_of
 from sammed.io.voxels import labels_from_volume
@@ -149,7 +150,8 @@ def segment(
     session.segment(progress)
     check_segmented(session)
     found = session.result()
-    found = replace(found, notes=(*found.notes, *objects.notes))
+    assumed = window_notes(session.settings.window, volume, session.window)
+    found = replace(found, notes=(*found.notes, *objects.notes, *assumed))
     return found if isinstance(image, str | PathLike) else labels_like(found, image)
 
 

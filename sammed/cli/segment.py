@@ -35,7 +35,6 @@ from sammed.io.formats import DICOM_TYPES, SHARED_ENDINGS
 if TYPE_CHECKING:
     from sammed.engine.settings import Settings
     from sammed.imaging.volume import LabelVolume, Volume
-    from sammed.prompts import PromptSet
     from sammed.session import Session
 
 
@@ -174,6 +173,7 @@ def segment(
         raise InputError("--store sends to a server; it needs an image given as dicomweb://...")
     outputs = list(output or ())
     from sammed import api, io
+    from sammed.imaging.intensity import window_notes
     from sammed.models import registry
     from sammed.prompts.text import parse_label
     from sammed.views.embeddings import store_for
@@ -186,7 +186,7 @@ def segment(
         volume, read_seconds = api.timed_read(
             source, frame=frame, series=series, allow_gaps=allow_gaps
         )
-        _say_notes(volume, quiet)
+        _say_notes(volume.notes, quiet)
         _check_source(volume, [*kinds.values(), *(["dicom-seg"] if store else [])])
         objects = api.gather_prompts(
             volume,
@@ -198,7 +198,7 @@ def segment(
             space=space,
             propagate=propagate,  # type: ignore[arg-type]  # checked there
         )
-        _say_notes(objects, quiet)
+        _say_notes(objects.notes, quiet)
         built = registry.build(
             model,
             device=device,
@@ -209,6 +209,8 @@ def segment(
         )
         embeddings = store_for(built.spec, keep=cache)
         session = api.make_session(volume, built, objects, settings, embeddings)
+        assumed = window_notes(window, volume, session.window)
+        _say_notes(assumed, quiet)
         with progress_bar(quiet) as show:
             session.segment(show)
         for error in api.check_segmented(session):
@@ -223,7 +225,8 @@ def segment(
         if store:
             _store(labels, image, session)
         timings = {"read": read_seconds, "write": time.perf_counter() - started}
-    document = _write_side_outputs(session, labels, written, outputs, timings, force)
+    notes = (*objects.notes, *assumed)
+    document = _write_side_outputs(session, labels, written, outputs, timings, force, notes)
     if as_json:
         put(document)
     elif not quiet:
@@ -265,8 +268,8 @@ def _check_source(volume: Volume, kinds: list[str]) -> None:
         )
 
 
-def _say_notes(read: Volume | PromptSet, quiet: bool) -> None:
-    for note in () if quiet else read.notes:
+def _say_notes(notes: tuple[str, ...], quiet: bool) -> None:
+    for note in () if quiet else notes:
         say(f"note: {note}")
 
 
@@ -382,13 +385,14 @@ def _write_side_outputs(
     outputs: list[Path],
     timings: dict[str, float],
     force: bool,
+    notes: tuple[str, ...],
 ) -> dict[str, Any]:
     from sammed import io
     from sammed.reporting.preview import draw_preview
     from sammed.reporting.run_report import prompt_document, run_report
 
     target = outputs[0] if outputs else None
-    document = run_report(session, labels, output=target, timings=timings)
+    document = run_report(session, labels, output=target, timings=timings, notes=notes)
     if "report" in written:
         io.atomic_text(written["report"], json.dumps(document, indent=1) + "\n", force=force)
         prompts = prompt_document(session, written["prompts"].parent)

@@ -37,6 +37,24 @@ LUNG_BELOW_HU = -400.0
 BONE_ABOVE_HU = 300.0
 """Median HU inside the prompted region beyond which ``auto`` takes the lung or bone preset."""
 
+RAW_OFFSET = 1024.0
+"""What is added to HU where scanners' numbers are stored as they are, without a rescaling."""
+
+AIR_HU, LUNG_EDGE_HU, BODY_HU, SOFT_HU = -900.0, (-450.0, -220.0), -200.0, 200.0
+FAT_HU, WATER_HU = (-150.0, -50.0), (-20.0, 120.0)
+"""Where a CT has its peaks, and between lung and body hardly anything."""
+
+LEAST_AIR, LEAST_BODY = 0.004, 0.05
+LEAST_SOFT, LEAST_FAT, LEAST_WATER, LEAST_DENSE = 0.65, 0.01, 0.15, 0.002
+MOST_EDGE, MOST_EDGE_RAW = 0.10, 0.08
+"""Shares of a CT's voxels (air, body) and of its body's by which its histogram is known.
+
+Six CTs of thorax, abdomen and vessels, as they are and averaged over blocks of 2, 3 and 4 voxels,
+have at least 0.004, 0.58, 0.67, 0.086, 0.36 and 0.004, and at most 0.092 at the edge of the lung.
+None of 99 MR images and others is taken for a CT, scaled and shifted in 14,355 ways so that their
+tissue lies where a CT has its own.
+"""
+
 SAMPLE_VOXELS = 1_000_000
 """Percentiles are measured on a regular subsample of about this many voxels."""
 
@@ -124,10 +142,7 @@ def resolve_window(spec: str, volume: Volume, region: NDArray[np.generic] | None
 
 
 def looks_like_ct(volume: Volume) -> bool:
-    """Whether the volume holds Hounsfield units, by its modality or else by its values.
-
-    Without a stated modality: whole numbers that reach below -50 (fat or air) over a range of
-    more than 200.
+    """Whether the volume is a CT, by its modality or else by its values; see `ct_offset`.
 
     Examples
     --------
@@ -135,11 +150,85 @@ def looks_like_ct(volume: Volume) -> bool:
     >>> looks_like_ct(read("sample_data/phantom_ct.nii.gz"))
     True
     """
+    return ct_offset(volume) is not None
+
+
+def ct_offset(volume: Volume) -> float | None:
+    """What has to be taken from the values of a CT for Hounsfield units; ``None`` if it is no CT.
+
+    Without a stated modality, whole numbers that reach below -50 (fat or air) over a range of more
+    than 200 are HU. Other values are known by their histogram, as HU or with `RAW_OFFSET` added:
+    air, little between lung and body, fat, water, and something denser.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> from sammed.io import read
+    >>> volume = read("sample_data/phantom_ct.nii.gz")
+    >>> raw = replace(volume, voxels=(volume.voxels + 1024).astype("uint16"))
+    >>> ct_offset(volume), ct_offset(raw), ct_offset(replace(raw, modality="MR"))
+    (0.0, 1024.0, None)
+    """
     if volume.modality:
-        return volume.modality.upper() == "CT"
+        return 0.0 if volume.modality.upper() == "CT" else None
     values = sample(volume.voxels)
+    whole = np.array_equal(values, np.rint(values))
+    if whole and _reaches_fat(values):
+        return 0.0
+    offsets = (RAW_OFFSET,) if whole else (0.0, RAW_OFFSET)
+    edges = {0.0: MOST_EDGE, RAW_OFFSET: MOST_EDGE_RAW}
+    return next((o for o in offsets if _has_peaks(values - o, edges[o])), None)
+
+
+def window_notes(spec: str, volume: Volume, window: Window) -> tuple[str, ...]:
+    """What ``auto`` took for granted of a volume whose modality nothing says.
+
+    Parameters
+    ----------
+    spec
+        The window that was asked for; only ``auto`` takes anything for granted.
+    volume, window
+        The volume, and what became of it.
+    """
+    if spec.strip().lower() != "auto" or volume.modality or volume.is_colour:
+        return ()
+    offset = ct_offset(volume)
+    if offset:
+        return (
+            f"by its histogram this is a CT with {offset:g} added to its Hounsfield units; its "
+            f"window is {window} (if it is none: --window p0.5-99.5)",
+        )
+    values = sample(volume.voxels)
+    if offset is None and _reaches_fat(values):
+        return (
+            f"values reach from {values.min():.4g} to {values.max():.4g}: if they are Hounsfield "
+            f"units, --window soft-tissue (or lung, bone, ...) shows more than {window}",
+        )
+    return ()
+
+
+def _reaches_fat(values: NDArray[np.float64]) -> bool:
     low, high = np.percentile(values, (1, 99.9))
-    return bool(low <= -50 and high - low > 200 and np.array_equal(values, np.rint(values)))
+    return bool(low <= -50 and high - low > 200)
+
+
+def _has_peaks(hu: NDArray[np.float64], most_edge: float) -> bool:
+    """Whether the histogram is that of a CT; so much may lie at the edge of the lung."""
+    body = hu[hu > BODY_HU]
+    if not len(body) or np.mean(hu <= AIR_HU) < LEAST_AIR or len(body) < LEAST_BODY * len(hu):
+        return False
+
+    def share(low: float, high: float) -> float:
+        """In numbers of the body's voxels."""
+        return float(np.count_nonzero((hu > low) & (hu <= high)) / len(body))
+
+    return (
+        share(BODY_HU, SOFT_HU) >= LEAST_SOFT
+        and share(*LUNG_EDGE_HU) <= most_edge
+        and share(*FAT_HU) >= LEAST_FAT
+        and share(*WATER_HU) >= LEAST_WATER
+        and share(SOFT_HU, np.inf) >= LEAST_DENSE
+    )
 
 
 def sample(voxels: NDArray[np.generic]) -> NDArray[np.float64]:
@@ -175,16 +264,18 @@ def _check_finite(volume: Volume) -> None:
 
 
 def _auto(volume: Volume, region: NDArray[np.generic] | None) -> Window:
-    if not looks_like_ct(volume):
+    offset = ct_offset(volume)
+    if offset is None:
         return _percentiles(volume, *FOREGROUND_PERCENTILES)
     name = "soft-tissue"
     if region is not None and region.size:
-        median = float(np.median(region.astype(np.float64)))
+        median = float(np.median(region.astype(np.float64))) - offset
         if median < LUNG_BELOW_HU:
             name = "lung"
         elif median > BONE_ABOVE_HU:
             name = "bone"
-    return _from_width_level(*PRESETS[name], name)
+    width, level = PRESETS[name]
+    return _from_width_level(width, level + offset, f"{name}+{offset:g}" if offset else name)
 
 
 def _from_width_level(width: float, level: float, name: str) -> Window:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ def run_report(
     *,
     output: Path | None = None,
     timings: Mapping[str, float] | None = None,
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The report of a finished session, as plain data for JSON.
 
@@ -42,6 +43,8 @@ def run_report(
         Where the label map went.
     timings
         Seconds of stages outside the session (``read``, ``write``), added to its own.
+    notes
+        What was taken for granted of the prompts and the window; the image's own are its input's.
 
     Returns
     -------
@@ -55,6 +58,7 @@ def run_report(
         "window": asdict(session.window),
         "model": _model(session),
         "settings": _settings(session),
+        "notes": list(notes),
         "prompts": prompt_document(session),
         "objects": [_object(session, obj, labels) for obj in session.objects],
         "output": None if output is None else str(output),

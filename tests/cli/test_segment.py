@@ -107,6 +107,18 @@ def test_the_summary_is_on_stderr(run):
     assert result.out == ""
 
 
+def test_what_is_taken_for_granted_is_told_and_recorded(run, tmp_path):
+    lps = geometry.apply_affine(io.read("ct.nii.gz").affine, np.array([0, 1, 1])).tolist()
+    points = {"type": "Fiducial", "name": "organ outside", "controlPoints": [{"position": lps}]}
+    (tmp_path / "organ.mrk.json").write_text(json.dumps({"markups": [points]}))
+    options = ("--box", f"organ={typed(ORGAN)}", "--prompts", "organ.mrk.json", "-o", "o.nii.gz")
+    result = run(*options, model="compact")
+    assert result.code == 0, result.err
+    note = "organ.mrk.json: its point is taken as outside the object, since their list is called"
+    assert f"note: {note}" in result.err
+    assert any(text.startswith(note) for text in report()["notes"])
+
+
 def test_quiet_says_nothing(run):
     result = run("--box", typed(ORGAN), "-o", "o.nii.gz", "-q")
     assert (result.code, result.out, result.err) == (0, "", "")

@@ -7,10 +7,12 @@ from sammed.errors import WindowError
 from sammed.imaging.intensity import (
     PRESETS,
     Window,
+    ct_offset,
     foreground,
     looks_like_ct,
     resolve_window,
     sample,
+    window_notes,
 )
 from sammed.imaging.volume import HeaderWindow, Volume
 from sammed.views.slices import SliceStack
@@ -167,6 +169,93 @@ def test_ct_by_modality_or_else_by_values():
     assert not looks_like_ct(a_volume(MR))
     assert not looks_like_ct(a_volume(CT + np.float32(0.5)))
     assert not looks_like_ct(a_volume(np.clip(CT, -20, None)))
+
+
+# -- a CT whose numbers are not plain HU -------------------------------------------------------
+
+
+def body(shape=(24, 40, 40)) -> np.ndarray:
+    """HU of a slab of air, fat, muscle and bone, with a lung in it; whole numbers."""
+    rng = np.random.default_rng(5)
+    z, y, x = (np.linspace(-1, 1, n) for n in shape)
+    radius = np.sqrt(y[:, None] ** 2 + x[None] ** 2) + 0 * z[:, None, None]
+    hu = np.full(shape, -1000.0)
+    hu[radius < 0.9] = -100
+    hu[radius < 0.75] = 45
+    hu[radius < 0.2] = 500
+    hu[4:12, 12:16, 14:26] = -850
+    return np.rint(hu + rng.normal(0, 12, shape))
+
+
+BODY = body()
+AS_STORED = {
+    "HU": (BODY.astype(np.int16), 0),
+    "float": ((BODY + RNG.uniform(-0.4, 0.4, BODY.shape)).astype(np.float32), 0),
+    "resampled": ((0.7 * BODY + 0.3 * np.roll(BODY, 1, 2)).astype(np.float32), 0),
+    "raw": ((BODY + 1024).clip(0).astype(np.uint16), 1024),
+    "raw float": ((BODY + 1024.3).clip(0).astype(np.float32), 1024),
+}
+
+
+@pytest.mark.parametrize("kind", list(AS_STORED))
+@pytest.mark.parametrize(
+    ("at", "name"), [(45, "soft-tissue"), (-850, "lung"), (500, "bone"), (None, "soft-tissue")]
+)
+def test_a_ct_is_known_by_its_histogram(kind, at, name):
+    voxels, offset = AS_STORED[kind]
+    volume = a_volume(voxels)
+    region = None if at is None else np.array([at + offset], np.float32)
+    window = resolve_window("auto", volume, region)
+    width, level = PRESETS[name]
+    assert (window.low, window.high) == (level - width / 2 + offset, level + width / 2 + offset)
+    assert window.name == (f"{name}+1024" if offset else name)
+    notes = window_notes("auto", volume, window)
+    assert len(notes) == (1 if offset else 0)
+    if offset:
+        assert notes[0].startswith("by its histogram this is a CT with 1024 added")
+        assert "--window p0.5-99.5" in notes[0]
+    assert window_notes("lung", volume, window) == ()
+
+
+@pytest.mark.parametrize("modality", ["CT", "MR", "PT"])
+@pytest.mark.parametrize("kind", list(AS_STORED))
+def test_a_known_modality_is_not_doubted(kind, modality):
+    volume = a_volume(AS_STORED[kind][0], modality=modality)
+    window = resolve_window("auto", volume)
+    assert window == resolve_window("400/40" if modality == "CT" else "p0.5-99.5", volume) or (
+        (window.low, window.high, window.name) == (-160, 240, "soft-tissue")
+    )
+    assert window_notes("auto", volume, window) == ()
+
+
+def test_whole_numbers_are_judged_as_ever():
+    """Integer CT stays as it was voxel by voxel, whatever its histogram."""
+    flat = np.rint(RNG.uniform(-60, 300, SHAPE)).astype(np.int16)
+    for voxels in (BODY.astype(np.int16), BODY.astype(np.float32), CT, flat):
+        window = resolve_window("auto", a_volume(voxels))
+        expected = Window(-160, 240, "soft-tissue")
+        assert window == expected
+        np.testing.assert_array_equal(window.apply(voxels), expected.apply(voxels))
+    few = BODY.astype(np.int16).clip(-40)  # no fat, no air: nothing says that it is one
+    assert resolve_window("auto", a_volume(few)).name == "p0.5-99.5"
+
+
+@pytest.mark.parametrize("scale", [0.2, 0.5, 1, 1.5, 3, 5])
+@pytest.mark.parametrize("shift", [0, -300])
+def test_an_mr_is_no_ct_wherever_its_values_lie(scale, shift):
+    for voxels in (MR * scale, np.rint(MR * scale), RNG.normal(1064, 60, SHAPE) * scale / 2):
+        assert not looks_like_ct(a_volume((voxels + shift + 0.25).astype(np.float32)))
+
+
+def test_values_that_may_be_hu_get_a_hint():
+    cropped = (BODY[:, 14:26, 14:26] - 60.5).clip(-250, 300).astype(np.float32)  # no air in it
+    volume = a_volume(cropped)
+    assert ct_offset(volume) is None
+    window = resolve_window("auto", volume)
+    (hint,) = window_notes("auto", volume, window)
+    assert "if they are Hounsfield units, --window soft-tissue" in hint
+    assert window_notes("p0.5-99.5", volume, window) == ()
+    assert window_notes("auto", a_volume(MR), resolve_window("auto", a_volume(MR))) == ()
 
 
 def test_the_mapping_is_linear_and_clipped():

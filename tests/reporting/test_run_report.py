@@ -193,3 +193,8 @@ def test_a_volume_from_memory_has_no_source():
     assert told["input"]["source"] is None
     assert told["output"] is None
     assert json.loads(json.dumps(told)) == told
+
+
+def test_notes_on_prompts_and_window_are_recorded(session):
+    made = run_report(session, session.result(), notes=("a point is negative",))
+    assert made["notes"] == ["a point is negative"]
