@@ -124,10 +124,12 @@ def test_one_flipped_bit(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.mgh", "a.mgz"])
-def test_text_renamed(tmp_path, name):
+def test_text_renamed(tmp_path, name, capfd, caplog):
     (tmp_path / name).write_text("Dear Sir or Madam, " * 100)
     with pytest.raises(UnreadableFileError, match="is not a FreeSurfer volume"):
         io.read(tmp_path / name)
+    assert capfd.readouterr().err == ""
+    assert not caplog.records
 
 
 def test_absurd_extents(tmp_path):

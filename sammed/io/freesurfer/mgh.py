@@ -112,7 +112,9 @@ def _header(path: Path) -> Any:
                 f"{path} is truncated: a FreeSurfer volume has a header of {HEADER_BYTES} bytes, "
                 f"this file has {len(start)}{hint(path)}"
             )
-        header = MGHHeader(start, check=True)
+        header = MGHHeader(start, check=False)
+        if header["version"] != 1:
+            raise ValueError(f"its version is {int(header['version'])}, expected 1")
     except (HeaderDataError, OSError, EOFError, ValueError, zlib.error) as error:
         raise UnreadableFileError(
             f"{path} is not a FreeSurfer volume, whatever its name says, or its header is damaged "

@@ -1,9 +1,11 @@
 """A file as ITK can read it: itself, or a copy whose header has only what ITK needs.
 
 MetaIO, which reads MetaImage for ITK, overruns on lines of some hundred characters, leaves the
-voxels unset when the size of compressed ones is not stated, and fails on text without a last line
-end. NrrdIO does not find a file's name in the last line if that does not end, and stops at fields
-that it does not know or has read before. Both take any % in a file's name for a pattern, and MetaIO
+voxels unset when the size of compressed ones is not stated, and reads voxels that are text wrongly:
+it swaps their bytes, leaves all but the first of several channels unset, needs a last line end.
+
+NrrdIO does not find a file's name in the last line if that does not end, and stops at fields that
+it does not know or has read before. Both take any % in a file's name for a pattern, and MetaIO
 then divides by zero.
 """
 
@@ -16,6 +18,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+
+from sammed.errors import UnreadableFileError
 from sammed.io.itk.header import Header
 from sammed.io.itk.payload import is_compressed
 
@@ -23,6 +28,13 @@ MAX_META_LINE = 400
 """Characters of a line that MetaIO surely keeps; it fails from 500 on."""
 
 MAX_META_LINES = 5_000
+
+_TYPES = {
+    **{"MET_CHAR": "<i1", "MET_SHORT": "<i2", "MET_INT": "<i4", "MET_LONG": "<i4"},
+    **{"MET_UCHAR": "<u1", "MET_USHORT": "<u2", "MET_UINT": "<u4", "MET_ULONG": "<u4"},
+    **{"MET_LONG_LONG": "<i8", "MET_ULONG_LONG": "<u8", "MET_FLOAT": "<f4", "MET_DOUBLE": "<f8"},
+}
+"""MetaImage's types as MetaIO has them."""
 
 _NEEDED = (
     *("ndims", "dimsize", "elementtype", "elementnumberofchannels", "elementspacing"),
@@ -54,7 +66,7 @@ def readable(header: Header) -> Iterator[Path]:
         yield header.path
         return
     with tempfile.TemporaryDirectory(prefix="sammed-") as folder:
-        whole = len(header.files) < 2
+        whole = _fits_in_one(header)
         copy = Path(folder) / ("a.nrrd" if header.is_nrrd else "a.mha")
         copy = copy if whole else copy.with_suffix(".nhdr" if header.is_nrrd else ".mhd")
         text = _nrrd_text(header) if header.is_nrrd else _meta_text(header)
@@ -65,14 +77,43 @@ def readable(header: Header) -> Iterator[Path]:
         yield copy
 
 
+def _fits_in_one(header: Header) -> bool:
+    """Whether the copy holds the voxels itself."""
+    return len(header.files) < 2 or _is_text(header)
+
+
 def _append_voxels(header: Header, file: BinaryIO) -> None:
-    """What is in the file itself, or in the only one that the header names."""
+    """What is in the file itself, or in the only one that the header names; text as numbers."""
+    if _is_text(header):
+        file.write(_from_text(header))
+        return
     source = header.files[0] if header.files else header.path
     with open(source, "rb") as voxels:
         voxels.seek(header.start + (0 if header.is_nrrd else max(_header_size(header), 0)))
         shutil.copyfileobj(voxels, file)
-    if _is_text(header):
-        file.write(b"\n")
+
+
+def _from_text(header: Header) -> bytes:
+    """A MetaImage's voxels that are text, as little-endian numbers.
+
+    Raises
+    ------
+    UnreadableFileError
+        If they are no numbers.
+    """
+    words: list[bytes] = []
+    for source in header.files or (header.path,):
+        with open(source, "rb") as file:
+            file.seek(header.start)
+            words += file.read().split()
+    try:
+        kind = _TYPES[header.fields.get("elementtype", "").upper()]
+        return np.array(words).astype(kind).tobytes() if words else b""
+    except (KeyError, ValueError, OverflowError) as error:
+        raise UnreadableFileError(
+            f"{header.path} is damaged: its voxels, which are text, are no numbers of its "
+            f"ElementType ({' '.join(str(error).split())[:100]})"
+        ) from error
 
 
 def _header_size(header: Header) -> int:
@@ -112,20 +153,23 @@ def _is_too_much(header: Header) -> bool:
     if len(header.lines) > MAX_META_LINES or any(len(n) > MAX_META_LINE for n in header.lines):
         return True
     unsized = is_compressed(header) and "compresseddatasize" not in header.fields
-    return len(header.files) < 2 and (unsized or _is_text(header))
+    return _is_text(header) or (unsized and len(header.files) < 2)
 
 
 def _meta_text(header: Header) -> str:
     size = _header_size(header)
     replaced = {"compresseddatasize"} if is_compressed(header) else set()
-    if len(header.files) < 2 and size >= 0:
+    whole = _fits_in_one(header)
+    if whole and size >= 0:
         replaced.add("headersize")
+    if _is_text(header):
+        replaced |= {"binarydata", "binarydatabyteordermsb", "elementbyteordermsb"}
     lines = ["ObjectType = Image"]
     for line in header.lines:
         key = line.replace(":", "=").split("=")[0].strip().lower()
         if key in _NEEDED and key not in replaced:
             lines.append(line)
-    if len(header.files) < 2:
+    if whole:
         if is_compressed(header):
             lines.append(f"CompressedDataSize = {header.stored_bytes - max(size, 0)}")
         return "\n".join([*lines, "ElementDataFile = LOCAL", ""])

@@ -66,7 +66,7 @@ def choose_affine(header: Any, shape: tuple[int, int, int], path: Path, notes: N
         affine = sform
         _warn_if_apart(sform, qform, shape, notes)
     _warn_of_pixdim(header, affine, notes)
-    return _in_mm(header, geometry.affine_from_ras(affine), notes)
+    return geometry.check_affine(_in_mm(header, geometry.affine_from_ras(affine), notes), str(path))
 
 
 def _qform(header: Any) -> NDArray[np.float64] | None:
