@@ -76,12 +76,12 @@ def convert(
         allow_gaps=allow_gaps,
         force=force,
     )
+    for note in () if quiet else read.notes:
+        say(f"note: {note}")
+    found = _described(read, source, output)
     if as_json:
-        put(_described(read, source, output))
+        put(found)
     elif not quiet:
-        for note in read.notes:
-            say(f"note: {note}")
-        found = _described(read, source, output)
         sizes = "x".join(str(n) for n in found["shape_ijk"])
         written = ", ".join(found["outputs"])
         say(f"{found['kind']} of {sizes} voxels ({found['dtype']}) written to {written}")
@@ -90,8 +90,11 @@ def convert(
 def _described(read: Volume | LabelVolume, source: Path, output: list[Path]) -> dict[str, Any]:
     from sammed.imaging import geometry
     from sammed.imaging.volume import LabelVolume
+    from sammed.io.conversion import files_written
 
-    names = read.names if isinstance(read, LabelVolume) else None
+    names, files = None, output
+    if isinstance(read, LabelVolume):
+        names, files = read.names, [file for path in output for file in files_written(read, path)]
     return {
         "input": str(source),
         "kind": "image" if names is None else "label map",
@@ -100,5 +103,5 @@ def _described(read: Volume | LabelVolume, source: Path, output: list[Path]) -> 
         "dtype": str(read.voxels.dtype),
         "labels": names,
         "notes": list(read.notes),
-        "outputs": [str(path) for path in output],
+        "outputs": [str(path) for path in files],
     }

@@ -174,6 +174,7 @@ def segment(
     outputs = list(output or ())
     from sammed import api, io
     from sammed.imaging.intensity import window_notes
+    from sammed.io.conversion import files_written
     from sammed.models import registry
     from sammed.prompts.text import parse_label
     from sammed.views.embeddings import store_for
@@ -230,7 +231,8 @@ def segment(
     if as_json:
         put(document)
     elif not quiet:
-        _summary(session, labels, [*outputs, *written.values()])
+        files = [file for path in outputs for file in files_written(labels, path)]
+        _summary(session, labels, [*files, *written.values()])
 
 
 def _check_outputs(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from sammed.evaluation.metrics import TOLERANCE_MM, Scores, score_labels
-from sammed.evaluation.objects import Key, Wanted, key_text
+from sammed.evaluation.objects import Key, Wanted, key_text, values_of
 from sammed.evaluation.reading import on_one_grid, read_map
 from sammed.evaluation.results import SCORES
 from sammed.evaluation.tables import Table, number
@@ -173,6 +173,13 @@ def _doubts(scored: LabelVolume, true: LabelVolume, wanted: Wanted) -> Iterator[
         yield (
             f"the prediction has the labels {first}, the reference {second}, and none in common: "
             f"each is scored as an object of its own{hint}"
+        )
+    if absent := [key for key in wanted.names if not (there[0] | there[1]) & values_of(key)]:
+        told = ", ".join(f"{key_text(key)} ({wanted.names[key]})" for key in absent[:5])
+        more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
+        yield (
+            f"{len(absent)} of {len(wanted.names)} objects are in neither file, which counts as a "
+            f"Dice of 1 in the mean: {told}{more}"
         )
     for value in sorted(there[0] & there[1]):
         said = [one.names.get(value, "") for one in (scored, true)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count, takewhile
@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from sammed.errors import EvaluationError, InputError, UnreadableFileError
-from sammed.evaluation.objects import Key, Wanted, load_json, parse_names
+from sammed.evaluation.objects import Key, Wanted, parse_names
+from sammed.evaluation.results import read_table
 from sammed.io.formats import FORMATS
 from sammed.io.recognition import longest_ending, stem
+from sammed.prompts.files import read_json
+
+logger = logging.getLogger(__name__)
 
 FORMAT = "sammed-cases/1"
 
@@ -109,6 +113,11 @@ def pair_folders(images: Path, references: Path, wanted: Wanted | None = None) -
             _add(by_name, stem(path), path)
     found = {name: there.get(name) or there.get(name + CHANNEL.format(0)) for name in labels}
     pairs = [(name, image, labels[name]) for name, image in found.items() if image is not None]
+    if alone := sorted(labels.keys() - {name for name, *_ in pairs}) if pairs else []:
+        logger.warning(
+            "%d of %d label maps in %s have no image of their name and are left out: %s%s",
+            len(alone), len(labels), references, ", ".join(alone[:5]), ", ..." * (len(alone) > 5),
+        )  # fmt: skip
     if not pairs:
         raise EvaluationError(
             f"no image in {images} has a label map of the same name in {references}; expected "
@@ -163,7 +172,7 @@ def share_subject(cases: Iterable[Case], ids: Iterable[str]) -> list[Case]:
 
 
 def _json_entries(path: Path) -> list[dict[str, Any]]:
-    content = load_json(path)
+    content = read_json(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
         raise UnreadableFileError(f'{path} is no manifest: its "format" is {found!r}, not {FORMAT}')
@@ -171,11 +180,7 @@ def _json_entries(path: Path) -> list[dict[str, Any]]:
 
 
 def _csv_entries(path: Path) -> list[dict[str, Any]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as handle:
-            entries = [dict(row) for row in csv.DictReader(handle)]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UnreadableFileError(f"cannot read {path}: {error}") from None
+    entries: list[dict[str, Any]] = [dict(line) for line in read_table(path)[1]]
     for entry in entries:
         parts = (entry.get("labels") or "").replace(",", ";").split(";")
         entry["labels"] = dict(part.split("=", 1) for part in parts if "=" in part)
@@ -226,7 +231,8 @@ def _checked(cases: list[Case], source: str) -> list[Case]:
 def _files(folder: Path) -> Iterable[Path]:
     if not folder.is_dir():
         raise UnreadableFileError(f"there is no folder {folder}")
-    paths = [p for p in sorted(folder.iterdir()) if longest_ending(p, ENDINGS)]
+    there = (p for p in sorted(folder.iterdir()) if not p.name.startswith("."))  # as macOS's ._x
+    paths = [p for p in there if longest_ending(p, ENDINGS)]
     names = {p.name.lower() for p in paths}
     return [p for p in paths if not _header_of(p) & names]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +12,13 @@ from numpy.typing import NDArray
 
 from sammed.errors import UnreadableFileError
 from sammed.imaging.volume import MAX_LABEL
+from sammed.prompts.files import read_json
 
 Key = int | tuple[int, ...]
 """A label value, or the values of a region, which are one object together."""
+
+EXPECTED = """{"1": "liver", ...} or nnU-Net's dataset.json"""
+"""What a file that names objects holds, for messages."""
 
 IGNORE = "ignore"
 """nnU-Net's name of the label of voxels that nobody judged."""
@@ -46,6 +49,11 @@ def mask_of(voxels: NDArray[np.unsignedinteger], key: Key) -> NDArray[np.bool_]:
     [False, True, False, True]
     """
     return np.isin(voxels, key) if isinstance(key, tuple) else np.asarray(voxels == key)
+
+
+def values_of(key: Key) -> set[int]:
+    """The label values of an object."""
+    return set(key) if isinstance(key, tuple) else {key}
 
 
 def key_text(key: Key) -> str:
@@ -113,33 +121,15 @@ def read_names(path: Path) -> Wanted:
     UnreadableFileError
         If the file is missing or no such JSON.
     """
-    content = load_json(path)
+    content = read_json(path, EXPECTED)
     if isinstance(content, dict) and isinstance(content.get("labels"), dict):
         content = content["labels"]  # nnU-Net's dataset.json
     if not isinstance(content, dict):
-        raise UnreadableFileError(
-            f'{path} holds no names; expected {{"1": "liver", ...}} or nnU-Net\'s dataset.json'
-        )
+        raise UnreadableFileError(f"{path} holds no names; expected {EXPECTED}")
     try:
         return parse_names(content)
     except ValueError as error:
         raise UnreadableFileError(f"{path}: {error}") from None
-
-
-def load_json(path: Path) -> Any:
-    """What a JSON file holds.
-
-    Raises
-    ------
-    UnreadableFileError
-        If it is missing or no JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise UnreadableFileError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise UnreadableFileError(f"{path} is no JSON: {error}") from None
 
 
 def _key(value: int | Collection[Any]) -> Key:

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from sammed import io
-from sammed.errors import EvaluationError, FrameError, LabelError
+from sammed.errors import EvaluationError, FrameError, LabelError, UnreadableFileError
+from sammed.evaluation.manifest import ENDINGS
 from sammed.evaluation.metrics import require_same_grid
 from sammed.imaging import geometry
 from sammed.imaging.volume import LabelVolume
+from sammed.io.recognition import longest_ending
 
 
 def read_map(path: Path) -> LabelVolume:
@@ -31,6 +33,18 @@ def read_map(path: Path) -> LabelVolume:
         labels = io.read_labels(path)
     except FrameError as error:
         labels = _from_frames(path, error.count)
+    except UnreadableFileError as error:
+        files = (
+            [p.name for p in sorted(path.iterdir()) if longest_ending(p, ENDINGS)]
+            if path.is_dir()
+            else []
+        )
+        if not files:
+            raise
+        raise EvaluationError(
+            f"{path} is a folder of {len(files)} files such as {files[0]}, and no label map; give "
+            f"one of them, or two folders of cases as --images and --references ({error})"
+        ) from None
     return replace(labels, notes=tuple(f"{path.name}: {note}" for note in labels.notes))
 
 

@@ -137,6 +137,33 @@ def _text(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
+def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Columns of a table, and its lines by column: CSV with commas, or as spreadsheets save it.
+
+    Those separate by semicolons where the comma is the decimal sign, or by tabs, and may write
+    UTF-16. The separator is the one that the header has most of.
+
+    Raises
+    ------
+    UnreadableFileError
+        If it is missing, or no table.
+    """
+    try:
+        data = path.read_bytes()
+        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+        header = text.split("\n", 1)[0]
+        separator = max(",;\t", key=header.count)
+        lines = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
+        columns = [str(name).strip() for name in lines.fieldnames or ()]
+        return columns, [
+            {k.strip(): v or "" for k, v in line.items() if k is not None} for line in lines
+        ]
+    except OSError as error:
+        raise UnreadableFileError(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, csv.Error) as error:
+        raise UnreadableFileError(f"{path} is no table: {error}") from None
+
+
 def read_csv(path: Path) -> list[Row]:
     """Rows of a ``results.csv``.
 
@@ -145,17 +172,14 @@ def read_csv(path: Path) -> list[Row]:
     UnreadableFileError
         If it is missing, or no such table.
     """
+    columns, lines = read_table(path)
+    missing = {"case", "object", "model", "protocol", "dice"} - set(columns)
+    if missing:
+        raise UnreadableFileError(
+            f"{path} is no results table: it has no column {', '.join(sorted(missing))}; "
+            "expected the results.csv of `sammed evaluate`"
+        )
     try:
-        with path.open(newline="", encoding="utf-8") as handle:
-            reader = csv.DictReader(handle)
-            missing = {"case", "object", "model", "protocol", "dice"} - set(reader.fieldnames or ())
-            if missing:
-                raise UnreadableFileError(
-                    f"{path} is no results table: it has no column {', '.join(sorted(missing))}; "
-                    "expected the results.csv of `sammed evaluate`"
-                )
-            return [Row.from_dict(line) for line in reader]
-    except OSError as error:
-        raise UnreadableFileError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, csv.Error) as error:
+        return [Row.from_dict(line) for line in lines]
+    except ValueError as error:
         raise UnreadableFileError(f"{path} is no results table: {error}") from None

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
 
 from sammed import io
 from sammed.errors import InputError
 from sammed.imaging.volume import LabelVolume, Volume
-from sammed.io.formats import VOLUME_TYPES
+from sammed.io.formats import VOLUME_TYPES, endings
 from sammed.io.output import PathLike
+from sammed.io.recognition import longest_ending
 
 
 def convert(
@@ -75,6 +79,24 @@ def convert(
     for output in outputs:
         io.write_volume(volume, output, force=force)
     return volume
+
+
+def files_written(labels: LabelVolume, path: PathLike) -> list[Path]:
+    """The files into which a label map is written under a name: surfaces may be one each.
+
+    Parameters
+    ----------
+    labels
+        The label map.
+    path
+        As `sammed.io.write_labels`.
+    """
+    if longest_ending(Path(path), endings(("stl", "ply"))) is None:
+        return [Path(path)]
+    from sammed.io import mesh
+
+    there = [int(value) for value in np.unique(labels.voxels) if value]
+    return mesh.files([labels.names.get(value, f"label_{value}") for value in there], path)
 
 
 def _labels(

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -126,7 +127,7 @@ def write_labels(
     write: Callable[[Surface, Path], None] = (
         _write_stl if path.suffix.lower() == ".stl" else _write_ply
     )
-    with atomic_outputs(_paths(made, path), force=force) as temporaries:
+    with atomic_outputs(files([s.name for s in made], path), force=force) as temporaries:
         for surface, temporary in zip(made, temporaries, strict=True):
             write(surface, temporary)
 
@@ -192,17 +193,31 @@ def _smooth(
     return np.asarray(vertices, np.float64)
 
 
-def _paths(made: list[Surface], path: Path) -> list[Path]:
-    """One file a surface; the given name for a single one."""
-    if len(made) == 1:
+def files(names: Sequence[str], path: PathLike) -> list[Path]:
+    """The files of surfaces so named: one a surface, but for an OBJ; a single one as given.
+
+    Examples
+    --------
+    >>> [file.name for file in files(["left kidney", "right kidney"], "organs.stl")]
+    ['organs_left_kidney.stl', 'organs_right_kidney.stl']
+    """
+    path = Path(path)
+    if len(names) <= 1 or path.suffix.lower() == ".obj":
         return [path]
-    return [path.with_name(f"{path.stem}_{name}{path.suffix}") for name in _unique_names(made)]
+    return [path.with_name(f"{path.stem}_{name}{path.suffix}") for name in _unique_names(names)]
 
 
-def _unique_names(made: list[Surface]) -> list[str]:
+def _unique_names(names: Sequence[str]) -> list[str]:
     """Names fit for files and groups, all different."""
-    names = [_plain(surface.name) for surface in made]
-    return [f"{n}_{i}" if names.count(n) > 1 else n for i, n in enumerate(names, 1)]
+    plain = [_plain(name) for name in names]
+    taken = {name for name in plain if plain.count(name) == 1}
+    unique = []
+    for name in plain:
+        others = (f"{name}_{n}" for n in count(1))
+        free = name if plain.count(name) == 1 else next(n for n in others if n not in taken)
+        taken.add(free)
+        unique.append(free)
+    return unique
 
 
 def _plain(name: str) -> str:
@@ -250,7 +265,7 @@ def _write_ply(surface: Surface, path: Path) -> None:
 def _write_obj(made: list[Surface], path: Path) -> None:
     """One group a surface, with colours in a material file beside it."""
     materials = path.with_suffix(".mtl")
-    names = _unique_names(made)
+    names = _unique_names([surface.name for surface in made])
     first = 1
     with open(path, "w", encoding="utf-8", newline="\n") as file:
         file.write(f"# sammed {COMMENT}\nmtllib {materials.name}\n")

@@ -7,6 +7,7 @@ room knows no image formats.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -69,21 +70,56 @@ def read_prompts(path: Path, volume: Volume, read_mask: MaskReader) -> PromptSet
     PromptError
         If it is of another format, or a prompt in it makes no sense.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        data = None if path.suffix.lower() == ".fcsv" else json.loads(text)
-    except OSError as error:
-        raise UnreadableFileError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        kind = "no text" if path.suffix.lower() == ".fcsv" else "not JSON"
-        raise UnreadableFileError(f"{path} is {kind}: {error}") from error
     if path.suffix.lower() == ".fcsv":
-        return read_fcsv(text, path, volume)
+        return read_fcsv(_text(path), path, volume)
+    data = read_json(path)
     if isinstance(data, dict) and data.get("format") == FORMAT:
         return PromptSet(_from_document(data, path, volume, read_mask))
     if isinstance(data, dict) and isinstance(data.get("markups"), list):
         return read_markups(data["markups"], path, volume)
     raise PromptError(f'{path} holds no prompts: expected "format": "{FORMAT}" or Slicer markups')
+
+
+def read_json(path: Path, expected: str = "") -> Any:
+    """What a JSON file holds that people may have written by hand.
+
+    Parameters
+    ----------
+    path
+        The file.
+    expected
+        What it should hold, for the message if it is something else.
+
+    Raises
+    ------
+    UnreadableFileError
+        If it is missing or no JSON, or an object in it has a key twice, of which one would count.
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        for key, times in Counter(key for key, _ in pairs).items():
+            if times > 1:
+                raise UnreadableFileError(
+                    f"{path} has the key {key!r} {times} times in one object; only the last would "
+                    "count, so give each once"
+                )
+        return dict(pairs)
+
+    try:
+        return json.loads(_text(path), object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:
+        what = f"; expected {expected}" if expected else ""
+        raise UnreadableFileError(f"{path} is not JSON: {error}{what}") from error
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UnreadableFileError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        kind = "no text" if path.suffix.lower() == ".fcsv" else "not JSON"
+        raise UnreadableFileError(f"{path} is {kind}: {error}") from error
 
 
 def document(objects: Sequence[ObjectPrompts], volume: Volume, **about: Any) -> dict[str, Any]:

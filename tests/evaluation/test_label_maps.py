@@ -273,6 +273,28 @@ def test_labels_that_have_nothing_in_common_are_told(tmp_path, labels):
     assert content["notes"] == []
 
 
+def test_objects_that_are_nowhere_are_told(pair):
+    found = score_files(*pair, names={1: "round", 7: "seven", (8, 9): "eight"})
+    assert found.outcomes["both-empty"] == 2
+    assert (
+        "2 of 3 objects are in neither file, which counts as a Dice of 1 in the mean: 7 (seven), "
+        "8+9 (eight)"
+    ) in found.notes
+
+
+def test_a_folder_of_masks_gets_words_that_fit(tmp_path, pair):
+    folder = tmp_path / "segmentations"
+    folder.mkdir()
+    with pytest.raises(InputError, match="segmentations"):
+        score_files(folder, pair[1])
+    for name in ("liver", "spleen"):
+        (folder / f"{name}.nii.gz").write_bytes(pair[0].read_bytes())
+    with pytest.raises(
+        EvaluationError, match=r"a folder of 2 files such as liver\.nii\.gz, and no"
+    ):
+        score_files(folder, pair[1])
+
+
 def test_one_value_with_two_names_is_told(tmp_path, labels):
     one, other = tmp_path / "p.seg.nrrd", tmp_path / "r.seg.nrrd"
     io.write_labels(replace(labels, names={1: "liver", 2: "Spleen"}), one)

@@ -179,3 +179,39 @@ def test_two_images_of_one_name_are_refused(tmp_path):
         (tmp_path / name).touch()
     with pytest.raises(InputError, match=r"x\.nii\.gz and x\.png are of one name"):
         pair_folders(tmp_path, tmp_path)
+
+
+def test_what_has_no_image_is_told_and_hidden_files_are_none(tmp_path, caplog):
+    for folder, names in (("images", ("a", "._a", "x")), ("labels", ("a", "._a", "b", "c"))):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            (tmp_path / folder / f"{name}.nii.gz").touch()
+    (case,) = pair_folders(tmp_path / "images", tmp_path / "labels")
+    assert case.id == "a"
+    assert "2 of 3 label maps in" in caplog.text
+    assert "have no image of their name and are left out: b, c" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("separator", "encoding"),
+    [(",", "utf-8"), (";", "utf-8-sig"), ("\t", "utf-16"), (";", "utf-16"), ("\t", "utf-8")],
+)
+def test_tables_as_spreadsheets_save_them(tmp_path, separator, encoding):
+    lines = [("id", " image", "label", "labels"), ("ü", "a.nii", "b.nii", "1=liver|2=spleen")]
+    text = "\r\n".join(separator.join(line) for line in lines).replace("|", "/")
+    text = text.replace("1=liver/2=spleen", '"1=liver;2=spleen"')
+    path = tmp_path / "cases.csv"
+    path.write_bytes((text + "\r\n").encode(encoding))
+    (case,) = read_manifest(path)
+    assert (case.id, case.image.name) == ("ü", "a.nii")
+    assert case.labels == {1: "liver", 2: "spleen"}
+
+
+def test_keys_that_are_there_twice_are_not_dropped(tmp_path):
+    path = tmp_path / "dataset.json"
+    path.write_text('{"labels": {"background": 0, "a": 1, "ignore": 2, "ignore": 3}}')
+    with pytest.raises(UnreadableFileError, match="has the key 'ignore' 2 times in one object"):
+        read_names(path)
+    path.write_text("# ITK-SnAP Label Description File")
+    with pytest.raises(UnreadableFileError, match=r'is not JSON.*expected \{"1": "liver", \.\.\.'):
+        read_names(path)

@@ -12,7 +12,7 @@ from sammed import io
 from sammed.cli.convert import convert as command
 from sammed.errors import InputError, LabelError, OutputError
 from sammed.imaging.volume import LabelVolume, Volume
-from sammed.io.conversion import convert
+from sammed.io.conversion import convert, files_written
 
 
 @pytest.fixture
@@ -25,6 +25,15 @@ def image(tmp_path, volume):
 def organs(tmp_path, labels):
     io.write_labels(labels, tmp_path / "organs.nii.gz")
     return tmp_path / "organs.nii.gz"
+
+
+@pytest.mark.parametrize("suffix", [".stl", ".ply", ".obj", ".seg.nrrd"])
+def test_the_files_that_were_written_are_named(tmp_path, organs, suffix):
+    output = tmp_path / f"o{suffix}"
+    read = convert(organs, [output], as_labels=True)
+    assert isinstance(read, LabelVolume)
+    there = {file for file in tmp_path.iterdir() if file.name.startswith("o") and file != organs}
+    assert set(files_written(read, output)) == there - {output.with_suffix(".mtl")}
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nrrd", ".nhdr", ".mha", ".mhd"])

@@ -178,6 +178,18 @@ def test_equal_names_get_different_files(tmp_path, labels):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a_rib_1.stl", "a_rib_2.stl"]
 
 
+def test_no_name_takes_the_file_of_another():
+    found = mesh.files(["rib", "rib_1", "rib", "a/b"], "x.ply")
+    assert [file.name for file in found] == [
+        "x_rib_2.ply",
+        "x_rib_1.ply",
+        "x_rib_3.ply",
+        "x_a_b.ply",
+    ]
+    assert [file.name for file in mesh.files(["rib", "liver"], "x.obj")] == ["x.obj"]
+    assert [file.name for file in mesh.files(["rib"], "x.stl")] == ["x.stl"]
+
+
 def test_one_of_several_is_in_the_way(tmp_path, labels):
     (tmp_path / "organs_ball.stl").write_text("precious")
     with pytest.warns(SammedWarning), pytest.raises(OutputError, match="exists already"):

@@ -247,6 +247,12 @@ def test_files_that_hold_no_prompts(tmp_path, data, error, message):
     assert "\n" not in str(raised.value)
 
 
+def test_keys_that_are_there_twice_are_not_dropped(tmp_path):
+    text = '{"format": "sammed-prompts/1", "objects": [{"boxes": [], "name": "a", "boxes": []}]}'
+    with pytest.raises(UnreadableFileError, match=r"p\.json has the key 'boxes' 2 times in one"):
+        read_prompts(save(tmp_path, text), VOLUME, no_mask)
+
+
 def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(UnreadableFileError, match=r"cannot read .*none\.json: No such file"):
         read_prompts(tmp_path / "none.json", VOLUME, no_mask)
