@@ -189,7 +189,7 @@ def check_nifti(folder: Path, data) -> None:
 def check_nrrd(folder: Path, data) -> None:
     draw = data.draw
     dtype = draw(dtypes)
-    components = draw(st.sampled_from([1, 1, 1, 2, 5]))
+    components = draw(st.sampled_from([1, 1, 1, 2, 3, 5]))
     shape = draw(shapes)
     flat = draw(st.integers(0, 9)) == 0
     spatial = shape[1:] if flat else shape

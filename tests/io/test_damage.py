@@ -13,6 +13,7 @@ from sammed import io
 from sammed.errors import SammedError
 from sammed.imaging.volume import Volume
 
+from .by_hand import mgh
 from .conftest import oblique_affine
 
 ROUNDS = 60
@@ -37,12 +38,16 @@ def read_damaged(path: Path, data: bytes) -> Volume | None:
     return None
 
 
-@pytest.mark.parametrize("suffix", [".nii", ".seg.nrrd", ".nrrd", ".mha", ".nhdr", ".mhd", ".tif"])
+@pytest.mark.parametrize(
+    "suffix", [".nii", ".seg.nrrd", ".nrrd", ".mha", ".nhdr", ".mhd", ".tif", ".mgh"]
+)
 def test_damaged_headers(tmp_path, volume, labels, suffix, capfd):
     rng = np.random.default_rng(1)
     path = tmp_path / f"a{suffix}"
     if suffix == ".seg.nrrd":
         io.write_labels(labels, path)
+    elif suffix == ".mgh":
+        mgh(path, volume.voxels[np.newaxis].astype("i4"))
     else:
         io.write_volume(volume, path)
     data = path.read_bytes()
@@ -54,7 +59,7 @@ def test_damaged_headers(tmp_path, volume, labels, suffix, capfd):
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha", ".png"])
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha", ".png", ".mgz"])
 def test_flipped_bits_in_compressed_voxels(tmp_path, volume, suffix):
     rng = np.random.default_rng(1)
     if suffix == ".png":
@@ -64,10 +69,14 @@ def test_flipped_bits_in_compressed_voxels(tmp_path, volume, suffix):
             grid=Volume.from_array(volume.voxels[:1], volume.affine).grid,
         )
     path = tmp_path / f"a{suffix}"
-    io.write_volume(volume, path)
+    if suffix == ".mgz":
+        mgh(path, volume.voxels[np.newaxis])
+        volume = io.read(path)
+    else:
+        io.write_volume(volume, path)
     data = path.read_bytes()
     start = {".nrrd": b"\n\n", ".mha": b"LOCAL\n", ".png": b"IDAT"}.get(suffix, b"")
-    first = data.index(start) + len(start) + (20 if suffix in (".nii.gz", ".nrrd") else 0)
+    first = data.index(start) + len(start) + (20 if suffix in (".nii.gz", ".nrrd", ".mgz") else 0)
     refused = 0
     for _ in range(ROUNDS):
         damaged = bytearray(data)

@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from sammed import io
-from sammed.errors import SammedWarning, UnreadableFileError
+from sammed.errors import InputError, SammedWarning, UnreadableFileError
 from sammed.imaging.volume import Volume
 from sammed.io.conversion import convert
 
@@ -49,6 +49,9 @@ CONVERSION = "".join(f"{name}|{value}|{HELP * 2}&" for name, value in OPTIONS.it
 """Options with their help, as Slicer writes them: 2,000 to 3,000 characters in one line."""
 
 
+AS_WRITTEN = "(0.69999999999999996,0,0) (0,0.80000000000000004,0) (0,0,2.5)"
+
+
 def segment(number: int, name: str, value: int, layer: int = 0, extent: str = "0 10 0 8 0 5"):
     return {
         f"Segment{number}_Color": "0.501961 0.682353 0.501961",
@@ -75,11 +78,10 @@ def slicer(path, array, *segments, version=5, **fields):
     if version >= 5.1:
         pairs["Segmentation_SourceRepresentation"] = "Binary labelmap"
     layered = array.ndim == 4
-    directions = "(0.7,0,0) (0,0.80000000000000004,0) (0,0,2.5)"
     header = {
         "encoding": "gzip",
         "kinds": ("list " if layered else "") + "domain domain domain",
-        "space directions": ("none " if layered else "") + directions,
+        "space directions": ("none " if layered else "") + AS_WRITTEN,
         "endian": None,
         **fields,
     }
@@ -134,6 +136,22 @@ def test_a_volume_of_slicer(tmp_path):
     np.testing.assert_array_equal(
         io.read(path).grid.reorientation.invert(io.read(path).voxels), ARRAY
     )
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_volumes_in_a_list_are_frames_and_no_colour(tmp_path, count):
+    """As Slicer's MultiVolume has them; three of 8 bits are still no RGB."""
+    frames = np.stack([LABELS + 10 * n for n in range(count)], -1)
+    fields = {
+        "kinds": "list domain domain domain",
+        "space directions": f"none {AS_WRITTEN}",
+        "encoding": "gzip",
+    }
+    path = nrrd(tmp_path / "a.nrrd", frames, fields, data=gzip.compress(frames.tobytes()))
+    with pytest.raises(InputError, match=f"holds {count} frames"):
+        io.read(path)
+    volume = io.read(path, frame=1)
+    np.testing.assert_array_equal(volume.grid.reorientation.invert(volume.voxels), LABELS + 10)
 
 
 def test_a_segmentation_of_slicerio(tmp_path):

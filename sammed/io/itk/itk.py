@@ -77,7 +77,7 @@ def read(path: PathLike, *, frame: int | None = None, as_labels: bool = False) -
     header = read_header(path)
     with readable(header) as file, _itk_speaks_to(notes, path):
         reader = _opened(file, header, notes)
-        components, index = _choose(reader, frame, path, notes)
+        components, index = _choose(reader, header, frame, notes)
         image = reader.Execute()
         array = array_of(image, components, index, path, notes)
     grid = _file_grid(image, header, notes)
@@ -291,11 +291,14 @@ def _component_bytes(reader: Any) -> int:
     return bits // 4 if "complex" in kind else bits // 8
 
 
-def _choose(reader: Any, frame: int | None, path: Path, notes: Notes) -> tuple[int, int]:
-    """Number of components, and the chosen one; a 4D reader is told to read one frame only."""
+def _choose(reader: Any, header: Header, frame: int | None, notes: Notes) -> tuple[int, int | None]:
+    """Number of components, and the chosen one; none of them if they are a colour.
+
+    A 4D reader is told to read one frame only.
+    """
+    path = header.path
     components = int(reader.GetNumberOfComponents())
     extents = list(reader.GetSize())
-    colour = components in (3, 4) and reader.GetPixelID() == sitk.sitkVectorUInt8
     if len(extents) == 4:
         if components > 1:
             raise UnsupportedFormatError(f"{path} has vectors in four dimensions")
@@ -304,12 +307,18 @@ def _choose(reader: Any, frame: int | None, path: Path, notes: Notes) -> tuple[i
         reader.SetExtractSize([*extents[:3], 0])
         _note_frame(extents[3], index, notes)
         return 1, 0
-    if components == 1 or colour:
+    listed = "list" in header.fields.get("kinds", "").lower().split()
+    if is_colour(reader.GetPixelID(), components) and not listed:
         choose_frame(1, frame, path)
-        return components, 0
+        return components, None
     index = choose_frame(components, frame, path)
     _note_frame(components, index, notes)
     return components, index
+
+
+def is_colour(pixel_id: int, components: int) -> bool:
+    """Whether voxels are RGB or RGBA of 8 bits, by ITK's type of them."""
+    return components in (3, 4) and pixel_id == sitk.sitkVectorUInt8
 
 
 def _note_frame(count: int, index: int, notes: Notes) -> None:
@@ -318,7 +327,7 @@ def _note_frame(count: int, index: int, notes: Notes) -> None:
 
 
 def array_of(
-    image: Any, components: int, index: int, source: object, notes: Notes
+    image: Any, components: int, index: int | None, source: object, notes: Notes
 ) -> NDArray[np.generic]:
     """A copy of an image's voxels, (k, j, i) or, for 8-bit colour, (k, j, i, 3).
 
@@ -329,7 +338,7 @@ def array_of(
     components
         Numbers that a voxel consists of.
     index
-        Which of them to take, unless they are a colour.
+        Which of them to take; None if they are a colour.
     source
         Named in messages.
     notes
@@ -347,7 +356,7 @@ def array_of(
         array = array[np.newaxis]
     if components == 1:
         return array
-    if image.GetPixelID() != sitk.sitkVectorUInt8 or components not in (3, 4):
+    if index is not None:
         return np.ascontiguousarray(array[..., index])
     if components == 4:
         notes.note("the alpha channel was dropped")

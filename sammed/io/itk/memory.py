@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import SimpleITK as sitk  # noqa: N813
-
 from sammed.errors import UnsupportedFormatError
 from sammed.imaging.volume import LabelVolume, Volume
 from sammed.io.arrays import placed
-from sammed.io.itk.itk import array_of, grid_of, image_of
+from sammed.io.itk.itk import array_of, grid_of, image_of, is_colour
 from sammed.io.voxels import Notes, choose_frame, real_values
 
 SOURCE = "the SimpleITK image"
@@ -36,9 +34,9 @@ def volume_of(image: Any, frame: int | None = None, *, keep_nan: bool = False) -
     notes = Notes(SOURCE)
     image, frame = _one_frame(image, frame)
     components = image.GetNumberOfComponentsPerPixel()
-    colour = components in (3, 4) and image.GetPixelID() == sitk.sitkVectorUInt8
+    colour = is_colour(image.GetPixelID(), components)
     index = choose_frame(1 if colour else components, frame, SOURCE)
-    array = array_of(image, components, index, SOURCE, notes)
+    array = array_of(image, components, None if colour else index, SOURCE, notes)
     values = array
     if not colour:
         values = real_values(array, 1.0, 0.0, SOURCE, notes, keep_nan=keep_nan)
