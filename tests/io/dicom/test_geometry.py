@@ -183,6 +183,22 @@ class TestTilt:
         stored = volume.grid.reorientation.invert(volume.voxels)
         np.testing.assert_array_equal(source.labels_as_acquired(stored), series.voxels)
 
+    def test_rounded_positions_do_not_mix_neighbours(self, tmp_path):
+        """Even but for rounding, and shifted sideways: each slice stays by itself."""
+
+        def edit(ds, k):
+            position = np.array(ds.ImagePositionPatient, float)
+            position += (2 * 0.7 * k, 0, (0, -0.04, 0.04, -0.03, 0)[k])
+            ds.ImagePositionPatient = [f"{v:.3f}" for v in position]
+
+        affine = oblique_affine((0.9, 0.8, 0.7), angles=(0.0, 0.0, 0.0))
+        series = make_series(tmp_path, affine=affine, edit=edit)
+        volume = read(tmp_path)
+        assert "rounding" in remarks(volume)[0]
+        stored = volume.grid.reorientation.invert(volume.voxels)
+        acquired = volume.grid.native.labels_as_acquired(stored)
+        np.testing.assert_array_equal(acquired, series.voxels)
+
     def test_a_tilt_beyond_belief(self, tmp_path):
         make_series(tmp_path, tilt=60)
         with pytest.raises(GantryTiltError, match="60 degrees"):

@@ -182,14 +182,61 @@ class TestPackagesOfOneVolume:
             ds.EchoTime, ds.AcquisitionNumber = ("10", "20")[k // 4], k // 4
 
         series = make_series(tmp_path, (8, 7, 11), modality="MR", edit=edit)
-        assert_same(read(tmp_path), series.voxels, series.affine)
+        volume = read(tmp_path)
+        assert_same(volume, series.voxels, series.affine)
+        assert remarks(volume) == (
+            "slices of different echo time (10 and 20) are read as one volume",
+        )
 
     def test_values_without_a_pattern(self, tmp_path):
         def edit(ds, k):
             ds.KVP = ("100", "120")[k in (0, 1, 4, 6)]
 
         series = make_series(tmp_path, (8, 7, 11), edit=edit)
-        assert_same(read(tmp_path), series.voxels, series.affine)
+        volume = read(tmp_path)
+        assert_same(volume, series.voxels, series.affine)
+        assert "slices of different tube voltage (100 and 120)" in remarks(volume)[0]
+
+    @pytest.mark.parametrize("offset", [0, 5, 2.5])
+    def test_studies_that_share_a_series_uid(self, offset, tmp_path):
+        """An anonymiser gave two patients' series one UID."""
+        for t in range(2):
+            affine = oblique_affine()
+            affine[:3, 3] += t * offset * affine[:3, 0]
+
+            def edit(ds, k, t=t):
+                ds.StudyInstanceUID, ds.FrameOfReferenceUID = f"1.2.{t}", f"1.3.{t}"
+                ds.SOPInstanceUID = generate_uid()
+
+            make_series(tmp_path / str(t), affine=affine, voxels=phantom(seed=t), edit=edit)
+        if offset != 5:
+            with pytest.raises(InputError, match=r"0 = study 1\.2\.0 .5 slices"):
+                read(tmp_path)
+        else:
+            assert "slices of different study (1.2.0 and 1.2.1) are read as one volume" in remarks(
+                read(tmp_path)
+            )
+
+
+def test_uneven_echoes_are_never_mixed(tmp_path):
+    """Not even, alone or together: which echo a slice is of still counts."""
+    rng = np.random.default_rng(0)
+    shifts = rng.uniform(-0.8, 0.8, (2, 6))
+
+    def place(ds, t):
+        k = int(ds.InstanceNumber) - 1
+        unit = oblique_affine()[:3, 0] / 2.5
+        ds.EchoTime = ("10", "20")[t]
+        position = np.array(ds.ImagePositionPatient, float) + shifts[t, k] * unit
+        ds.ImagePositionPatient = [f"{v:.6f}" for v in position]
+
+    made = make_two(tmp_path, place, stated=False)
+    with pytest.raises(InputError, match="2 volumes"):
+        read(tmp_path, allow_gaps=True)
+    volume = read(tmp_path, frame=1, allow_gaps=True)
+    stored = volume.grid.reorientation.invert(volume.voxels)
+    np.testing.assert_array_equal(stored[0], made[1].voxels[0])
+    np.testing.assert_array_equal(stored[-1], made[1].voxels[-1])
 
 
 def packages(ds, spacing):

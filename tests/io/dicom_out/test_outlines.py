@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from sammed import io as sammed_io
 from sammed.errors import LabelError
+from sammed.imaging import geometry
 from sammed.io.dicom.objects import rtstruct
 from sammed.io.dicom.objects.filling import Remarks, fill_together
+from tests.io.dicom.make_series import make_series, straight_affine
 from tests.io.dicom_out.sources import ct_volume
 from tests.io.dicom_out.test_rtstruct import square, structure_set
 
@@ -189,3 +192,41 @@ class TestSameNumber:
         assert np.count_nonzero(labels.voxels) == 9
         with pytest.raises(LabelError, match="it has kidney, tumour, liver"):
             self.make(tmp_path, volume, only=["spleen"])
+
+
+def test_a_structure_without_outlines_is_named(tmp_path, volume):
+    """Dicom_RT_and_Images_to_Mask issue 27."""
+    rois = {"organ": [square(2, (1, 1), (7, 8))], "brain": [], "cord": []}
+    dataset = structure_set(volume, rois)
+    del dataset.ROIContourSequence[1].ContourSequence
+    del dataset.ROIContourSequence[2]
+    dataset.save_as(tmp_path / "rt.dcm", enforce_file_format=True)
+    labels = rtstruct.read(tmp_path / "rt.dcm", volume)
+    assert list(labels.names.values()) == ["organ"]
+    assert labels.notes == ("rt.dcm: structures without an outline: brain, cord",)
+
+
+@pytest.mark.parametrize(("low", "high"), [((-3, 2), (5, 9)), ((2, 2), (9, 17))])
+def test_outlines_that_reach_beyond_the_image(low, high, tmp_path, volume):
+    """dcmrtstruct2nii issue 28: there the structure was left out."""
+    labels = read(tmp_path, volume, [square(2, low, high)])
+    cut = np.clip(low, 0, None), np.minimum(high, (12, 14))
+    np.testing.assert_array_equal(labels.file_array()[2] == 1, box(*cut))
+    assert labels.notes == ("rt.dcm: 1 outlines reach beyond the image and were cut off there",)
+
+
+def test_slices_that_are_unevenly_spaced(tmp_path):
+    """platipy issue 314: outlines belong to the slices as acquired, not to an average grid."""
+    made = make_series(tmp_path / "ct", (12, 12, 14), straight_affine(), drop=[3, 5, 7, 9])
+    image = sammed_io.read(made.folder, allow_gaps=True)
+    source = image.grid.native
+    outlines = []
+    for affine in source.affines[1:7]:
+        pixels = square(0, (3, 4), (9, 10))
+        world = pixels @ affine[:3, :3].T + affine[:3, 3]
+        outlines.append(geometry.index_from_world(image.grid.affine, world))
+    labels = read(tmp_path, image, outlines)
+    acquired = source.labels_as_acquired(labels.file_array())
+    expected = np.zeros(acquired.shape, bool)
+    expected[1:7, 3:9, 4:10] = True
+    np.testing.assert_array_equal(acquired == 1, expected)

@@ -220,3 +220,62 @@ def test_two_segments_of_one_number(written):
         UnreadableFileError, match="two segments of number 1, 'GREEN' and 'ORANGE', and its frames"
     ):
         dicom_seg.read(path, volume)
+
+
+@pytest.mark.parametrize("stated", ["-2.5", None, "0"])
+@pytest.mark.parametrize("kept", [[1, 3, 7], [4]])
+def test_gaps_whose_spacing_is_not_said_plainly(stated, kept, written):
+    """With a sign (Slicer issue 7937), or not at all: the image's slices are what counts."""
+    volume, _, _, path = written
+    mask = np.zeros(SHAPE, bool)
+    mask[kept, 3:7, 2:9] = True
+    seg = dcmqi(volume, {"liver": mask})
+    measures = seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    measures.SpacingBetweenSlices = stated
+    if stated is None:
+        del measures.SpacingBetweenSlices, measures.SliceThickness
+    seg.save_as(path, enforce_file_format=True)
+    np.testing.assert_array_equal(dicom_seg.read(path, volume).file_array() == 1, mask)
+
+
+def test_frames_that_begin_with_a_byte_each(tmp_path):
+    shape = (6, 9, 9)
+    volume = ct_volume(tmp_path / "ct", shape)
+    mask = np.random.default_rng(0).random(shape) > 0.5
+    seg = dcmqi(volume, {"liver": mask})
+    raw = b"".join(np.packbits(f.ravel(), bitorder="little").tobytes() for f in mask)
+    seg.PixelData = raw + b"\0" * (len(raw) % 2)
+    seg.save_as(tmp_path / "seg.dcm", enforce_file_format=True)
+    labels = dicom_seg.read(tmp_path / "seg.dcm", volume)
+    np.testing.assert_array_equal(labels.file_array() == 1, mask)
+    assert labels.notes == (
+        "seg.dcm: each frame begins with a byte of its own, against the standard; read so",
+    )
+    seg.PixelData = raw + b"\0" * 12
+    seg.save_as(tmp_path / "seg.dcm", enforce_file_format=True)
+    with pytest.raises(UnreadableFileError, match="78 bytes of pixels are too few or too many"):
+        dicom_seg.read(tmp_path / "seg.dcm", volume)
+
+
+def test_a_segment_without_a_voxel(written):
+    volume, _, _, path = written
+    masks = made_masks()
+    masks["BLUE"] = masks["GREEN"] & False
+    dcmqi(volume, masks).save_as(path, enforce_file_format=True)
+    labels = dicom_seg.read(path, volume)
+    assert labels.names[3] == "BLUE"
+    assert "other.dcm: segments without a voxel of their own: BLUE" in labels.notes
+
+
+def test_a_label_map_with_a_value_that_is_not_described(written):
+    volume, _, _, path = written
+    seg = dcmqi(volume, made_masks())
+    for group in seg.PerFrameFunctionalGroupsSequence:
+        del group.SegmentIdentificationSequence
+    seg.SegmentationType, seg.BitsAllocated, seg.BitsStored, seg.HighBit = "LABELMAP", 8, 8, 7
+    frames = len(seg.PerFrameFunctionalGroupsSequence)
+    stored = np.random.default_rng(0).choice([0, 1, 2, 5], (frames, *SHAPE[1:])).astype(np.uint8)
+    seg.PixelData = stored.tobytes() + b"\0" * (stored.size % 2)
+    seg.save_as(path, enforce_file_format=True)
+    with pytest.raises(UnreadableFileError, match=r"segments \[5\] are used but not described"):
+        dicom_seg.read(path, volume)

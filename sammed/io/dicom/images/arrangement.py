@@ -107,7 +107,8 @@ def arrange(stack: Stack, allow_gaps: bool = False) -> Arrangement:
         notes += (note,)
     if even and sideways is None:
         return Arrangement(frame.grid(step), (len(planes), *planes[0].size), affines, None, notes)
-    return _resampled(frame, d, step, sideways, affines, notes)
+    along = np.arange(len(d), dtype=np.float64) if even else np.asarray((d - d[0]) / step)
+    return _resampled(frame, along, step, sideways, affines, notes)
 
 
 class _Frame:
@@ -292,16 +293,20 @@ def _check_overlap(shift: NDArray[np.float64], size: tuple[int, int]) -> None:
 
 def _resampled(
     frame: _Frame,
-    d: NDArray[np.float64],
+    along: NDArray[np.float64],
     step: float,
     sideways: NDArray[np.float64] | None,
     affines: NDArray[np.float64],
     notes: tuple[str, ...],
 ) -> Arrangement:
-    """Orthogonal grid that holds all slices; the middle slice's pixels lie on it exactly."""
-    n = len(d)
+    """Orthogonal grid that holds all slices; the middle slice's pixels lie on it exactly.
+
+    ``along`` is where the slices lie, in slice distances; whole numbers if they are (as good as)
+    even, so that neighbours are never mixed because positions were rounded.
+    """
+    n = len(along)
     offsets = np.zeros((n, 3))
-    offsets[:, 0] = (d - d[0]) / step if n > 1 else 0.0
+    offsets[:, 0] = along
     if sideways is not None:
         offsets[:, 1:] = sideways - sideways[n // 2]
     first = np.floor(offsets[:, 1:].min(axis=0) + 1e-6)

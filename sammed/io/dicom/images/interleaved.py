@@ -24,7 +24,10 @@ SAME_MM = 0.06
 """Positions and spacings that differ by no more, relative or in mm, are the same."""
 
 MIN_SLICES = 2
-MAX_GROUPS = 100
+MAX_DOUBTS = 2
+
+_Groups = dict[Key | None, list[int]]
+"""Value of an element → the slices that have it, ascending."""
 
 
 def take_apart(stack: Stack) -> tuple[Stack, ...]:
@@ -34,7 +37,8 @@ def take_apart(stack: Stack) -> tuple[Stack, ...]:
     other, are several volumes if the headers state the spacing of these (SpacingBetweenSlices), or
     if together they are not evenly spaced. If the headers state the spacing of all slices together
     they are one. If they state neither, the element decides (`PHYSICAL`), and for the others
-    whether slices of that thickness would overlap.
+    whether slices of that thickness would overlap. `PHYSICAL` elements also take uneven slices
+    apart that are no even stacks either: interpolation would mix what they tell apart.
 
     Parameters
     ----------
@@ -46,21 +50,34 @@ def take_apart(stack: Stack) -> tuple[Stack, ...]:
     tuple of Stack
         In the order of the element's values; a note where it was in doubt.
     """
-    if stack.is_picture or len(stack.planes) < 2 * MIN_SLICES:
+    if stack.is_picture or len(stack.planes) < MIN_SLICES:
         return (stack,)
     d = distances(stack.planes)
     doubts = []
     for name in _varying(stack.planes):
         groups = _groups(name, stack.planes)
-        step = _common_step(groups, d)
-        if step is None or not _within_each_other(groups):
-            continue
-        several, certain = _are_several(name, stack.planes, d, step)
+        several, doubt = _judged(name, groups, stack.planes, d)
         if several:
             return tuple(_parts(stack, name, groups))
-        if not certain:
-            doubts.append(_doubt(name, groups, d))
-    return (replace(stack, notes=(*stack.notes, *doubts[:1])),)
+        doubts += [doubt] if doubt else []
+    return (replace(stack, notes=(*stack.notes, *doubts[:MAX_DOUBTS])),)
+
+
+def _judged(
+    name: str, groups: _Groups, planes: Sequence[Plane], d: NDArray[np.float64]
+) -> tuple[bool, str]:
+    """Whether the slices that an element sorts are several volumes; else what there is to say."""
+    physical = name in PHYSICAL
+    sizes = [len(ks) for ks in groups.values()]
+    if len(sizes) > len(planes) / 2 or not _within_each_other(groups):
+        return False, _difference(name, groups) if physical else ""
+    if physical and not _is_even(d):
+        return True, ""
+    step = _common_step(groups, d)
+    if step is None or min(sizes) < MIN_SLICES or (max(sizes) <= MIN_SLICES and not physical):
+        return False, _difference(name, groups) if physical else ""
+    several, certain = _are_several(physical, planes, d, step)
+    return several, "" if certain else _doubt(name, groups, d)
 
 
 def _varying(planes: Sequence[Plane]) -> list[str]:
@@ -71,19 +88,16 @@ def _varying(planes: Sequence[Plane]) -> list[str]:
     )
 
 
-def _groups(name: str, planes: Sequence[Plane]) -> dict[Key | None, list[int]]:
-    groups: dict[Key | None, list[int]] = defaultdict(list)
+def _groups(name: str, planes: Sequence[Plane]) -> _Groups:
+    groups: _Groups = defaultdict(list)
     for k, plane in enumerate(planes):
         groups[plane.keys.get(name)].append(k)
     return groups
 
 
-def _common_step(groups: dict[Key | None, list[int]], d: NDArray[np.float64]) -> float | None:
+def _common_step(groups: _Groups, d: NDArray[np.float64]) -> float | None:
     """Spacing in mm that all groups of slices have, but for missing ones; None if they do not."""
-    sizes = [len(ks) for ks in groups.values()]
-    if min(sizes) < MIN_SLICES or max(sizes) <= MIN_SLICES or len(sizes) > MAX_GROUPS:
-        return None
-    gaps = [np.diff(d[ks]) for ks in groups.values()]
+    gaps = [np.diff(d[ks]) for ks in groups.values() if len(ks) > 1]
     step = float(np.median(np.concatenate(gaps)))
     for found in gaps:
         counts = np.rint(found / step)
@@ -92,28 +106,31 @@ def _common_step(groups: dict[Key | None, list[int]], d: NDArray[np.float64]) ->
     return step
 
 
-def _within_each_other(groups: dict[Key | None, list[int]]) -> bool:
+def _within_each_other(groups: _Groups) -> bool:
     """Whether slices of a group lie between slices of another."""
     ends = sorted((ks[0], ks[-1]) for ks in groups.values())
-    return any(b[0] < a[1] for a, b in combinations(ends, 2) if a[0] < b[0])
+    return any(b[0] < a[1] for a, b in combinations(ends, 2))
 
 
 def _are_several(
-    name: str, planes: Sequence[Plane], d: NDArray[np.float64], step: float
+    physical: bool, planes: Sequence[Plane], d: NDArray[np.float64], step: float
 ) -> tuple[bool, bool]:
     """Whether groups of slices ``step`` mm apart are several volumes, and if that is certain."""
-    gaps = np.diff(d)
-    together = float(np.median(gaps))
-    if np.abs(gaps - together).max() > _tolerance(together):
-        return True, True
+    together = float(np.median(np.diff(d)))
     stated = {p.spacing_between for p in planes}
-    if _all_near(stated, step):
+    if not _is_even(d) or _all_near(stated, step):
         return True, True
     if _all_near(stated, together):
-        return False, name not in PHYSICAL
-    if name in PHYSICAL:
+        return False, not physical
+    if physical:
         return True, True
     return _all_near({p.slice_thickness for p in planes}, step), False
+
+
+def _is_even(d: NDArray[np.float64]) -> bool:
+    gaps = np.diff(d)
+    step = float(np.median(gaps))
+    return bool(np.abs(gaps - step).max() <= _tolerance(step))
 
 
 def _all_near(stated: Iterable[float | None], step: float) -> bool:
@@ -124,18 +141,30 @@ def _tolerance(step: float) -> float:
     return max(SAME_SHARE * step, min(SAME_MM, 0.1 * step))
 
 
-def _parts(stack: Stack, name: str, groups: dict[Key | None, list[int]]) -> Iterable[Stack]:
-    for value, ks in sorted(groups.items(), key=lambda item: sort_key((item[0],))):
+def _parts(stack: Stack, name: str, groups: _Groups) -> Iterable[Stack]:
+    for value in _in_order(groups):
         label = ", ".join(filter(None, (stack.label, label_of((name,), (value,)))))
-        yield from take_apart(Stack(tuple(stack.planes[k] for k in ks), label, stack.notes))
+        planes = tuple(stack.planes[k] for k in groups[value])
+        yield from take_apart(Stack(planes, label, stack.notes))
 
 
-def _doubt(name: str, groups: dict[Key | None, list[int]], d: NDArray[np.float64]) -> str:
-    values = sorted(groups, key=lambda value: sort_key((value,)))
-    shown = " and ".join(map(value_of, values[:3]))
-    more = f" and {len(values) - 3} more" if len(values) > 3 else ""
+def _in_order(groups: _Groups) -> list[Key | None]:
+    return sorted(groups, key=lambda value: sort_key((value,)))
+
+
+def _difference(name: str, groups: _Groups) -> str:
+    return f"slices of different {split_name(name)} ({_shown(groups)}) are read as one volume"
+
+
+def _doubt(name: str, groups: _Groups, d: NDArray[np.float64]) -> str:
     return (
-        f"slices of different {split_name(name)} ({shown}{more}) lie between each other; read as "
-        f"one volume of {float(np.median(np.diff(d))):.4g} mm spacing: the headers do not say that "
-        "they are several"
+        f"slices of different {split_name(name)} ({_shown(groups)}) lie between each other; read "
+        f"as one volume of {float(np.median(np.diff(d))):.4g} mm spacing: the headers do not say "
+        "that they are several"
     )
+
+
+def _shown(groups: _Groups) -> str:
+    values = _in_order(groups)
+    more = f" and {len(values) - 3} more" if len(values) > 3 else ""
+    return " and ".join(map(value_of, values[:3])) + more

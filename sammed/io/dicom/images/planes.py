@@ -37,6 +37,8 @@ _SPLIT_BY: Mapping[str, str] = {
     "AcquisitionNumber": "acquisition",
     "SeriesNumber": "series number",
     "SeriesDescription": "series description",
+    "StudyInstanceUID": "study",
+    "FrameOfReferenceUID": "frame of reference",
     "ConvolutionKernel": "kernel",
     "KVP": "tube voltage",
     "ContrastBolusAgent": "contrast agent",
@@ -59,6 +61,7 @@ PHYSICAL = frozenset(
         *("DiffusionBValue", "DiffusionGradientOrientation", "ConvolutionKernel", "KVP"),
         *("NominalPercentageOfCardiacPhase", "ContrastBolusAgent", "ContrastBolusStartTime"),
         *("ContrastBolusVolume", "SeriesNumber", "SeriesDescription"),
+        *("StudyInstanceUID", "FrameOfReferenceUID"),
     }
 )
 """Elements that do not differ within one volume, unlike those of when a slice was acquired."""

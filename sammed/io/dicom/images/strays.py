@@ -18,7 +18,7 @@ _NO_IMAGES = (
     *(f"{_STORAGE}{kind}" for kind in ("88.", "11.", "104.", "9.", "66", "67", "481.3", "481.5")),
     "1.3.12.2.1107.5.9.1",  # Siemens CSA Non-Image: protocols, spectra
 )
-_EDITED = {"SeriesDescription", "SeriesNumber"}
+_EDITED = {"SeriesDescription", "SeriesNumber", "StudyInstanceUID", "FrameOfReferenceUID"}
 """What archives change in copies."""
 
 _NO_IMAGE_MODALITIES = {"SR", "PR", "KO", "DOC", "SEG", "RTSTRUCT", "RTPLAN", "REG"}

@@ -37,6 +37,9 @@ CONTOUR_DATA = 0x30060050
 PLANE_TOLERANCE = 0.25
 """How far an outline may lie from a slice, as a part of the distance between slices."""
 
+REACH_PX = 1.0
+"""Outlines that leave the centres of the image's rim by no more are within the image."""
+
 FLAT_TOLERANCE_MM = 0.1
 """How far the points of an outline may leave its plane."""
 
@@ -65,6 +68,11 @@ class _Planes:
         return len(self.affines), *self.size
 
     @property
+    def reach(self) -> NDArray[np.float64]:
+        """How far (row, column) of an outline may be without leaving the image."""
+        return np.array(self.size) - 1 + REACH_PX
+
+    @property
     def step(self) -> float:
         """Distance in mm between slices."""
         return float(np.linalg.norm(self.affines[0, :3, 0]))
@@ -80,6 +88,8 @@ class _Losses:
 
     open_outlines: int = 0
     outside: int = 0
+    cut: int = 0
+    without_outline: list[str] = field(default_factory=list)
     filling: Remarks = field(default_factory=Remarks)
     same_numbers: list[str] = field(default_factory=list)
 
@@ -90,6 +100,10 @@ class _Losses:
                 self.open_outlines
             ),
             f"{self.outside} outlines lie outside of the image and were left out": self.outside,
+            f"{self.cut} outlines reach beyond the image and were cut off there": self.cut,
+            f"structures without an outline: {', '.join(self.without_outline)}": len(
+                self.without_outline
+            ),
             f"{filling.empty} outlines enclose no voxel centre": filling.empty,
             f"{filling.repeated} outlines are there twice and count once": filling.repeated,
             f"{filling.united} outlines overlap others of their structure in part and were united "
@@ -165,7 +179,8 @@ def _rois(
     for place, (number, _) in enumerate(structures):
         bearers[number].append(place)
     seen: Counter[int] = Counter()
-    rois = []
+    rois: list[_Roi] = []
+    drawn: set[int | None] = set()
     for item in dataset.get("ROIContourSequence") or []:
         number = int(item.ReferencedROINumber)
         indices = bearers.get(number)
@@ -176,9 +191,11 @@ def _rois(
         outlines = _points(item, losses)
         name = f"ROI {number}" if index is None else structures[index][1]
         if outlines:
+            drawn.add(index)
             rois.append(_Roi(number, name, _colour(item), outlines, _is_xor(item)))
     if not rois:
         raise InputError(f"{path} holds no closed outline; nothing to read")
+    losses.without_outline = [structures[index][1] for index in wanted if index not in drawn]
     return _with_own_numbers(rois, losses)
 
 
@@ -342,5 +359,7 @@ def _by_slice(roi: _Roi, planes: _Planes, path: Path, losses: _Losses) -> dict[i
             )
         affine = planes.affines[s]
         inverse = np.linalg.pinv(affine[:3, 1:3])
-        found[s].append((points - affine[:3, 3]) @ inverse.T)
+        pixels = (points - affine[:3, 3]) @ inverse.T
+        losses.cut += bool((pixels < -REACH_PX).any() or (pixels > planes.reach).any())
+        found[s].append(pixels)
     return found
