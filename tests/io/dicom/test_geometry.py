@@ -188,7 +188,7 @@ class TestTilt:
 
         def edit(ds, k):
             position = np.array(ds.ImagePositionPatient, float)
-            position += (2 * 0.7 * k, 0, (0, -0.04, 0.04, -0.03, 0)[k])
+            position += (0.7 * (k % 2), 0, (0, -0.04, 0.04, -0.03, 0)[k])
             ds.ImagePositionPatient = [f"{v:.3f}" for v in position]
 
         affine = oblique_affine((0.9, 0.8, 0.7), angles=(0.0, 0.0, 0.0))
