@@ -101,8 +101,11 @@ def _nifti_affine(get, pixdim, shape) -> np.ndarray | None:
         length = np.sqrt(b * b + c * c + d * d)
         if not length <= 1 + 1e-4:
             return None
-        a = np.sqrt(max(0.0, 1 - length**2))
-        b, c, d = (n / max(1.0, length) for n in (b, c, d))
+        a = 1 - length**2
+        if a < 1e-7:  # as nifti1_io.c has it
+            b, c, d = (n / length for n in (b, c, d))
+            a = 0.0
+        a = np.sqrt(a)
         turn = np.array(
             [
                 [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],

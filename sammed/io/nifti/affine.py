@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nibabel.spatialimages import HeaderDataError
+from nibabel.quaternions import quat2mat
 from numpy.typing import NDArray
 
 from sammed.errors import OrientationError
@@ -25,6 +25,9 @@ DISAGREEMENT_MM = 0.1
 QUATERNION_EXCESS = 1e-4
 """By how much rounding may make a qform's quaternion longer than 1; the format's own library
 normalises it, nibabel refuses from 2e-7 on."""
+
+HALF_TURN = 1e-7
+"""Squares of a quaternion's first number below this are rounding: the turn is by 180 degrees."""
 
 SPACING_DISAGREEMENT = 1e-2
 """Relative difference between pixdim and the sform's voxel size that is worth a warning."""
@@ -70,16 +73,18 @@ def choose_affine(header: Any, shape: tuple[int, int, int], path: Path, notes: N
 
 
 def _qform(header: Any) -> NDArray[np.float64] | None:
+    """The qform in double precision, as the format's own library computes it; None without one."""
     bcd = np.array([float(header[f"quatern_{axis}"]) for axis in "bcd"])
     length = float(np.linalg.norm(bcd))
-    if 1 < length <= 1 + QUATERNION_EXCESS:
-        header = header.copy()
-        for axis, value in zip("bcd", bcd / length, strict=True):
-            header[f"quatern_{axis}"] = np.nextafter(np.float32(value), np.float32(0))
-    try:
-        form: NDArray[np.float64] | None = header.get_qform(coded=True)[0]
-    except (HeaderDataError, ValueError):
+    if int(header["qform_code"]) <= 0 or not length <= 1 + QUATERNION_EXCESS:
         return None
+    rest = 1 - length**2
+    quaternion = [0.0, *(bcd / length)] if rest < HALF_TURN else [np.sqrt(rest), *bcd]
+    sizes = np.array(header["pixdim"][1:4], np.float64)
+    sizes[2] *= -1 if float(header["pixdim"][0]) == -1 else 1
+    form = np.eye(4)
+    form[:3, :3] = quat2mat(quaternion) * sizes
+    form[:3, 3] = [float(header[f"qoffset_{axis}"]) for axis in "xyz"]
     return form
 
 
