@@ -41,6 +41,10 @@ def convert(
         Path | None,
         typer.Option("--like", help="The image that the label map belongs to (RTSTRUCT, DICOM)."),
     ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", help="Name of a structure to convert; without it all. Repeatable."),
+    ] = None,
     output_type: OutputType = None,
     frame: Frame = None,
     series: Series = None,
@@ -70,6 +74,7 @@ def convert(
         output,
         as_labels=labels,
         like=like,
+        only=only or None,
         output_type=output_type,
         frame=frame,
         series=series,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ def convert(
     *,
     as_labels: bool = False,
     like: PathLike | None = None,
+    only: Collection[str] | None = None,
     output_type: str | None = None,
     frame: int | None = None,
     series: str | None = None,
@@ -42,6 +43,8 @@ def convert(
     like
         The image that a label map belongs to: RTSTRUCT needs it to be read, DICOM SEG and
         RTSTRUCT to be written.
+    only
+        Names of the structures of a label map to convert; without it all.
     output_type, force
         As `sammed.io.write_labels`.
     frame, series, allow_gaps
@@ -69,12 +72,15 @@ def convert(
         io.check_output(output, force)
     kinds = {io.output_format(output, output_type) for output in outputs}
     if as_labels or kinds - set(VOLUME_TYPES) or io.holds_labels(path):
-        labels = _labels(path, like, frame, series, allow_gaps)
+        labels = _labels(path, like, only, frame, series, allow_gaps)
         for output in outputs:
             io.write_labels(labels, output, force=force, output_type=output_type)
         return labels
-    if like is not None:
-        raise InputError(f"{path} is converted as an image; --like is for label maps: add --labels")
+    if like is not None or only is not None:
+        option = "--only" if like is None else "--like"
+        raise InputError(
+            f"{path} is converted as an image; {option} is for label maps: add --labels"
+        )
     volume = io.read(path, frame=frame, series=series, allow_gaps=allow_gaps)
     for output in outputs:
         io.write_volume(volume, output, force=force)
@@ -102,6 +108,7 @@ def files_written(labels: LabelVolume, path: PathLike) -> list[Path]:
 def _labels(
     path: PathLike,
     like: PathLike | None,
+    only: Collection[str] | None,
     frame: int | None,
     series: str | None,
     allow_gaps: bool,
@@ -109,5 +116,5 @@ def _labels(
     """The label map, on the grid of the image that it belongs to if that is given."""
     if like is not None:
         image = io.read(like, frame=frame, series=series, allow_gaps=allow_gaps)
-        return io.read_labels(path, like=image)
-    return io.read_labels(path, frame=frame, series=series, allow_gaps=allow_gaps)
+        return io.read_labels(path, like=image, only=only)
+    return io.read_labels(path, only=only, frame=frame, series=series, allow_gaps=allow_gaps)

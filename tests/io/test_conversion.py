@@ -27,6 +27,22 @@ def organs(tmp_path, labels):
     return tmp_path / "organs.nii.gz"
 
 
+def test_some_structures_alone(tmp_path, organs, labels):
+    value, name = next((v, n) for v, n in labels.names.items() if (labels.voxels == v).any())
+    app = typer.Typer()
+    app.command()(command)
+    arguments = [organs, "-o", tmp_path / "one.seg.nrrd", "--only", name.upper()]
+    assert CliRunner().invoke(app, [str(a) for a in arguments]).exit_code == 0
+    one = io.read_labels(tmp_path / "one.seg.nrrd")
+    assert list(one.names.values()) == [name]
+    np.testing.assert_array_equal(one.voxels != 0, labels.voxels == value)
+    with pytest.raises(LabelError, match="nowhere"):
+        convert(organs, [tmp_path / "none.nii.gz"], only=["nowhere"])
+    io.write_volume(Volume.from_file_array(labels.file_array(), labels.grid), tmp_path / "i.nrrd")
+    with pytest.raises(InputError, match="--only is for label maps: add --labels"):
+        convert(tmp_path / "i.nrrd", [tmp_path / "o.nii.gz"], only=["liver"])
+
+
 @pytest.mark.parametrize("suffix", [".stl", ".ply", ".obj", ".seg.nrrd"])
 def test_the_files_that_were_written_are_named(tmp_path, organs, suffix):
     output = tmp_path / f"o{suffix}"
