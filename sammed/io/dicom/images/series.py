@@ -188,8 +188,9 @@ class SeriesInfo:
 def named(series: Series | SeriesInfo) -> str:
     """How lists and messages name a series: as ``--series`` takes it, kind and description."""
     number = f", number:{series.series_number}" if series.series_number else ""
-    what = " ".join(filter(None, (series.modality, repr(series.description))))
-    return f"index:{series.index}{number} = {what}"
+    described = repr(series.description) if series.description else ""
+    what = " ".join(filter(None, (series.modality, described)))
+    return f"index:{series.index}{number} = {what or 'of no modality'}"
 
 
 def group(files: Sequence[DicomFile]) -> tuple[Series, ...]:
