@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from sammed.errors import InputError
+from sammed.models.compact.entry import WEIGHTS
 from sammed.models.compact.locator import Locator, load_locator
 from sammed.models.compact.locator_net import LocatorNet
-from sammed.models.compact.model import WEIGHTS, load_net
+from sammed.models.compact.model import load_net
 from sammed.training.blocks import validate_blocks
 from sammed.training.stream import StreamPlan
 from sammed.training.task import BlocksTask
