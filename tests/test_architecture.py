@@ -93,7 +93,7 @@ FLOORS = (
 )
 """From the ground up: a room imports from floors below its own, not from rooms beside it."""
 
-BESIDE_EACH_OTHER = {("training", "evaluation"), ("training", "cli"), ("worker", "cli")}
+BESIDE_EACH_OTHER = {("training", "evaluation"), ("worker", "cli")}
 """Rooms of one floor, or a program's door and the command line, that may know each other."""
 
 
