@@ -109,7 +109,7 @@ def real_values(
     Parameters
     ----------
     array : (k, j, i)
-        Stored integers or floats, native byte order, C-contiguous.
+        Stored integers or floats, in native byte order.
     slope, intercept
         Real value = slope * stored + intercept.
     source
@@ -141,7 +141,7 @@ def real_values(
             return array.view(np.uint8)
         if array.dtype.kind in "iu":
             return array if array.dtype.itemsize < 8 else _narrow(array, notes)
-    values = _as_float32(array, slope, intercept)
+    values = _as_float32(np.ascontiguousarray(array), slope, intercept)
     return values if keep_nan else _finite(values, source, notes)
 
 

@@ -120,6 +120,15 @@ def test_orientations(tmp_path, orientation, turned):
     np.testing.assert_array_equal(io.read_labels(tmp_path / "b.tif").voxels[0], turned(page))
 
 
+def test_infinite_voxels_of_a_turned_page(tmp_path):
+    """They were left in arrays that turning had made non-contiguous."""
+    page = values("f4")
+    page[0, 0] = -np.inf
+    with pytest.warns(SammedWarning, match="1 voxels are NaN or infinite"):
+        volume = io.read(tiff(tmp_path / "a.tif", [page], tags={274: 5}))
+    assert np.isfinite(volume.voxels).all()
+
+
 @pytest.mark.parametrize("bits", [2, 4])
 def test_labels_of_few_bits_in_a_png(tmp_path, bits):
     """Pillow spreads them over 0..255: label 1 of 4 bits came out as 17."""
