@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise, permutations, product
 
 import numpy as np
@@ -12,6 +13,7 @@ from sammed.evaluation.trial import Target, profile, run_trial
 from sammed.imaging.geometry import Reorientation
 from sammed.imaging.volume import Volume
 from sammed.models import registry
+from sammed.models.compact.recipe import RECIPE
 from sammed.prompts import simulation
 
 from .conftest import Bright
@@ -98,11 +100,21 @@ def test_the_same_seed_gives_the_same_masks(volume, target):
     assert (first.mask != other.mask).any()
 
 
-def test_each_slice_is_encoded_once_for_all_objects_and_once_in_a_mirror(volume, labels):
+class Twice(Bright):
+    """Looks at boxed slices a second time, in a mirror."""
+
+    @property
+    def spec(self):
+        return replace(super().spec, recipe=RECIPE)
+
+
+@pytest.mark.parametrize(("kind", "looks"), [(Bright, 1), (Twice, 2)])
+def test_each_slice_is_encoded_once_for_all_objects(volume, labels, kind, looks):
+    """And once more in a mirror, where the model's recipe has a second look."""
     from sammed.engine.settings import Settings
     from sammed.views.embeddings import EmbeddingStore
 
-    model, store = Bright(), EmbeddingStore()
+    model, store = kind(), EmbeddingStore()
     settings = Settings(window="100/50")
     for value in (1, 2):
         reference = labels.voxels == value
@@ -110,7 +122,7 @@ def test_each_slice_is_encoded_once_for_all_objects_and_once_in_a_mirror(volume,
         for jitter in (0.0, 0.05):
             steps(volume, target, Condition("A", 0, jitter), model, settings=settings, store=store)
     shown = (labels.voxels > 0).any(axis=(1, 2)).sum()
-    assert model.encoded == 2 * shown
+    assert model.encoded == looks * shown
 
 
 @pytest.mark.parametrize("distortion", DISTORTIONS)
