@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest# more threads only make small networks wait
 SLICER ?= 1
 SLICER_VENV := .venv-slicer
 SLICER_STAMP := $(SLICER_VENV)/.installed
@@ -34,7 +35,7 @@ lint: $(STAMP) ## ruff and mypy
 	$(BIN)/mypy
 
 test: lint ## Lint, type-check, run the tests and doctests; SLICER=0 leaves the 3D Slicer module's out
-	$(BIN)/python -m pytest
+	$(PYTEST)
 ifeq ($(SLICER),0)
 	@echo "SLICER=0: the tests of the 3D Slicer module were left out"
 else
@@ -45,7 +46,7 @@ endif
 
 .PHONY: test-fast
 test-fast: $(STAMP) ## What two minutes can tell: no thorough tests, no lint, no 3D Slicer module
-	$(BIN)/python -m pytest -m "not slow and not thorough"
+	$(PYTEST) -m "not slow and not thorough"
 
 test-slow: $(STAMP) ## Also the tests marked slow
 	$(BIN)/python -m pytest -m "slow or not slow"
@@ -65,7 +66,7 @@ bench-slicer: $(STAMP) $(SLICER_STAMP) ## What the users of the 3D Slicer module
 	SAMMED_PYTHON=$(CURDIR)/$(BIN)/python $(SLICER_VENV)/bin/python benchmarks/slicer_worker.py
 
 coverage: $(STAMP) ## Line coverage of the package
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(PYTEST) --cov --cov-report=term
 
 docs: $(STAMP) ## The manual, into site/; it needs no network, neither to build nor to read
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

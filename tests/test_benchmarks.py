@@ -13,6 +13,8 @@ from benchmarks import cases, encoder, end_to_end, growth, keeping, machine, row
 from sammed.models.sam.network import ARCHITECTURES
 from tests.models.networks import TINY
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:

@@ -43,6 +43,7 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("page", PAGES)
 def test_console_lines_run(page: str, clone: Path) -> None:
     lines = [line[2:] for line in blocks(page, "console").splitlines() if line.startswith("$ ")]
@@ -52,6 +53,7 @@ def test_console_lines_run(page: str, clone: Path) -> None:
             assert main(command[1:]) == 0, command
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("page", PAGES)
 def test_python_blocks_run(page: str, clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code = blocks(page, "python")

@@ -151,6 +151,7 @@ def test_axes_half_way_between_two_directions(tmp_path, degrees):
         np.testing.assert_array_equal(voxels, found[0])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("prompts", [with_2d_box, with_3d_box], ids=["2d box", "3d box"])
 def test_a_real_model_sees_the_same_in_every_order(tmp_path, prompts):
     results = [

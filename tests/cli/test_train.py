@@ -13,7 +13,7 @@ import pytest
 from sammed import cli
 from sammed.training import commands
 from sammed.training.trainer import Trainer
-from tests.training.networks import RECIPE
+from tests.training.networks import RECIPE, InlineStream
 
 pytestmark = pytest.mark.usefixtures("console", "threads")
 
@@ -27,6 +27,7 @@ class Small(Trainer):
 
 @pytest.fixture
 def small(monkeypatch):
+    monkeypatch.setattr("sammed.training.trainer.Stream", InlineStream)
     monkeypatch.setattr(commands, "Trainer", Small)
     monkeypatch.setattr(commands, "validate_synthetic", lambda net: {"dice": 0.5})
 
@@ -78,19 +79,18 @@ def test_ctrl_c_says_how_to_go_on(small, tmp_path, capsys, monkeypatch):
             raise KeyboardInterrupt
         return record(self, *arguments)
 
-    monkeypatch.setattr(Small, "train_step", interrupted)
-    assert train(tmp_path) == 130
+    with monkeypatch.context() as stopping:
+        stopping.setattr(Small, "train_step", interrupted)
+        assert train(tmp_path) == 130
     last = capsys.readouterr().err.splitlines()[-1]
     run = tmp_path / "run"
     assert last.startswith(f"sammed: stopped at step 2; {run / 'last.pt'} and compact.safetensors")
     assert last.endswith(f"sammed train compact --resume {run / 'last.pt'} --out {run}")
-    monkeypatch.undo()
-    monkeypatch.setattr(commands, "Trainer", Small)
-    monkeypatch.setattr(commands, "validate_synthetic", lambda net: {"dice": 0.5})
     assert train(tmp_path, "--resume", str(run / "last.pt")) == 0
     assert capsys.readouterr().err.splitlines()[-1].startswith("4 steps, 16 samples")
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(os.name == "nt", reason="signals as on POSIX")
 def test_ctrl_c_ends_the_program_and_all_that_it_started(tmp_path):
     """In a process group of its own, as on a terminal: the maker of samples hears Ctrl-C too."""

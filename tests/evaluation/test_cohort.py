@@ -218,6 +218,7 @@ def test_rows_survive_csv(run, tmp_path):
         read_csv(tmp_path / "none.csv")
 
 
+@pytest.mark.thorough
 def test_outputs_hold_everything_and_open_offline(run, plan, tmp_path):
     parts, _ = run
     results = write_outputs(plan, parts, tmp_path, "sammed evaluate ...")

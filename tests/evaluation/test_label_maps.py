@@ -355,6 +355,7 @@ def test_the_command_prints_a_table_or_json(pair, tmp_path):
     assert "mean of 3" in page
 
 
+@pytest.mark.thorough
 def test_a_cohort_by_the_command_and_a_comparison(cohort, tmp_path):
     out = tmp_path / "out"
     base = ["--cases", cohort, "--model", "ellipse", "--no-baselines", "--protocol", "A,B"]

@@ -189,6 +189,7 @@ def test_slices_as_csv():
     ]
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("console")
 def test_the_command_writes_every_slice_and_prints_the_correlation(cohort, tmp_path):
     arguments = ["--cases", str(cohort), "--case", "one", "--case", "two", "--jitter", "0.05"]

@@ -152,6 +152,7 @@ def test_profiles_count_pixels_by_relative_position():
     assert profile(one, one, 0) == [[0.5, 6, 6, 6]]
 
 
+@pytest.mark.thorough
 def test_all_48_axis_orders_give_the_same_mask(volume, target):
     """Whatever order the file stores its axes in, protocol D has nothing to find."""
     model = registry.build("two_class")

@@ -61,6 +61,7 @@ def test_some_objects_end_inside_the_slab_and_some_cross_it(slabs):
     assert crosses > 20
 
 
+@pytest.mark.thorough
 def test_there_are_many_kinds_of_targets_and_both_grey_and_colour(slabs):
     kinds = {t.kind for slab in slabs for t in slab.targets}
     assert {"tumour", "shell", "cavity", "crescent", "vessel", "composite", "bone"} <= kinds
@@ -198,6 +199,7 @@ def test_what_lies_beyond_the_image_is_black(blocks):
     assert all(np.percentile(b, 90) < 0.5 for b in beyond)
 
 
+@pytest.mark.thorough
 def test_some_blocks_hold_winding_tubes_and_parts_of_objects():
     kinds = [s.kind for seed in range(25) for s in draw_blocks((8, seed), 6)]
     assert "winding" in kinds

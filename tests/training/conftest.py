@@ -7,7 +7,7 @@ import torch
 
 from sammed.models.compact.net import CompactNet
 from sammed.training.trainer import Trainer
-from tests.training.networks import RECIPE, TINY
+from tests.training.networks import RECIPE, TINY, InlineStream
 
 
 @pytest.fixture(autouse=True)
@@ -18,8 +18,16 @@ def _same_threads(threads):
 @pytest.fixture(scope="session")
 def run(tmp_path_factory):
     trainer = Trainer(RECIPE, tmp_path_factory.mktemp("run"))
-    trainer.run()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sammed.training.trainer.Stream", InlineStream)
+        trainer.run()
     return trainer
+
+
+@pytest.fixture
+def inline(monkeypatch):
+    """Data are made in this process."""
+    monkeypatch.setattr("sammed.training.trainer.Stream", InlineStream)
 
 
 @pytest.fixture(scope="session")

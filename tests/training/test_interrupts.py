@@ -50,6 +50,7 @@ def test_a_process_may_be_started_unheard():
     assert signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
 
 
+@pytest.mark.thorough
 def test_a_stopped_run_goes_on_as_if_never_stopped(run, tmp_path):
     """Stopped after the second of four steps, by the user's Ctrl-C."""
     first = Trainer(RECIPE, tmp_path)
@@ -63,7 +64,7 @@ def test_a_stopped_run_goes_on_as_if_never_stopped(run, tmp_path):
     assert losses(first) + losses(second) == pytest.approx(losses(run), rel=1e-5)
 
 
-def test_a_stop_in_the_middle_of_a_step_takes_the_step_back(run, tmp_path, monkeypatch):
+def test_a_stop_in_the_middle_of_a_step_takes_the_step_back(inline, tmp_path, monkeypatch):
     trainer = Trainer(RECIPE, tmp_path)
     clip = torch.nn.utils.clip_grad_norm_
 
@@ -79,7 +80,7 @@ def test_a_stop_in_the_middle_of_a_step_takes_the_step_back(run, tmp_path, monke
     assert kept["views"] == 8
 
 
-def test_a_stop_in_a_step_of_the_optimiser_waits_for_its_end(tmp_path, monkeypatch):
+def test_a_stop_in_a_step_of_the_optimiser_waits_for_its_end(inline, tmp_path, monkeypatch):
     trainer = Trainer(RECIPE, tmp_path)
     step = trainer.optimiser.step
 
@@ -93,7 +94,7 @@ def test_a_stop_in_a_step_of_the_optimiser_waits_for_its_end(tmp_path, monkeypat
     assert load_checkpoint(trainer.checkpoint)["step"] == 1
 
 
-def test_a_stopped_run_is_not_validated(tmp_path):
+def test_a_stopped_run_is_not_validated(inline, tmp_path):
     """It would take long; Ctrl-C during the last validation leaves it out."""
     asked = []
     first = Trainer(RECIPE, tmp_path)

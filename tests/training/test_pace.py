@@ -57,7 +57,7 @@ def test_a_pause_is_not_counted_as_slowness(clock):
     assert run.after(3, 1.0).views_per_second == pytest.approx(16)
 
 
-def test_a_run_tells_every_step_and_its_validations(tmp_path, monkeypatch):
+def test_a_run_tells_every_step_and_its_validations(inline, tmp_path, monkeypatch):
     monkeypatch.setattr(trainer, "REPORT_EVERY", 2)
     told = []
     run = Trainer(replace(RECIPE, steps=3, validate_every=0.0), tmp_path)

@@ -35,13 +35,13 @@ def test_a_run_leaves_checkpoint_and_weights(run):
     assert not list(run.out.glob("*.part"))
 
 
-def test_the_same_seed_gives_the_same_losses(run, tmp_path):
+def test_the_same_seed_gives_the_same_losses(run, inline, tmp_path):
     again = Trainer(RECIPE, tmp_path)
     again.run()
     assert losses(again) == losses(run)
 
 
-def test_a_resumed_run_goes_on_as_if_never_stopped(run, tmp_path):
+def test_a_resumed_run_goes_on_as_if_never_stopped(run, inline, tmp_path):
     first = Trainer(replace(RECIPE, steps=2), tmp_path)
     first.run()
     second = Trainer(RECIPE, tmp_path)
@@ -51,7 +51,8 @@ def test_a_resumed_run_goes_on_as_if_never_stopped(run, tmp_path):
     assert losses(first) + losses(second) == pytest.approx(losses(run), rel=1e-5)
 
 
-def test_a_taught_run_stays_nearer_to_its_teacher(tmp_path):
+@pytest.mark.thorough
+def test_a_taught_run_stays_nearer_to_its_teacher(inline, tmp_path):
     """From the teacher's weights at a high rate: what it answers drifts less when it is taught."""
     weights = exported(tmp_path / "teacher.safetensors", 1)
     batch = unpack(pack(np.random.default_rng(1), make_chunk(7, 0, 16)))
@@ -78,7 +79,8 @@ def test_the_locator_has_no_teacher_and_no_other_prompts(tmp_path):
 TINY_LOCATOR = BlocksTask(LocatorArchitecture((8, 8, 8), (1, 1, 1)))
 
 
-def test_the_locator_is_trained_by_the_same_loop(tmp_path):
+@pytest.mark.thorough
+def test_the_locator_is_trained_by_the_same_loop(inline, tmp_path):
     """Repeatable, resumable, and its weights file loads."""
     recipe = replace(RECIPE, steps=3)
     first, again = (Trainer(recipe, tmp_path / name, TINY_LOCATOR) for name in ("a", "b"))
