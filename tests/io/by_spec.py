@@ -81,14 +81,14 @@ def nifti(path: Path, frame: int = 0) -> Found | None:
     if slope != 0 and np.isfinite(slope):
         values = values * slope + (inter if np.isfinite(inter) else 0.0)
     units = get("b", 123, 500, "i")[0] & 7
-    ras = _nifti_affine(get, pixdim, (i, j, k))
+    ras = _nifti_affine(get, pixdim, (i, j, k), dim[0])
     if ras is None:
         return None
     mm = MM.get(units, 1.0)
     return values, LPS @ np.diag([mm, mm, mm, 1.0]) @ ras
 
 
-def _nifti_affine(get, pixdim, shape) -> np.ndarray | None:
+def _nifti_affine(get, pixdim, shape, dims) -> np.ndarray | None:
     qcode, scode = get("h", 252, 344, "i")[0], get("h", 254, 348, "i")[0]
     sizes = np.where(pixdim[1:4] == 0, 1.0, np.abs(pixdim[1:4]))
     sform = np.eye(4)
@@ -120,6 +120,9 @@ def _nifti_affine(get, pixdim, shape) -> np.ndarray | None:
         ]
         return form if orthogonal(form) else None
     if scode > 0:
+        return None
+    sizes[dims:] = 1.0
+    if not np.isfinite(sizes).all():
         return None
     form = np.diag([-sizes[0], sizes[1], sizes[2], 1.0])  # as Analyze: centred, x to the left
     form[:3, 3] = -form[:3, :3] @ ((np.array(shape) - 1) / 2)
