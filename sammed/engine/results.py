@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammed.engine.fusion import promised_iou
+from sammed.engine.memo import Memo
 from sammed.engine.object_volume import ObjectVolume
 from sammed.engine.slice_mask import overlap
 from sammed.engine.tracing import Trace
@@ -53,6 +54,10 @@ class SliceRecord:
     retries: int
 
 
+Memos = dict[int, Memo]
+"""What was computed for one object, by the canonical axis across which it was."""
+
+
 @dataclass(frozen=True, eq=False)
 class ObjectRun:
     """What became of one object.
@@ -73,6 +78,9 @@ class ObjectRun:
         Why nothing was found, or empty.
     answer
         What a `VolumeModel` answered, from which it goes on when more is said.
+    memos
+        What was computed for it, so that an edit costs only what it makes stale; the object keeps
+        it under another name, too.
     """
 
     prompts: ObjectPrompts
@@ -82,6 +90,7 @@ class ObjectRun:
     volume: ObjectVolume
     error: str = ""
     answer: VolumeMask | None = None
+    memos: Memos | None = None
 
     @property
     def stops(self) -> tuple[str, ...]:

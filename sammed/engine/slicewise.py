@@ -22,7 +22,7 @@ from sammed.engine.object_volume import NOTHING, ObjectVolume, keep_slices, stac
 from sammed.engine.plane_choice import Planes, flattened, is_block
 from sammed.engine.progress import Reporter
 from sammed.engine.prompted_slices import check_plane, check_ranges, slice_prompts
-from sammed.engine.results import ObjectRun, on_prompted, slice_records
+from sammed.engine.results import Memos, ObjectRun, on_prompted, slice_records
 from sammed.engine.strategy import Scene
 from sammed.engine.tracing import REMEMBERED, Trace, Tracer, block_limits, only_limits
 from sammed.engine.tracking import TrackingTracer
@@ -60,8 +60,7 @@ class SlicewiseStrategy:
         self._planes = Planes(scene.volume, scene.settings.plane, self._recipe, self._sees_volumes)
         self._consensus = Consensus(self._recipe)
         self._decoders: dict[int, SliceDecoder] = {}
-        self._memos: dict[int, Memo] = {}
-        self._names: set[str] = set()
+        self._memos: dict[str, Memos] = {}
         self._volume: VolumeState | None = None
         self._seconds: defaultdict[str, float] = defaultdict(float)
 
@@ -83,19 +82,20 @@ class SlicewiseStrategy:
     ) -> ObjectRun:
         """See `sammed.engine.strategy.Strategy`; of an edited object only what is stale."""
         started = time.perf_counter()
-        self._names.add(obj.name)
+        kept = former.memos if former else None
+        memos = self._memos.setdefault(obj.name, {}) if kept is None else kept
         said = self._seen(obj)
         axis = self._planes.axis(said)
         slices = self._decoder(axis).stack
         try:
             if is_block(said) and not only_limits(said, said.blocks[0], slices):
-                trace, volume = self._trace_block(said, reporter)
+                trace, volume = self._trace_block(said, memos, reporter)
             else:
-                trace = self._trace(said, axis, reporter)
+                trace = self._trace(said, axis, memos, reporter)
                 volume = stack(trace.slices, axis)
         except SegmentationError as error:
             nothing = Trace({}, (), frozenset())
-            return ObjectRun(obj, slices.plane, nothing, (), NOTHING, str(error))
+            return ObjectRun(obj, slices.plane, nothing, (), NOTHING, str(error), memos=memos)
         self._seconds["propagate"] += time.perf_counter() - started
         if self._scene.settings.plane == "all":
             volume = self._in_all_planes(said, axis, trace, volume, reporter)
@@ -106,7 +106,7 @@ class SlicewiseStrategy:
         self._seconds["fusion"] += time.perf_counter() - started
         records = tuple(slice_records(trace, slices, volume, self._recipe.quality))
         lost = "" if volume.mask.any() else f"nothing is left of {obj.name!r} after clean-up"
-        return ObjectRun(obj, slices.plane, trace, records, volume, lost)
+        return ObjectRun(obj, slices.plane, trace, records, volume, lost, memos=memos)
 
     @property
     def timings(self) -> Mapping[str, float]:
@@ -135,19 +135,17 @@ class SlicewiseStrategy:
         self,
         obj: ObjectPrompts,
         axis: int,
+        memos: Memos,
         reporter: Reporter,
         located: ObjectVolume | None = None,
     ) -> Trace:
         reporter.begin(obj.name, axis, slice_prompts(obj, axis))
         across = partial(self._across, axis, reporter)
-        return self._tracer(axis, reporter).trace(obj, reporter.on_slice, located, across)
-
-    def _tracer(self, axis: int, reporter: Reporter) -> Tracer:
-        memo = self._memos.setdefault(axis, Memo(REMEMBERED))
-        memo.limit = REMEMBERED * len(self._names)
+        memo = memos.setdefault(axis, Memo(REMEMBERED))
         settings = self._scene.settings
         kind = TrackingTracer if isinstance(self._model, TrackingModel) else Tracer
-        return kind(self._checked(axis, reporter), settings.rules, settings.stride, memo)
+        tracer = kind(self._checked(axis, reporter), settings.rules, settings.stride, memo)
+        return tracer.trace(obj, reporter.on_slice, located, across)
 
     def _checked(self, axis: int, reporter: Reporter) -> SliceDecoder:
         """The decoder across an axis, which asks before each slice whether to go on."""
@@ -167,7 +165,9 @@ class SlicewiseStrategy:
 
     # -- several planes ------------------------------------------------------------------------
 
-    def _trace_block(self, obj: ObjectPrompts, reporter: Reporter) -> tuple[Trace, ObjectVolume]:
+    def _trace_block(
+        self, obj: ObjectPrompts, memos: Memos, reporter: Reporter
+    ) -> tuple[Trace, ObjectVolume]:
         """A 3D box: its trace in its own plane, and the volume on which all planes agree."""
         axes, bare, block = (
             self._planes.traced(obj),
@@ -180,10 +180,10 @@ class SlicewiseStrategy:
         for plane in axes:
             for start in (None,) if located is None else (None, located):
                 with suppress(SegmentationError):  # nothing was found from there
-                    traces.append((plane, self._trace(bare, plane, reporter, start)))
+                    traces.append((plane, self._trace(bare, plane, memos, reporter, start)))
         own = [trace for plane, trace in traces if plane == axis]
         if not own:  # points and painted slices may tell what the box did not
-            trace = self._trace(obj, axis, reporter)
+            trace = self._trace(obj, axis, memos, reporter)
             return trace, stack(trace.slices, axis)
         volume = self._consensus.of(traces, located, block, partial(self._look, reporter))
         return self._repaired(obj, axis, own[-1], volume, reporter)

@@ -269,3 +269,26 @@ def test_all_objects_lost_is_an_error():
     made.segment()
     with pytest.raises(SegmentationError):
         check_segmented(made)
+
+
+def test_an_object_with_the_prompts_of_another_is_told_like_any():
+    """Early slices and progress are told of each object, whatever was computed for others."""
+    made = session(StubModel(52), BOXED)
+    told: list[str] = []
+    made.segment(prompted=lambda name, axis, result: told.append(name))
+    made.put(replace(BOXED, name="again"))
+    made.segment(prompted=lambda name, axis, result: told.append(name))
+    assert set(told) == {"organ", "again"}
+
+
+def test_what_was_computed_goes_with_an_object_to_its_new_name():
+    model = StubModel(52)
+    made = session(model, BOXED)
+    made.segment()
+    made.rename("organ", "liver")
+    made.put(replace(BOXED, name="liver", propagate="off"))
+    made.segment()
+    asked = model.decoded
+    made.put(replace(BOXED, name="liver"))
+    made.segment()
+    assert model.decoded == asked
