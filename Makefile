@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest# more threads only make small networks wait
+# one thread: with more, networks as small as the tests' mostly wait
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 SLICER ?= 1
 SLICER_VENV := .venv-slicer
 SLICER_STAMP := $(SLICER_VENV)/.installed
@@ -46,7 +47,7 @@ endif
 
 .PHONY: test-fast
 test-fast: $(STAMP) ## What two minutes can tell: no thorough tests, no lint, no 3D Slicer module
-	$(PYTEST) -m "not slow and not thorough"
+	$(PYTEST) -m "not slow and not thorough" -n logical --maxprocesses=4 --dist loadfile
 
 test-slow: $(STAMP) ## Also the tests marked slow
 	$(BIN)/python -m pytest -m "slow or not slow"

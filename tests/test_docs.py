@@ -80,6 +80,7 @@ def test_prose_is_wrapped(page: Path) -> None:
     assert not long, f"{page}: {long[0][:60]}"
 
 
+@pytest.mark.thorough
 def test_the_manual_builds_without_a_warning(tmp_path: Path) -> None:
     pytest.importorskip("mkdocs", reason="mkdocs is not installed: pip install -e '.[docs]'")
     built = subprocess.run(

@@ -105,6 +105,7 @@ def stored(folder: Path, number: int, affine: np.ndarray = OBLIQUE) -> Path:
     return save_nifti(folder / "ct.nii", array, stored_affine)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("prompts", "model", "settings", "step"),
     [

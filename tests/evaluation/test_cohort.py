@@ -57,6 +57,7 @@ def of(parts, case, model, protocol):
     return part
 
 
+@pytest.mark.thorough
 def test_every_object_gets_its_rows(run):
     parts, _ = run
     assert len(parts) == 3 * 2 * 4
@@ -324,6 +325,7 @@ def test_costs_add_up(run):
     assert len(tables.cost_table(results).lines) == 8
 
 
+@pytest.mark.thorough
 def test_results_are_known_again_in_another_process():
     """What a set prints as depends on the process; a fingerprint must not."""
     program = (

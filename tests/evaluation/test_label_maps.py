@@ -408,6 +408,7 @@ def test_mistakes_get_one_line(cohort, arguments, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.thorough
 def test_a_table_with_several_models_needs_a_choice(cohort, tmp_path):
     run("--cases", cohort, "--model", "box", "--protocol", "B", "--out", tmp_path / "o", "-q")
     table = tmp_path / "o" / "results.csv"

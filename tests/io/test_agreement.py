@@ -484,6 +484,7 @@ CHECKS = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("reader", CHECKS)
 def test_both_readings_agree(folder, reader):
     agree(folder, reader, QUICK)

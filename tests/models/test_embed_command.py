@@ -102,6 +102,7 @@ def test_how_to_run_sam_is_no_option_of_other_models(image: Path) -> None:
         run(str(image), "--model", "box", "--encode-size", "512")
 
 
+@pytest.mark.thorough
 def test_the_doctor_times_an_engine(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["doctor", "--model", str(tmp_path / "tiny.pth"), "--engine", "torch", "--json"]
     assert cli.main(asked) == 0

@@ -77,6 +77,7 @@ def run(site: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProce
     return done
 
 
+@pytest.mark.thorough
 def test_an_installed_model_is_used_by_name_everywhere(install: Install, tmp_path: Path) -> None:
     site = install("tiny-model", TINY)
     listed = run(site, "-m", "sammed", "models", "list")

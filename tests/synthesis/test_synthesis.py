@@ -32,6 +32,7 @@ def test_the_same_seed_gives_the_same_slab_and_another_does_not():
     assert first.image.shape != other.image.shape or not np.array_equal(first.image, other.image)
 
 
+@pytest.mark.thorough
 def test_images_are_finite_and_in_range(slabs):
     for slab in slabs:
         assert slab.image.dtype == np.float32
@@ -78,6 +79,7 @@ def test_samples_are_deterministic():
         assert np.array_equal(a.box, b.box)
 
 
+@pytest.mark.thorough
 def test_samples_have_the_promised_form(samples):
     assert {s.mode for s in samples} == set(MODES)
     for s in samples:

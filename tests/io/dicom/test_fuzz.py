@@ -112,6 +112,7 @@ byte_changes = st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_siz
 slices = st.sets(st.integers(0, 2), min_size=1)
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore")
 @settings(max_examples=120)
 @given(kind=kind_names, places=byte_changes)
@@ -119,6 +120,7 @@ def test_bytes(kinds, tmp_path, kind, places):
     run_bytes(kinds, tmp_path, kind, places)
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore")
 @settings(max_examples=120)
 @given(

@@ -356,6 +356,7 @@ def check_frames(case: Case, folder: str, slices: list[Slice], echoes: list[floa
             compare(volume, [s for s in slices if s.echo == echo], case)
 
 
+@pytest.mark.thorough
 @settings(max_examples=150, phases=PHASES)
 @given(cases())
 def test_agrees_or_refuses(case):

@@ -231,12 +231,14 @@ def check_rtstruct(drawing: Drawing) -> None:
         assert ours[place] == value, place
 
 
+@pytest.mark.thorough
 @settings(max_examples=40, phases=PHASES)
 @given(cases())
 def test_seg(case):
     check_seg(case)
 
 
+@pytest.mark.thorough
 @settings(max_examples=40, phases=PHASES)
 @given(drawings())
 def test_rtstruct(drawing):
