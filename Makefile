@@ -11,7 +11,7 @@ SLICER_VENV := .venv-slicer
 SLICER_STAMP := $(SLICER_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint test-slow test-slicer bench bench-slicer coverage docs docs-serve clean
+.PHONY: help demo test lint test-fast test-slow test-slicer bench bench-slicer coverage docs docs-serve clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -45,7 +45,6 @@ else
 	  "installed, see above; 'make test SLICER=0' does not try"; fi
 endif
 
-.PHONY: test-fast
 test-fast: $(STAMP) ## What two minutes can tell: no thorough tests, no lint, no 3D Slicer module
 	$(PYTEST) -m "not slow and not thorough" -n logical --maxprocesses=4 --dist loadfile
 
