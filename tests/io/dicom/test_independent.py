@@ -64,6 +64,8 @@ class Case:
     @property
     def is_plain(self) -> bool:
         """Whether there is nothing to refuse."""
+        if self.echoes > 1 and self.offset > self.shape[0] - 1 > 0:
+            return False  # one after the other, with a gap between
         ends = {0, self.shape[0] - 1}
         return not (set(self.dropped) - ends or self.jitter or self.tilt) and self.digits > 2
 

@@ -90,6 +90,21 @@ def test_echoes_are_sorted_by_echo_time(tmp_path):
         assert_same(read(tmp_path, frame=2 - t), made[t].voxels, made[t].affine)
 
 
+def test_echoes_of_one_slice_placed_to_the_micrometre(tmp_path):
+    """No volume of slices a micrometre apart."""
+    noise = (0.0004, -0.0006, 0.0011)
+
+    def describe(ds, k, t):
+        echo(ds, k, t)
+        ds.ImagePositionPatient = ["0", "0", f"{12 + noise[t]:.6f}"]
+        ds.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+
+    made = make_repeated(tmp_path, 3, describe, drop=range(1, 5))
+    with pytest.raises(InputError, match="3 volumes in one series"):
+        read(tmp_path)
+    np.testing.assert_array_equal(read(tmp_path, frame=2).voxels[0], made[0].voxels[0])
+
+
 def test_echoes_at_several_times(tmp_path):
     def describe(ds, k, t):
         ds.EchoTime, ds.TemporalPositionIdentifier = (10, 20)[t % 2], 1 + t // 2

@@ -26,6 +26,9 @@ SAME_ORIENTATION = 1e-3
 SAME_POSITION_MM = 0.01
 """Slices nearer to each other than this, along their normal, lie at one position."""
 
+SAME_POSITION_SHARE = 0.05
+"""And so do images of which the furthest are no further apart than this share of a slice."""
+
 MAX_ORIENTATIONS = 12
 _NEEDS_GEOMETRY = {"CT", "MR", "PT"}
 
@@ -212,6 +215,9 @@ def _places(planes: Sequence[Plane]) -> list[list[Plane]]:
     steps = np.diff(d[order])
     apart = steps[steps > 1e-4]
     tolerance = min(SAME_POSITION_MM, 0.1 * float(np.median(apart))) if len(apart) else np.inf
+    thickness = planes[0].thickness
+    if thickness and float(np.ptp(d)) <= min(SAME_POSITION_MM, SAME_POSITION_SHARE * thickness):
+        tolerance = np.inf  # one slice several times, placed to the micrometre
     places: list[list[Plane]] = [[planes[order[0]]]]
     for index, step in zip(order[1:], steps, strict=True):
         if step > tolerance:
