@@ -311,6 +311,10 @@ def compare_planes(volume: Volume, slices: list[Slice], scale: float) -> None:
         inside = np.abs(offset @ found.normal) < 1e-3
         inside &= (j > -1e-4) & (j < rows - 1 + 1e-4) & (i > -1e-4) & (i < columns - 1 + 1e-4)
         j, i = np.clip(j[inside], 0, rows - 1), np.clip(i[inside], 0, columns - 1)
+        if not any("within its plane" in note for note in volume.notes):  # as good as straight
+            aside = np.stack([j, i]) - np.rint([j, i])
+            assert np.abs(aside).max(initial=0) < 0.11
+            j, i = np.rint(j), np.rint(i)
         j0, i0 = np.minimum(j.astype(int), rows - 2), np.minimum(i.astype(int), columns - 2)
         b, a, v = j - j0, i - i0, found.values
         expected = (1 - b) * ((1 - a) * v[j0, i0] + a * v[j0, i0 + 1])

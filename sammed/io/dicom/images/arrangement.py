@@ -243,8 +243,8 @@ def _irregular(d: NDArray[np.float64], step: float) -> str:
     odd = np.flatnonzero(np.abs(gaps - step) > EVEN_SHARE * step)
     shown = ", ".join(f"{d[g]:.2f} to {d[g + 1]:.2f}" for g in odd[:MAX_SHOWN])
     more = f" and {len(odd) - MAX_SHOWN} more" if len(odd) > MAX_SHOWN else ""
-    if whole.all():
-        missing = int((counts - 1).sum())
+    missing = int((counts - 1).sum())
+    if whole.all() and missing:
         return (
             f"{missing} slice{'' if missing == 1 else 's'} missing: slices are {step:.4g} mm "
             f"apart, but not from {shown}{more} (mm along the stack)"
