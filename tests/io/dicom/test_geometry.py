@@ -46,6 +46,14 @@ class TestGaps:
         assert info.usable
         assert "--allow-gaps" in info.verdict
 
+    def test_uneven_by_little_misses_no_slice(self, tmp_path):
+        """Gaps near whole slices, and none of them larger than one."""
+        make_series(tmp_path, shape=(9, 7, 11), edit=moved([0] * 6 + [0.12] * 3))
+        with pytest.raises(
+            IrregularSpacingError, match=r"slices are unevenly spaced, 2\.5 to 2\.62 mm"
+        ):
+            read(tmp_path)
+
     def test_missing_slices_are_interpolated_when_allowed(self, tmp_path):
         series = make_series(tmp_path, shape=(9, 7, 11), drop=[3, 4])
         volume = read(tmp_path, allow_gaps=True)
