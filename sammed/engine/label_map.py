@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from sammed.engine.object_volume import NOWHERE, ObjectVolume, intersection, within
+from sammed.engine.object_volume import NOWHERE, ObjectVolume
 from sammed.imaging.boxes import Box3D
 from sammed.imaging.geometry import Shape3
 from sammed.imaging.volume import label_dtype
@@ -45,11 +45,11 @@ def paint(
     target[...] = 0
     best = np.zeros(region.shape, np.float16) if policy == "score" else None
     for value, volume in objects:
-        common = intersection(volume.block, region)
+        common = volume.block.intersection(region)
         if common.is_empty:
             continue
-        here = within(common, region)
-        logits = volume.logits[within(common, volume.block)]
+        here = common.slices_in(region)
+        logits = volume.logits[common.slices_in(volume.block)]
         mine = logits > 0
         if policy == "keep":
             mine = mine & (target[here] == 0)

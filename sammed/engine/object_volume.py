@@ -60,9 +60,9 @@ class ObjectVolume:
     def on(self, block: Box3D) -> NDArray[np.float32]:
         """Logits on another block, `OUTSIDE_LOGIT` where nothing is known."""
         logits = np.full(block.shape, OUTSIDE_LOGIT, np.float32)
-        common = intersection(self.block, block)
+        common = self.block.intersection(block)
         if not common.is_empty:
-            logits[within(common, block)] = self.logits[within(common, self.block)]
+            logits[common.slices_in(block)] = self.logits[common.slices_in(self.block)]
         return logits
 
 
@@ -96,17 +96,3 @@ def keep_slices(volume: ObjectVolume, axis: int, indices: Collection[int]) -> Ob
     shape[axis] = high - low
     kept = np.array([index in indices for index in range(low, high)], bool).reshape(shape)
     return ObjectVolume(volume.block, np.where(kept, volume.logits, np.float16(OUTSIDE_LOGIT)))
-
-
-def intersection(a: Box3D, b: Box3D) -> Box3D:
-    """The block that two blocks have in common; empty if none."""
-    low = [max(p, q) for p, q in zip(a.low, b.low, strict=True)]
-    high = [min(p, q) for p, q in zip(a.high, b.high, strict=True)]
-    return Box3D(*low, *high)
-
-
-def within(part: Box3D, block: Box3D) -> tuple[slice, ...]:
-    """Slices of ``part`` in an array that holds ``block``."""
-    return tuple(
-        slice(p - o, q - o) for p, q, o in zip(part.low, part.high, block.low, strict=True)
-    )

@@ -8,9 +8,10 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from sammed.engine.cleanup import Cleanup, clean
 from sammed.engine.fusion import promised_iou
 from sammed.engine.memo import Memo
-from sammed.engine.object_volume import ObjectVolume
+from sammed.engine.object_volume import NOTHING, ObjectVolume
 from sammed.engine.slice_mask import overlap
 from sammed.engine.tracing import Trace
 from sammed.models.protocols import VolumeMask
@@ -96,6 +97,39 @@ class ObjectRun:
     def stops(self) -> tuple[str, ...]:
         """Where and why propagation ended, one sentence for each direction."""
         return tuple(f"{self.plane} slice {s.index}: {s.text}" for s in self.trace.stops)
+
+
+def not_found(prompts: ObjectPrompts, plane: str, error: str) -> ObjectRun:
+    """The run of an object of which nothing was found, and why."""
+    return ObjectRun(prompts, plane, Trace({}, (), frozenset()), (), NOTHING, error)
+
+
+def finished(
+    prompts: ObjectPrompts,
+    trace: Trace,
+    volume: ObjectVolume,
+    slices: SliceStack,
+    cleanup: Cleanup,
+    quality: Quality | None,
+) -> ObjectRun:
+    """An object cleaned up, with its per-slice table.
+
+    Parameters
+    ----------
+    prompts, trace, volume
+        What was found, and from what.
+    slices
+        Those in which it was traced, or is reported.
+    cleanup
+        What is done to it.
+    quality
+        See `slice_records`.
+    """
+    prompted = on_prompted(trace, volume, slices.axis)
+    cleaned = clean(volume, cleanup, slices.volume.spacing, prompted)
+    records = tuple(slice_records(trace, slices, cleaned, quality))
+    lost = "" if cleaned.mask.any() else f"nothing is left of {prompts.name!r} after clean-up"
+    return ObjectRun(prompts, slices.plane, trace, records, cleaned, lost)
 
 
 def slice_records(

@@ -10,19 +10,19 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
-from sammed.engine.cleanup import clean
 from sammed.engine.decoding import SliceDecoder
 from sammed.engine.fusion import PlaneView, fuse_planes
 from sammed.engine.local_edits import repair
 from sammed.engine.memo import Memo
 from sammed.engine.multiplanar import Consensus, refine
-from sammed.engine.object_volume import NOTHING, ObjectVolume, keep_slices, stack
+from sammed.engine.object_volume import ObjectVolume, keep_slices, stack
 from sammed.engine.plane_choice import Planes, flattened, is_block
 from sammed.engine.progress import Reporter
 from sammed.engine.prompted_slices import check_plane, check_ranges, slice_prompts
-from sammed.engine.results import Memos, ObjectRun, on_prompted, slice_records
+from sammed.engine.results import Memos, ObjectRun, finished, not_found
 from sammed.engine.strategy import Scene
 from sammed.engine.tracing import REMEMBERED, Trace, Tracer, block_limits, only_limits
 from sammed.engine.tracking import TrackingTracer
@@ -94,19 +94,16 @@ class SlicewiseStrategy:
                 trace = self._trace(said, axis, memos, reporter)
                 volume = stack(trace.slices, axis)
         except SegmentationError as error:
-            nothing = Trace({}, (), frozenset())
-            return ObjectRun(obj, slices.plane, nothing, (), NOTHING, str(error), memos=memos)
+            return replace(not_found(obj, slices.plane, str(error)), memos=memos)
         self._seconds["propagate"] += time.perf_counter() - started
         if self._scene.settings.plane == "all":
             volume = self._in_all_planes(said, axis, trace, volume, reporter)
         started = time.perf_counter()
-        spacing = self._scene.volume.spacing
-        prompted = on_prompted(trace, volume, axis)
-        volume = clean(volume, self._scene.settings.cleanup, spacing, prompted)
+        run = finished(
+            obj, trace, volume, slices, self._scene.settings.cleanup, self._recipe.quality
+        )
         self._seconds["fusion"] += time.perf_counter() - started
-        records = tuple(slice_records(trace, slices, volume, self._recipe.quality))
-        lost = "" if volume.mask.any() else f"nothing is left of {obj.name!r} after clean-up"
-        return ObjectRun(obj, slices.plane, trace, records, volume, lost, memos=memos)
+        return replace(run, memos=memos)
 
     @property
     def timings(self) -> Mapping[str, float]:
@@ -169,12 +166,8 @@ class SlicewiseStrategy:
         self, obj: ObjectPrompts, memos: Memos, reporter: Reporter
     ) -> tuple[Trace, ObjectVolume]:
         """A 3D box: its trace in its own plane, and the volume on which all planes agree."""
-        axes, bare, block = (
-            self._planes.traced(obj),
-            obj.replaced(points=(), mask=None),
-            obj.blocks[0],
-        )
-        axis = axes[0]
+        axes, block = self._planes.traced(obj), obj.blocks[0]
+        axis, bare = axes[0], obj.replaced(points=(), mask=None)
         located = self._consensus.located(block, partial(self._locate, reporter))
         traces = []
         for plane in axes:
@@ -190,12 +183,10 @@ class SlicewiseStrategy:
 
     def _locate(self, reporter: Reporter, block: Box3D) -> ObjectVolume | None:
         """What the model finds in a 3D box as a whole."""
-        if not self._sees_volumes:
+        if not (self._sees_volumes and isinstance(self._model, VolumeModel)):
             return None
-        if self._volume is None and isinstance(self._model, VolumeModel):
-            self._volume = self._model.open(VolumeImage(self._scene.volume, self._scene.window()))
         if self._volume is None:
-            return None
+            self._volume = self._model.open(VolumeImage(self._scene.volume, self._scene.window()))
         found = self._volume.answer((block,), None, reporter=reporter)
         return ObjectVolume(found.block, found.logits)
 

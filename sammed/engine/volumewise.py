@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from sammed.engine.cleanup import clean
-from sammed.engine.object_volume import NOTHING, ObjectVolume
+from sammed.engine.object_volume import ObjectVolume
 from sammed.engine.progress import Reporter
 from sammed.engine.prompted_slices import object_axis, slice_prompts
-from sammed.engine.results import ObjectRun, on_prompted, slice_records
+from sammed.engine.results import ObjectRun, finished, not_found
 from sammed.engine.slice_mask import SliceResult
 from sammed.engine.strategy import Scene
 from sammed.engine.tracing import Trace
@@ -30,7 +30,7 @@ from sammed.prompts import (
 )
 from sammed.views.slices import PLANES, SliceStack, choose_plane
 
-KINDS: dict[type[Interaction], tuple[str, str]] = {
+ASKED: dict[type[Interaction], tuple[str, str]] = {
     BoxPrompt: ("box", "boxes on slices"),
     Box3D: ("box3d", "3D boxes"),
     PointPrompt: ("points", "points"),
@@ -63,9 +63,9 @@ class VolumewiseStrategy:
         """See `sammed.engine.strategy.Strategy`."""
         spec = self._model.spec
         for said in obj.interactions:
-            kind, words = KINDS[type(said)]
+            kind, words = ASKED[type(said)]
             if kind not in spec.prompts:
-                known = [w for k, w in KINDS.values() if k in spec.prompts]
+                known = [w for k, w in ASKED.values() if k in spec.prompts]
                 raise PromptError(
                     f"model {spec.name!r} does not know {words}; "
                     f"give {obj.name!r} {' or '.join(known)}, or choose another model"
@@ -92,19 +92,14 @@ class VolumewiseStrategy:
         slices = SliceStack(self._scene.volume, list(PLANES)[axis], self._scene.window())
         volume = _within_limits(found, obj, self._scene.volume.shape)
         if not volume.mask.any():
-            nothing = Trace({}, (), frozenset())
             error = (
                 f"nothing was segmented for {obj.name!r}: the model found no object; "
                 "check the prompts, the window or the model"
             )
-            return ObjectRun(obj, slices.plane, nothing, (), NOTHING, error)
+            return not_found(obj, slices.plane, error)
         trace = _as_trace(volume, found.predicted_iou, axis, slice_prompts(obj, axis))
-        cleanup, spacing = self._scene.settings.cleanup, self._scene.volume.spacing
-        cleaned = clean(volume, cleanup, spacing, on_prompted(trace, volume, axis))
-        quality = self._model.spec.recipe.quality
-        records = tuple(slice_records(trace, slices, cleaned, quality))
-        lost = "" if cleaned.mask.any() else f"nothing is left of {obj.name!r} after clean-up"
-        return ObjectRun(obj, slices.plane, trace, records, cleaned, lost, found)
+        cleanup, quality = self._scene.settings.cleanup, self._model.spec.recipe.quality
+        return replace(finished(obj, trace, volume, slices, cleanup, quality), answer=found)
 
     @property
     def timings(self) -> Mapping[str, float]:
@@ -129,8 +124,8 @@ class VolumewiseStrategy:
         default = PLANES[choose_plane("auto", self._scene.volume)]
         if wanted in PLANES:
             return PLANES[wanted]
-        axes = {box.axis for box in obj.boxes}
-        return object_axis(obj, default) if len(axes) == 1 else default
+        several = len({box.axis for box in obj.boxes}) > 1  # which such a model may well take
+        return default if several else object_axis(obj, default)
 
 
 def _previous(obj: ObjectPrompts, former: ObjectRun | None) -> VolumeMask | None:

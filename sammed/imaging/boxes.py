@@ -168,6 +168,26 @@ class Box3D:
         high = [min(max(v, 0), n) for v, n in zip(self.high, shape, strict=True)]
         return Box3D(*low, *high)
 
+    def intersection(self, other: Box3D) -> Box3D:
+        """The common part; may be empty."""
+        low = [max(a, b) for a, b in zip(self.low, other.low, strict=True)]
+        high = [min(a, b) for a, b in zip(self.high, other.high, strict=True)]
+        return Box3D(*low, *high)
+
+    def slices_in(self, block: Box3D) -> tuple[slice, slice, slice]:
+        """Its part of an array that holds another block's voxels.
+
+        Examples
+        --------
+        >>> Box3D(2, 3, 4, 5, 6, 7).slices_in(Box3D(1, 1, 1, 9, 9, 9))
+        (slice(1, 4, None), slice(2, 5, None), slice(3, 6, None))
+        """
+        z, y, x = (
+            slice(a - start, b - start)
+            for a, b, start in zip(self.low, self.high, block.low, strict=True)
+        )
+        return z, y, x
+
     def union(self, other: Box3D) -> Box3D:
         """Smallest box that holds both; an empty one does not count."""
         if self.is_empty:

@@ -141,18 +141,6 @@ def resolve_window(spec: str, volume: Volume, region: NDArray[np.generic] | None
     )
 
 
-def looks_like_ct(volume: Volume) -> bool:
-    """Whether the volume is a CT, by its modality or else by its values; see `ct_offset`.
-
-    Examples
-    --------
-    >>> from sammed.io import read
-    >>> looks_like_ct(read("sample_data/phantom_ct.nii.gz"))
-    True
-    """
-    return ct_offset(volume) is not None
-
-
 def ct_offset(volume: Volume) -> float | None:
     """What has to be taken from the values of a CT for Hounsfield units; ``None`` if it is no CT.
 

@@ -196,16 +196,7 @@ def _on(block: Box3D, mask: Held) -> NDArray[np.bool_]:
     if block == mask[0]:
         return mask[1]
     voxels = np.zeros(block.shape, bool)
-    low = [max(a, b) for a, b in zip(block.low, mask[0].low, strict=True)]
-    high = [min(a, b) for a, b in zip(block.high, mask[0].high, strict=True)]
-    common = Box3D(*low, *high)
+    common = block.intersection(mask[0])
     if not common.is_empty:
-        voxels[_within(common, block)] = mask[1][_within(common, mask[0])]
+        voxels[common.slices_in(block)] = mask[1][common.slices_in(mask[0])]
     return voxels
-
-
-def _within(part: Box3D, whole: Box3D) -> tuple[slice, slice, slice]:
-    z, y, x = (
-        slice(a - low, b - low) for a, b, low in zip(part.low, part.high, whole.low, strict=True)
-    )
-    return z, y, x

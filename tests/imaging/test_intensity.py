@@ -9,7 +9,6 @@ from sammed.imaging.intensity import (
     Window,
     ct_offset,
     foreground,
-    looks_like_ct,
     resolve_window,
     sample,
     window_notes,
@@ -22,6 +21,10 @@ RNG = np.random.default_rng(3)
 SHAPE = (9, 21, 33)
 CT = np.rint(RNG.uniform(-1000, 1200, SHAPE)).astype(np.int16)
 MR = np.where(RNG.random(SHAPE) < 0.4, 0, RNG.gamma(4, 100, SHAPE)).astype(np.float32)
+
+
+def looks_like_ct(volume: Volume) -> bool:
+    return ct_offset(volume) is not None
 
 
 def a_volume(voxels: np.ndarray = CT, **attributes: object) -> Volume:
