@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sammed.engine.history import History
 from sammed.engine.label_map import LabelMap
 from sammed.engine.progress import OnPrompted, Progress, Reporter
 from sammed.engine.recipes import strategy_for
@@ -74,9 +75,7 @@ class Session:
         self.volume = volume
         self.model = model
         self.settings = settings or Settings()
-        self._state = _State()
-        self._past: list[_State] = []
-        self._future: list[_State] = []
+        self._history = History(_State())
         self._labels = LabelMap(volume.shape, self.settings.overlap)
         self._seconds: defaultdict[str, float] = defaultdict(float)
         shared = store is not None
@@ -96,7 +95,7 @@ class Session:
     @property
     def objects(self) -> tuple[ObjectPrompts, ...]:
         """Prompts of all objects, in order, with their label values."""
-        return self._state.objects
+        return self._history.now.objects
 
     def put(self, prompts: ObjectPrompts) -> None:
         """Add an object, or replace the one of that name; one step of undo.
@@ -117,7 +116,7 @@ class Session:
             changed = tuple(prompts if o.name == prompts.name else o for o in self.objects)
         else:
             changed = (*self.objects, prompts)
-        self._advance(replace(self._state, objects=with_labels(changed)))
+        self._history.advance(replace(self._history.now, objects=with_labels(changed)))
 
     def add(self, name: str, *interactions: Interaction) -> None:
         """Say more of an object, or name a new one; one step of undo.
@@ -259,8 +258,8 @@ class Session:
         if name not in [obj.name for obj in self.objects]:
             raise InputError(f"no object is called {name!r}")
         objects = tuple(obj for obj in self.objects if obj.name != name)
-        runs = {n: run for n, run in self._state.runs.items() if n != name}
-        self._advance(_State(objects, runs))
+        runs = {n: run for n, run in self._history.now.runs.items() if n != name}
+        self._history.advance(_State(objects, runs))
 
     def rename(self, name: str, new: str) -> None:
         """Give an object another name; one step of undo, and nothing is computed again.
@@ -275,21 +274,21 @@ class Session:
         if name not in [obj.name for obj in self.objects]:
             raise InputError(f"no object is called {name!r}")
         objects = with_labels(replace(o, name=new) if o.name == name else o for o in self.objects)
-        runs = dict(self._state.runs)
+        runs = dict(self._history.now.runs)
         if name in runs:
             run = runs.pop(name)
             runs[new] = replace(run, prompts=replace(run.prompts, name=new))
-        self._advance(_State(objects, runs))
+        self._history.advance(_State(objects, runs))
 
     @property
     def can_undo(self) -> bool:
         """Whether there is a step to take back."""
-        return bool(self._past)
+        return self._history.can_undo
 
     @property
     def can_redo(self) -> bool:
         """Whether a step was taken back."""
-        return bool(self._future)
+        return self._history.can_redo
 
     def undo(self) -> Box3D:
         """Take back the last edit, prompts and masks together; the changed block.
@@ -299,10 +298,7 @@ class Session:
         InputError
             If there is nothing to take back.
         """
-        if not self._past:
-            raise InputError("nothing to undo")
-        self._future.append(self._state)
-        self._state = self._past.pop()
+        self._history.undo()
         return self._repaint()
 
     def redo(self) -> Box3D:
@@ -313,16 +309,16 @@ class Session:
         InputError
             If nothing was taken back.
         """
-        if not self._future:
-            raise InputError("nothing to redo")
-        self._past.append(self._state)
-        self._state = self._future.pop()
+        self._history.redo()
         return self._repaint()
 
-    def _advance(self, state: _State) -> None:
-        self._past.append(self._state)
-        self._future.clear()
-        self._state = state
+    def begin(self, objects: Iterable[ObjectPrompts]) -> None:
+        """Begin anew with some objects; there is no step back to what was before."""
+        self._history = History(_State())
+        for prompts in objects:
+            self.put(prompts)
+        self._history.forget()
+        self._repaint()
 
     # -- segmentation ----------------------------------------------------------------------
 
@@ -355,8 +351,8 @@ class Session:
         Cancelled
             If ``cancel`` said so; the former result stays.
         """
-        former = self._state.runs
-        stale = [obj.name for obj in self.objects if self._is_stale(obj)]
+        former = self._history.now.runs
+        stale = self.stale
         total = self._strategy.slices_to_come([o for o in self.objects if o.name in stale])
         early = None if self.settings.plane == "all" else prompted
         reporter = Reporter(progress, cancel, total, early)
@@ -366,12 +362,17 @@ class Session:
             else former[obj.name]
             for obj in self.objects
         }
-        self._state = replace(self._state, runs=runs)
+        self._history.now = replace(self._history.now, runs=runs)
         return self._repaint()
+
+    @property
+    def stale(self) -> list[str]:
+        """Names of the objects that `segment` would compute."""
+        return [obj.name for obj in self.objects if self._is_stale(obj)]
 
     def _is_stale(self, obj: ObjectPrompts) -> bool:
         """Whether its prompts have changed since its run (label values do not matter)."""
-        run = self._state.runs.get(obj.name)
+        run = self._history.now.runs.get(obj.name)
         return run is None or not run.prompts.says_as(obj, self.model.spec.ordered)
 
     @cached_property
@@ -394,7 +395,7 @@ class Session:
     @property
     def runs(self) -> dict[str, ObjectRun]:
         """What became of each object in the last `segment`, by name."""
-        return dict(self._state.runs)
+        return dict(self._history.now.runs)
 
     @property
     def timings(self) -> dict[str, float]:
@@ -421,16 +422,16 @@ class Session:
         InputError
             If it has not been segmented.
         """
-        if name not in self._state.runs:
+        if name not in self._history.now.runs:
             raise InputError(f"no object called {name!r} has been segmented")
-        return self._state.runs[name].volume.mask_in(self.volume.shape)
+        return self._history.now.runs[name].volume.mask_in(self.volume.shape)
 
     def result(self) -> LabelVolume:
         """A copy of the label map, on the grid of the volume's file."""
         probabilities = {}
         if self.settings.probabilities:
             for obj in self.objects:
-                run = self._state.runs.get(obj.name)
+                run = self._history.now.runs.get(obj.name)
                 if run is not None and not run.volume.block.is_empty:
                     probabilities[obj.label] = run.volume.probabilities_in(self.volume.shape)
         names = {obj.label: obj.name for obj in self.objects}
@@ -442,7 +443,7 @@ class Session:
     def _repaint(self) -> Box3D:
         """Bring the label map up to date with the runs; the block in which it changed."""
         started = time.perf_counter()
-        runs = self._state.runs
+        runs = self._history.now.runs
         wanted = {o.name: (o.label, runs[o.name].volume) for o in self.objects if o.name in runs}
         changed = self._labels.update(wanted)
         self._seconds["fusion"] += time.perf_counter() - started

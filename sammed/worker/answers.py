@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sammed.imaging.boxes import Box2D, Box3D
 from sammed.prompts import BoxPrompt
 from sammed.views.slices import PLANES
-from sammed.worker.exchange import Exchange
+from sammed.worker.arrays import Arrays
 from sammed.worker.frames import SentFrame
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _EMPTY = Box3D(0, 0, 0, 0, 0, 0)
 
 
 def send_masks(
-    session: Session, held: dict[str, Held], kind: str, frame: SentFrame, exchange: Exchange
+    session: Session, held: dict[str, Held], kind: str, frame: SentFrame, arrays: Arrays
 ) -> tuple[list[int], list[dict[str, Any]]]:
     """Write the voxels that the client does not have yet.
 
@@ -40,7 +40,7 @@ def send_masks(
         ``"objects"``: as segmented, which may overlap; ``"resolved"``: as in the label map.
     frame
         The client's index frame.
-    exchange
+    arrays
         Takes the arrays.
 
     Returns
@@ -67,7 +67,7 @@ def send_masks(
         entry = _entry(name, replace=replace)
         if not block.is_empty:
             voxels = frame.array_out(_on(block, mask)).astype(np.uint8)
-            entry.update(block=frame.block_out(block), data=exchange.write(voxels))
+            entry.update(block=frame.block_out(block), data=arrays.write(voxels))
         entries.append(entry)
     held.clear()  # only now: had an array not been written, the client would have nothing
     held.update(masks)
@@ -75,7 +75,7 @@ def send_masks(
 
 
 def send_slice(
-    name: str, axis: int, result: SliceResult, frame: SentFrame, exchange: Exchange
+    name: str, axis: int, result: SliceResult, frame: SentFrame, arrays: Arrays
 ) -> dict[str, Any]:
     """All that an object has on one slice: what a ``partial`` line carries.
 
@@ -89,7 +89,7 @@ def send_slice(
         Its mask there.
     frame
         The client's index frame.
-    exchange
+    arrays
         Takes the array.
 
     Returns
@@ -106,7 +106,7 @@ def send_slice(
         box = Box2D(tight.r0 + r, tight.c0 + c, tight.r1 + r, tight.c1 + c)
         voxels = np.expand_dims(result.mask[tight.slices], axis)
         block = frame.block_out(BoxPrompt(axis, result.index, box).block)
-        entry.update(block=block, data=exchange.write(frame.array_out(voxels).astype(np.uint8)))
+        entry.update(block=block, data=arrays.write(frame.array_out(voxels).astype(np.uint8)))
     return entry
 
 

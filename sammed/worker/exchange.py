@@ -14,12 +14,14 @@ import os
 import shutil
 import tempfile
 import time
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sammed.worker.arrays import array_shape, number_type
 from sammed.worker.messages import Fields, RequestError
 
 PREFIX = "sammed-worker-"
@@ -93,10 +95,10 @@ class Exchange:
             not one of numbers.
         """
         path = Path(reference.text("path"))
-        dtype = _dtype(reference.text("dtype"), reference.where)
-        shape = _shape(reference)
+        dtype = number_type(reference)
+        shape = array_shape(reference)
         offset = reference.whole("offset", 0)
-        needed = offset + dtype.itemsize * int(np.prod(shape, dtype=np.int64))
+        needed = offset + dtype.itemsize * prod(shape)
         try:
             size = path.stat().st_size
         except OSError as error:
@@ -107,13 +109,19 @@ class Exchange:
             )
         return np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape)
 
+    @property
+    def place(self) -> str:
+        """The folder, where the client may put its arrays."""
+        return str(self.folder)
+
     def owns(self, path: str) -> bool:
         """Whether a file lies in the exchange folder, so that it is ours to remove."""
         return Path(path).resolve().parent == self.folder
 
-    def forget(self, path: str) -> None:
+    def forget(self, reference: Fields) -> None:
         """Remove a file of the client if it lies in the exchange folder."""
-        if self.owns(path):
+        path = reference.text("path", "")
+        if path and self.owns(path):
             self._remove(Path(path))
 
     def close(self) -> None:
@@ -159,24 +167,3 @@ def _is_stale(folder: Path) -> bool:
     except OSError:
         return False
     return False
-
-
-def _dtype(text: str, where: str) -> np.dtype[Any]:
-    try:
-        dtype = np.dtype(text)
-    except TypeError:
-        dtype = np.dtype(object)
-    if dtype.kind not in "biuf":
-        raise RequestError(
-            "bad_request", f"{where}: dtype {text!r} is not one of numbers such as '<i2' or '|u1'"
-        )
-    return dtype
-
-
-def _shape(reference: Fields) -> tuple[int, ...]:
-    shape = reference.values.get("shape")
-    if not isinstance(shape, list) or not shape or not all(type(n) is int for n in shape):
-        raise RequestError("bad_request", f"{reference.where}: 'shape' must be a list of numbers")
-    if min(shape) < 1:
-        raise RequestError("bad_request", f"{reference.where}: 'shape' {shape} is empty")
-    return tuple(shape)

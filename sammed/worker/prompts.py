@@ -21,13 +21,17 @@ from sammed.prompts import (
 )
 from sammed.prompts.interactions import order_of
 from sammed.prompts.objects import in_order
-from sammed.worker.exchange import Exchange
+from sammed.worker.arrays import Arrays
 from sammed.worker.frames import SentFrame
 from sammed.worker.messages import Fields, RequestError
 
 
 def read_object(
-    fields: Fields, frame: SentFrame, shape: Shape3, exchange: Exchange
+    fields: Fields,
+    frame: SentFrame,
+    shape: Shape3,
+    arrays: Arrays,
+    kept: MaskPrompt | None = None,
 ) -> ObjectPrompts:
     """The object that a ``put`` describes, in canonical indices.
 
@@ -39,8 +43,10 @@ def read_object(
         The frame of the array as the client sent it.
     shape
         Canonical extents (z, y, x) of the volume.
-    exchange
+    arrays
         Reads the mask's arrays.
+    kept
+        Painted slices that stay: each part of the mask replaces the slices that it covers.
 
     Raises
     ------
@@ -61,12 +67,12 @@ def read_object(
         tuple(_read_box(part, frame) for part in fields.parts("boxes")),
         tuple(_read_block(part, frame) for part in fields.parts("blocks")),
         tuple(_read_point(part, frame) for part in fields.parts("points")),
-        _read_mask(fields, frame, shape, exchange),
+        _read_mask(fields, frame, shape, arrays, kept),
         propagate,
         scribbles=[_read_scribble(part, frame) for part in fields.parts("scribbles")],
         lassos=[_read_lasso(part, frame) for part in fields.parts("lassos")],
     )
-    order = fields.texts("order")
+    order = _order(fields, obj)
     if not order:
         return obj
     try:
@@ -116,11 +122,16 @@ def _read_block(fields: Fields, frame: SentFrame) -> Box3D:
     return frame.block_in(block)
 
 
-def _read_box(fields: Fields, frame: SentFrame) -> BoxPrompt:
-    axis = fields.whole("axis")
-    block = _read_block(fields, frame)
+def _axis(fields: Fields) -> int:
+    axis: int = fields.whole("axis")
     if axis not in (0, 1, 2):
         raise RequestError("bad_request", f"{fields.where}: 'axis' must be 0, 1 or 2 (k, j, i)")
+    return axis
+
+
+def _read_box(fields: Fields, frame: SentFrame) -> BoxPrompt:
+    axis = _axis(fields)
+    block = _read_block(fields, frame)
     across = frame.axis_in(axis)
     low, high = block.range(across)
     if high - low != 1:
@@ -143,9 +154,7 @@ def _read_scribble(fields: Fields, frame: SentFrame) -> ScribblePrompt:
 
 
 def _read_lasso(fields: Fields, frame: SentFrame) -> LassoPrompt:
-    axis = fields.whole("axis")
-    if axis not in (0, 1, 2):
-        raise RequestError("bad_request", f"{fields.where}: 'axis' must be 0, 1 or 2 (k, j, i)")
+    axis = _axis(fields)
     outline = np.array(fields.rows("outline", 2), np.float64).reshape(-1, 2)
     corners = np.insert(outline - 0.5, axis, fields.whole("index"), axis=1)
     zyx, across = frame.positions_in(corners), frame.axis_in(axis)
@@ -166,17 +175,30 @@ def _write_lasso(lasso: LassoPrompt, frame: SentFrame) -> dict[str, Any]:
     }
 
 
+def _order(fields: Fields, obj: ObjectPrompts) -> list[str]:
+    """The order that is told; whether there is a mask in the end is for us to know."""
+    order = fields.texts("order")
+    if not order:
+        return []
+    painted = obj.mask is not None
+    order = [kind for kind in order if kind != "mask" or painted]
+    return order if not painted or "mask" in order else [*order, "mask"]
+
+
 def _read_mask(
-    fields: Fields, frame: SentFrame, shape: Shape3, exchange: Exchange
+    fields: Fields, frame: SentFrame, shape: Shape3, arrays: Arrays, kept: MaskPrompt | None
 ) -> MaskPrompt | None:
     parts = fields.parts("mask")
     if not parts:
-        return None
-    voxels = np.zeros(shape, bool)
-    for part in parts:
-        block = _read_block(part, frame)
+        return kept
+    blocks = [_read_block(part, frame) for part in parts]
+    voxels = np.zeros(shape, bool) if kept is None else kept.voxels.copy()
+    for part, block in zip(parts, blocks, strict=True):
+        if kept is not None:
+            voxels[_slices_of(part, block, frame)] = False
+    for part, block in zip(parts, blocks, strict=True):
         data = part.part("data")
-        painted = frame.array_in(_three_axes(exchange.read(data), data)) != 0
+        painted = frame.array_in(_three_axes(arrays.read(data), data)) != 0
         if painted.shape != block.shape or block.clip(shape) != block:
             raise RequestError(
                 "bad_request",
@@ -185,8 +207,15 @@ def _read_mask(
             )
         voxels[block.slices] |= painted
         del painted
-        exchange.forget(data.text("path"))
-    return MaskPrompt(voxels)
+        arrays.forget(data)
+    return MaskPrompt(voxels) if kept is None or voxels.any() else None
+
+
+def _slices_of(part: Fields, block: Box3D, frame: SentFrame) -> tuple[slice, ...]:
+    """The whole slices that a part covers: across its axis, else across the one it is thin on."""
+    thin = next((axis for axis in range(3) if block.shape[axis] == 1), 0)
+    axis = frame.axis_in(_axis(part)) if "axis" in part else thin
+    return tuple(slice(*block.range(a)) if a == axis else slice(None) for a in range(3))
 
 
 def _three_axes(array: NDArray[np.generic], data: Fields) -> NDArray[np.generic]:

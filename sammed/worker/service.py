@@ -10,7 +10,6 @@ import json
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from dataclasses import fields as dataclass_fields
 from pathlib import Path
@@ -18,12 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sammed.imaging.intensity import PRESETS
-from sammed.imaging.volume import LabelVolume, Volume
+from sammed.imaging.geometry import Reorientation
+from sammed.imaging.intensity import PRESETS, resolve_window
+from sammed.imaging.volume import Volume
 from sammed.version import __version__
 from sammed.views.slices import PLANES
 from sammed.worker.answers import Held, describe_run, plain, send_masks, send_slice
-from sammed.worker.exchange import Exchange, digest
+from sammed.worker.arrays import Arrays
+from sammed.worker.engine import Engine, ModelKey, Models, known_models
+from sammed.worker.exchange import digest
 from sammed.worker.frames import SentFrame
 from sammed.worker.messages import PROTOCOL, Fields, Request, RequestError
 from sammed.worker.prompts import read_object, write_object
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from sammed.engine.progress import Progress
     from sammed.engine.settings import Settings
     from sammed.engine.slice_mask import SliceResult
-    from sammed.models.protocols import Model
+    from sammed.prompts import ObjectPrompts
     from sammed.session import Session
 
 KEEP_VOLUMES = 3
@@ -45,51 +47,45 @@ _IDENTITY = ("hash", "shape", "dtype", "affine", "modality")
 
 Report = Callable[[str, dict[str, Any]], None]
 Cancel = Callable[[], bool]
-ModelKey = tuple[str, str, int | None]
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass
-class Engine:
-    """What the service stands on; tests replace parts of it."""
-
-    def model(self, name: str, device: str, threads: int | None) -> Model:
-        """Build a model by its registry name or path."""
-        from sammed.models.registry import build
-
-        return build(name, device=device, threads=threads)
-
-    def settings(self, options: dict[str, Any]) -> Settings:
-        """Settings with those options; the defaults elsewhere."""
-        from sammed.engine.settings import Settings
-
-        return Settings(**options)
-
-    def session(self, volume: Volume, model: Model, settings: Settings) -> Session:
-        """A new session."""
-        from sammed.session import Session
-
-        return Session(volume, model, settings)
-
-    def save(self, labels: LabelVolume, path: Path, force: bool) -> None:
-        """Write a label map; the format follows the name."""
-        from sammed.io import write_labels
-
-        write_labels(labels, path, force=force)
-
-
-@dataclass
 class Case:
-    """One volume and its session."""
+    """One volume and its session.
+
+    Attributes
+    ----------
+    volume
+        As sammed has it.
+    frame
+        The client's indices of it.
+    data
+        Where the client put its array, if it sent one.
+    settings
+        Model and options with which the session is made, once they are chosen.
+    first
+        Objects that are there from the beginning.
+    session
+        Made when it is first needed.
+    masks
+        One of `MASKS`.
+    held
+        What the client has of each object.
+    dirty
+        Whether something was changed since it was saved.
+    """
 
     volume: Volume
     frame: SentFrame
-    data_path: str
+    data: Fields | None = None
     settings: dict[str, Any] = field(default_factory=dict)
+    first: tuple[ObjectPrompts, ...] = ()
     session: Session | None = None
     masks: str = "objects"
     held: dict[str, Held] = field(default_factory=dict)
+    dirty: bool = False
 
 
 class Service:
@@ -97,18 +93,20 @@ class Service:
 
     Parameters
     ----------
-    exchange
-        Where arrays travel.
+    arrays
+        How arrays travel.
     engine
         Builds models and sessions.
     """
 
-    def __init__(self, exchange: Exchange, engine: Engine | None = None) -> None:
-        self.exchange = exchange
+    device = "cpu"
+    """Where models run if the client does not say."""
+
+    def __init__(self, arrays: Arrays, engine: Engine | None = None) -> None:
+        self.arrays = arrays
         self._engine = engine or Engine()
         self._cases: OrderedDict[str, Case] = OrderedDict()
-        self._models: dict[ModelKey, Future[Model]] = {}
-        self._loader = ThreadPoolExecutor(1, thread_name_prefix="sammed-model")
+        self._models = Models(self._engine)
         self._greeted = False
         self._handlers: dict[str, Callable[[Fields, Report, Cancel], dict[str, Any]]] = {
             "hello": self._hello,
@@ -116,10 +114,13 @@ class Service:
             "settings": self._settings,
             "put": self._put,
             "remove": self._remove,
+            "rename": self._rename,
             "segment": self._segment,
             "undo": self._undo,
             "redo": self._redo,
             "objects": self._objects,
+            "show": self._show,
+            "window": self._window,
             "save": self._save,
             "close": self._close,
         }
@@ -149,14 +150,34 @@ class Service:
             raise RequestError("unknown_request", f"unknown request {request.do!r}; know {known}")
         if not self._greeted and request.do != "hello":
             raise RequestError("hello_first", "say hello first, with the protocol's version")
-        self.exchange.release()
+        self.arrays.release()
         return handler(request.fields, report, cancel)
 
-    def close(self) -> None:
-        """Let go of everything and remove the exchange folder."""
+    def open(self, volume: Volume, model: str, options: dict[str, Any], first: Any = ()) -> None:
+        """Take a volume that the program itself has opened, instead of one that a client sends.
+
+        The client's indices are then the canonical ones. The session is made when it is first
+        needed; no other volume is kept.
+
+        Parameters
+        ----------
+        volume
+            The image.
+        model, options
+            As in ``settings``.
+        first
+            Objects that are there from the beginning; they are no step of undo.
+        """
         self._cases.clear()
-        self._loader.shutdown(wait=False, cancel_futures=True)
-        self.exchange.close()
+        frame = SentFrame(Reorientation((0, 1, 2), (False, False, False), volume.shape))
+        settings = {"model": [model, "auto", None], "options": options}
+        self._cases["opened"] = Case(volume, frame, settings=settings, first=tuple(first))
+
+    def close(self) -> None:
+        """Let go of everything; files of arrays are removed."""
+        self._cases.clear()
+        self._models.close()
+        self.arrays.close()
 
     # One method a request.
 
@@ -170,13 +191,13 @@ class Service:
             )
         self._greeted = True
         if "model" in fields:
-            self._load(self._model_key(fields))
+            self._models.load(self._model_key(fields))
         return {
             "protocol": PROTOCOL,
             "sammed": __version__,
-            "exchange": str(self.exchange.folder),
+            "exchange": self.arrays.place,
             "requests": [*self._handlers, "cancel", "ping", "shutdown"],
-            "models": _known_models(),
+            "models": known_models(),
             "planes": ["auto", *PLANES, "all"],
             "windows": ["auto", "W/L", *PRESETS],
             "masks": list(MASKS),
@@ -195,12 +216,12 @@ class Service:
         self._cases[key] = case
         while len(self._cases) > KEEP_VOLUMES:
             _, old = self._cases.popitem(last=False)
-            self.exchange.forget(old.data_path)
+            self._forget(old)
         return {"known": known, "notes": list(case.volume.notes), **self._state(case)}
 
     def _take_volume(self, fields: Fields) -> Case:
         data = fields.part("data")
-        array = self.exchange.read(data)
+        array = self.arrays.read(data)
         if array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[3] != 3):
             raise RequestError(
                 "bad_request", f"volume: shape {list(array.shape)} is neither (k, j, i) nor RGB"
@@ -212,7 +233,7 @@ class Service:
             )
         affine = np.array(fields.matrix("affine", 4, 4))
         volume = Volume.from_array(array, affine, modality=fields.text("modality", ""))
-        return Case(volume, SentFrame(volume.grid.reorientation), data.text("path"))
+        return Case(volume, SentFrame(volume.grid.reorientation), data)
 
     def _settings(self, fields: Fields, report: Report, cancel: Cancel) -> dict[str, Any]:
         case = self._case()
@@ -227,17 +248,18 @@ class Service:
             case.masks, case.held = masks, {}
         renewed = case.session is None or wanted != case.settings
         if renewed:
+            case.dirty = case.dirty or case.session is not None
             self._renew(case, wanted)
         return {"renewed": renewed, **self._state(case)}
 
-    def _renew(self, case: Case, wanted: dict[str, Any]) -> None:
+    def _renew(self, case: Case, wanted: dict[str, Any]) -> Session:
         settings = self._make_settings(wanted["options"])
         name, device, threads = wanted["model"]
-        model = self._load((name, device, threads)).result()
+        model = self._models.load((name, device, threads)).result()
         session = self._engine.session(case.volume, model, settings)
-        for prompts in case.session.objects if case.session is not None else ():
-            session.put(prompts)
+        session.begin(case.first if case.session is None else case.session.objects)
         case.session, case.settings, case.held = session, wanted, {}
+        return session
 
     def _make_settings(self, options: dict[str, Any]) -> Settings:
         defaults = self._engine.settings({})
@@ -258,18 +280,31 @@ class Service:
     def _put(self, fields: Fields, report: Report, cancel: Cancel) -> dict[str, Any]:
         case, session = self._session()
         part = fields.part("object")
-        prompts = read_object(part, case.frame, case.volume.shape, self.exchange)
-        former = {obj.name: obj for obj in session.objects}.get(prompts.name)
+        former = {obj.name: obj for obj in session.objects}.get(part.text("name"))
+        keeps = fields.flag("keep_mask", False) and former is not None
+        kept = former.mask if keeps and former is not None else None
+        prompts = read_object(part, case.frame, case.volume.shape, self.arrays, kept)
         if former is not None and prompts.label == 0:
             prompts = replace(prompts, label=former.label)
         changed = former != prompts
         if changed:
             session.put(prompts)
+            case.dirty = True
         return {"changed": changed, **self._state(case)}
 
     def _remove(self, fields: Fields, report: Report, cancel: Cancel) -> dict[str, Any]:
         case, session = self._session()
         session.remove(fields.text("name"))
+        case.dirty = True
+        return self._masks(case, session)
+
+    def _rename(self, fields: Fields, report: Report, cancel: Cancel) -> dict[str, Any]:
+        case, session = self._session()
+        new = fields.text("to")
+        if not new:
+            raise RequestError("bad_request", "rename: 'to' is empty")
+        session.rename(fields.text("name"), new)
+        case.dirty = True
         return self._masks(case, session)
 
     def _segment(self, fields: Fields, report: Report, cancel: Cancel) -> dict[str, Any]:
@@ -287,7 +322,7 @@ class Service:
             report("progress", fields)
 
         def on_prompted(name: str, axis: int, result: SliceResult) -> None:
-            report("partial", send_slice(name, axis, result, case.frame, self.exchange))
+            report("partial", send_slice(name, axis, result, case.frame, self.arrays))
 
         early = fields.flag("partial", False) and case.masks == "objects"
         whole = [name for name in fields.texts("whole") if name in case.held]
@@ -296,7 +331,7 @@ class Service:
             del case.held[name]
         return {
             **self._masks(case, session),
-            "runs": {n: describe_run(run, case.frame) for n, run in session.runs.items()},
+            "runs": self._runs(case),
             "window": str(session.window),
             "timings": plain(session.timings),
             "counts": plain(session.counts),
@@ -314,22 +349,47 @@ class Service:
             if not getattr(session, f"can_{way}"):
                 raise RequestError(f"nothing_to_{way}", f"there is nothing to {way}")
             getattr(session, way)()
+            case.dirty = True
         return {**self._masks(case, session), "prompts": self._prompts(case)}
 
     def _objects(self, fields: Fields, report: Report, cancel: Cancel) -> dict[str, Any]:
         case, _ = self._session()
         return {"prompts": self._prompts(case), **self._state(case)}
 
+    def _show(self, fields: Fields, report: Report, cancel: Cancel) -> dict[str, Any]:
+        case = self._case()
+        held: dict[str, Held] = {}
+        changed, masks = [0] * 6, list[dict[str, Any]]()
+        if case.session is not None or self._has_work(case):
+            _, session = self._session()
+            changed, masks = send_masks(session, held, case.masks, case.frame, self.arrays)
+        if not fields.flag("aside", False):
+            case.held = held
+        told = {"changed": changed, "masks": masks, "runs": self._runs(case)}
+        return {**told, "prompts": self._prompts(case), **self._state(case)}
+
+    def _window(self, fields: Fields, report: Report, cancel: Cancel) -> dict[str, Any]:
+        case = self._case()
+        session = case.session
+        chosen = session is not None and bool(session.runs)
+        if session is not None and chosen:
+            window = session.window
+        else:  # a session chooses it by its first objects: asking must not choose it before
+            spec = case.settings.get("options", {}).get("window", "auto")
+            window = resolve_window(spec, case.volume)
+        return {"low": window.low, "high": window.high, "name": window.name, "chosen": chosen}
+
     def _save(self, fields: Fields, report: Report, cancel: Cancel) -> dict[str, Any]:
-        _, session = self._session()
+        case, session = self._session()
         path = Path(fields.text("path")).expanduser()
         self._engine.save(session.result(), path, fields.flag("force", False))
+        case.dirty = False
         return {"path": str(path)}
 
     def _close(self, fields: Fields, report: Report, cancel: Cancel) -> dict[str, Any]:
         self._case()
         _, case = self._cases.popitem()
-        self.exchange.forget(case.data_path)
+        self._forget(case)
         return {}
 
     # What they share.
@@ -341,12 +401,28 @@ class Service:
 
     def _session(self) -> tuple[Case, Session]:
         case = self._case()
-        if case.session is None:
+        if case.session is None and not case.settings:
             raise RequestError("no_settings", "choose a model first, with 'settings'")
-        return case, case.session
+        return case, self._begun(case)
+
+    def _begun(self, case: Case) -> Session:
+        """The case's session, which begins here if it did not before."""
+        return case.session or self._renew(case, case.settings)
+
+    def _has_work(self, case: Case) -> bool:
+        """Whether there is something to show before the client has said anything."""
+        return bool(case.first)
+
+    def _forget(self, case: Case) -> None:
+        if case.data is not None:
+            self.arrays.forget(case.data)
+
+    def _runs(self, case: Case) -> dict[str, Any]:
+        runs = case.session.runs if case.session is not None else {}
+        return {name: describe_run(run, case.frame) for name, run in runs.items()}
 
     def _masks(self, case: Case, session: Session) -> dict[str, Any]:
-        changed, masks = send_masks(session, case.held, case.masks, case.frame, self.exchange)
+        changed, masks = send_masks(session, case.held, case.masks, case.frame, self.arrays)
         return {"changed": changed, "masks": masks, **self._state(case)}
 
     def _prompts(self, case: Case) -> list[dict[str, Any]]:
@@ -356,35 +432,17 @@ class Service:
     def _state(self, case: Case) -> dict[str, Any]:
         session = case.session
         if session is None:
-            return {"objects": [], "can_undo": False, "can_redo": False}
+            names = [obj.name for obj in case.first]
+            told = {"objects": names, "can_undo": False, "can_redo": False}
+            return {**told, "stale": names, "dirty": case.dirty}
         return {
             "objects": [obj.name for obj in session.objects],
             "can_undo": bool(session.can_undo),
             "can_redo": bool(session.can_redo),
+            "stale": session.stale,
+            "dirty": case.dirty,
         }
 
     def _model_key(self, fields: Fields) -> ModelKey:
-        return fields.text("model"), fields.text("device", "cpu"), fields.whole("threads", None)
-
-    def _load(self, key: ModelKey) -> Future[Model]:
-        """The model's future; a failed one is tried again."""
-        known = self._models.get(key)
-        if known is None or (known.done() and known.exception() is not None):
-            known = self._loader.submit(self._engine.model, *key)
-            self._models[key] = known
-        return known
-
-
-def _known_models() -> list[dict[str, Any]]:
-    from sammed.models import registry
-
-    return [
-        {
-            "name": known.name,
-            "description": known.description,
-            "license": known.license,
-            "available": known.available,
-            "package": known.package,
-        }
-        for known in map(registry.info, registry.names())
-    ]
+        device = fields.text("device", self.device)
+        return fields.text("model"), device, fields.whole("threads", None)

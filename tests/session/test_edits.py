@@ -279,7 +279,8 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing():
         with pytest.raises(error, match=message):
             made.put(prompts)
         assert [o.name for o in made.objects] == ["a"]
-        assert len(made._past) == 1
+        made.undo()
+    assert not made.can_undo
 
 
 def test_a_fixed_plane_refuses_boxes_of_another():

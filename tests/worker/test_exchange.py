@@ -75,7 +75,7 @@ def test_only_files_of_its_own_folder_are_removed(exchange, tmp_path):
     mine.write_bytes(b"1")
     foreign.write_bytes(b"1")
     for path in (mine, foreign, exchange.folder / ".." / "precious.raw"):
-        exchange.forget(str(path))
+        exchange.forget(Fields({"path": str(path)}, "data"))
     assert not mine.exists()
     assert foreign.exists()
 
