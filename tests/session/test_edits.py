@@ -280,7 +280,8 @@ def test_what_makes_no_sense_is_refused_and_changes_nothing():
             made.put(prompts)
         assert [o.name for o in made.objects] == ["a"]
         made.undo()
-    assert not made.can_undo
+        assert not made.can_undo
+        made.redo()
 
 
 def test_a_fixed_plane_refuses_boxes_of_another():
