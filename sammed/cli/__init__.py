@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from sammed.cli import cache, evaluate, models, train
+from sammed.cli import cache, evaluate, models, project, train
 from sammed.cli.console import report_error, say
 from sammed.cli.convert import convert
 from sammed.cli.doctor import doctor
@@ -63,6 +63,7 @@ app.add_typer(cache.app, name="cache")
 app.add_typer(evaluate.app, name="evaluate")
 app.command()(embed)
 app.add_typer(train.app, name="train")
+app.add_typer(project.app, name="project")
 app.command()(worker)
 app.command()(doctor)
 

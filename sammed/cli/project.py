@@ -1,0 +1,276 @@
+"""``sammed project``: a folder of cases with the same structures, and what became of each."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sammed.cli.console import put, say
+from sammed.cli.options import Force, Json
+from sammed.errors import InputError
+
+if TYPE_CHECKING:
+    from sammed.project.folder import Line, Project
+    from sammed.project.importing import Imported
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="A folder of cases with the same structures: label three, get the rest.",
+)
+
+Folder = Annotated[Path, typer.Argument(help="Folder of the project.")]
+Images = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--images",
+        help="Scans: a glob such as 'scans/**/*.nii.gz', a DICOM, nnU-Net or BIDS folder, or a "
+        ".csv with a column image. Repeatable.",
+    ),
+]
+Structures = Annotated[
+    str, typer.Option("--structures", help="Names, with values if they matter: liver,spleen=2.")
+]
+CaseId = Annotated[str, typer.Argument(metavar="CASE", help="Id of the case.")]
+
+
+@app.command()
+def new(
+    folder: Folder,
+    images: Images = None,
+    structures: Structures = "",
+    name: Annotated[str, typer.Option(help="Name; default: the folder's.")] = "",
+    seed: Annotated[int, typer.Option(help="Of every choice by chance.")] = 0,
+) -> None:
+    """Make a project; scans stay where they are.
+
+    Example: sammed project new study/ --images 'scans/**/*.nii.gz' --structures liver,spleen
+    """
+    from sammed.project.description import parse_structures
+    from sammed.project.folder import Project
+    from sammed.project.sources import find_scans
+
+    wanted = parse_structures(structures)
+    if not wanted:
+        raise InputError("a project needs a structure; name them with --structures liver,spleen")
+    scans = find_scans(images or [])
+    project = Project.create(folder, wanted, name, seed)
+    added = project.add(scans)
+    told = ", ".join(f"{n} = {v}" for n, v in project.description.structures.items())
+    say(f"{folder}: {len(added.new)} cases, structures {told}")
+
+
+@app.command()
+def status(folder: Folder, as_json: Json = False) -> None:
+    """What became of every case, and what the learned model reaches.
+
+    Example: sammed project status study/
+    """
+    from sammed.project.folder import Project, overview
+
+    project = Project(folder)
+    lines = overview(project)
+    if as_json:
+        put({"name": project.description.name, "cases": [asdict(line) for line in lines]})
+        return
+    _table(project, lines)
+
+
+@app.command()
+def next(folder: Folder, as_json: Json = False) -> None:
+    """The case to look at next: proposals that are cheapest to mend, then cases by chance.
+
+    Example: sammed project next study/
+    """
+    from sammed.project.folder import Project
+
+    case = Project(folder).next()
+    if as_json:
+        put(None if case is None else {"case": case.id, "image": str(case.image)})
+    elif case is None:
+        say("nothing waits: every case is accepted, refused or in work")
+    else:
+        typer.echo(case.id)
+
+
+@app.command()
+def accept(
+    folder: Folder,
+    case: CaseId,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", help="Label map; default: the one that it has.")
+    ] = None,
+) -> None:
+    """Say that a case's label map is right; only such cases are learned from.
+
+    Example: sammed project accept study/ patient-07 --labels patient-07.nii.gz
+    """
+    from sammed.project.folder import Project
+    from sammed.project.importing import import_labels
+
+    project = Project(folder)
+    if labels is None:
+        project.accept(case)
+        say(f"{case}: accepted")
+        return
+    _say_imported(import_labels(project, {case: labels}, force=True))
+
+
+@app.command()
+def refuse(
+    folder: Folder,
+    case: CaseId,
+    why: Annotated[str, typer.Option("--why", help="For people.")] = "",
+    undo: Annotated[bool, typer.Option("--undo", help="Take the case back.")] = False,
+) -> None:
+    """Say that a case is not to be used.
+
+    Example: sammed project refuse study/ patient-09 --why "moved"
+    """
+    from sammed.project.folder import Project
+
+    project = Project(folder)
+    record = project.reopen(case) if undo else project.refuse(case, why)
+    say(f"{case}: {record.state}")
+
+
+@app.command()
+def add(folder: Folder, images: Images = None, structures: Structures = "") -> None:
+    """Add scans or structures; what is there does not change.
+
+    Example: sammed project add study/ --images 'more/*.nii.gz' --structures kidney
+    """
+    from sammed.project.description import parse_structures
+    from sammed.project.folder import Project
+    from sammed.project.sources import find_scans
+
+    project = Project(folder)
+    wanted = parse_structures(structures)
+    if not images and not wanted:
+        raise InputError("nothing to add: give --images or --structures")
+    scans = find_scans(images or [])
+    if wanted:
+        project.add_structures(wanted)
+    added = project.add(scans)
+    say(f"{folder}: {len(added.new)} new cases, {len(added.known)} were there already")
+
+
+@app.command("import")
+def import_(
+    folder: Folder,
+    source: Annotated[
+        Path, typer.Argument(help="Label map, or folder of them (also nnU-Net's and BIDS').")
+    ],
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            "--labels", help="What values are: 1=liver;2=spleen, or a .json (nnU-Net's too)."
+        ),
+    ] = None,
+    propose: Annotated[
+        bool, typer.Option("--propose", help="To be looked at, instead of accepted at once.")
+    ] = False,
+    force: Force = False,
+) -> None:
+    """Bring in label maps that exist, by the names of their structures.
+
+    Example: sammed project import study/ labels/ --labels "1=liver;2=spleen"
+    """
+    from sammed.project.folder import Project
+    from sammed.project.importing import import_labels, pair
+
+    project = Project(folder)
+    names = _names(labels, source)
+    files, left = pair(project, source)
+    done = import_labels(project, files, names, accept=not propose, force=force)
+    _say_imported([*done, *left])
+    if not any(one.done for one in done):
+        raise InputError("no label map was taken; the lines above say why")
+
+
+@app.command()
+def export(
+    folder: Folder,
+    out: Annotated[Path, typer.Argument(help="New folder to write.")],
+    layout: Annotated[
+        str, typer.Option("--as", help="nifti, nnunet, bids or dicom-seg.")
+    ] = "nifti",
+    proposed: Annotated[bool, typer.Option("--proposed", help="Proposals as well.")] = False,
+) -> None:
+    """Write the accepted label maps for other programs.
+
+    Example: sammed project export study/ Dataset007_Liver --as nnunet
+    """
+    from sammed.project.exporting import export as write
+    from sammed.project.folder import Project
+
+    states = ("accepted", "proposed") if proposed else ("accepted",)
+    done = write(Project(folder), out, layout, states)
+    for one in done:
+        if one.error:
+            say(f"{one.case}: {one.error}")
+    count = sum(not one.error for one in done)
+    say(f"{out}: {count} of {len(done)} cases")
+    if not count:
+        raise InputError("no case could be exported; the lines above say why")
+
+
+def _names(text: str | None, source: Path) -> dict[int, str] | None:
+    """Value → name, as given or as nnU-Net's ``dataset.json`` beside the files says it."""
+    from sammed.evaluation.objects import parse_names, read_names
+
+    if text is None:
+        beside = [source / "dataset.json", source.parent / "dataset.json", source / "labels.json"]
+        there = [path for path in beside if path.is_file()]
+        if not there:
+            return None
+        wanted = read_names(there[0])
+    elif text.endswith(".json"):
+        wanted = read_names(Path(text))
+    else:
+        pairs = [part.split("=", 1) for part in text.replace(",", ";").split(";") if part.strip()]
+        if any(len(pair) != 2 for pair in pairs):
+            raise InputError(f"cannot read {text!r}; expected VALUE=NAME;VALUE=NAME")
+        try:
+            wanted = parse_names({value.strip(): name.strip() for value, name in pairs})
+        except ValueError as error:
+            raise InputError(f"cannot read {text!r}: {error}") from None
+    regions = [name for key, name in wanted.names.items() if isinstance(key, tuple)]
+    if regions:
+        raise InputError(f"{', '.join(regions)}: a region of several values is no structure")
+    return {key: name for key, name in wanted.names.items() if isinstance(key, int)}
+
+
+def _say_imported(done: list[Imported]) -> None:
+    for one in done:
+        how = "taken" if one.done else "not taken"
+        say(f"{one.case}: {how}{'; ' if one.note else ''}{one.note}")
+
+
+def _table(project: Project, lines: list[Line]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("case", "subject", "state", "min", "prompts", "est. Dice", ""):
+        table.add_column(name, justify="right" if name in ("min", "prompts", "est. Dice") else None)
+    for line in lines:
+        table.add_row(
+            line.id,
+            line.subject if line.subject != line.id else "",
+            "to do" if line.state == "todo" else line.state,
+            f"{line.minutes:.1f}" if line.minutes else "",
+            str(line.prompted or ""),
+            f"{line.estimate:.2f}" if line.estimate else "",
+            line.note,
+        )
+    Console().print(table)
+    counts: dict[str, int] = {}
+    for line in lines:
+        counts[line.state] = counts.get(line.state, 0) + 1
+    named = {"todo": "to do"}
+    said = ", ".join(f"{n} {named.get(state, state)}" for state, n in counts.items())
+    typer.echo(f"{project.description.name}: {said or 'no case'}")

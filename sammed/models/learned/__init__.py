@@ -1,0 +1,1 @@
+"""Networks that a user's own cases have taught: no prompt, all structures at once."""

@@ -1,0 +1,407 @@
+"""The project: made, opened, grown; which case comes next."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sammed.errors import InputError, LabelError, OutputError, SammedError
+from sammed.imaging.volume import LabelVolume, label_dtype
+from sammed.io.output import check_folder, output_error
+from sammed.project.case import CaseFolder, Record, Scan, State, create_case, mark_of
+from sammed.project.description import (
+    FILE,
+    Description,
+    read_description,
+    write_description,
+)
+from sammed.project.lease import InWorkError, held
+from sammed.project.sources import Found
+
+CASES = "cases"
+
+
+@dataclass(frozen=True)
+class Added:
+    """What came of adding scans.
+
+    Attributes
+    ----------
+    new
+        Ids of the cases that were made.
+    known
+        Of those that were there already.
+    """
+
+    new: tuple[str, ...]
+    known: tuple[str, ...]
+
+
+class Project:
+    """A folder of cases with the same structures.
+
+    Parameters
+    ----------
+    folder
+        With a ``project.toml``, see `create`.
+
+    Raises
+    ------
+    UnreadableFileError
+        If it is no project.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp()) / "study"
+    >>> project = Project.create(folder, {"liver": 0, "spleen": 0})
+    >>> project.description.structures
+    {'liver': 1, 'spleen': 2}
+    >>> from sammed.project.sources import find_scans
+    >>> project.add(find_scans(["sample_data/phantom_ct.nii.gz"])).new
+    ('phantom_ct',)
+    >>> project.next().id
+    'phantom_ct'
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        self.description = read_description(self.folder)
+
+    @classmethod
+    def create(
+        cls, folder: Path, structures: Mapping[str, int], name: str = "", seed: int = 0
+    ) -> Project:
+        """Make a new project.
+
+        Parameters
+        ----------
+        folder
+            Must not be there yet, or be empty.
+        structures
+            Name → value in the label maps; 0 asks for the next free one.
+        name
+            By default the folder's.
+        seed
+            Of every choice by chance.
+
+        Raises
+        ------
+        OutputError
+            If there is a project already, or the folder cannot be written to.
+        LabelError
+            If names or values clash.
+        """
+        folder = check_folder(folder)
+        bare = Description(name or folder.resolve().name, {}, seed)
+        described = bare.with_structures(structures)
+        if (folder / FILE).exists():
+            raise OutputError(
+                f"{folder} is a project already; 'sammed project add {folder}' adds to it"
+            )
+        try:
+            (folder / CASES).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise output_error(folder, error) from error
+        write_description(folder, described)
+        return cls(folder)
+
+    def cases(self) -> list[CaseFolder]:
+        """All cases, by id."""
+        return [CaseFolder(folder) for folder in self._folders()]
+
+    def _folders(self) -> Iterator[Path]:
+        root = self.folder / CASES
+        if root.is_dir():
+            there = (p for p in sorted(root.iterdir()) if not p.name.startswith("."))
+            yield from (p for p in there if (p / "case.json").is_file())
+
+    def case(self, id: str) -> CaseFolder:
+        """A case by its id.
+
+        Raises
+        ------
+        InputError
+            If there is none.
+        """
+        folder = self.folder / CASES / id
+        if id != Path(id).name or not (folder / "case.json").is_file():
+            ids = [case.id for case in self.cases()]
+            more = ", ..." * (len(ids) > 5)
+            raise InputError(
+                f"{self.folder} has no case {id!r}; it has {', '.join(ids[:5]) or 'none'}{more}"
+            )
+        return CaseFolder(folder)
+
+    def add(self, scans: Iterable[Found]) -> Added:
+        """Add scans; those that are cases already stay as they are.
+
+        Parameters
+        ----------
+        scans
+            See `sammed.project.sources.find_scans`.
+        """
+        with held(self.folder):
+            return self._add(list(scans))
+
+    def _add(self, scans: list[Found]) -> Added:
+        there = {case.scan.mark: case.id for case in self.cases()}
+        ids = {case.id.casefold() for case in self.cases()}
+        new, known = [], []
+        for one in scans:
+            mark = mark_of(one.image)
+            if one.series:
+                mark = hashlib.sha256(f"{mark} {one.series}".encode()).hexdigest()
+            if mark in there:
+                known.append(there[mark])
+                continue
+            name, number = one.id, 1
+            while name.casefold() in ids:
+                number += 1
+                name = f"{one.id}-{number}"
+            scan = Scan(name, self._told(one.image), one.subject or name, one.series, "", mark)
+            if create_case(self.folder / CASES, scan):
+                new.append(name)
+                ids.add(name.casefold())
+                there[mark] = name
+        return Added(tuple(new), tuple(known))
+
+    def _told(self, image: Path) -> str:
+        """The path as the project keeps it: from its own folder, so that both can move."""
+        try:
+            return Path(os.path.relpath(image.resolve(), self.folder.resolve())).as_posix()
+        except ValueError:  # on another drive
+            return str(image.resolve())
+
+    def add_structures(self, structures: Mapping[str, int]) -> None:
+        """Add structures; label maps that are there do not change.
+
+        Raises
+        ------
+        LabelError
+            If names or values clash.
+        """
+        with held(self.folder):
+            self.description = read_description(self.folder).with_structures(structures)
+            write_description(self.folder, self.description)
+
+    def structure_value(self, name: str) -> int:
+        """The value of a structure.
+
+        Raises
+        ------
+        LabelError
+            If it is none of the project's.
+        """
+        if name not in self.description.structures:
+            known = ", ".join(self.description.structures) or "none"
+            raise LabelError(f"the project has no structure {name!r}; it has {known}")
+        return self.description.structures[name]
+
+    def queue(self) -> list[CaseFolder]:
+        """Cases that wait for a person, the next one first.
+
+        Proposals come first, those that are thought to be best before the others: they are the
+        cheapest to mend. Then those without any, by chance (the same for everybody), people with
+        no accepted case before people with one.
+        """
+        waiting: list[tuple[tuple[Any, ...], CaseFolder]] = []
+        cases = [(case, case.record, case.scan) for case in self.cases()]
+        done = {scan.subject for _, record, scan in cases if record.state == "accepted"}
+        for case, record, scan in cases:
+            if record.state == "proposed":
+                waiting.append(((0, -record.estimate, case.id), case))
+            elif record.state == "todo":
+                waiting.append(((1, scan.subject in done, self._lot(case.id)), case))
+        return [case for _, case in sorted(waiting, key=lambda pair: pair[0])]
+
+    def _lot(self, id: str) -> str:
+        return hashlib.sha256(f"{self.description.seed} {id}".encode()).hexdigest()
+
+    def next(self) -> CaseFolder | None:
+        """The first case of the queue that nobody works on; ``None`` if all are done."""
+        return next((case for case in self.queue() if case.worker is None), None)
+
+    def accept(
+        self,
+        id: str,
+        labels: LabelVolume | None = None,
+        *,
+        seconds: float = 0.0,
+        prompted: int = 0,
+        prompts: Mapping[str, Any] | None = None,
+        report: Mapping[str, Any] | None = None,
+        about: Mapping[str, Any] | None = None,
+        model: str | None = None,
+    ) -> Record:
+        """Say that a case's label map is right.
+
+        Parameters
+        ----------
+        id
+            Of the case.
+        labels
+            The label map, on the grid of its scan; without it the one that the case has.
+        seconds, prompted
+            What it took.
+        prompts, report
+            To be kept with it.
+        about
+            For the history.
+        model
+            Who drew the labels.
+
+        Raises
+        ------
+        InputError
+            If there are no labels.
+        LabelError
+            If the labels have a value that is no structure of the project.
+        InWorkError
+            If somebody else works on the case.
+        """
+        case = self.case(id)
+        with case.held() as lease:
+            former = case.record
+            if labels is None and not former.labels:
+                raise InputError(
+                    f"case {id} has no label map to accept; import one, or propose or draw one"
+                )
+            if labels is not None:
+                labels = self.checked(labels, f"the label map of case {id}")
+            change = {
+                "state": "accepted",
+                "seconds": former.seconds + seconds,
+                "prompted": former.prompted + prompted,
+                "note": "",
+                "model": former.model if model is None else model,
+            }
+            return case.commit(
+                lease, "accept", change, labels=labels, prompts=prompts, report=report, about=about
+            )
+
+    def refuse(self, id: str, why: str = "") -> Record:
+        """Say that a case is not to be used.
+
+        Parameters
+        ----------
+        id
+            Of the case.
+        why
+            For people.
+        """
+        case = self.case(id)
+        with case.held() as lease:
+            return case.commit(lease, "refuse", {"state": "refused", "note": why})
+
+    def reopen(self, id: str) -> Record:
+        """Take a case back among those to do; its label map, if any, is a proposal again."""
+        case = self.case(id)
+        with case.held() as lease:
+            state: State = "proposed" if case.record.labels else "todo"
+            return case.commit(lease, "reopen", {"state": state, "note": ""})
+
+    def checked(self, labels: LabelVolume, what: str) -> LabelVolume:
+        """A label map with the project's names, and none but its values.
+
+        Parameters
+        ----------
+        labels
+            The map.
+        what
+            It is called so in the message.
+
+        Raises
+        ------
+        LabelError
+            If it has a value that is no structure of the project.
+        """
+        names = self.description.names
+        strange = [int(v) for v in np.unique(labels.voxels) if v and int(v) not in names]
+        if strange:
+            raise LabelError(
+                f"{what} has the value {', '.join(map(str, strange))}, which is no structure of "
+                f"the project; it has {_listed(self.description.structures)}"
+            )
+        kind = label_dtype(max(names, default=1))
+        voxels: NDArray[np.unsignedinteger] = labels.voxels.astype(kind)
+        return LabelVolume(voxels, labels.grid, dict(names), notes=labels.notes, image=labels.image)
+
+
+def _listed(structures: Mapping[str, int]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in structures.items()) or "none"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One case in the table of `overview`.
+
+    Attributes
+    ----------
+    id, subject
+        Of the case.
+    state
+        With ``"in work"`` where somebody is at it.
+    minutes, prompted
+        What it took a person.
+    estimate
+        Estimated Dice of a proposal; 0 if there is none.
+    note
+        Who works on it, why it was refused, what cannot be read.
+    """
+
+    id: str
+    subject: str
+    state: str
+    minutes: float
+    prompted: int
+    estimate: float
+    note: str
+
+
+def overview(project: Project) -> list[Line]:
+    """All cases with what became of them; what cannot be read is a line as well.
+
+    Parameters
+    ----------
+    project
+        Any.
+    """
+    lines = []
+    for case in project.cases():
+        try:
+            scan, record, worker = case.scan, case.record, case.worker
+        except SammedError as error:
+            lines.append(Line(case.id, "", "unreadable", 0.0, 0, 0.0, str(error)))
+            continue
+        state = "in work" if worker else record.state
+        note = worker.told if worker else record.note
+        minutes = record.seconds / 60
+        lines.append(
+            Line(case.id, scan.subject, state, minutes, record.prompted, record.estimate, note)
+        )
+    return lines
+
+
+def take_next(project: Project) -> CaseFolder | None:
+    """As `Project.next`, but looks again where others are quicker.
+
+    Parameters
+    ----------
+    project
+        Any.
+    """
+    for _ in range(3):
+        case = project.next()
+        if case is None or case.worker is None:
+            return case
+        time.sleep(0.05)
+    raise InWorkError(f"all cases of {project.folder} that wait are in work")
