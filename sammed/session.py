@@ -327,6 +327,7 @@ class Session:
         progress: Callable[[Progress], None] | None = None,
         cancel: Callable[[], bool] | None = None,
         prompted: OnPrompted | None = None,
+        every: bool = False,
     ) -> Box3D:
         """Compute what edits have made stale.
 
@@ -339,6 +340,8 @@ class Session:
         prompted
             Called with an object's name, the canonical axis and the mask of a prompted slice as
             soon as that is computed, before its neighbours follow. Not with ``plane="all"``.
+        every
+            ``prompted`` is called with each slice of the object's plane, as the chains reach it.
 
         Returns
         -------
@@ -355,7 +358,7 @@ class Session:
         stale = self.stale
         total = self._strategy.slices_to_come([o for o in self.objects if o.name in stale])
         early = None if self.settings.plane == "all" else prompted
-        reporter = Reporter(progress, cancel, total, early)
+        reporter = Reporter(progress, cancel, total, early, every)
         runs = {
             obj.name: self._strategy.segment(obj, former.get(obj.name), reporter)
             if obj.name in stale

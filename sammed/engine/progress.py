@@ -12,7 +12,7 @@ from sammed.errors import Cancelled
 from sammed.views.slices import PLANES
 
 OnPrompted = Callable[[str, int, SliceResult], None]
-"""Takes an object's name, the canonical axis and the mask of one of its prompted slices."""
+"""Takes an object's name, the canonical axis and the mask of one of its slices."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,21 @@ class Progress:
 
 
 class Reporter:
-    """Turns finished slices into `Progress`, asks whether to go on, shows prompted slices early."""
+    """Turns finished slices into `Progress`, asks whether to go on, shows slices early.
+
+    Parameters
+    ----------
+    progress
+        Told after each slice.
+    cancel
+        Asked before each slice.
+    total
+        How many there will be, if that is known.
+    prompted
+        Takes prompted slices as soon as they are computed.
+    every
+        It takes all slices of the object's own plane, not the prompted ones alone.
+    """
 
     def __init__(
         self,
@@ -49,7 +63,10 @@ class Reporter:
         cancel: Callable[[], bool] | None,
         total: int | None,
         prompted: OnPrompted | None = None,
+        every: bool = False,
     ) -> None:
+        self._every = every
+        self._aside = False
         self._progress = progress
         self._cancel = cancel
         self._total = total
@@ -66,12 +83,12 @@ class Reporter:
     @contextmanager
     def across(self, axis: int) -> Iterator[None]:
         """The same object in another plane for a while, where it has no prompted slices."""
-        before = self._axis, self._indices
-        self._axis, self._indices = axis, ()
+        before = self._axis, self._indices, self._aside
+        self._axis, self._indices, self._aside = axis, (), True
         try:
             yield
         finally:
-            self._axis, self._indices = before
+            self._axis, self._indices, self._aside = before
 
     def check(self) -> None:
         """Raise `Cancelled` if the user wants to stop."""
@@ -85,7 +102,8 @@ class Reporter:
 
     def on_slice(self, result: SliceResult) -> None:
         """Count a finished slice and tell."""
-        if self._prompted and result.index in self._indices:
+        shown = not self._aside if self._every else result.index in self._indices
+        if self._prompted and shown:
             self._prompted(self._name, self._axis, result)
         self._done += 1
         self._tell(self._done, result.index)

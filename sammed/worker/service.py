@@ -326,7 +326,8 @@ class Service:
 
         early = fields.flag("partial", False) and case.masks == "objects"
         whole = [name for name in fields.texts("whole") if name in case.held]
-        session.segment(on_progress, cancel, on_prompted if early else None)
+        every = fields.flag("every", False)
+        session.segment(on_progress, cancel, on_prompted if early else None, every)
         for name in whole:
             del case.held[name]
         return {

@@ -54,6 +54,14 @@ def test_progress_knows_the_total_of_3d_boxes():
     assert told[0].seconds_left > 0
 
 
+def test_every_slice_is_told_as_the_chain_reaches_it():
+    told: list[int] = []
+    made = session(PUT_A)
+    made.segment(prompted=lambda name, axis, r: told.append(r.index), every=True)
+    assert set(told) == {s.index for s in made.runs["a"].slices}
+    assert len(told) > 1
+
+
 def test_a_prompted_slice_is_told_before_its_neighbours():
     told: list[tuple[str, int, int]] = []
     order: list[int] = []
