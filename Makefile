@@ -11,7 +11,7 @@ SLICER_VENV := .venv-slicer
 SLICER_STAMP := $(SLICER_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint test-fast test-slow test-slicer bench bench-slicer coverage docs docs-serve clean
+.PHONY: help demo open wheel test lint test-fast test-slow test-slicer bench bench-slicer coverage docs docs-serve clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -29,6 +29,15 @@ demo: $(STAMP) ## Segment the sample's spleen from one box, score it, draw out/s
 	$(BIN)/sammed evaluate out/spleen.nii.gz sample_data/phantom_labels.nii.gz \
 	  --labels sample_data/spleen.json
 	@echo "look at out/spleen.png"
+
+open: $(STAMP) ## The workbench on the sample, in the browser; FILE=... opens another scan
+	$(BIN)/python workbench/build_page.py
+	$(BIN)/sammed open $(or $(FILE),sample_data/phantom_ct.nii.gz)
+
+wheel: $(STAMP) ## A wheel with the page in it, into dist/, tried in a fresh environment
+	$(BIN)/pip install --quiet build
+	$(BIN)/python -m build --wheel --outdir dist .
+	$(BIN)/python workbench/try_wheel.py dist
 
 lint: $(STAMP) ## ruff and mypy
 	$(BIN)/ruff check .

@@ -1,0 +1,410 @@
+/** What is open, what is said of it, and what came of that: the page's state and all that changes it. */
+
+import { Connection, SentArray } from "./connection";
+import { clamp, isEmpty } from "./geometry";
+import { ObjectMask } from "./masks";
+import type { ShownVolume } from "./volume";
+import {
+  ServerError,
+  type Answer,
+  type Axis,
+  type Block,
+  type Colour,
+  type Hello,
+  type MaskEntry,
+  type Partial as PartialSlice,
+  type Progress,
+  type Prompts,
+  type Run,
+  type Scan,
+  type Voxel,
+} from "./protocol";
+
+export interface LabelledObject {
+  name: string;
+  label: number;
+  colour: Colour;
+  prompts: Prompts;
+  mask: ObjectMask;
+  run: Run | null;
+  visible: boolean;
+  locked: boolean;
+}
+
+export interface PaintedSlice {
+  block: Block;
+  data: Uint8Array;
+}
+
+export interface Busy {
+  progress: Progress | null;
+  what: string;
+}
+
+/** What listeners are told: what has changed since they last looked. */
+export type Topic = "scan" | "objects" | "masks" | "view" | "busy" | "history" | "message" | "tool" | "connection";
+
+export interface Message {
+  text: string;
+  kind: "note" | "error" | "done";
+}
+
+export function noPrompts(name: string): Prompts {
+  return { name, boxes: [], blocks: [], points: [], scribbles: [], lassos: [], mask: null, order: [], propagate: "auto" };
+}
+
+export function saysNothing(prompts: Prompts): boolean {
+  const { boxes, blocks, points, scribbles, lassos, mask } = prompts;
+  return !boxes.length && !blocks.length && !points.length && !scribbles.length && !lassos.length && (!mask || isEmpty(mask));
+}
+
+export class App {
+  hello: Hello | null = null;
+  scan: Scan | null = null;
+  volume: ShownVolume | null = null;
+  objects: LabelledObject[] = [];
+  selected = "";
+  crosshair: Voxel = [0, 0, 0];
+  window: [number, number] = [0, 1];
+  opacity = 0.4;
+  outlines = true;
+  masksShown = true;
+  canUndo = false;
+  canRedo = false;
+  dirty = false;
+  busy: Busy | null = null;
+  looksOn = false;
+  lost = false;
+  ended = false;
+  message: Message | null = null;
+  /** Where the doubtful slices were last gone to. */
+  doubtful: { name: string; rank: number } | null = null;
+
+  private listeners: { topics: Topic[]; call: () => void }[] = [];
+  private jobs: (() => Promise<void>)[] = [];
+  private working = false;
+  private stale = false;
+  private segmenting = false;
+  private superseded = false;
+
+  constructor(readonly connection: Connection) {}
+
+  on(topics: Topic[], call: () => void): void {
+    this.listeners.push({ topics, call });
+  }
+
+  tell(...topics: Topic[]): void {
+    for (const listener of this.listeners) if (listener.topics.some((t) => topics.includes(t))) listener.call();
+  }
+
+  say(text: string, kind: Message["kind"] = "note"): void {
+    this.message = { text, kind };
+    this.tell("message");
+  }
+
+  fail(error: unknown): void {
+    if (error instanceof ServerError && (error.code === "cancelled" || error.code === "lost")) return;
+    this.say(error instanceof Error ? error.message : String(error), "error");
+  }
+
+  // -- where one looks ----------------------------------------------------------------------
+
+  opened(scan: Scan, volume: ShownVolume): void {
+    const same = this.scan !== null && this.volume !== null && this.scan.name === scan.name && this.scan.where === scan.where;
+    this.scan = scan;
+    this.volume = volume;
+    if (!same) {
+      this.objects = [];
+      this.selected = "";
+      this.crosshair = scan.shape.map((n) => Math.floor(n / 2)) as Voxel;
+      this.window = [...scan.window];
+    }
+    this.dirty = scan.dirty;
+    this.tell("scan", "objects", "masks", "view", "history");
+  }
+
+  lookAt(voxel: Voxel): void {
+    if (!this.scan) return;
+    const shape = this.scan.shape;
+    this.crosshair = voxel.map((v, n) => clamp(Math.floor(v), 0, shape[n]! - 1)) as Voxel;
+    this.tell("view");
+  }
+
+  scrollTo(axis: Axis, index: number): void {
+    const voxel: Voxel = [...this.crosshair];
+    voxel[axis] = index;
+    this.lookAt(voxel);
+  }
+
+  setWindow(low: number, high: number): void {
+    this.window = [low, Math.max(high, low + 1e-6)];
+    this.tell("view");
+  }
+
+  // -- objects ------------------------------------------------------------------------------
+
+  get current(): LabelledObject | undefined {
+    return this.objects.find((o) => o.name === this.selected);
+  }
+
+  object(name: string): LabelledObject | undefined {
+    return this.objects.find((o) => o.name === name);
+  }
+
+  select(name: string): void {
+    this.selected = name;
+    this.doubtful = null;
+    this.tell("objects", "masks");
+  }
+
+  /** A new object, of which nothing is said yet; the server hears of it with its first prompt. */
+  add(name: string): LabelledObject | null {
+    const wanted = name.trim() || this.freeName();
+    if (this.object(wanted)) {
+      this.say(`there is a structure called “${wanted}” already; it is the one you work on now`);
+      this.select(wanted);
+      return null;
+    }
+    const label = 1 + this.objects.reduce((most, o) => Math.max(most, o.label), 0);
+    const added = this.make({ ...noPrompts(wanted), label });
+    this.objects.push(added);
+    this.select(wanted);
+    return added;
+  }
+
+  /** The object that the next prompt is for; a first one is made if there is none. */
+  target(): LabelledObject | null {
+    if (this.looksOn) {
+      this.say("another page works on this scan; this one looks on", "error");
+      return null;
+    }
+    const current = this.current ?? this.add("");
+    if (current?.locked) {
+      this.say(`“${current.name}” is locked; unlock it in the list to change it`, "error");
+      return null;
+    }
+    return current;
+  }
+
+  /** Say more of an object, or otherwise: one step of undo, and what is stale is computed. */
+  edit(object: LabelledObject, prompts: Prompts, painted: PaintedSlice[] = []): void {
+    object.prompts = prompts;
+    this.tell("objects", "masks");
+    const parts = painted.map((p) => {
+      const shape = [0, 1, 2].map((n) => p.block[n + 3]! - p.block[n]!);
+      return { block: p.block, data: new SentArray(p.data, shape) };
+    });
+    const fields = { object: { ...prompts, label: object.label, mask: parts.length ? parts : undefined }, keep_mask: true };
+    this.do(() => this.connection.request<Answer>("put", fields), "put");
+  }
+
+  remove(object: LabelledObject): void {
+    if (saysNothing(object.prompts)) {
+      this.forget(object.name);
+      return;
+    }
+    this.do(() => this.connection.request<Answer>("remove", { name: object.name }), "remove", () => this.forget(object.name));
+  }
+
+  rename(object: LabelledObject, to: string): void {
+    const name = to.trim();
+    if (!name || name === object.name) return;
+    const done = () => {
+      if (this.selected === object.name) this.selected = name;
+      object.name = name;
+      object.prompts = { ...object.prompts, name };
+      object.colour = this.colourOf(name, object.label);
+      this.tell("objects", "masks");
+    };
+    if (this.object(name)) this.say(`there is a structure called “${name}” already`, "error");
+    else if (saysNothing(object.prompts)) done();
+    else this.do(() => this.connection.request<Answer>("rename", { name: object.name, to: name }), "rename", done);
+  }
+
+  undo(): void {
+    if (this.canUndo) this.do(() => this.connection.request<Answer>("undo"), "undo");
+  }
+
+  redo(): void {
+    if (this.canRedo) this.do(() => this.connection.request<Answer>("redo"), "redo");
+  }
+
+  /** Stop what runs: the last result stays, the prompts too. */
+  stop(): void {
+    this.stale = false;
+    if (this.segmenting || this.busy) this.connection.cancel();
+  }
+
+  /** Compute what is stale, also after a stop. */
+  compute(): void {
+    this.stale = true;
+    void this.work();
+  }
+
+  /** All that there is, from the server: after a reload, a break, or a change by another page. */
+  async refresh(): Promise<void> {
+    const answer = await this.connection.request<Answer>("show");
+    const locked = new Set(this.objects.filter((o) => o.locked).map((o) => o.name));
+    const hidden = new Set(this.objects.filter((o) => !o.visible).map((o) => o.name));
+    const drafts = this.objects.filter((o) => saysNothing(o.prompts));
+    this.objects = [];
+    this.take(answer);
+    for (const object of this.objects) {
+      object.locked = locked.has(object.name);
+      object.visible = !hidden.has(object.name);
+    }
+    this.objects.push(...drafts.filter((d) => !this.object(d.name)));
+    if (!this.current) this.selected = this.objects[0]?.name ?? "";
+    this.tell("objects", "masks", "history");
+    if (answer.stale?.length && !this.looksOn) this.compute();
+  }
+
+  // -- the queue: one request after the other, then what is stale --------------------------------
+
+  private do(ask: () => Promise<Answer>, what: string, done?: () => void): void {
+    if (this.segmenting) {
+      this.superseded = true;
+      this.connection.cancel();
+    }
+    this.stale = true;
+    this.jobs.push(async () => {
+      try {
+        this.take(await ask());
+        done?.();
+      } catch (error) {
+        this.fail(error);
+        if (what === "put" && !this.lost) this.take(await this.connection.request<Answer>("objects"));
+      }
+    });
+    void this.work();
+  }
+
+  private async work(): Promise<void> {
+    if (this.working) return;
+    this.working = true;
+    try {
+      for (;;) {
+        const job = this.jobs.shift();
+        if (job) await job();
+        else if (this.stale) await this.segment();
+        else break;
+      }
+    } catch (error) {
+      this.fail(error);
+    } finally {
+      this.working = false;
+      this.tell("objects", "masks", "history", "busy");
+    }
+  }
+
+  private async segment(): Promise<void> {
+    this.stale = false;
+    this.segmenting = true;
+    this.superseded = false;
+    const waited = setTimeout(() => {
+      this.busy ??= { progress: null, what: "segmenting" };
+      this.tell("busy");
+    }, 120);
+    try {
+      const answer = await this.connection.request<Answer>("segment", { partial: true, every: true }, (event, message) => {
+        if (event === "progress") this.busy = { progress: message as unknown as Progress, what: "segmenting" };
+        else this.preview(message as unknown as PartialSlice);
+        this.tell("busy");
+      });
+      this.take(answer);
+      this.sayWhatFailed(answer);
+    } catch (error) {
+      if (!this.superseded) for (const object of this.objects) object.mask.dropPreviews();
+      if (error instanceof ServerError && error.code === "cancelled" && !this.superseded) {
+        this.say("stopped; what you drew is kept, Enter goes on");
+      }
+      this.fail(error);
+    } finally {
+      clearTimeout(waited);
+      this.segmenting = false;
+      this.busy = null;
+      this.tell("busy", "masks", "objects", "history");
+    }
+  }
+
+  private preview(partial: PartialSlice): void {
+    this.object(partial.name)?.mask.preview(partial);
+    this.tell("masks");
+  }
+
+  private sayWhatFailed(answer: Answer): void {
+    for (const [name, run] of Object.entries(answer.runs ?? {})) {
+      if (run.error && name === this.selected) this.say(`${name}: ${run.error}`, "error");
+    }
+  }
+
+  private take(answer: Answer): void {
+    if (answer.prompts) this.takePrompts(answer.prompts);
+    for (const entry of answer.masks ?? []) this.takeMask(entry);
+    for (const [name, run] of Object.entries(answer.runs ?? {})) {
+      const object = this.object(name);
+      if (object) object.run = run;
+    }
+    if (answer.can_undo !== undefined) this.canUndo = answer.can_undo;
+    if (answer.can_redo !== undefined) this.canRedo = answer.can_redo;
+    if (answer.dirty !== undefined) this.dirty = answer.dirty;
+    this.tell("objects", "masks", "history");
+  }
+
+  private takePrompts(all: Prompts[]): void {
+    const before = new Map(this.objects.map((o) => [o.name, o]));
+    const drafts = this.objects.filter((o) => saysNothing(o.prompts) && !all.some((p) => p.name === o.name));
+    this.objects = all.map((prompts) => {
+      const known = before.get(prompts.name);
+      if (!known) return this.make(prompts);
+      known.prompts = prompts;
+      known.label = prompts.label ?? known.label;
+      return known;
+    });
+    this.objects.push(...drafts);
+    if (!this.current) this.selected = this.objects[0]?.name ?? "";
+  }
+
+  private takeMask(entry: MaskEntry): void {
+    const object = this.object(entry.name);
+    if (!object) return;
+    object.mask.apply(entry);
+    if (entry.removed) object.run = null;
+  }
+
+  private forget(name: string): void {
+    this.objects = this.objects.filter((o) => o.name !== name);
+    if (this.selected === name) this.selected = this.objects[0]?.name ?? "";
+    this.tell("objects", "masks");
+  }
+
+  private make(prompts: Prompts): LabelledObject {
+    const label = prompts.label ?? this.objects.length + 1;
+    return {
+      name: prompts.name,
+      label,
+      colour: this.colourOf(prompts.name, label),
+      prompts,
+      mask: new ObjectMask(this.scan!.shape),
+      run: null,
+      visible: true,
+      locked: false,
+    };
+  }
+
+  private colourOf(name: string, label: number): Colour {
+    const known = this.hello?.names.find((n) => n.name.toLowerCase() === name.toLowerCase());
+    const palette = this.hello?.colours ?? [];
+    return known?.colour ?? palette[(label - 1) % Math.max(palette.length, 1)] ?? [230, 72, 34];
+  }
+
+  private freeName(): string {
+    for (let n = this.objects.length + 1; ; n++) if (!this.object(`structure ${n}`)) return `structure ${n}`;
+  }
+}
+
+/** ml of an object. */
+export function millilitres(app: App, object: LabelledObject): number {
+  const [z, y, x] = app.scan!.spacing;
+  return (object.mask.count * z * y * x) / 1000;
+}

@@ -1,0 +1,39 @@
+/** What to do next, in one line: the page always says it. */
+
+import { saysNothing, type App } from "./app";
+import { duration } from "./dom";
+import type { ToolId } from "./tool";
+import type { Toolbox } from "./tools";
+
+const WITH_TOOL: Record<ToolId, string> = {
+  look: "Click to move the crosshair; B takes the box again",
+  box: "Drag a box round the structure on any plane",
+  box3d: "Drag a box round the structure where it is largest",
+  inside: "Click where the structure is missing",
+  outside: "Click where the mask should not be",
+  scribble: "Draw a stroke through the structure",
+  lasso: "Draw round the structure",
+  paint: "Paint; the slice counts as right when you let go",
+  erase: "Erase; the slice counts as right when you let go",
+};
+
+export function hint(app: App, tools: Toolbox): string {
+  if (app.looksOn) return "Another page works on this scan; this one looks on";
+  const { busy, current } = app;
+  if (busy) return working(app);
+  if (tools.pendingBox) return "Drag the faces of the box on the other planes until it holds the structure, then press Enter";
+  if (!current) return `${WITH_TOOL[tools.tool.id]}, or name it first with A`;
+  if (saysNothing(current.prompts)) return `${WITH_TOOL[tools.tool.id]}: ${current.name}`;
+  if (current.run?.error) return "Nothing was found: draw the box a little larger, or click inside the structure";
+  if ((tools.tool.id === "scribble" || tools.tool.id === "lasso") && !tools.positive) return "Draw where the structure is not; X changes back";
+  if (tools.tool.id !== "box") return WITH_TOOL[tools.tool.id];
+  return "Look through the slices. Wrong? P and click what is missing, O what is too much, N the next doubtful slice. Right? A for the next structure, Ctrl+S to save";
+}
+
+function working(app: App): string {
+  const progress = app.busy?.progress;
+  if (!progress) return `${app.busy!.what} …  Esc stops`;
+  const total = progress.total === null ? "" : ` of ${progress.total}`;
+  const left = progress.seconds_left === null ? "" : `, ${duration(progress.seconds_left)} left`;
+  return `${progress.object}: ${progress.done}${total} slices${left}  ·  Esc stops`;
+}

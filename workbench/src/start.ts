@@ -1,0 +1,158 @@
+/** Before a scan is open: drop or choose one, take one of the last, or choose among several series. */
+
+import type { App } from "./app";
+import { button, element, icon } from "./dom";
+import { ICONS } from "./icons";
+import type { Choice, Scan } from "./protocol";
+
+type Opened = (scan: Scan) => void;
+
+export function startPage(app: App, opened: Opened): HTMLElement {
+  const status = element("p", { class: "status", role: "status" });
+  const failed = (error: unknown) => {
+    status.className = "status warn";
+    status.textContent = error instanceof Error ? error.message : String(error);
+  };
+  const choose = async (id: string) => {
+    status.className = "status";
+    status.textContent = "reading …";
+    try {
+      const answer = await app.connection.request<{ scan?: Scan; choices?: Choice[] }>("choose", { id }, (_, message) => {
+        if (typeof message.text === "string") status.textContent = message.text;
+      });
+      if (answer.scan) opened(answer.scan);
+      else if (answer.choices) {
+        app.hello!.choices = answer.choices;
+        app.tell("connection");
+      }
+    } catch (error) {
+      failed(error);
+    }
+  };
+  const body = element("div", { class: "start-body" });
+  const render = () => {
+    const choices = app.hello?.choices;
+    body.replaceChildren(choices?.length ? series(choices, choose) : welcome(app, choose, status, opened, failed));
+  };
+  app.on(["connection"], render);
+  return element("main", { class: "start" }, [body, status]);
+}
+
+function series(choices: Choice[], choose: (id: string) => Promise<void>): HTMLElement {
+  const cards = choices.map((choice) => {
+    const picture = choice.thumbnail
+      ? element("img", { src: choice.thumbnail, alt: "", width: "112", height: "112" })
+      : element("span", { class: "no-picture" }, [icon(ICONS.file)]);
+    const size = choice.shape ? choice.shape.slice().reverse().join(" × ") : "";
+    const spacing = choice.spacing ? `${choice.spacing.slice().reverse().map((s) => s.toFixed(2).replace(/\.?0+$/, "")).join(" × ")} mm` : "";
+    const number = choice.number === null || choice.number === undefined ? "" : `${choice.number}: `;
+    return button(
+      [
+        picture,
+        element("span", { class: "words" }, [
+          element("strong", {}, [`${number}${choice.description ?? choice.name ?? "without a name"}`]),
+          element("span", {}, [[choice.modality, size, spacing].filter(Boolean).join(" · ")]),
+          element("span", {}, [choice.date ?? ""]),
+          element("span", { class: "warn" }, [choice.note ?? ""]),
+        ]),
+      ],
+      `Open ${choice.description ?? choice.name ?? choice.id}`,
+      () => void choose(choice.id),
+      { class: "card" },
+    );
+  });
+  return element("div", {}, [element("h1", {}, ["Which one?"]), element("p", {}, [`There are ${choices.length} series.`]), element("div", { class: "cards" }, cards)]);
+}
+
+function welcome(
+  app: App,
+  choose: (id: string) => Promise<void>,
+  status: HTMLElement,
+  opened: Opened,
+  failed: (error: unknown) => void,
+): HTMLElement {
+  const send = (files: { file: File; path: string }[]) => void upload(app, files, status).then((answer) => {
+    if (answer.scan) opened(answer.scan);
+    else if (answer.choices) {
+      app.hello!.choices = answer.choices;
+      app.tell("connection");
+    }
+  }).catch(failed);
+  const oneFile = element("input", { type: "file", class: "hidden", tabindex: "-1", "aria-hidden": "true" });
+  const folder = element("input", { type: "file", class: "hidden", webkitdirectory: "", tabindex: "-1", "aria-hidden": "true" });
+  for (const input of [oneFile, folder]) {
+    input.addEventListener("change", () => send([...(input.files ?? [])].map((file) => ({ file, path: file.webkitRelativePath || file.name }))));
+  }
+  const zone = element("div", { class: "drop" }, [
+    icon(ICONS.file),
+    element("h1", {}, ["Drop a scan here"]),
+    element("p", {}, ["NIfTI, NRRD, MetaImage, a DICOM folder or archive, a picture. It stays on this computer."]),
+    element("div", { class: "buttons" }, [
+      button(["Choose a file"], "Choose a file", () => oneFile.click(), { class: "primary" }),
+      button(["Choose a folder"], "Choose a folder", () => folder.click()),
+    ]),
+    oneFile,
+    folder,
+  ]);
+  zone.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    zone.classList.add("over");
+  });
+  zone.addEventListener("dragleave", () => zone.classList.remove("over"));
+  zone.addEventListener("drop", (event) => {
+    event.preventDefault();
+    zone.classList.remove("over");
+    const items = [...(event.dataTransfer?.items ?? [])].map((item) => item.webkitGetAsEntry()).filter((e) => e !== null);
+    void Promise.all(items.map(filesIn)).then((found) => send(found.flat())).catch(failed);
+  });
+  const parts: HTMLElement[] = [zone];
+  const recent = app.hello?.recent ?? [];
+  if (recent.length) {
+    parts.push(
+      element("h2", {}, ["The last ones"]),
+      element("ul", { class: "recent" }, recent.map((r) =>
+        element("li", {}, [
+          button([element("strong", {}, [r.name]), element("span", {}, [r.where]), element("span", {}, [r.when])], `Open ${r.name}`, () => void choose(r.id)),
+        ]),
+      )),
+    );
+  }
+  return element("div", {}, parts);
+}
+
+async function filesIn(entry: FileSystemEntry): Promise<{ file: File; path: string }[]> {
+  if (entry.isFile) {
+    const file = await new Promise<File>((resolve, reject) => (entry as FileSystemFileEntry).file(resolve, reject));
+    return [{ file, path: entry.fullPath.replace(/^\//, "") }];
+  }
+  const reader = (entry as FileSystemDirectoryEntry).createReader();
+  const found: { file: File; path: string }[] = [];
+  for (;;) {
+    const entries = await new Promise<FileSystemEntry[]>((resolve, reject) => reader.readEntries(resolve, reject));
+    if (!entries.length) return found;
+    for (const inside of entries) found.push(...(await filesIn(inside)));
+  }
+}
+
+async function upload(app: App, files: { file: File; path: string }[], status: HTMLElement): Promise<{ scan?: Scan; choices?: Choice[] }> {
+  const drop = crypto.randomUUID();
+  status.className = "status";
+  for (const [n, { file, path }] of files.entries()) {
+    status.textContent = `reading ${n + 1} of ${files.length}: ${file.name}`;
+    await checked(
+      await app.connection.fetch(`/api/upload/${encodeURIComponent(file.name)}`, {
+        method: "POST",
+        body: file,
+        headers: { "X-Sammed-Drop": drop, "X-Sammed-Path": encodeURIComponent(path) },
+      }),
+    );
+  }
+  status.textContent = "opening …";
+  return checked(await app.connection.fetch("/api/upload-done", { method: "POST", headers: { "X-Sammed-Drop": drop } }));
+}
+
+async function checked<T>(response: Response): Promise<T> {
+  const answer = (await response.json().catch(() => null)) as { event?: string; error?: { message: string } } | null;
+  if (!response.ok || answer?.event !== "done") throw new Error(answer?.error?.message ?? `sammed answered ${response.status}`);
+  return answer as T;
+}
