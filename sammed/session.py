@@ -56,13 +56,6 @@ class Session:
         How to segment; fixed for the session.
     store
         Where embeddings are kept; a private one in memory by default.
-
-    Attributes
-    ----------
-    runs
-        By object name, what became of it in the last `segment`.
-    timings
-        Seconds spent by stage.
     """
 
     def __init__(
