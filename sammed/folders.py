@@ -35,3 +35,13 @@ def embeddings_folder() -> Path:
 def compiled_folder() -> Path:
     """Where engines keep the models that they compiled."""
     return home() / "compiled"
+
+
+def state_folder() -> Path:
+    """Where is kept what cannot be computed again and has no place of its own: what was opened."""
+    chosen = os.environ.get(HOME_VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser() / "state"
+    from platformdirs import user_state_path
+
+    return user_state_path("sammed", appauthor=False)

@@ -88,7 +88,7 @@ FLOORS = (
     ("api",),
     ("reporting", "synthesis", "project"),
     ("evaluation", "training", "worker"),
-    ("learning",),
+    ("learning", "workbench"),
     ("cli",),
     ("__init__", "__main__"),
 )

@@ -30,7 +30,7 @@ from sammed.cli.options import (
     Window,
 )
 from sammed.errors import InputError, OutputError
-from sammed.io.formats import DICOM_TYPES, SHARED_ENDINGS
+from sammed.io.formats import DICOM_TYPES, NEEDS_DICOM, SHARED_ENDINGS
 
 if TYPE_CHECKING:
     from sammed.engine.settings import Settings
@@ -177,6 +177,7 @@ def segment(
     from sammed.io.conversion import files_written
     from sammed.models import registry
     from sammed.prompts.text import parse_label
+    from sammed.reporting.run_report import algorithm
     from sammed.views.embeddings import store_for
 
     written = _check_outputs(image, outputs, report, preview, force)
@@ -219,7 +220,9 @@ def segment(
         labels = session.result()
         started = time.perf_counter()
         for path, kind in kinds.items():
-            about = _algorithm(session) if kind in DICOM_TYPES else {}
+            about: dict[str, Any] = {}
+            if kind in DICOM_TYPES:
+                about["algorithm"] = algorithm(session)
             if fractional and kind == "dicom-seg":
                 about["fractional"] = True
             io.write_labels(labels, path, force=force, output_type=kind, **about)
@@ -264,10 +267,7 @@ def _output_kind(path: Path, output_type: str | None) -> str:
 def _check_source(volume: Volume, kinds: list[str]) -> None:
     """Refuse DICOM objects of images that are no DICOM before any work is done."""
     if volume.grid.format != "dicom" and any(kind in DICOM_TYPES for kind in kinds):
-        raise InputError(
-            "DICOM SEG and RTSTRUCT refer to the DICOM images on which they lie, and this image is "
-            "no DICOM; write .nii.gz, .nrrd or .seg.nrrd instead"
-        )
+        raise InputError(NEEDS_DICOM)
 
 
 def _say_notes(notes: tuple[str, ...], quiet: bool) -> None:
@@ -363,21 +363,13 @@ def _store(labels: LabelVolume, image: str, session: Session) -> None:
 
     from sammed import io
     from sammed.io.dicom import web as dicomweb
+    from sammed.reporting.run_report import algorithm
 
     with tempfile.TemporaryDirectory(prefix="sammed-") as folder:
         path = Path(folder) / "segmentation.dcm"
-        io.write_labels(labels, path, output_type="dicom-seg", **_algorithm(session))
+        io.write_labels(labels, path, output_type="dicom-seg", algorithm=algorithm(session))
         where = dicomweb.store(path, image)
     say(f"stored {where}")
-
-
-def _algorithm(session: Session) -> dict[str, Any]:
-    """What DICOM says of who drew the segments: the model, and sammed's version and weights."""
-    from sammed.version import __version__
-
-    spec = session.model.spec
-    weights = f", weights {spec.weights_hash[:12]}" if spec.weights_hash else ""
-    return {"algorithm": (spec.name, f"sammed {__version__}{weights}")}
 
 
 def _write_side_outputs(

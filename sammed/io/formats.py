@@ -394,6 +394,12 @@ VOLUME_TYPES = tuple(volume_writers())
 DICOM_TYPES = tuple(kind for f in FORMATS if f.modality for kind in f.writes)
 """Kinds of output that refer to DICOM images, and say which model made them."""
 
+NEEDS_DICOM = (
+    "DICOM SEG and RTSTRUCT refer to the DICOM images on which they lie, and this image is "
+    "no DICOM; write .nii.gz, .nrrd or .seg.nrrd instead"
+)
+"""Why `DICOM_TYPES` cannot be written of other images."""
+
 SHARED_ENDINGS = tuple(
     ending
     for ending in endings(OUTPUT_TYPES)

@@ -109,6 +109,20 @@ def codes_for(name: str) -> SegmentCodes:
     return GENERIC
 
 
+def known_names() -> list[str]:
+    """The first name of each structure of the table, in its order.
+
+    Examples
+    --------
+    >>> known_names()[:3]
+    ['liver', 'spleen', 'kidney']
+    """
+    first: dict[Code, str] = {}
+    for name, entry in _table().items():
+        first.setdefault(entry.code, name)
+    return list(first.values())
+
+
 def _finding_in_region(words: list[str], side: Code | None) -> SegmentCodes | None:
     """``liver tumour``, ``tumour of liver``: a finding before or after the name of an organ."""
     words = [w for w in words if w not in _LINK_WORDS]

@@ -94,6 +94,20 @@ def info(name: str) -> ModelInfo:
     )
 
 
+def check(name_or_path: str) -> None:
+    """Make sure that a model could be built, as far as a look at the disk tells.
+
+    Raises
+    ------
+    InputError, ModelError
+        As `build`.
+    """
+    if is_weights_path(name_or_path):
+        check_there(Path(name_or_path))
+    else:
+        _weights_of(catalogue.resolve(name_or_path), None)
+
+
 def build(
     name_or_path: str,
     *,

@@ -96,7 +96,9 @@ def describe_geometry(volume: Volume) -> dict[str, Any]:
     }
 
 
-def prompt_document(session: Session, folder: Path | None = None) -> dict[str, Any]:
+def prompt_document(
+    session: Session, folder: Path | None = None, painted: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """The session's prompts as a ``sammed-prompts/1`` document that replays the run.
 
     Parameters
@@ -105,8 +107,11 @@ def prompt_document(session: Session, folder: Path | None = None) -> dict[str, A
         Any.
     folder
         Where the document will lie: masks are named relative to it.
+    painted
+        By object, the file into which its painted slices are written, where they are from none.
     """
-    objects = [_relative_mask(obj, folder) for obj in session.objects]
+    there = [_with_source(obj, (painted or {}).get(obj.name)) for obj in session.objects]
+    objects = [_relative_mask(obj, folder) for obj in there]
     return document(
         objects,
         session.volume,
@@ -117,6 +122,19 @@ def prompt_document(session: Session, folder: Path | None = None) -> dict[str, A
         window=str(session.window),
         model=session.model.spec.name,
     )
+
+
+def algorithm(session: Session) -> tuple[str, str]:
+    """What DICOM says of who drew the segments: the model, and sammed's version and weights."""
+    spec = session.model.spec
+    weights = f", weights {spec.weights_hash[:12]}" if spec.weights_hash else ""
+    return spec.name, f"sammed {__version__}{weights}"
+
+
+def _with_source(obj: ObjectPrompts, source: str | None) -> ObjectPrompts:
+    if source is None or obj.mask is None:
+        return obj
+    return obj.replaced(mask=replace(obj.mask, source=source))
 
 
 def _relative_mask(obj: ObjectPrompts, folder: Path | None) -> ObjectPrompts:

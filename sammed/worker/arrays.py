@@ -6,7 +6,8 @@ A message refers to an array; where the numbers are is the transport's matter: i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import prod
 from typing import Any, Protocol
 
@@ -67,9 +68,25 @@ class Attached:
         self._came: Sequence[bytes] = ()
         self._goes: list[memoryview] = []
 
+    @property
+    def came(self) -> Sequence[bytes]:
+        """What came with the request that is answered."""
+        return self._came
+
     def bring(self, frames: Sequence[bytes | memoryview]) -> None:
         """What came with the request that is answered next."""
         self._came = [bytes(frame) for frame in frames]
+
+    @contextmanager
+    def instead(self, frames: Sequence[bytes | memoryview]) -> Iterator[None]:
+        """For the time being, as if these had come; nothing that is written meanwhile goes."""
+        came, goes = self._came, self._goes
+        self.bring(frames)
+        self._goes = []
+        try:
+            yield
+        finally:
+            self._came, self._goes = came, goes
 
     def take(self) -> list[memoryview]:
         """What goes with the message that is sent now; the next one begins anew."""

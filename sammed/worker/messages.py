@@ -26,12 +26,15 @@ class RequestError(Exception):
         One of the codes of ``docs/worker.md``.
     request_id
         The request's id as far as it could be read.
+    about
+        What else a program may want to know, by name.
     """
 
-    def __init__(self, code: str, message: str, request_id: object = None) -> None:
+    def __init__(self, code: str, message: str, request_id: object = None, **about: Any) -> None:
         super().__init__(message)
         self.code = code
         self.request_id = request_id
+        self.about = about
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,7 @@ class Request:
 
 
 def parse(line: bytes) -> Request:
-    """Read one line.
+    """Read one line, or one message that stands for it.
 
     Raises
     ------

@@ -169,7 +169,9 @@ def describe_error(error: Exception) -> dict[str, Any]:
     else:
         _log.error("an error inside sammed", exc_info=error)
         code, message = "internal", f"{type(error).__name__}: {error}"
-    return {"code": code, "message": message, "kind": type(error).__name__, "exit_code": exit_code}
+    about = error.about if isinstance(error, RequestError) else {}
+    told = {"code": code, "message": message, "kind": type(error).__name__, "exit_code": exit_code}
+    return {**told, **about}
 
 
 def serve(exchange_folder: Path | None, parent: int) -> int:

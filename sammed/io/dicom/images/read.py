@@ -6,14 +6,14 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from sammed.errors import SammedWarning
+from sammed.errors import SammedError, SammedWarning
 from sammed.imaging.volume import Volume, make_grid
 from sammed.io.dicom import tags
 from sammed.io.dicom.images.arrangement import Arrangement, arrange
@@ -123,6 +123,24 @@ def survey(path: PathLike) -> Survey:
     with tags.quiet(), _opened(path) as (found, _, same):
         series = tuple(describe(s, same) for s in group(found.files))
         return Survey(series, found.stray, found.notes())
+
+
+def survey_with_pictures(path: PathLike) -> tuple[Survey, dict[int, Voxels]]:
+    """As `survey`; also the middle slice of each usable series, by its index.
+
+    Of a series whose pixels cannot be decoded there is no picture.
+    """
+    path = Path(path)
+    pictures = {}
+    with tags.quiet(), _opened(path) as (found, reader, same):
+        grouped = group(found.files)
+        told = Survey(tuple(describe(s, same) for s in grouped), found.stray, found.notes())
+        for series, info in zip(grouped, told.series, strict=True):
+            if info.usable:
+                planes = series.stacks(same)[0].planes
+                with suppress(SammedError):
+                    pictures[info.index] = load([planes[len(planes) // 2]], reader)
+    return told, pictures
 
 
 @contextmanager
