@@ -1,0 +1,254 @@
+"""compact's network for volumes: a 3D U-Net that takes any mix of prompts on a field.
+
+Cells of 2 x 2 x 2 samples are channels from the start, as in the locator, so that most of the work
+is done where processors are good at it. Group norm: an answer depends on no other of its batch, and
+a batch may be learned piece by piece.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sammed.models.compact.field_prompts import (
+    BOX,
+    CLICK_IN,
+    FORMER,
+    PAINTED,
+    PROMPTS,
+    SLAB,
+    STROKE_IN,
+)
+from sammed.models.compact.weight_files import TaggedArchitecture
+
+PREPROCESSING = "field-input/1"
+"""Name of the way `field_planes` encodes a field; changes with it."""
+
+FINE = 3 + len(PROMPTS)
+"""Channels at the field's full resolution: image, standardised image, where it is, prompts."""
+
+CONSTANTS = 7
+"""Numbers that describe a field as a whole."""
+
+PLANES = 8 * FINE + 4 + CONSTANTS
+"""Channels of the network's input, at half the field's resolution."""
+
+GROUPS = 8
+FACES = ("z low", "z high", "y low", "y high", "x low", "x high")
+"""Order of the answers whether the object goes on beyond the field."""
+
+
+@dataclass(frozen=True)
+class Fields:
+    """What is seen on fields, as tensors, one row each; ``s`` is a multiple of 16.
+
+    Attributes
+    ----------
+    image : (n, s, s, s)
+        Brightness in [0, 1]; 0 beyond the image.
+    inside : (n, s, s, s)
+        1 within the image, else 0.
+    prompts : (n, len(PROMPTS), s, s, s)
+        As `sammed.models.compact.field_prompts` draws them.
+    block : (n, 3, 2)
+        Edges of the 3D box in samples; NaN if there is none.
+    step : (n, 3)
+        From one sample to the next (z, y, x), in any unit of length.
+    voxel : (n, 3)
+        Size of the image's voxels in samples.
+    """
+
+    image: Tensor
+    inside: Tensor
+    prompts: Tensor
+    block: Tensor
+    step: Tensor
+    voxel: Tensor
+
+
+def field_planes(fields: Fields) -> Tensor:
+    """Encode fields as the network sees them.
+
+    Brightness as it is, standardised by mean and deviation where the object is said to be, where
+    the image is, and the prompts, each cell of 2 x 2 x 2 samples as 8 channels; position relative
+    to the 3D box and its inscribed ellipsoid (0 without a box); proportions and resolution as
+    constants.
+
+    Returns
+    -------
+    (n, PLANES, s / 2, s / 2, s / 2) float32
+    """
+    n, size = len(fields.image), fields.image.shape[-1]
+    half = size // 2
+    image, standard = fields.image * 2 - 1, _standardised(fields)
+    fine = torch.cat((torch.stack((image, standard, fields.inside), 1), fields.prompts), 1)
+    packed = fine.reshape(n, FINE, half, 2, half, 2, half, 2).permute(0, 1, 3, 5, 7, 2, 4, 6)
+    boxed = fields.block.isfinite().flatten(1).all(1)
+    longest = fields.step.amax(1, keepdim=True)
+    constants = torch.cat(
+        (
+            torch.log2(fields.step / longest) / 3,
+            torch.log2(fields.voxel) / 3,
+            boxed[:, None].float(),
+        ),
+        1,
+    ).clamp(-1.5, 1.5)
+    constant = constants[:, :, None, None, None].expand(n, CONSTANTS, half, half, half)
+    where = _place(fields.block, half)
+    return torch.cat((packed.reshape(n, 8 * FINE, half, half, half), where, constant), 1)
+
+
+def _standardised(fields: Fields) -> Tensor:
+    """Brightness against mean and deviation of where the object is said to be."""
+    said = fields.prompts[:, (BOX, SLAB, CLICK_IN, PAINTED, STROKE_IN, FORMER)] > 0
+    weight = said.any(1) * fields.inside
+    weight = torch.where((weight.sum((1, 2, 3)) > 0)[:, None, None, None], weight, fields.inside)
+    total = weight.sum((1, 2, 3)).clamp_min(1)
+    mean = ((fields.image * weight).sum((1, 2, 3)) / total)[:, None, None, None]
+    square = (((fields.image - mean) ** 2 * weight).sum((1, 2, 3)) / total)[:, None, None, None]
+    standard = (fields.image - mean) * (0.5 / (square.sqrt() + 0.02))
+    return standard.clamp(-2, 2) * fields.inside
+
+
+def _place(block: Tensor, half: int) -> Tensor:
+    """Position relative to the 3D box, -1 and 1 at its faces, and its inscribed ellipsoid."""
+    middle, reach = block.mean(2), ((block[..., 1] - block[..., 0]) / 2).clamp_min(0.5)
+    centres = 2 * torch.arange(half, device=block.device) + 1.0
+    along = (centres - middle[..., None]) / reach[..., None]
+    z, y, x = along.unbind(1)
+    shape = (len(block), half, half, half)
+    position = torch.stack(
+        (
+            z[:, :, None, None].expand(shape),
+            y[:, None, :, None].expand(shape),
+            x[:, None, None, :].expand(shape),
+        ),
+        1,
+    )
+    ellipsoid = 1 - position.square().sum(1, keepdim=True).sqrt()
+    return torch.cat((position / 2, ellipsoid), 1).clamp(-1, 1).nan_to_num(0.0)
+
+
+@dataclass(frozen=True)
+class VolumeArchitecture(TaggedArchitecture):
+    """Everything that decides the shape of the weights.
+
+    Attributes
+    ----------
+    widths
+        Channels at a half, a quarter, an eighth and a sixteenth of the field's resolution.
+    blocks
+        Residual blocks at each of these on the way down.
+    """
+
+    family: ClassVar[str] = "volume-unet/1"
+    preprocessing: ClassVar[str] = PREPROCESSING
+
+    widths: tuple[int, int, int, int] = (32, 64, 128, 160)
+    blocks: tuple[int, int, int, int] = (1, 2, 2, 1)
+
+
+class _Residual(nn.Module):
+    """Two convolutions round which the input is carried; starts near the identity."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first, self.second = _conv(width, width), _conv(width, width)
+        for norm in self.second.children():
+            if isinstance(norm, nn.GroupNorm):
+                nn.init.constant_(norm.weight, 0.2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        return functional.relu(x + self.second(functional.relu(self.first(x))))
+
+
+def _conv(inputs: int, outputs: int, width: int = 3, stride: int = 1) -> nn.Sequential:
+    conv = nn.Conv3d(inputs, outputs, width, stride, width // 2, bias=False)
+    return nn.Sequential(conv, nn.GroupNorm(min(GROUPS, outputs), outputs))
+
+
+def _residuals(width: int, count: int) -> nn.Sequential:
+    return nn.Sequential(*[_Residual(width) for _ in range(count)])
+
+
+class VolumeNet(nn.Module):
+    """Planes of a field in; mask, its predicted IoU, and what goes on beyond the faces out."""
+
+    def __init__(self, architecture: VolumeArchitecture | None = None) -> None:
+        super().__init__()
+        self.architecture = a = architecture or VolumeArchitecture()
+        w = a.widths
+        self.stem = _conv(PLANES, w[0], 1)
+        self.down = nn.ModuleList([_conv(w[i], w[i + 1], 3, 2) for i in range(3)])
+        self.encoder = nn.ModuleList([_residuals(w[i], a.blocks[i]) for i in range(4)])
+        self.lateral = nn.ModuleList([nn.Conv3d(w[i + 1], w[i], 1) for i in range(3)])
+        self.decoder = nn.ModuleList([_Residual(w[i]) for i in range(3)])
+        self.masks = nn.Conv3d(w[0], 8, 1)
+        self.judge = nn.Sequential(nn.Linear(w[3] + w[0] + 1, 64), nn.ReLU(), nn.Linear(64, 1))
+        self.faces = nn.Sequential(nn.Linear(w[0] + 2, 32), nn.ReLU(), nn.Linear(32, 1))
+
+    def forward(self, planes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Run the network.
+
+        Parameters
+        ----------
+        planes : (n, PLANES, s / 2, s / 2, s / 2)
+            From `field_planes`.
+
+        Returns
+        -------
+        logits : (n, s, s, s)
+            Of the object.
+        iou : (n,)
+            Logit of the IoU that the mask is expected to have.
+        faces : (n, 6)
+            Logit that the object goes on beyond each of `FACES`.
+        """
+        y = functional.relu(self.stem(planes))
+        skips: list[Tensor] = []
+        for level, stage in enumerate(self.encoder):
+            if level:
+                y = functional.relu(self.down[level - 1](y))
+            y = stage(y)
+            skips.append(y)
+        deepest = y.mean((2, 3, 4))
+        for level in (2, 1, 0):
+            y = functional.interpolate(self.lateral[level](y), scale_factor=2.0, mode="nearest")
+            y = self.decoder[level](y + skips[level])
+        cells = self.masks(y)
+        chance = torch.sigmoid(cells.detach().float())
+        return _unfolded(cells), self._judged(y, chance, deepest), self._beyond(y, chance)
+
+    def _judged(self, y: Tensor, chance: Tensor, deepest: Tensor) -> Tensor:
+        """How right the mask is: by what was seen in it, and by how sure it is of itself."""
+        inside = (chance > 0.5).float()
+        either = torch.maximum(chance, inside).flatten(1).sum(1)
+        certain = (chance * inside).flatten(1).sum(1) / either.clamp_min(1e-3)
+        weight = chance.amax(1, keepdim=True).to(y.dtype)
+        seen = (y * weight).sum((2, 3, 4)) / weight.sum((2, 3, 4)).clamp_min(1e-3)
+        features = torch.cat((deepest, seen, certain[:, None].to(y.dtype)), 1)
+        judged: Tensor = self.judge(features)[:, 0]
+        return judged
+
+    def _beyond(self, y: Tensor, chance: Tensor) -> Tensor:
+        """The same for each face, by what is seen and found in the outermost cells."""
+        most = chance.amax(1, keepdim=True).to(y.dtype)
+        rows = []
+        for axis in (2, 3, 4):
+            for end in (0, y.shape[axis] - 1):
+                seen, found = (t.select(axis, end).flatten(2) for t in (y, most))
+                rows.append(torch.cat((seen.amax(2), found.amax(2), found.mean(2)), 1))
+        beyond: Tensor = self.faces(torch.stack(rows, 1))[..., 0]
+        return beyond
+
+
+def _unfolded(cells: Tensor) -> Tensor:
+    """(n, 8, h, h, h) cells as (n, 2 h, 2 h, 2 h) samples."""
+    n, half = len(cells), cells.shape[-1]
+    samples = cells.reshape(n, 2, 2, 2, half, half, half).permute(0, 4, 1, 5, 2, 6, 3)
+    return samples.reshape(n, 2 * half, 2 * half, 2 * half)
