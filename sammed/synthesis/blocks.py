@@ -90,7 +90,7 @@ def _ended(target: Target) -> bool:
 
 
 def _sample(rng: np.random.Generator, slab: Slab, target: Target) -> BlockSample:
-    image, mask = slab.image, _drawn(rng, _part(rng, target.mask))
+    image, mask = slab.image, drawn(rng, some_slices(rng, target.mask))
     spacing = np.array((slab.slice_step, *slab.pixel), np.float32)
     order = rng.permutation(3)
     image, mask, spacing = image.transpose(order), mask.transpose(order), spacing[order]
@@ -109,7 +109,7 @@ def _sample(rng: np.random.Generator, slab: Slab, target: Target) -> BlockSample
     )
 
 
-def _part(rng: np.random.Generator, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def some_slices(rng: np.random.Generator, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Now and then an object on some of its slices only: nobody drew it on the others."""
     filled = np.flatnonzero(mask.any((1, 2)))
     if rng.random() > PART_SHARE or len(filled) < 4:
@@ -121,7 +121,7 @@ def _part(rng: np.random.Generator, mask: NDArray[np.bool_]) -> NDArray[np.bool_
     return part
 
 
-def _drawn(rng: np.random.Generator, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def drawn(rng: np.random.Generator, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The mask as a person might draw it, slice by slice: smoother, a little off the edge."""
     if rng.random() < 0.6:
         return mask

@@ -62,16 +62,18 @@ def make_slab(seed: int | tuple[int, ...]) -> Slab:
     return _scene(rng, *(_deep(rng) if rng.random() < DEEP_SHARE else _thin(rng)))
 
 
-def make_block(seed: int | tuple[int, ...]) -> Slab:
+def make_block(seed: int | tuple[int, ...], widths: tuple[int, int] = (40, 112)) -> Slab:
     """Draw a volume about as deep as wide, in grey; the same seed gives the same volume.
 
     Parameters
     ----------
     seed
         Anything that ``numpy.random.default_rng`` takes.
+    widths
+        Least and most pixels across.
     """
     rng = np.random.default_rng(seed)
-    width = int(np.exp(rng.uniform(np.log(40), np.log(112))))
+    width = int(np.exp(rng.uniform(*np.log(widths))))
     step = float(np.exp(rng.uniform(np.log(0.8), np.log(5.0))))
     depth = int(np.clip(width * rng.uniform(0.4, 1.0) / step, 6, 64))
     return _scene(rng, width, depth, step)
