@@ -10,6 +10,7 @@ from sammed.models.entry import BuildRequest, ModelEntry
 
 if TYPE_CHECKING:
     from sammed.models.compact.model import CompactModel
+    from sammed.models.compact.volume_model import VolumeFinder
 
 _FOLDER = Path(__file__).parent / "weights"
 
@@ -23,8 +24,8 @@ LOCATOR = _FOLDER / "locator.safetensors"
 """The one that sees all slices of a 3D box at once."""
 
 
-def build(request: BuildRequest) -> CompactModel:
-    """Build the built-in network.
+def build(request: BuildRequest) -> CompactModel | VolumeFinder:
+    """Build the built-in network, or of weights for volumes the network for volumes alone.
 
     Parameters
     ----------
@@ -45,22 +46,35 @@ def build(request: BuildRequest) -> CompactModel:
             f"the built-in network's weights are missing from the package ({WEIGHTS}); "
             "install sammed again"
         )
+    if request.weights is not None and _family(request.weights).startswith(VOLUME_FAMILY):
+        from sammed.models.compact.volume_model import VolumeFinder
+
+        return VolumeFinder(request.weights, request.device)
     from sammed.models.compact.model import CompactModel
 
     return CompactModel(weights=request.weights, device=request.device)
 
 
+VOLUME_FAMILY = "volume-unet/"
+"""How the architecture of weights for volumes begins."""
+
+
 def _is_trained_here(path: Path) -> bool:
     """Whether ``sammed train`` wrote the file: it notes the architecture."""
+    return bool(_family(path))
+
+
+def _family(path: Path) -> str:
+    """The architecture that a weights file notes; empty if it is none of ours."""
     if path.suffix != ".safetensors":
-        return False
+        return ""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="np") as file:
-            return "architecture" in (file.metadata() or {})
+            return str((file.metadata() or {}).get("architecture", ""))
     except (SafetensorError, OSError):
-        return False
+        return ""
 
 
 ENTRY = ModelEntry(
