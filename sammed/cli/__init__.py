@@ -21,7 +21,6 @@ from sammed.cli.embed import embed
 from sammed.cli.info import info
 from sammed.cli.open import open_
 from sammed.cli.segment import segment
-from sammed.cli.train_volume import label_maps, volume
 from sammed.cli.worker import worker
 from sammed.errors import SammedError
 from sammed.version import __version__
@@ -65,8 +64,6 @@ app.add_typer(models.app, name="models")
 app.add_typer(cache.app, name="cache")
 app.add_typer(evaluate.app, name="evaluate")
 app.command()(embed)
-train.app.command()(volume)
-train.app.command()(label_maps)
 app.add_typer(train.app, name="train")
 app.add_typer(project.app, name="project")
 app.command()(worker)

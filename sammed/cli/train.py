@@ -12,6 +12,7 @@ import typer
 from sammed.cli.console import duration, meter, say, set_verbosity
 from sammed.cli.groups import RunByDefault
 from sammed.cli.options import Force, Quiet
+from sammed.cli.train_volume import label_maps, volume
 from sammed.errors import Cancelled
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Train the built-in network, and look at what came of it.",
 )
+
+app.command()(volume)
+app.command()(label_maps)
 
 Cases = Annotated[Path, typer.Argument(help="cases.json: real volumes with reference labels.")]
 Picture = Annotated[Path, typer.Argument(help="Picture to write (.png).")]
@@ -85,7 +89,7 @@ def run(
     set_verbosity(quiet, verbose=False)
     from sammed.training.commands import run_training
 
-    with _progress(quiet) as show:
+    with progress(quiet) as show:
         trainer = run_training(
             model=model,
             out=out,
@@ -103,7 +107,7 @@ def run(
             boxes_only=boxes_only,
             on_progress=show,
         )
-    _say_end(trainer, model, quiet)
+    say_end(trainer, f"{model} --resume {trainer.checkpoint} --out {trainer.out}", quiet)
 
 
 @app.command()
@@ -264,7 +268,7 @@ def speed(
 
 
 @contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[Progress], None]]:
+def progress(quiet: bool) -> Iterator[Callable[[Progress], None]]:
     """Step, loss, speed, validation and time left on stderr."""
     with meter(quiet, count=False, every=SECONDS_A_LINE) as draw:
         draw("making the first samples", "", 0.0, 1.0)
@@ -281,8 +285,8 @@ def _progress(quiet: bool) -> Iterator[Callable[[Progress], None]]:
         yield show
 
 
-def _say_end(trainer: Trainer, model: str, quiet: bool) -> None:
-    """What came of a run, and how to go on.
+def say_end(trainer: Trainer, goes_on: str, quiet: bool) -> None:
+    """What came of a run, and how to go on: with the arguments ``goes_on``.
 
     Raises
     ------
@@ -293,7 +297,7 @@ def _say_end(trainer: Trainer, model: str, quiet: bool) -> None:
     if trainer.interrupted:
         raise Cancelled(
             f"stopped at step {trainer.step}; {trainer.checkpoint} and {weights.name} are kept; go "
-            f"on with: sammed train {model} --resume {trainer.checkpoint} --out {trainer.out}"
+            f"on with: sammed train {goes_on}"
         )
     if not quiet:
         say(f"{trainer.step} steps, {trainer.views} samples; wrote {weights}")

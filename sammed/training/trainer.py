@@ -116,6 +116,8 @@ class Trainer:
         self.views = 0
         self.half = has_bfloat16() if recipe.bfloat16 is None else recipe.bfloat16
         self.history: list[dict[str, float]] = []
+        self.columns = COLUMNS
+        self.report_every = REPORT_EVERY
         self.interrupted = False
         self._interrupts = Interrupts()
         self._dice: float | None = None
@@ -150,7 +152,7 @@ class Trainer:
             )
         self.net.load_state_dict(state["net"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.average = state["average"]
+        self.average = {k: v.to(self.average[k].device) for k, v in state["average"].items()}
         self.step, self.views = int(state["step"]), int(state["views"])
         self.minutes_before = float(state["minutes"])
 
@@ -204,7 +206,7 @@ class Trainer:
         with Interrupts() as interrupts:
             self._interrupts = interrupts
             try:
-                with Stream(self.recipe.stream, self.step, self.task.batches) as stream:
+                with self._stream() as stream:
                     self._loop(stream, pace, on_progress or _untold, validate)
                 with interrupts.shield():
                     self.save(pace.minutes)
@@ -215,6 +217,10 @@ class Trainer:
                 self.save(pace.minutes)
         return self.history
 
+    def _stream(self) -> Stream:
+        """Where batches come from."""
+        return Stream(self.recipe.stream, self.step, self.task.batches)
+
     def _loop(
         self, stream: Stream, pace: Pace, on_progress: OnProgress, validate: Validate | None
     ) -> None:
@@ -224,7 +230,7 @@ class Trainer:
             self.history.append(parts)
             progress = replace(pace.after(self.step, parts["loss"]), dice=self._dice)
             on_progress(progress)
-            if len(self.history) - reported < REPORT_EVERY:
+            if len(self.history) - reported < self.report_every:
                 continue
             recent = self.history[reported:]
             report = {k: float(np.mean([r[k] for r in recent])) for k in recent[0]}
@@ -259,9 +265,7 @@ class Trainer:
     def train_step(self, arrays: dict[str, Any], progress: float) -> dict[str, float]:
         """One step of the optimiser; ``progress`` in [0, 1] sets the learning rate."""
         rng = np.random.default_rng((self.recipe.seed, 11, self.step))
-        loss, parts, count = self.task.loss(self.net, arrays, rng, self.half)
-        self.net.zero_grad(set_to_none=True)
-        loss.backward()
+        parts, count = self._gradients(arrays, rng)
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.recipe.rate, self.step, progress)
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
@@ -272,6 +276,15 @@ class Trainer:
             if self.step % AVERAGE_EVERY == 0:
                 self._update_average()
         return parts
+
+    def _gradients(
+        self, arrays: dict[str, Any], rng: np.random.Generator
+    ) -> tuple[dict[str, float], int]:
+        """Set the gradients of a batch's loss; its parts, and the number of samples."""
+        loss, parts, count = self.task.loss(self.net, arrays, rng, self.half)
+        self.net.zero_grad(set_to_none=True)
+        loss.backward()
+        return parts, count
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -291,10 +304,10 @@ class Trainer:
     def _record(self, report: dict[str, float]) -> None:
         path = self.out / "metrics.csv"
         with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, restval="", extrasaction="ignore")
+            writer = csv.DictWriter(file, self.columns, restval="", extrasaction="ignore")
             if file.tell() == 0:
                 writer.writeheader()
-            writer.writerow({k: f"{v:.6g}" for k, v in report.items() if k in COLUMNS})
+            writer.writerow({k: f"{v:.6g}" for k, v in report.items()})
 
 
 def _untold(progress: Progress) -> None:
