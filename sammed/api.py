@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from os import PathLike
@@ -35,6 +35,7 @@ from sammed.prompts import (
 )
 from sammed.prompts.files import read_prompts
 from sammed.prompts.masks import only_label, painted_objects
+from sammed.prompts.naming import named_objects, with_values
 from sammed.prompts.numeric import Box, Point, as_boxes, as_points
 from sammed.prompts.placing import canonical_array, place_box, place_point
 from sammed.prompts.text import (
@@ -59,6 +60,7 @@ def segment(
     point: Any = (),
     mask: Any = (),
     prompts: str | PathLike[str] | None = None,
+    objects: Collection[str] | None = None,
     labels: Mapping[str, int] | None = None,
     space: str = "voxel",
     propagate: Propagate | None = None,
@@ -95,6 +97,9 @@ def segment(
         of a file, and a mapping names what holds a single one: ``{"liver": "painted.nii.gz#2"}``.
     prompts
         A prompt file (``sammed-prompts/1``) or Slicer markups (``.mrk.json``, ``.fcsv``).
+    objects
+        Names of objects that the model knows without a prompt, see `load_model`; by default, and
+        without any prompt, all that it knows.
     labels
         Label values by object name; the others get the lowest free ones.
     space
@@ -135,8 +140,11 @@ def segment(
     ({1: 'spleen'}, (64, 128, 152))
     """
     volume = as_volume(image, frame=frame, series=series)
-    objects = gather_prompts(
+    structures = known_structures(model)
+    gathered = gather_prompts(
         volume,
+        named=objects,
+        structures=structures,
         boxes=as_boxes(box, slice, axis),
         points=as_points(point),
         masks=mask,
@@ -146,12 +154,12 @@ def segment(
         propagate=propagate,
     )
     built = load_model(model, device=device) if isinstance(model, str) else model
-    session = make_session(volume, built, objects, settings)
+    session = make_session(volume, built, gathered, settings)
     session.segment(progress)
     check_segmented(session)
     found = session.result()
     assumed = window_notes(session.settings.window, volume, session.window)
-    found = replace(found, notes=(*found.notes, *objects.notes, *assumed))
+    found = replace(found, notes=(*found.notes, *gathered.notes, *assumed))
     return found if isinstance(image, str | PathLike) else labels_like(found, image)
 
 
@@ -281,9 +289,32 @@ def list_models() -> list[str]:
     return registry.names()
 
 
+def known_structures(model: str | Model) -> Mapping[str, int]:
+    """Names of what a model finds without a prompt, and their values; of most models nothing.
+
+    Parameters
+    ----------
+    model
+        As `segment` takes it.
+
+    Raises
+    ------
+    ModelError
+        If it is the file of a learned model that cannot be used.
+
+    Examples
+    --------
+    >>> known_structures("compact")
+    {}
+    """
+    return registry.structures(model) if isinstance(model, str) else model.spec.structures
+
+
 def gather_prompts(
     volume: Volume,
     *,
+    named: Collection[str] | None = None,
+    structures: Mapping[str, int] | None = None,
     boxes: Iterable[str | Box] = (),
     points: Iterable[str | Point] = (),
     masks: Any = (),
@@ -294,7 +325,8 @@ def gather_prompts(
 ) -> PromptSet:
     """Join prompts from numbers, text and files into objects, checked on the volume.
 
-    Parameters are those of `segment`, boxes and points one by one.
+    Parameters are those of `segment`, boxes and points one by one; ``named`` are its ``objects``,
+    ``structures`` what the model knows.
 
     Raises
     ------
@@ -314,11 +346,13 @@ def gather_prompts(
     parts += [place_box(box, volume, space) for box in boxes]
     parts += [place_point(point, volume, space) for point in points]
     parts += _painted(masks, volume, notes)
-    objects = apply_labels(merge(parts), dict(labels or {}))
+    known = structures or {}
+    parts = [*named_objects(named, known, alone=not parts), *parts]
+    objects = with_values(apply_labels(merge(parts), dict(labels or {})), known)
     if propagate is not None:
         objects = tuple(replace(obj, propagate=propagate) for obj in objects)
     gathered = PromptSet(with_labels(objects), tuple(notes))
-    gathered.check(volume.shape)
+    gathered.check(volume.shape, known)
     return gathered
 
 

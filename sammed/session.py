@@ -30,6 +30,7 @@ from sammed.imaging.intensity import Window, resolve_window
 from sammed.imaging.volume import LabelVolume, Volume
 from sammed.models.protocols import Model
 from sammed.prompts import Interaction, ObjectPrompts, with_labels
+from sammed.prompts.naming import with_values
 from sammed.prompts.placing import box_prompt, point_prompt, scribble_prompt
 from sammed.prompts.strokes import lasso_on_slice
 from sammed.views.embeddings import EmbeddingStore, content_hash
@@ -100,7 +101,7 @@ class Session:
         LabelError
             If its label is taken.
         """
-        prompts.check(self.volume.shape)
+        prompts.check(self.volume.shape, self.model.spec.structures)
         self._strategy.check(prompts)
         known = [obj.name for obj in self.objects]
         if prompts.name in known:
@@ -109,6 +110,7 @@ class Session:
             changed = tuple(prompts if o.name == prompts.name else o for o in self.objects)
         else:
             changed = (*self.objects, prompts)
+        changed = with_values(changed, self.model.spec.structures)
         self._history.advance(replace(self._history.now, objects=with_labels(changed)))
 
     def add(self, name: str, *interactions: Interaction) -> None:

@@ -255,8 +255,11 @@ def _table(project: Project, lines: list[Line]) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for name in ("case", "subject", "state", "min", "prompts", "est. Dice", ""):
-        table.add_column(name, justify="right" if name in ("min", "prompts", "est. Dice") else None)
+    for name in ("case", "subject", "state"):
+        table.add_column(name)
+    for name in ("min", "prompts", "est. Dice"):
+        table.add_column(name, justify="right")
+    table.add_column("")
     for line in lines:
         table.add_row(
             line.id,

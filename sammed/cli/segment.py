@@ -72,6 +72,13 @@ def segment(
             "--prompts", help="Prompt file (sammed-prompts/1), or Slicer's .mrk.json or .fcsv."
         ),
     ] = None,
+    object_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--object",
+            help="What a learned model finds by name; default: all that it knows. Repeatable.",
+        ),
+    ] = None,
     label: Annotated[
         list[str] | None, typer.Option("--label", help="NAME=VALUE in the label map.")
     ] = None,
@@ -164,6 +171,8 @@ def segment(
 
       sammed segment scans/ --series 2 --box 120,90,210,170@88 -o liver.dcm --output-type dicom-seg
 
+      sammed segment ct.nii.gz --model study.sammed --object liver -o liver.nii.gz
+
       sammed segment mr.nrrd --prompts tumour.prompts.json -o tumour.nii.gz --preview tumour.png
     """
     set_verbosity(quiet, verbose)
@@ -192,6 +201,8 @@ def segment(
         _check_source(volume, [*kinds.values(), *(["dicom-seg"] if store else [])])
         objects = api.gather_prompts(
             volume,
+            named=object_,
+            structures=registry.structures(model),
             boxes=box or (),
             points=point or (),
             masks=mask or (),

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from sammed.engine.named import NamedStrategy
 from sammed.engine.slicewise import SlicewiseStrategy
 from sammed.engine.strategy import Scene, Strategy
 from sammed.engine.volumewise import VolumewiseStrategy
 from sammed.errors import InputError
-from sammed.models.protocols import ImageModel, Model, TrackingModel, VolumeModel
+from sammed.models.protocols import (
+    ImageModel,
+    Model,
+    StructureModel,
+    TrackingModel,
+    VolumeModel,
+)
 
 
 def strategy_for(model: Model, scene: Scene) -> Strategy:
@@ -14,7 +21,8 @@ def strategy_for(model: Model, scene: Scene) -> Strategy:
 
     A model of views is asked slice by slice: its recipe says what is done with the answers, a
     memory of slices takes the place of mask prompts, and what it sees of a 3D box as a whole, if
-    it is a `VolumeModel` as well, is one more answer. A model of volumes alone is asked once.
+    it is a `VolumeModel` as well, is one more answer. A model of volumes alone is asked once. One
+    that knows structures by name is asked once for all of them, and its companion for the rest.
 
     Parameters
     ----------
@@ -43,6 +51,8 @@ def strategy_for(model: Model, scene: Scene) -> Strategy:
                 "and no planes to join; leave these settings out"
             )
         return VolumewiseStrategy(model, scene)
+    if isinstance(model, StructureModel):
+        return NamedStrategy(model, scene, lambda: strategy_for(model.prompted, scene))
     raise InputError(
         f"{type(model).__name__} is no model: expected encode and decode (a model of views) or "
         "open (a model of volumes), see sammed.models.protocols"

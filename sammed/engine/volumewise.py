@@ -90,14 +90,14 @@ class VolumewiseStrategy:
         self._asked += 1
         self._seconds["decode"] += time.perf_counter() - started
         slices = SliceStack(self._scene.volume, list(PLANES)[axis], self._scene.window())
-        volume = _within_limits(found, obj, self._scene.volume.shape)
+        volume = within_limits(found, obj, self._scene.volume.shape)
         if not volume.mask.any():
             error = (
                 f"nothing was segmented for {obj.name!r}: the model found no object; "
                 "check the prompts, the window or the model"
             )
             return not_found(obj, slices.plane, error)
-        trace = _as_trace(volume, found.predicted_iou, axis, slice_prompts(obj, axis))
+        trace = as_trace(volume, found.predicted_iou, axis, slice_prompts(obj, axis))
         cleanup, quality = self._scene.settings.cleanup, self._model.spec.recipe.quality
         return replace(finished(obj, trace, volume, slices, cleanup, quality), answer=found)
 
@@ -136,7 +136,7 @@ def _previous(obj: ObjectPrompts, former: ObjectRun | None) -> VolumeMask | None
     return former.answer if obj.interactions[: len(said)] == said else None
 
 
-def _within_limits(
+def within_limits(
     found: VolumeMask, obj: ObjectPrompts, shape: tuple[int, int, int]
 ) -> ObjectVolume:
     """The answer without what lies beyond the object's 3D boxes: they are a hard limit."""
@@ -147,7 +147,7 @@ def _within_limits(
     return ObjectVolume(limit, np.asarray(volume.on(limit), np.float16))
 
 
-def _as_trace(
+def as_trace(
     volume: ObjectVolume, predicted_iou: float, axis: int, prompted: Mapping[int, object]
 ) -> Trace:
     """The answer as slices, for the per-slice table; where nothing was prompted, the largest."""

@@ -9,6 +9,7 @@ from sammed.errors import InputError, ModelError
 from sammed.models import plugins
 from sammed.models.compact.entry import ENTRY as COMPACT
 from sammed.models.entry import BuildRequest, ModelEntry
+from sammed.models.learned.entry import LEARNED
 from sammed.models.sam.entries import ANY_CHECKPOINT
 from sammed.models.sam.entries import ENTRIES as SAM
 
@@ -87,9 +88,9 @@ def resolve(name: str) -> ModelEntry:
         raise ModelError(others.refused[name])
     raise InputError(
         f"unknown model {name!r}; expected one of {', '.join(entries())}, "
-        "or the path of a .pth or .safetensors file"
+        "or the path of a .pth, .safetensors or .sammed file"
     )
 
 
 def _others() -> plugins.PlugIns:
-    return plugins.load((*BUILT_IN.values(), ANY_CHECKPOINT))
+    return plugins.load((*BUILT_IN.values(), LEARNED, ANY_CHECKPOINT))

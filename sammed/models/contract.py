@@ -18,6 +18,7 @@ from sammed.models.protocols import (
     ImageModel,
     Model,
     ModelSpec,
+    StructureModel,
     TrackingModel,
     ViewBatch,
     ViewMask,
@@ -75,7 +76,7 @@ def check_protocol(model: object) -> Model:
         If it lacks something.
     """
     lacking = [name for name in ("spec", "encode", "decode") if not hasattr(model, name)]
-    if not isinstance(model, (ImageModel, VolumeModel)):
+    if not isinstance(model, (ImageModel, VolumeModel, StructureModel)):
         raise ContractError(
             f"{type(model).__name__} is no model: it lacks {' and '.join(lacking)}; expected "
             "spec, encode and decode, or spec and open"

@@ -89,6 +89,9 @@ class ModelSpec:
         Whether the order in which an object's prompts were given changes the answer.
     recipe
         What the engine does with the model's answers.
+    structures
+        Names of objects that the model finds without a prompt → their values; see
+        `StructureModel`.
     """
 
     name: str
@@ -109,6 +112,7 @@ class ModelSpec:
     license: str = ""
     ordered: bool = False
     recipe: Recipe = PLAIN
+    structures: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -403,5 +407,36 @@ class VolumeModel(Protocol):
         ...
 
 
-Model = ImageModel | VolumeModel
+@runtime_checkable
+class StructureModel(Protocol):
+    """A model that knows structures by their names: what it was taught to find needs no prompt.
+
+    ``spec.structures`` names them. What else is to be segmented, and corrections, are another
+    model's: `prompted`.
+    """
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the engine needs to know of this model."""
+        ...
+
+    @property
+    def prompted(self) -> ImageModel:
+        """The model that answers prompts beside it."""
+        ...
+
+    def find(self, image: VolumeImage, *, reporter: Watch) -> Mapping[str, VolumeMask]:
+        """All structures of a volume, by name; they do not overlap.
+
+        Parameters
+        ----------
+        image
+            The volume.
+        reporter
+            To be asked often whether to go on.
+        """
+        ...
+
+
+Model = ImageModel | VolumeModel | StructureModel
 """Whatever a session can work with; one that is both is asked slice by slice, see its recipe."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,8 @@ from sammed.models import catalogue, downloads
 from sammed.models.checkpoints import check_there, is_weights_path
 from sammed.models.devices import resolve_device, set_threads
 from sammed.models.entry import OWN_PACKAGE, BuildRequest, ModelEntry
+from sammed.models.learned.entry import LEARNED
+from sammed.models.learned.entry import structures as _structures_in
 from sammed.models.sam.entries import ANY_CHECKPOINT
 
 if TYPE_CHECKING:
@@ -92,6 +95,30 @@ def info(name: str) -> ModelInfo:
         available,
         entry.package,
     )
+
+
+def structures(name_or_path: str) -> Mapping[str, int]:
+    """What a model finds by name, without a prompt: name → value; of most models nothing.
+
+    Parameters
+    ----------
+    name_or_path
+        As `build`.
+
+    Raises
+    ------
+    ModelError
+        If it is the file of a learned model that is missing, cut or of a newer version.
+
+    Examples
+    --------
+    >>> structures("compact")
+    {}
+    """
+    if not is_weights_path(name_or_path):
+        return {}
+    check_there(Path(name_or_path))
+    return _structures_in(Path(name_or_path))
 
 
 def check(name_or_path: str) -> None:
@@ -193,7 +220,7 @@ def _check_options(entry: ModelEntry, weights: Path | None, options: dict[str, A
 def _entry_of_file(path: Path) -> ModelEntry:
     """Whose weights a file holds: other packages are asked first, as ours take all the rest."""
     check_there(path)
-    candidates = (*reversed(catalogue.entries().values()), ANY_CHECKPOINT)
+    candidates = (LEARNED, *reversed(catalogue.entries().values()), ANY_CHECKPOINT)
     return next(entry for entry in candidates if _recognises(entry, path))
 
 

@@ -81,8 +81,6 @@ class Record:
         What it took a person: seconds of work, and prompts given.
     note
         Why it was refused, what was odd.
-    judge
-        Whether it is kept for judging what was learned, and not learned from.
     history
         What was done to it, by whom and when.
     """
@@ -96,7 +94,6 @@ class Record:
     seconds: float = 0.0
     prompted: int = 0
     note: str = ""
-    judge: bool = False
     history: tuple[Mapping[str, Any], ...] = ()
 
     @property

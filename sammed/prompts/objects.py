@@ -7,7 +7,7 @@ file's own indices or in millimetres are read in `sammed.prompts.text` and `samm
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar, get_args
 
@@ -221,8 +221,15 @@ class ObjectPrompts:
             else:
                 yield said.block
 
-    def check(self, shape: Shape3) -> None:
+    def check(self, shape: Shape3, named: Collection[str] = ()) -> None:
         """Make sure that the prompts make sense on a volume of that shape.
+
+        Parameters
+        ----------
+        shape
+            Extents (z, y, x).
+        named
+            Names of objects that need no prompt, since the model knows them.
 
         Raises
         ------
@@ -251,7 +258,7 @@ class ObjectPrompts:
             raise PromptError(
                 f"unknown propagation {self.propagate!r}; expected one of {', '.join(PROPAGATE)}"
             )
-        if self.is_empty:
+        if self.is_empty and (self.interactions or self.name not in named):
             raise PromptError(
                 f"nothing says where {self.name!r} is; give it a box, a positive point or a mask"
             )
@@ -308,12 +315,12 @@ class PromptSet:
     def __len__(self) -> int:
         return len(self.objects)
 
-    def check(self, shape: Shape3) -> None:
+    def check(self, shape: Shape3, named: Collection[str] = ()) -> None:
         """Check every object on a volume of that shape; see `ObjectPrompts.check`."""
         if not self.objects:
             raise PromptError("no prompt: give --box, --point, --mask or --prompts")
         for obj in self.objects:
-            obj.check(shape)
+            obj.check(shape, named)
 
 
 def with_labels(objects: Iterable[ObjectPrompts]) -> tuple[ObjectPrompts, ...]:

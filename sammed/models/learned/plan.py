@@ -74,8 +74,8 @@ class Look:
         Samples that the network is shown at once, in the order of `order`.
     flat_axis
         Canonical axis across which slices are seen one by one; ``None``: the patch is solid.
-    width
-        Channels of the network's first level.
+    width, widest
+        Channels of the network's first level, and of its deepest at most.
     levels
         Of the network.
     """
@@ -83,8 +83,9 @@ class Look:
     spacing: Mm3
     patch: Size3
     flat_axis: int | None = None
-    width: int = 24
-    levels: int = 3
+    width: int = 16
+    levels: int = 4
+    widest: int = 256
 
     def shape_of(self, shape: Size3, spacing: Mm3) -> Size3:
         """Samples (z, y, x) that a scan has in this look."""

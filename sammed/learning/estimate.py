@@ -1,0 +1,175 @@
+"""How good a proposal is thought to be: Dice from what the model itself doubts.
+
+Two things are known of every structure without a reference: what Dice the model's own shares
+promise, and how far its looks agree (mirrored ones are as good, and make other mistakes). How they
+become a Dice is measured on cases that were held back; with few of these it stays close to the
+mean of both, and without any it is called uncalibrated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sammed.models.learned.plan import Plan
+from sammed.models.learned.sight import Seen
+
+MODESTY = 0.05
+"""Strength with which a calibration stays at the start: that of so many held-back structures."""
+
+START = (0.0, 0.5, 0.5)
+"""Offset, and shares of the promise and of the agreement, before anything was measured."""
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """What is known of a structure of a proposal without a reference.
+
+    Attributes
+    ----------
+    promise
+        Dice that the mean shares promise.
+    agreement
+        Mean Dice between the single looks and their mean; 1 with one look.
+    """
+
+    promise: float
+    agreement: float
+
+    @property
+    def features(self) -> tuple[float, float, float]:
+        """For the calibration."""
+        return 1.0, self.promise, self.agreement
+
+
+def doubts(seen: Seen, plan: Plan) -> dict[str, Doubt]:
+    """By structure; both are 0 where nothing was found.
+
+    Parameters
+    ----------
+    seen
+        A scan.
+    plan
+        Of the model that looked.
+    """
+    if not seen.looks:
+        return {name: Doubt(0.0, 0.0) for name in plan.structures.values()}
+    mean = seen.mean
+    chosen = mean.argmax(0)
+    each = [look.argmax(0) for look in seen.looks]
+    found = {}
+    for number, name in enumerate(plan.structures.values(), 1):
+        mask = chosen == number
+        if not mask.any():
+            found[name] = Doubt(0.0, 0.0)
+            continue
+        share = float(mean[number].sum())
+        promise = 2 * float(mean[number][mask].sum()) / (share + int(mask.sum()))
+        agreement = float(np.mean([_dice(mask, one == number) for one in each]))
+        found[name] = Doubt(promise, agreement)
+    return found
+
+
+def _dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    total = int(a.sum()) + int(b.sum())
+    return 2 * int((a & b).sum()) / total if total else 1.0
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How doubts become an estimated Dice.
+
+    Attributes
+    ----------
+    weights
+        Of the features of a `Doubt`.
+    structures, cases
+        Held-back ones that it was measured on; 0: it was not.
+    r
+        Pearson correlation of estimated with true Dice, each estimated without its own case; NaN
+        where it is not defined.
+    error
+        Mean absolute difference, likewise.
+    """
+
+    weights: tuple[float, float, float] = START
+    structures: int = 0
+    cases: int = 0
+    r: float = float("nan")
+    error: float = float("nan")
+
+    def estimate(self, doubt: Doubt) -> float:
+        """The Dice that a structure is thought to have."""
+        if doubt.promise <= 0:
+            return 0.0
+        return float(np.clip(np.dot(self.weights, doubt.features), 0.0, 1.0))
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        numbers = {"r": self.r, "error": self.error}
+        told = {key: None if np.isnan(v) else round(v, 4) for key, v in numbers.items()}
+        return {
+            "weights": [round(w, 5) for w in self.weights],
+            "structures": self.structures,
+            "cases": self.cases,
+            **told,
+        }
+
+    @classmethod
+    def from_dict(cls, said: Mapping[str, Any]) -> Calibration:
+        """What `as_dict` told; the start if that was nothing."""
+        if not said:
+            return cls()
+        a, b, c = (float(w) for w in said["weights"])
+        r, error = (float("nan") if said[k] is None else float(said[k]) for k in ("r", "error"))
+        return cls((a, b, c), int(said["structures"]), int(said["cases"]), r, error)
+
+
+def calibrate(cases: Sequence[str], doubted: Sequence[Doubt], true: Sequence[float]) -> Calibration:
+    """Measure how doubts become Dice.
+
+    Parameters
+    ----------
+    cases
+        Of each structure; a case's own structures do not count in the judgement of its estimates.
+    doubted, true
+        Doubts and Dice of held-back structures that were found.
+
+    Examples
+    --------
+    >>> doubted = [Doubt(0.9, 0.9), Doubt(0.8, 0.7), Doubt(0.6, 0.5), Doubt(0.7, 0.6)]
+    >>> found = calibrate("abcd", doubted, [0.88, 0.75, 0.5, 0.62])
+    >>> found.structures, found.r > 0.9, found.error < 0.05
+    (4, True, True)
+    """
+    used = [n for n, doubt in enumerate(doubted) if doubt.promise > 0]
+    names = np.array([cases[n] for n in used])
+    features = np.array([doubted[n].features for n in used]).reshape(-1, 3)
+    truth = np.array([true[n] for n in used])
+    several = len(set(names)) > 1
+    weights = _fit(features, truth) if len(used) else START
+    if not several:
+        return Calibration(weights, len(used), len(set(names)))
+    guesses = np.empty(len(used))
+    for name in set(names):
+        own = names == name
+        guesses[own] = features[own] @ np.array(_fit(features[~own], truth[~own]))
+    guesses = guesses.clip(0, 1)
+    spread = guesses.std() * truth.std()
+    r = float(np.corrcoef(guesses, truth)[0, 1]) if spread > 1e-9 else float("nan")
+    error = float(np.abs(guesses - truth).mean())
+    return Calibration(weights, len(used), len(set(names)), r, error)
+
+
+def _fit(features: NDArray[np.float64], truth: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Least squares that stay near the start; the offset is free to move most."""
+    start = np.array(START)
+    modesty = np.diag([MODESTY / 10, MODESTY, MODESTY])
+    left = truth - features @ start
+    moved = np.linalg.solve(features.T @ features + modesty, features.T @ left)
+    a, b, c = start + moved
+    return float(a), float(b), float(c)

@@ -1,0 +1,152 @@
+"""What a learned model reaches on cases that it has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from sammed.evaluation.metrics import dice
+from sammed.evaluation.results import Row
+from sammed.evaluation.statistics import Mean, average, compare
+from sammed.imaging.volume import Volume
+from sammed.learning.estimate import Calibration, Doubt, calibrate, doubts
+from sammed.models.learned.plan import Plan
+from sammed.models.learned.sight import Seen, look_at
+
+
+@dataclass(frozen=True, eq=False)
+class Taught:
+    """A case with its scan and the label map that a person accepted.
+
+    Attributes
+    ----------
+    id, subject, mark
+        Of the case.
+    volume
+        The scan.
+    labels : (z, y, x)
+        With the project's values.
+    """
+
+    id: str
+    subject: str
+    mark: str
+    volume: Volume
+    labels: NDArray[np.unsignedinteger]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One structure of one held-back case.
+
+    Attributes
+    ----------
+    case, subject, structure
+        Which.
+    dice
+        What was reached.
+    doubt
+        What the model knew of it.
+    """
+
+    case: str
+    subject: str
+    structure: str
+    dice: float
+    doubt: Doubt
+
+    def row(self, model: str) -> Row:
+        """For the statistics of evaluations."""
+        return Row(
+            self.case, self.subject, "", "", "", self.structure, "", model, "N", dice=self.dice
+        )
+
+
+def judge(
+    cases: Iterable[Taught],
+    plan: Plan,
+    nets: Sequence[nn.Module],
+    check: Callable[[], None] = lambda: None,
+) -> list[Judgement]:
+    """Look at cases and compare; structures that neither has are left out.
+
+    Parameters
+    ----------
+    cases
+        None of which was learned from.
+    plan, nets
+        Of the model.
+    check
+        Called often; raises to stop.
+    """
+    done = []
+    for case in cases:
+        seen = look_at(case.volume, plan, nets, check)
+        found = labels_of(seen, plan, case.volume)
+        doubted = doubts(seen, plan)
+        for value, name in plan.structures.items():
+            ours, theirs = found == value, np.asarray(case.labels == value)
+            if ours.any() or theirs.any():
+                reached = dice(ours, theirs)
+                done.append(Judgement(case.id, case.subject, name, reached, doubted[name]))
+    return done
+
+
+def labels_of(seen: Seen, plan: Plan, volume: Volume) -> NDArray[np.uint16]:
+    """(z, y, x) label map of what was seen, with the plan's values."""
+    labels = np.zeros(volume.shape, np.uint16)
+    if seen.looks:
+        table = np.array([0, *plan.structures], np.uint16)
+        labels[seen.block.slices] = table[seen.mean.argmax(0)]
+    return labels
+
+
+def calibration_of(judged: Sequence[Judgement]) -> Calibration:
+    """How the model's doubts become an estimated Dice."""
+    return calibrate(
+        [one.case for one in judged], [one.doubt for one in judged], [one.dice for one in judged]
+    )
+
+
+def summary(judged: Sequence[Judgement], model: str = "learned") -> dict[str, Any]:
+    """Mean Dice with its interval, of each structure and of all, as plain data; empty of none."""
+    if not judged:
+        return {}
+    rows = [one.row(model) for one in judged]
+    names = dict.fromkeys(row.object for row in rows)
+    each = {
+        name: _told(average([row for row in rows if row.object == name], "dice")) for name in names
+    }
+    return {"mean": _told(average(rows, "dice")), "structures": each}
+
+
+def difference(before: Sequence[Judgement], after: Sequence[Judgement]) -> Mapping[str, Any]:
+    """The paired difference of two models over the same cases, as plain data."""
+    found = compare([one.row("a") for one in before], [one.row("b") for one in after])
+    return {
+        "before": round(found.first, 4),
+        "after": round(found.second, 4),
+        "difference": round(found.difference, 4),
+        "low": _number(found.low),
+        "high": _number(found.high),
+        "cases": found.cases,
+    }
+
+
+def _told(mean: Mean) -> dict[str, Any]:
+    return {
+        "dice": _number(mean.mean),
+        "low": _number(mean.low),
+        "high": _number(mean.high),
+        "cases": mean.cases,
+        "subjects": mean.subjects,
+    }
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else round(float(value), 4)
