@@ -74,7 +74,7 @@ def open_(
     """
     set_verbosity(quiet, verbose)
     try:
-        from sammed.workbench.serve import check_host, serve
+        from sammed.workbench.server import check_host, serve
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] not in _PACKAGES:
             raise

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sammed.workbench.serve import serve
+    from sammed.workbench.server import serve
     from sammed.workbench.wishes import Wishes
 
 __all__ = ["Wishes", "serve"]
 
-_HOMES = {"Wishes": "sammed.workbench.wishes", "serve": "sammed.workbench.serve"}
+_HOMES = {"Wishes": "sammed.workbench.wishes", "serve": "sammed.workbench.server"}
 
 
 def __getattr__(name: str) -> Any:

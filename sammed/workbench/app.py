@@ -88,12 +88,10 @@ class Workbench:
         return FileResponse(index, media_type=_KINDS[".html"])
 
     async def _asset(self, request: Request) -> Response:
-        assets = (self._page / "assets").resolve()
-        path = (assets / request.path_params["path"]).resolve()
-        kind = _KINDS.get(path.suffix)
-        if kind is None or not path.is_relative_to(assets) or not path.is_file():
+        path = _inside(self._page / "assets", request.path_params["path"])
+        if path is None:
             return PlainTextResponse("there is no such file\n", 404)
-        return FileResponse(path, media_type=kind)
+        return FileResponse(path, media_type=_KINDS[path.suffix])
 
     async def _start(self, request: Request) -> Response:
         if not self._token.redeem(request.path_params["code"]):
@@ -180,6 +178,16 @@ class Workbench:
             self.desk.take(link, request, frames)
         except Exception as error:  # whatever a page sends, the others go on
             link.post({"id": request.id, "event": "error", "error": describe_error(error)})
+
+
+def _inside(folder: Path, name: str) -> Path | None:
+    """A file of the page, and of nothing beside it, wherever links lead."""
+    try:
+        path = (folder / name).resolve()
+        is_there = path.is_relative_to(folder.resolve()) and path.is_file()
+    except (OSError, ValueError):
+        return None
+    return path if is_there and path.suffix in _KINDS else None
 
 
 def _error(error: Exception, status: int) -> JSONResponse:

@@ -89,6 +89,7 @@ class Bench(Service):
         for name in ("volume", "close"):
             self._handlers[name] = self._not_here
         self._handlers["choose"] = self._choose
+        self._handlers["surface"] = self._surface
 
     # -- opening ---------------------------------------------------------------------------
 
@@ -279,8 +280,9 @@ class Bench(Service):
         )
 
     def _choose(self, fields: Fields, report: Report, cancel: Cancel) -> dict[str, Any]:
-        source = self._chosen(fields.text("id"))
-        report("progress", {"done": 0, "total": None, "object": source.name, "plane": ""})
+        source = self._chosen(fields.text("choice"))
+        text = f"reading {source.name}"
+        report("progress", {"done": 0, "total": None, "seconds_left": None, "text": text})
         before, self.choices = self.choices, None
         try:
             self.lay(source)
@@ -299,6 +301,12 @@ class Bench(Service):
             if wanted == entry.id:
                 return Source(Path(entry.path), entry.series, entry.frame)
         raise RequestError("bad_request", f"there is nothing to choose that is called {wanted!r}")
+
+    def _surface(self, fields: Fields, report: Report, cancel: Cancel) -> dict[str, Any]:
+        from sammed.workbench.surface import tell_surface
+
+        _, session = self._session()
+        return tell_surface(session, fields.text("name"), self.arrays)
 
     def _save(self, fields: Fields, report: Report, cancel: Cancel) -> dict[str, Any]:
         case, session = self._session()

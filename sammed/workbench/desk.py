@@ -23,7 +23,7 @@ from sammed.workbench.socket import Link
 from sammed.worker.messages import Request, RequestError
 from sammed.worker.server import PROGRESS_SECONDS, describe_error
 
-LOOKING = ("hello", "show", "objects", "window", "ping")
+LOOKING = ("hello", "show", "objects", "window", "surface", "ping")
 """What a page that looks on may ask."""
 
 MOST_REQUESTS = 4096

@@ -128,8 +128,7 @@ class Guard:
     def _why_not(self, scope: Scope) -> tuple[int, str] | None:
         headers = _headers(scope)
         return (
-            _check_method(scope)
-            or _check_host(headers)
+            _check_host(headers)
             or _check_origin(headers)
             or _check_site(scope, headers)
             or self._check_token(scope, headers)
@@ -168,12 +167,6 @@ def _headers(scope: Scope) -> dict[str, list[str]]:
     for name, value in scope["headers"]:
         found.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
     return found
-
-
-def _check_method(scope: Scope) -> tuple[int, str] | None:
-    if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD", "POST"):
-        return 405, "only GET and POST are known"
-    return None
 
 
 def _check_host(headers: dict[str, list[str]]) -> tuple[int, str] | None:

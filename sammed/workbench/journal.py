@@ -121,6 +121,11 @@ class Journal:
         Tells the hash of the volume; asked when the first line is written.
     name
         Of the scan.
+
+    Attributes
+    ----------
+    is_begun
+        Whether there is something in it.
     """
 
     def __init__(self, path: Path, volume_hash: Callable[[], str], name: str) -> None:
@@ -128,6 +133,7 @@ class Journal:
         self._hash = volume_hash
         self._name = name
         self._file: IO[bytes] | None = None
+        self.is_begun = False
 
     def go_on(self, record: Record) -> None:
         """Take up a journal that is there; a torn end is cut off.
@@ -140,15 +146,11 @@ class Journal:
         self._file = self._locked("r+b")
         self._file.truncate(_whole_length(self._file, len(record.entries) + 1))
         self._file.seek(0, os.SEEK_END)
-
-    @property
-    def is_begun(self) -> bool:
-        """Whether there is something in it."""
-        return self._file is not None
+        self.is_begun = True
 
     def prepare(self) -> None:
         """Find out what the first line needs."""
-        if self._file is None:
+        if not self.is_begun:
             self._hash()
 
     def check_free(self) -> None:
@@ -173,11 +175,19 @@ class Journal:
         """
         try:
             if self._file is None:
-                self._file = self._locked("x+b")
-                self._write(self._head())
+                self._open()
             self._write({**entry, "at": _now()})
         except OSError as error:
             raise output_error(self.path, error) from error
+
+    def _open(self) -> None:
+        if self.is_begun:
+            self._file = self._locked("r+b")
+            self._file.seek(0, os.SEEK_END)
+            return
+        self._file = self._locked("x+b")
+        self._write(self._head())
+        self.is_begun = True
 
     def rewrite(self, entries: Iterable[Entry]) -> None:
         """Let it hold these entries and no others; it is whole at any time.
@@ -191,8 +201,8 @@ class Journal:
         self.close()
         text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
         atomic_text(self.path, text, force=True)
-        self._file = self._locked("r+b")
-        self._file.seek(0, os.SEEK_END)
+        self.is_begun = True
+        self._open()
 
     def close(self) -> None:
         """Let other processes at it."""

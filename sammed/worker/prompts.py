@@ -149,7 +149,7 @@ def _read_point(fields: Fields, frame: SentFrame) -> PointPrompt:
 
 def _read_scribble(fields: Fields, frame: SentFrame) -> ScribblePrompt:
     voxels = np.array(fields.rows("voxels", 3), np.float64).reshape(-1, 3)
-    canonical = np.rint(frame.positions_in(np.rint(voxels))).astype(np.intp)
+    canonical = np.rint(frame.positions_in(np.clip(np.rint(voxels), -1e9, 1e9))).astype(np.intp)
     return ScribblePrompt(canonical, fields.flag("positive", True))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import signal
 import socket as sockets
 import time
@@ -112,6 +113,12 @@ def _listening(host: str, port: int) -> Iterator[sockets.socket]:
         yield listener
 
 
+def _hush() -> None:
+    """Let no library write down how pages connect: the token is part of that."""
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.asgi", "websockets", "websockets.server"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
 class _Server(uvicorn.Server):
     """Leaves signals to us."""
 
@@ -143,6 +150,7 @@ async def _serve(
         timeout_graceful_shutdown=1,
         h11_max_incomplete_event_size=32 * 1024,
     )
+    _hush()
     server = _Server(config)
     host, port = listener.getsockname()[:2]
     here = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
