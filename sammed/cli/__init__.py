@@ -19,7 +19,9 @@ from sammed.cli.convert import convert
 from sammed.cli.doctor import doctor
 from sammed.cli.embed import embed
 from sammed.cli.info import info
+from sammed.cli.learn import learn
 from sammed.cli.open import open_
+from sammed.cli.propose import propose
 from sammed.cli.segment import segment
 from sammed.cli.worker import worker
 from sammed.errors import SammedError
@@ -66,6 +68,8 @@ app.add_typer(evaluate.app, name="evaluate")
 app.command()(embed)
 app.add_typer(train.app, name="train")
 app.add_typer(project.app, name="project")
+app.command()(learn)
+app.command()(propose)
 app.command()(worker)
 app.command()(doctor)
 

@@ -77,6 +77,7 @@ def status(folder: Folder, as_json: Json = False) -> None:
         put({"name": project.description.name, "cases": [asdict(line) for line in lines]})
         return
     _table(project, lines)
+    _say_learned(project)
 
 
 @app.command()
@@ -216,6 +217,21 @@ def export(
     say(f"{out}: {count} of {len(done)} cases")
     if not count:
         raise InputError("no case could be exported; the lines above say why")
+
+
+def _say_learned(project: Project) -> None:
+    """What the last round's model reaches."""
+    from sammed.cli.learn import calibration_line
+    from sammed.learning.card import reached_lines
+    from sammed.learning.rounds import rounds
+
+    reports = [report for report in (one.report() for one in rounds(project)) if report]
+    for report in reports[-1:]:
+        used = "used" if report["verdict"]["used"] else "not used"
+        typer.echo(f"round {report['round']}: {len(report['learned'])} cases learned, {used}")
+        for line in reached_lines(report["reached"], report["rehearsed"]):
+            typer.echo(line)
+        typer.echo(calibration_line(report["calibration"]))
 
 
 def _names(text: str | None, source: Path) -> dict[int, str] | None:

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sammed.errors import InputError, UnreadableFileError
 from sammed.io.output import atomic_output, atomic_text, output_error
 from sammed.project.folder import Project
@@ -56,6 +54,8 @@ class Round:
 
     def keep(self, state: Mapping[str, Any]) -> None:
         """Keep how far it is, whole or not at all."""
+        import torch
+
         stream = streams.BytesIO()
         torch.save(dict(state), stream)
         with atomic_output(self.folder / _RUN, force=True) as temporary:
@@ -72,6 +72,8 @@ class Round:
         path = self.folder / _RUN
         if not path.is_file():
             return {}
+        import torch
+
         try:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:

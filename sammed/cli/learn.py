@@ -1,0 +1,125 @@
+"""``sammed learn``: what a project's accepted cases teach, judged before it is used."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sammed.cli.console import duration, meter, put, say, set_verbosity
+from sammed.cli.options import Device, Json, Quiet
+from sammed.errors import Cancelled
+
+if TYPE_CHECKING:
+    from sammed.learning.course import Outcome, Progress
+
+SECONDS_A_LINE = 15
+"""Between lines of progress where there is no terminal."""
+
+NICENESS = 10
+"""How far the work steps back behind other programs."""
+
+
+def learn(
+    folder: Annotated[Path, typer.Argument(help="Folder of the project.")],
+    minutes: Annotated[float, typer.Option(min=0.01, help="How long to learn.")] = 5.0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run that was stopped.")
+    ] = False,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Steps instead of minutes: the same seed, the same model."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Default: the project's.")] = None,
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, help="Default: one a core.")
+    ] = None,
+    device: Device = "cpu",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Learn to find a project's structures from its accepted cases, without prompts.
+
+    Some people's cases are held back to judge what was learned; the model is used only if it is
+    no worse than the one before. It steps back behind other programs; Ctrl-C stops at once, and
+    --resume goes on.
+
+    Example: sammed learn study/ --minutes 10
+    """
+    set_verbosity(quiet, verbose=False)
+    step_back()
+    import torch
+
+    from sammed.learning.course import Wishes
+    from sammed.learning.course import learn as run
+    from sammed.models.devices import resolve_device
+    from sammed.project.folder import Project
+    from sammed.training.interrupts import Interrupts
+
+    torch.set_num_threads(threads or os.cpu_count() or 1)
+    wishes = Wishes(minutes, steps, seed, device=resolve_device(device))
+    with Interrupts() as interrupts, _progress(quiet) as show:
+        try:
+            outcome = run(
+                Project(folder), wishes, resume=resume, told=show, shield=interrupts.shield
+            )
+        except KeyboardInterrupt:
+            raise Cancelled(f"stopped; 'sammed learn {folder} --resume' goes on") from None
+    if as_json:
+        put(outcome.report)
+    elif not quiet:
+        _say_outcome(outcome)
+
+
+def step_back() -> None:
+    """Let other programs have the processor first."""
+    if hasattr(os, "nice"):
+        os.nice(max(0, NICENESS - os.nice(0)))
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[Progress], None]]:
+    with meter(quiet, count=False, every=SECONDS_A_LINE) as draw:
+
+        def show(progress: Progress) -> None:
+            beside = f"{100 * progress.share:.0f} %"
+            if progress.pace is not None:
+                pace = progress.pace
+                beside += f", loss {pace.loss:.3f}, {pace.steps_per_second:.1f} steps/s"
+                beside += f", {duration(progress.seconds_left)} left"
+            draw(progress.doing, beside, progress.share, 1.0)
+
+        yield show
+
+
+def _say_outcome(outcome: Outcome) -> None:
+    from sammed.learning.card import reached_lines
+
+    report: Any = outcome.report
+    for note in report["notes"]:
+        say(f"note: {note}")
+    for line in reached_lines(report["reached"], report["rehearsed"]):
+        say(line)
+    say(calibration_line(report["calibration"]))
+    verdict = report["verdict"]
+    figures = ""
+    if "difference" in verdict:
+        figures = f": {verdict['before']:.3f} before, {verdict['after']:.3f} now"
+    how = "used from now on" if outcome.used else "not used, since it is worse"
+    say(f"round {report['round']}: {how} ({verdict['why']}{figures})")
+    say(f"wrote {outcome.file}")
+
+
+def calibration_line(said: dict[str, Any]) -> str:
+    """How far estimated Dice can be trusted, in a line."""
+    if not said or not said["cases"]:
+        return "estimated Dice of proposals: not measured, no case was held back"
+    measured = f"on {said['structures']} structures of {said['cases']} held-back cases"
+    if said["error"] is None:
+        return f"estimated Dice of proposals: {measured}, too few to say how far it is right"
+    r = "undefined" if said["r"] is None else f"{said['r']:.2f}"
+    return f"estimated Dice of proposals: r = {r}, mean error {said['error']:.3f} {measured}"

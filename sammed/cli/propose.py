@@ -1,0 +1,73 @@
+"""``sammed propose``: label the rest of a project with what it learned."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sammed.cli.console import duration, meter, put, say, set_verbosity
+from sammed.cli.options import Device, Json, Quiet
+from sammed.errors import InputError
+
+
+def propose(
+    folder: Annotated[Path, typer.Argument(help="Folder of the project.")],
+    model: Annotated[
+        Path | None, typer.Option("--model", help="A .sammed file; default: the project's.")
+    ] = None,
+    accept_above: Annotated[
+        float | None,
+        typer.Option(
+            "--accept-above", min=0.0, max=1.0,
+            help="Accept proposals with an estimated Dice of at least this in every structure.",
+        ),
+    ] = None,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Take back all that --accept-above accepted.")
+    ] = False,
+    device: Device = "cpu",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:  # fmt: skip
+    """Label every case that is to do, each with an estimated Dice; people look at the doubtful.
+
+    What was proposed by the same model is not done again, so that it can be stopped and resumed.
+
+    Example: sammed propose study/ --accept-above 0.9
+    """
+    set_verbosity(quiet, verbose=False)
+    from sammed.cli.learn import calibration_line, step_back
+    from sammed.learning.proposing import propose as run
+    from sammed.learning.proposing import undo_accepted
+    from sammed.models.devices import resolve_device
+    from sammed.project.folder import Project
+
+    project = Project(folder)
+    if undo:
+        undone = undo_accepted(project)
+        say(f"{len(undone)} cases are proposals again: {', '.join(undone) or 'none'}")
+        return
+    step_back()
+    with meter(quiet, every=10) as draw:
+
+        def show(case: str, done: int, total: int, left: float) -> None:
+            draw(case, f"{duration(left)} left", done, total)
+
+        found = run(
+            project, model=model, accept_above=accept_above, device=resolve_device(device),
+            told=show,
+        )  # fmt: skip
+    if as_json:
+        put({"cases": [asdict(one) for one in found.proposals], "skipped": list(found.skipped)})
+    elif not quiet:
+        for one in sorted(found.proposals, key=lambda one: -sum(one.estimated.values())):
+            told = ", ".join(f"{name} {dice:.2f}" for name, dice in one.estimated.items())
+            how = " (accepted)" if one.accepted else ""
+            say(f"{one.case}: {one.error or f'estimated Dice {told}{how}'}")
+        say(calibration_line(found.calibration.as_dict()))
+        say(f"{len(found.proposals)} cases, {len(found.skipped)} proposed before")
+    if found.proposals and all(one.error for one in found.proposals):
+        raise InputError("no case could be proposed; the lines above say why")

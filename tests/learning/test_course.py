@@ -1,0 +1,333 @@
+"""Learning from a small project, stopping, going on, judging, proposing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import sammed
+from sammed import api, cli, io
+from sammed.errors import Cancelled, InputError, PromptError, WeightsMismatchError
+from sammed.imaging.volume import LabelVolume
+from sammed.learning import course
+from sammed.learning.course import Wishes, learn, model_path
+from sammed.learning.pupils import survey
+from sammed.learning.proposing import propose, undo_accepted
+from sammed.learning.rounds import rounds
+from sammed.models.learned.file import read_learned
+from sammed.project.folder import Project
+from sammed.project.importing import import_labels, pair
+from sammed.session import Session
+from tests.phantoms import ROOT
+from tests.project.folders import make_project, scan
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+QUICK = Wishes(steps=3)
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def taught_project(folder: Path, count: int = 4, taught: int = 3) -> Project:
+    """A project of which some cases are accepted."""
+    project = make_project(folder, count)
+    files, _ = pair(project, folder / "labels")
+    import_labels(project, dict(list(files.items())[:taught]))
+    return project
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory, one_thread) -> Project:
+    project = taught_project(tmp_path_factory.mktemp("learned"))
+    learn(project, Wishes(steps=150))
+    return project
+
+
+def test_it_learns_what_it_was_shown(learned):
+    volume, truth = scan(3)
+    found = api.segment(volume, model=str(model_path(learned)))
+    assert found.names == {1: "ball", 2: "box"}
+    assert (
+        2
+        * ((found.voxels == 1) & (truth == 1)).sum()
+        / ((found.voxels == 1).sum() + (truth == 1).sum())
+        > 0.6
+    )
+    report = rounds(learned)[0].report()
+    assert report["rehearsed"]
+    assert len(report["held"]) == 1
+    assert set(report["reached"]["structures"]) == {"ball", "box"}
+
+
+def test_structures_by_name_and_by_prompt(learned, tmp_path):
+    model = sammed.load_model(str(model_path(learned)))
+    volume, _ = scan(3)
+    session = Session(volume, model)
+    session.put(sammed.prompts.ObjectPrompts("box"))
+    session.segment()
+    assert session.objects[0].label == 2
+    assert set(np.unique(session.result().voxels)) == {0, 2}
+    with pytest.raises(PromptError, match="nothing says where 'liver' is"):
+        session.put(sammed.prompts.ObjectPrompts("liver"))
+    session.add_box("liver", (2, 2, 9, 9), slice=6)
+    session.segment()
+    assert {obj.name: obj.label for obj in session.objects} == {"box": 2, "liver": 1}
+    with pytest.raises(InputError, match="knows no object 'gut' by name; it knows ball, box"):
+        api.segment(volume, objects=["gut"], model=model)
+    halved = api.segment(volume, box={"ball": (0, 0, 0, 24, 20, 6)}, model=model)
+    assert not halved.ijk_array()[:, :, 6:].any()
+    assert halved.names == {1: "ball"}
+
+
+def test_the_command_line_needs_no_prompt(learned, tmp_path, capsys):
+    io.write_volume(scan(3)[0], tmp_path / "s.nii.gz")
+    model = str(model_path(learned))
+    out = str(tmp_path / "out.nii.gz")
+    assert cli.main(["segment", str(tmp_path / "s.nii.gz"), "--model", model, "-o", out]) == 0
+    assert io.read_labels(out).names == {1: "ball", 2: "box"}
+    again = ["segment", str(tmp_path / "s.nii.gz"), "--model", model, "-o",
+             str(tmp_path / "b.nii.gz"), "--object", "box"]  # fmt: skip
+    assert cli.main(again) == 0
+    assert set(np.unique(io.read_labels(tmp_path / "b.nii.gz").voxels)) == {0, 2}
+    replay = ["segment", str(tmp_path / "s.nii.gz"), "--model", model, "-o",
+              str(tmp_path / "c.nii.gz"), "--prompts", str(tmp_path / "b.prompts.json")]  # fmt: skip
+    assert cli.main(replay) == 0
+    assert set(np.unique(io.read_labels(tmp_path / "c.nii.gz").voxels)) == {0, 2}
+
+
+def test_so_many_steps_give_the_same_model_also_when_stopped(tmp_path):
+    whole = taught_project(tmp_path / "a")
+    first = read_learned(learn(whole, QUICK).file)
+    parts = taught_project(tmp_path / "b")
+    calls = 0
+
+    def stop(progress):
+        nonlocal calls
+        calls += progress.pace is not None
+        if calls == 3 and progress.pace is not None:
+            raise Cancelled("stopped")
+
+    with pytest.raises(Cancelled):
+        learn(parts, QUICK, told=stop)
+    assert rounds(parts)[0].is_open
+    second = read_learned(learn(parts, resume=True).file)
+    assert not rounds(parts)[0].is_open
+    for one, two in zip(first.weights, second.weights, strict=True):
+        for name, value in one.items():
+            torch.testing.assert_close(two[name], value, rtol=0, atol=0)
+
+
+def test_a_run_is_resumed_with_the_same_cases_only(tmp_path):
+    project = taught_project(tmp_path)
+    with pytest.raises(InputError, match="no run to resume"):
+        learn(project, resume=True)
+
+    def stop(progress):
+        if progress.pace:
+            raise Cancelled("stopped")
+
+    with pytest.raises(Cancelled):
+        learn(project, QUICK, told=stop)
+    project.refuse("p0")
+    with pytest.raises(InputError, match="have changed since the run was stopped"):
+        learn(project, resume=True)
+
+
+def test_a_worse_model_is_not_used(tmp_path, monkeypatch):
+    project = taught_project(tmp_path)
+    learn(project, QUICK)
+    before = model_path(project).read_bytes()
+    monkeypatch.setattr(
+        course.judging, "summary",
+        lambda judged: {"mean": {"dice": -1.0, "low": None, "high": None, "cases": 1,
+                                 "subjects": 1}, "structures": {}},
+    )  # fmt: skip
+    outcome = learn(project, QUICK)
+    assert not outcome.used
+    assert outcome.file.name == "not-used.sammed"
+    assert outcome.report["verdict"]["after"] == -1.0
+    assert model_path(project).read_bytes() == before
+
+
+def test_one_case_and_a_structure_that_none_has(tmp_path):
+    project = taught_project(tmp_path, 2, 1)
+    project.add_structures({"liver": 0})
+    outcome = learn(project, QUICK)
+    assert outcome.report["reached"] == {}
+    assert "no case has liver: it is not learned" in outcome.report["notes"]
+    assert outcome.report["structures"] == {"1": "ball", "2": "box"}
+    with pytest.raises(InputError, match="estimates of this model were not measured"):
+        propose(project, accept_above=0.5)
+    (done,) = propose(project).proposals
+    assert done.case == "p1"
+    assert project.case("p1").record.state == "proposed"
+
+
+def test_no_accepted_case(tmp_path):
+    with pytest.raises(InputError, match="has no accepted case with a structure"):
+        learn(make_project(tmp_path, 1), QUICK)
+
+
+def test_cases_that_cannot_be_read_are_named_and_left_out(tmp_path):
+    project = taught_project(tmp_path, 3, 3)
+    (tmp_path / "scans" / "p1.nii.gz").write_bytes(b"broken")
+    found = survey(project)
+    assert list(found.subjects) == ["p0", "p2"]
+    assert any("p1 is left out: " in note for note in found.notes)
+
+
+def test_structures_that_some_cases_lack_are_named(tmp_path):
+    project = taught_project(tmp_path, 2, 2)
+    volume, labels = scan(1)
+    project.accept("p1", LabelVolume(np.where(labels == 1, 1, 0).astype(np.uint8), volume.grid, {}))
+    assert "box is learned to be absent in p1" in survey(project).notes
+
+
+def test_proposals_with_estimates(learned, tmp_path):
+    found = propose(learned)
+    assert [one.case for one in found.proposals] == ["p3"]
+    record = learned.case("p3").record
+    assert record.state == "proposed"
+    assert set(record.estimated) == {"ball", "box"}
+    assert 0 < record.estimated["ball"] <= 1
+    again = propose(learned)
+    assert not again.proposals
+    assert again.skipped == ("p3",)
+    learned.accept("p3", prompted=2)
+    assert not propose(learned).proposals
+    learned.reopen("p3")
+
+
+def test_what_was_accepted_by_estimate_is_undone_at_once(tmp_path, monkeypatch):
+    project = taught_project(tmp_path, 5, 3)
+    learn(project, QUICK)
+    from sammed.learning import proposing
+    from sammed.learning.estimate import Calibration, Doubt
+
+    said = Calibration((0.0, 1.0, 0.0), 4, 2, 0.9, 0.02).as_dict()
+    monkeypatch.setattr(Calibration, "from_dict", classmethod(lambda cls, _: cls(
+        tuple(said["weights"]), 4, 2, 0.9, 0.02)))  # fmt: skip
+    monkeypatch.setattr(
+        proposing, "doubts", lambda seen, plan: {n: Doubt(0.95, 1) for n in ("ball", "box")}
+    )
+    found = propose(project, accept_above=0.9)
+    assert all(one.accepted for one in found.proposals)
+    assert {c.id for c in project.cases() if c.record.state == "accepted"} > {"p3", "p4"}
+    project.accept("p4", seconds=3)  # a person has looked
+    assert undo_accepted(project) == ["p3"]
+    assert project.case("p3").record.state == "proposed"
+    assert project.case("p4").record.state == "accepted"
+    assert undo_accepted(project) == []
+
+
+def test_proposals_of_a_case_that_breaks_go_on(tmp_path):
+    project = taught_project(tmp_path, 5, 3)
+    learn(project, QUICK)
+    (tmp_path / "scans" / "p3.nii.gz").unlink()
+    errors = {one.case: one.error for one in propose(project).proposals}
+    assert "is gone" in errors["p3"]
+    assert errors["p4"] == ""
+
+
+def broken(path: Path, content: bytes) -> str:
+    path.write_bytes(content)
+    return str(path)
+
+
+def test_a_file_that_was_cut_edited_or_is_newer_is_one_line(learned, tmp_path):
+    whole = model_path(learned).read_bytes()
+    (length,) = struct.unpack("<Q", whole[:8])
+    header = json.loads(whole[8 : 8 + length])
+
+    def rewritten(change) -> bytes:
+        new = json.loads(json.dumps(header))
+        change(new["__metadata__"])
+        text = json.dumps(new).encode()
+        return struct.pack("<Q", len(text)) + text + whole[8 + length :]
+
+    edited = bytearray(whole)
+    edited[-100] ^= 1
+    cases = {
+        "cut": (whole[: len(whole) // 2], "truncated"),
+        "short": (whole[:100], "truncated|no learned model"),
+        "empty": (b"", "is empty"),
+        "other": (b"not a model at all, but long enough to be looked at", "truncated|no learned"),
+        "edited": (bytes(edited), "was changed since it was learned"),
+        "renamed": (
+            rewritten(lambda m: m.update(teaching=m["teaching"].replace("ball", "gall"))),
+            "was changed since it was learned",
+        ),
+        "newer": (rewritten(lambda m: m.update(format="sammed-learned/9")), "update sammed"),
+        "no plan": (rewritten(lambda m: m.update(teaching="{}")), "was changed"),
+    }
+    for name, (content, words) in cases.items():
+        path = broken(tmp_path / f"{name}.sammed", content)
+        with pytest.raises(WeightsMismatchError, match=words) as caught:
+            sammed.load_model(path)
+        assert "\n" not in str(caught.value), name
+
+
+def test_commands(learned, capsys):
+    folder = str(learned.folder)
+    assert cli.main(["project", "status", folder]) == 0
+    out, _ = capsys.readouterr()
+    assert "3 accepted" in out
+    assert "Dice on 1 held-back cases of 1 person" in out
+    assert cli.main(["propose", folder]) == 0
+    assert cli.main(["propose", folder, "--undo"]) == 0
+    assert "0 cases are proposals again" in capsys.readouterr()[1]
+
+
+@pytest.mark.thorough
+def test_ctrl_c_stops_within_half_a_second_and_is_resumed(tmp_path):
+    project = taught_project(tmp_path)
+    run = [sys.executable, "-m", "sammed", "learn", str(project.folder), "--threads", "1"]
+    one = subprocess.Popen(
+        [*run, "--minutes", "5"], cwd=ROOT, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    folder = project.folder / "rounds" / "001"
+    while not any("steps/s" in line for line in iter(one.stderr.readline, "")):
+        pass
+    began = time.monotonic()
+    one.send_signal(signal.SIGINT)
+    _, err = one.communicate(timeout=30)
+    passed = time.monotonic() - began
+    assert one.returncode == 130
+    assert "--resume' goes on" in err
+    assert (folder / "run.pt").is_file()
+    assert passed < 1.5  # half a second on a quiet computer
+    state = torch.load(folder / "run.pt", weights_only=True)
+    assert state["state"]["step"] > 0
+
+
+@pytest.mark.thorough
+def test_killed_while_learning_nothing_is_half(tmp_path):
+    project = taught_project(tmp_path)
+    run = [sys.executable, "-m", "sammed", "learn", str(project.folder), "--threads", "1"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    one = subprocess.Popen([*run, "--minutes", "5"], cwd=ROOT, stderr=subprocess.PIPE, text=True,
+                           env=env)  # fmt: skip
+    while not any("steps/s" in line for line in iter(one.stderr.readline, "")):
+        pass
+    one.kill()
+    one.wait()
+    assert not model_path(project).exists()
+    learn(project, QUICK)
+    assert model_path(project).is_file()

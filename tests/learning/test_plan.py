@@ -1,0 +1,175 @@
+"""Plans, patches, splits: what learning starts from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from sammed.errors import InputError
+from sammed.imaging.volume import Volume
+from sammed.learning.estimate import Calibration, Doubt, calibrate
+from sammed.learning.lessons import make_lesson
+from sammed.learning.patches import Changes, Patch, draw_patch, pasted
+from sammed.learning.planning import fingerprint, make_plan
+from sammed.learning.split import split
+from sammed.models.learned.net import build_net, multiples
+from sammed.models.learned.plan import Brightness, Look, Plan, resampled, seen
+from tests.phantoms import affine_of
+from tests.project.folders import scan
+
+STILL = Changes(turn=0, turn_flat=0, stretch=0, stretch_axis=0, bend=0, paste=0)
+
+
+def print_of(shape, spacing, modality="MR"):
+    volume = Volume.from_array(
+        np.zeros(shape, np.int16), affine_of(spacing, (0, 0, 0)), modality=modality
+    )
+    labels = np.zeros(shape, np.uint8)
+    labels[tuple(n // 2 for n in shape)] = 1
+    return fingerprint(volume, labels)
+
+
+def test_small_scans_are_seen_whole():
+    plan = make_plan([print_of((35, 50, 34), (1, 1, 1))] * 3, {1: "a"})
+    (look,) = plan.looks
+    assert look.flat_axis is None
+    assert all(p >= n for p, n in zip(look.patch, (35, 50, 34), strict=True))
+    assert all(p % m == 0 for p, m in zip(look.patch, multiples(look), strict=True))
+
+
+def test_large_scans_are_looked_at_twice():
+    plan = make_plan([print_of((120, 256, 256), (3, 1.5, 1.5), "CT")], {1: "liver"})
+    coarse, fine = plan.looks
+    assert all(a >= b for a, b in zip(coarse.spacing, fine.spacing, strict=True))
+    extents = coarse.shape_of((120, 256, 256), (3, 1.5, 1.5))
+    assert all(p >= n - 3 for p, n in zip(coarse.patch, extents, strict=True))
+    assert plan.brightness.kind == "ct"
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing", "axis"),
+    [((1, 64, 64), (8, 1, 1), 0), ((12, 64, 64), (8, 1, 1), 0), ((64, 64, 9), (1, 1, 7), 2)],
+)
+def test_thick_slices_are_seen_one_by_one(shape, spacing, axis):
+    plan = make_plan([print_of(shape, spacing)], {1: "a"})
+    assert plan.looks[0].flat_axis == axis
+    assert plan.looks[0].patch[0] == 1
+    assert plan.looks[0].spacing[axis] == 0
+    assert axis not in plan.mirrors
+
+
+@pytest.mark.parametrize("name", ["left kidney", "kidney_right", "Niere links", "hippocampus_l"])
+def test_structures_of_one_side_are_not_mirrored(name):
+    assert make_plan([print_of((30, 30, 30), (1, 1, 1))], {1: name}).mirrors == ()
+    assert make_plan([print_of((30, 30, 30), (1, 1, 1))], {1: "liver"}).mirrors == (2,)
+
+
+def test_nothing_to_learn():
+    with pytest.raises(InputError, match="nothing to learn from"):
+        make_plan([], {1: "a"})
+
+
+def test_plans_survive_json():
+    plan = make_plan([print_of((120, 256, 256), (3, 1.5, 1.5), "CT")], {2: "liver", 7: "gut"})
+    assert Plan.from_dict(plan.as_dict()) == plan
+
+
+def test_people_are_never_on_both_sides():
+    people = {f"c{n}": f"p{n // 2}" for n in range(40)}
+    found = split(people, 3)
+    assert found.held
+    assert not set(found.learned) & set(found.held)
+    assert not {people[c] for c in found.learned} & {people[c] for c in found.held}
+    more = split({**people, **{f"d{n}": f"q{n}" for n in range(20)}}, 3)
+    assert set(found.held) <= set(more.held)
+
+
+def test_few_people_are_judged_in_a_rehearsal():
+    found = split({"a": "1", "b": "2", "c": "3"}, 0)
+    assert found.learned == ("a", "b", "c")
+    assert len(found.held) == 1
+    assert found.rehearsed
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1, 2])
+def test_a_patch_that_is_not_changed_is_the_scan(axis):
+    volume, labels = scan(0, (8, 16, 24))
+    order = Look((1, 1, 1), (8, 16, 24), axis).order
+    patch = tuple(
+        (1 if n == 0 and axis is not None else (8, 16, 24)[a]) for n, a in enumerate(order)
+    )
+    spacing = tuple(0.0 if a == axis else mm for a, mm in enumerate(volume.spacing))
+    look = Look(spacing, patch, axis)
+    plan = Plan({1: "ball", 2: "box"}, (look,), Brightness(), ())
+    lesson = make_lesson("a", volume, labels, plan.structures, look, plan.brightness)
+    assert lesson.classes.shape == tuple(labels.shape[a] for a in order)
+    drawn = draw_patch(np.random.default_rng(0), [lesson], plan, look, STILL)
+    assert drawn.image.shape == (1, *patch)
+    assert drawn.target.shape == (3, *patch)
+    torch.testing.assert_close(drawn.target.sum(0), torch.ones(patch))
+    bright = drawn.image[0][drawn.target[1] > 0.9]
+    if len(bright):
+        assert bright.mean() > drawn.image[0][drawn.target[0] > 0.9].mean()
+
+
+def test_the_same_seed_draws_the_same_patch():
+    volume, labels = scan(0)
+    look = Look(volume.spacing, (8, 16, 16))
+    plan = Plan({1: "ball", 2: "box"}, (look,), Brightness())
+    lessons = [make_lesson("a", volume, labels, plan.structures, look, plan.brightness)] * 2
+    one, two = (draw_patch(np.random.default_rng(5), lessons, plan, look, Changes()) for _ in "12")
+    torch.testing.assert_close(one.image, two.image, rtol=0, atol=0)
+
+
+def test_objects_are_pasted_where_there_is_room():
+    empty, taken = (torch.zeros(2, 6, 8, 8) for _ in range(2))
+    empty[0] = 1
+    taken[0] = 1
+    taken[:, 2:4, 2:5, 2:5] = torch.tensor([0.0, 1.0])[:, None, None, None]
+    dark, light = torch.zeros(1, 6, 8, 8), torch.zeros(1, 6, 8, 8)
+    light[0, 2:4, 2:5, 2:5] = 5
+    done = pasted(Patch(dark, empty), Patch(light, taken))
+    torch.testing.assert_close(done.target, taken)
+    assert done.image[0, 3, 3, 3] > 3
+    again = pasted(Patch(light, taken), Patch(light, taken))
+    torch.testing.assert_close(again.image, light)
+
+
+def test_brightness():
+    values = np.array([[[-2000.0, 0.0, 100.0, np.nan]]], np.float32)
+    ct = Brightness("ct", -100, 200, 50, 100).applied(values)
+    np.testing.assert_allclose(ct[0, 0, 0], [-1.5, -0.5, 0.5, -0.5])
+    assert Brightness("scan").applied(np.full((2, 3, 4), 7.0)).std() == 0
+    colour = Brightness("colour").applied(np.full((1, 2, 2, 3), 255, np.uint8))
+    assert colour.shape == (3, 1, 2, 2)
+    np.testing.assert_allclose(colour, 1)
+
+
+def test_resampling_keeps_what_is_even():
+    even = np.full((2, 5, 7, 11), 3.0, np.float32)
+    np.testing.assert_allclose(resampled(even, (9, 3, 11)), 3, rtol=1e-5)
+    volume, _ = scan(0)
+    assert seen(volume, Look((5.0, 0.0, 0.7), (8, 8, 8)), Brightness()).shape == (1, 6, 20, 24)
+
+
+@pytest.mark.parametrize("look", [Look((1, 1, 1), (16, 16, 16), levels=3),
+                                  Look((0, 1, 1), (1, 32, 32), 0, levels=4),
+                                  Look((4, 1, 1), (8, 32, 32), levels=4)])  # fmt: skip
+def test_networks_answer_for_every_sample(look):
+    net = build_net(look, 1, 3)
+    shape = look.patch[1:] if look.flat_axis is not None else look.patch
+    assert net(torch.zeros(1, 1, *shape)).shape == (1, 3, *shape)
+
+
+def test_calibration_without_cases_says_so():
+    assert Calibration.from_dict({}) == Calibration()
+    assert Calibration().estimate(Doubt(0.8, 0.6)) == pytest.approx(0.7)
+    assert Calibration().estimate(Doubt(0.0, 0.0)) == 0
+    one = calibrate("aa", [Doubt(0.9, 0.9), Doubt(0.7, 0.7)], [0.8, 0.6])
+    assert one.cases == 1
+    assert np.isnan(one.r)
+    same = replace(one, r=0.5, error=0.1)
+    assert Calibration.from_dict(same.as_dict()).r == 0.5
