@@ -11,7 +11,7 @@ SLICER_VENV := .venv-slicer
 SLICER_STAMP := $(SLICER_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo open wheel test lint test-fast test-slow test-slicer bench bench-slicer coverage docs docs-serve clean
+.PHONY: help demo demo-loop open wheel test lint test-fast test-slow test-slicer bench bench-slicer coverage docs docs-serve clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -38,6 +38,9 @@ wheel: $(STAMP) ## A wheel with the page in it, into dist/, tried in a fresh env
 	$(BIN)/pip install --quiet build
 	$(BIN)/python -m build --wheel --outdir dist .
 	$(BIN)/python workbench/try_wheel.py dist
+
+demo-loop: $(STAMP) ## The labelling loop: 12 synthetic scans, three labelled, nine proposed; under 6 minutes
+	$(BIN)/python -m benchmarks.demo_loop out/loop
 
 lint: $(STAMP) ## ruff and mypy
 	$(BIN)/ruff check .

@@ -21,8 +21,8 @@ from sammed.errors import Cancelled, InputError, PromptError, WeightsMismatchErr
 from sammed.imaging.volume import LabelVolume
 from sammed.learning import course
 from sammed.learning.course import Wishes, learn, model_path
-from sammed.learning.pupils import survey
 from sammed.learning.proposing import propose, undo_accepted
+from sammed.learning.pupils import survey
 from sammed.learning.rounds import rounds
 from sammed.models.learned.file import read_learned
 from sammed.project.folder import Project
@@ -106,7 +106,8 @@ def test_the_command_line_needs_no_prompt(learned, tmp_path, capsys):
     assert cli.main(again) == 0
     assert set(np.unique(io.read_labels(tmp_path / "b.nii.gz").voxels)) == {0, 2}
     replay = ["segment", str(tmp_path / "s.nii.gz"), "--model", model, "-o",
-              str(tmp_path / "c.nii.gz"), "--prompts", str(tmp_path / "b.prompts.json")]  # fmt: skip
+              str(tmp_path / "c.nii.gz"), "--prompts", str(tmp_path / "b.prompts.json"),
+              ]  # fmt: skip
     assert cli.main(replay) == 0
     assert set(np.unique(io.read_labels(tmp_path / "c.nii.gz").voxels)) == {0, 2}
 
