@@ -193,7 +193,8 @@ def _say_slab(picker: Picker, one: FieldBatch, prompts: Tensor) -> None:
     spans[axis] = float(first[0]), float(first[-1] + 1)
     span = torch.tensor(spans, device=one.image.device, dtype=torch.float32)[None]
     across = torch.tensor([axis], device=one.image.device)
-    prompts[drawing.SLAB] += drawing.slab_channel(span, across, prompts.shape[-1])[0]
+    slab = drawing.slab_channel(span, across, prompts.shape[-1])[0]
+    prompts[drawing.SLAB] = drawing.joined(prompts[drawing.SLAB], slab)
 
 
 def _say_painted(picker: Picker, one: FieldBatch, prompts: Tensor) -> None:

@@ -34,6 +34,9 @@ GPU_CAPACITY, CPU_CAPACITY = 16_384, 384
 GPU_REPORT, CPU_REPORT = 100, 50
 """Steps between reports."""
 
+VALIDATED = 96
+"""Samples in a validation."""
+
 GPU_VALIDATE, CPU_VALIDATE = 2.0, 30.0
 """Minutes between validations."""
 
@@ -59,9 +62,15 @@ class VolumeOptions:
     workers
         Processes that make data; ``None``: 1 on the CPU, else all cores but one.
     batch, rate, seed, size, validate_every
-        As on the command line; ``batch`` of ``None`` depends on the device.
+        As on the command line; ``None`` depends on the device.
+    validation
+        Samples in a validation; ``None``: `VALIDATED`, 0: none is made.
     compiled
         Compile the network.
+    bfloat16
+        Compute in bfloat16; ``None``: on a GPU, and where the processor has instructions for it.
+        (Of fields of 32 samples PyTorch's gradients then differ from run to run; from 48 on they
+        do not.)
     architecture
         Its shape.
     """
@@ -79,8 +88,9 @@ class VolumeOptions:
     seed: int = 0
     size: int = FIELD_SIZE
     validate_every: float | None = None
-    validation: int = 96
+    validation: int | None = None
     compiled: bool = False
+    bfloat16: bool | None = None
     architecture: VolumeArchitecture | None = None
 
     @property
@@ -169,8 +179,10 @@ def volume_trainer(options: VolumeOptions) -> VolumeTrainer:
     UnreadableFileError
         If the checkpoint is of another network.
     """
-    if options.size % 16 or options.size < 16:
-        raise InputError(f"fields of {options.size} samples; expected a multiple of 16")
+    if options.size % 16 or options.size < 32:
+        raise InputError(
+            f"fields of {options.size} samples; expected a multiple of 16, at least 32"
+        )
     maps: tuple[Path, ...] = ()
     if options.label_maps:
         maps = tuple(prepare_folder(options.label_maps, home() / "label-maps"))
@@ -182,7 +194,7 @@ def volume_trainer(options: VolumeOptions) -> VolumeTrainer:
         seed=options.seed,
         stream=StreamPlan(seed=options.seed, batch=batch, chunk=CHUNK, window=12, replay=2.0),
         rate=options.rate,
-        bfloat16=True if gpu else has_bfloat16(),
+        bfloat16=(gpu or has_bfloat16()) if options.bfloat16 is None else options.bfloat16,
         validate_every=options.validate_every or (GPU_VALIDATE if gpu else CPU_VALIDATE),
     )
     task = VolumeTask(
@@ -235,8 +247,10 @@ def train_volumes(options: VolumeOptions, on_progress: OnProgress | None = None)
         torch.set_num_threads(1)  # more wait for each other
     trainer = volume_trainer(options)
 
-    def validate(net: Any) -> dict[str, float]:
-        return validate_volumes(net, trainer.task, trainer.half, options.validation)
+    count = VALIDATED if options.validation is None else options.validation
 
-    trainer.run(on_progress, validate if options.validation else None)
+    def validate(net: Any) -> dict[str, float]:
+        return validate_volumes(net, trainer.task, trainer.half, count)
+
+    trainer.run(on_progress, validate if count else None)
     return trainer

@@ -80,6 +80,17 @@ def signed(inside: Tensor, given: Tensor) -> Tensor:
     return torch.where(given, torch.where(inside, 1.0, -1.0), 0.0)
 
 
+def joined(given: Tensor, more: Tensor) -> Tensor:
+    """Two things said on one channel: inside if either says so, nothing where neither did.
+
+    Examples
+    --------
+    >>> joined(torch.tensor([0.0, -1.0, 1.0, 0.0]), torch.tensor([-1.0, 1.0, -1.0, 0.0])).tolist()
+    [-1.0, 1.0, 1.0, 0.0]
+    """
+    return torch.where(more == 0, given, torch.where(given == 0, more, torch.maximum(given, more)))
+
+
 def box_channel(spans: Tensor, size: int) -> Tensor:
     """The channel of 3D boxes, (n, s, s, s); ``spans`` as in `blocks`."""
     given = spans.isfinite().flatten(1).all(1)[:, None, None, None]

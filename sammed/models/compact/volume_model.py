@@ -222,8 +222,7 @@ def drawn_prompts(
     for said in interactions:
         if isinstance(said, Box3D):
             box = drawing.box_channel(_spans(field, said.low, said.high), field.size)[0]
-            given = channels[drawing.BOX]
-            channels[drawing.BOX] = torch.where(given == 0, box, torch.maximum(given, box))
+            channels[drawing.BOX] = drawing.joined(channels[drawing.BOX], box)
         elif isinstance(said, BoxPrompt):
             _add_slab(channels, field, said)
         elif isinstance(said, PointPrompt):
@@ -246,8 +245,7 @@ def drawn_prompts(
 def _add_slab(channels: Tensor, field: Field, said: BoxPrompt) -> None:
     spans = _spans(field, said.block.low, said.block.high)
     slab = drawing.slab_channel(spans, torch.tensor([said.axis]), field.size)[0]
-    given = channels[drawing.SLAB]
-    channels[drawing.SLAB] = torch.where(slab == 0, given, torch.maximum(given, slab))
+    channels[drawing.SLAB] = drawing.joined(channels[drawing.SLAB], slab)
 
 
 def _stroked(field: Field, said: ScribblePrompt | LassoPrompt) -> Tensor:
