@@ -132,8 +132,11 @@ def draw_fields(seed: tuple[int, ...], count: int, size: int, source: Source) ->
         target = choose(rng, volume.targets)
         if target.kind == "body" and rng.random() < 0.8:
             continue
-        mask = drawn(rng, some_slices(rng, target.mask))
         family = int(rng.choice(len(names), p=shares))
+        boxed = names[family] in ("box", "close")
+        if target.kind == "ghost" and not boxed:  # it fills its box, and nothing else shows it
+            continue
+        mask = drawn(rng, some_slices(rng, target.mask) if boxed else target.mask)
         if np.count_nonzero(mask) < LEAST_VOXELS:
             continue
         sample = _sample(rng, volume, mask, family, size, target.kind)

@@ -17,7 +17,7 @@ from sammed.training import stream
 from sammed.training.volume_batches import FieldBatch, batches, unpack
 from sammed.training.volume_prompts import corrected, first_prompts, shown
 
-ROUNDS = (0.4, 0.25, 0.2, 0.15)
+ROUNDS = (0.5, 0.25, 0.15, 0.1)
 """Share of the batches with no, one, two, three rounds of a corrective click before the last."""
 
 ENTROPY, QUALITY, FACES = 2.0, 0.5, 0.2
