@@ -85,6 +85,56 @@ def surfaces(labels: LabelVolume, smoothing: int = SMOOTHING_STEPS) -> list[Surf
     return [_surface(labels, value, box, smoothing) for value, box in present]
 
 
+def surface_of_mask(
+    mask: NDArray[np.bool_],
+    spacing: tuple[float, float, float],
+    most_triangles: int = 60_000,
+) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """The surface of a mask to look at: smoothed, and coarser where it would be too large.
+
+    Parameters
+    ----------
+    mask : (z, y, x) bool
+        The object.
+    spacing
+        mm along z, y, x.
+    most_triangles
+        About how many there may be.
+
+    Returns
+    -------
+    vertices : (n, 3) float64
+        Indices (z, y, x) of the mask.
+    triangles : (m, 3) int32
+        Facing outward where the axes are right-handed.
+
+    Raises
+    ------
+    BackendUnavailableError
+        If scikit-image is not installed.
+
+    Examples
+    --------
+    >>> cube = np.zeros((9, 9, 9), bool)
+    >>> cube[2:7, 2:7, 2:7] = True
+    >>> vertices, triangles = surface_of_mask(cube, (1.0, 1.0, 1.0))
+    >>> vertices.mean(axis=0).round(6).tolist()
+    [4.0, 4.0, 4.0]
+    """
+    if not mask.any():
+        return np.zeros((0, 3)), np.zeros((0, 3), np.int32)
+    faces = sum(int(np.count_nonzero(np.diff(mask.view(np.int8), axis=a))) for a in range(3))
+    step = max(1, int(np.ceil(np.sqrt(2 * faces / most_triangles))))
+    step = min(step, max(1, min(mask.shape) // 3))
+    padded = np.pad(mask, step)
+    vertices, triangles = _marching_cubes(padded, step)
+    coarse = tuple(step * float(s) for s in spacing)
+    smooth = _smooth(
+        vertices * spacing, triangles, SMOOTHING_STEPS, (coarse[0], coarse[1], coarse[2])
+    )
+    return smooth / spacing - step, triangles
+
+
 def write_labels(
     labels: LabelVolume,
     path: PathLike,
@@ -148,7 +198,7 @@ def _surface(
 
 
 def _marching_cubes(
-    mask: NDArray[np.bool_],
+    mask: NDArray[np.bool_], step: int = 1
 ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
     """Vertices in indices (z, y, x) and triangles."""
     try:
@@ -157,7 +207,7 @@ def _marching_cubes(
         raise BackendUnavailableError(
             "surfaces need scikit-image; install it: pip install 'sammed[mesh]'"
         ) from error
-    vertices, triangles, _, _ = marching_cubes(mask.astype(np.float32), 0.5)
+    vertices, triangles, _, _ = marching_cubes(mask.astype(np.float32), 0.5, step_size=step)
     return vertices.astype(np.float64), triangles.astype(np.int32)
 
 

@@ -69,6 +69,8 @@ export class App {
   opacity = 0.4;
   outlines = true;
   masksShown = true;
+  /** Whether crosshair and prompts are drawn. */
+  marksShown = true;
   canUndo = false;
   canRedo = false;
   dirty = false;
@@ -279,9 +281,15 @@ export class App {
     void this.work();
   }
 
+  /** Whether something that was asked for is still to come. */
+  get isWorking(): boolean {
+    return this.working;
+  }
+
   private async work(): Promise<void> {
     if (this.working) return;
     this.working = true;
+    this.tell("busy");
     try {
       for (;;) {
         const job = this.jobs.shift();
@@ -395,12 +403,19 @@ export class App {
   private colourOf(name: string, label: number): Colour {
     const known = this.hello?.names.find((n) => n.name.toLowerCase() === name.toLowerCase());
     const palette = this.hello?.colours ?? [];
-    return known?.colour ?? palette[(label - 1) % Math.max(palette.length, 1)] ?? [230, 72, 34];
+    return seen(known?.colour ?? palette[(label - 1) % Math.max(palette.length, 1)] ?? [230, 72, 34]);
   }
 
   private freeName(): string {
     for (let n = this.objects.length + 1; ; n++) if (!this.object(`structure ${n}`)) return `structure ${n}`;
   }
+}
+
+/** A colour that is seen on a black ground: dark ones are made lighter, their hue stays. */
+export function seen(colour: Colour): Colour {
+  const light = (0.21 * colour[0] + 0.72 * colour[1] + 0.07 * colour[2]) / 255;
+  const mix = Math.max(0, 0.42 - light) / (1 - light);
+  return colour.map((c) => Math.round(c + (255 - c) * mix)) as Colour;
 }
 
 /** ml of an object. */

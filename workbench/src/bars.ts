@@ -123,8 +123,9 @@ async function chooseWindow(app: App, name: string): Promise<void> {
   if (preset) app.setWindow(preset.low, preset.high);
   else if (name === "\0model") {
     try {
-      const { low, high } = await app.connection.request<{ low: number; high: number }>("window");
-      app.setWindow(low, high);
+      const seen = await app.connection.request<{ low: number; high: number; chosen: boolean }>("window");
+      app.setWindow(seen.low, seen.high);
+      if (!seen.chosen) app.say("the model chooses its window with the first box; this is the one it would take now");
     } catch (error) {
       app.fail(error);
     }

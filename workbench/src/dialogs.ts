@@ -51,7 +51,7 @@ const KEYS: [string, string][] = [
   ["Ctrl+Z / Ctrl+Y", "undo / redo"],
   ["Ctrl+S", "save"],
   ["F", "the plane under the mouse large, or all again"],
-  ["H / T", "hide the masks / fill or outline"],
+  ["H / M / T", "hide the masks / what was drawn and the crosshair / fill or outline"],
   ["W", "the next intensity window"],
   ["R", "fit the planes to their places"],
   ["Arrows, Page keys, Space", "on a plane: crosshair, slice, and the tool’s button"],

@@ -27,7 +27,7 @@ export function hint(app: App, tools: Toolbox): string {
   if (current.run?.error) return "Nothing was found: draw the box a little larger, or click inside the structure";
   if ((tools.tool.id === "scribble" || tools.tool.id === "lasso") && !tools.positive) return "Draw where the structure is not; X changes back";
   if (tools.tool.id !== "box") return WITH_TOOL[tools.tool.id];
-  return "Look through the slices. Wrong? P and click what is missing, O what is too much, N the next doubtful slice. Right? A for the next structure, Ctrl+S to save";
+  return "Look it through (N: the next doubtful slice). Wrong: P or O and click. Right: A for the next structure, Ctrl+S to save";
 }
 
 function working(app: App): string {

@@ -38,6 +38,10 @@ export function listenToKeys(app: App, tools: Toolbox, layout: Layout): void {
       app.masksShown = !app.masksShown;
       app.tell("view");
     },
+    m: () => {
+      app.marksShown = !app.marksShown;
+      app.tell("view");
+    },
     t: () => {
       app.opacity = app.opacity > 0 ? 0 : 0.4;
       app.tell("view");

@@ -84,6 +84,7 @@ for (const plane of planes) listen(app, tools, plane, status.pointed);
 app.on(["tool"], () => {
   for (const plane of planes) plane.draw();
 });
+app.on(["busy"], () => (document.body.dataset.working = app.isWorking ? "yes" : "no"));
 
 const lookOn = element("div", { class: "looks-on", role: "status", hidden: "" }, [
   "Another page works on this scan. ",

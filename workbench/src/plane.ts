@@ -164,8 +164,10 @@ export class PlaneView {
       for (const object of app.objects) if (object.visible) this.paintMask(object, at);
     }
     ctx.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
-    for (const object of app.objects) if (object.visible) this.paintPrompts(object);
-    this.paintCrosshair();
+    if (app.marksShown) {
+      for (const object of app.objects) if (object.visible) this.paintPrompts(object);
+      this.paintCrosshair();
+    }
     this.drawer?.(ctx, this);
     this.paintLetters();
   }

@@ -3,9 +3,23 @@
 import type { App } from "./app";
 import { button, element, icon } from "./dom";
 import { ICONS } from "./icons";
-import type { Choice, Scan } from "./protocol";
+import type { Choice, SaveFormat, Scan } from "./protocol";
 
 type Opened = (scan: Scan) => void;
+
+/** What came of choosing: a scan, or more to choose from. */
+interface Laid {
+  scan?: Scan | null;
+  choices?: Choice[] | null;
+  formats?: SaveFormat[];
+}
+
+function laid(app: App, answer: Laid, opened: Opened): void {
+  if (answer.formats) app.hello!.formats = answer.formats;
+  app.hello!.choices = answer.choices ?? null;
+  if (answer.scan) opened(answer.scan);
+  else app.tell("connection");
+}
 
 export function startPage(app: App, opened: Opened): HTMLElement {
   const status = element("p", { class: "status", role: "status" });
@@ -17,14 +31,10 @@ export function startPage(app: App, opened: Opened): HTMLElement {
     status.className = "status";
     status.textContent = "reading …";
     try {
-      const answer = await app.connection.request<{ scan?: Scan; choices?: Choice[] }>("choose", { id }, (_, message) => {
+      const answer = await app.connection.request<Laid>("choose", { choice: id }, (_, message) => {
         if (typeof message.text === "string") status.textContent = message.text;
       });
-      if (answer.scan) opened(answer.scan);
-      else if (answer.choices) {
-        app.hello!.choices = answer.choices;
-        app.tell("connection");
-      }
+      laid(app, answer, opened);
     } catch (error) {
       failed(error);
     }
@@ -72,11 +82,7 @@ function welcome(
   failed: (error: unknown) => void,
 ): HTMLElement {
   const send = (files: { file: File; path: string }[]) => void upload(app, files, status).then((answer) => {
-    if (answer.scan) opened(answer.scan);
-    else if (answer.choices) {
-      app.hello!.choices = answer.choices;
-      app.tell("connection");
-    }
+    laid(app, answer, opened);
   }).catch(failed);
   const oneFile = element("input", { type: "file", class: "hidden", tabindex: "-1", "aria-hidden": "true" });
   const folder = element("input", { type: "file", class: "hidden", webkitdirectory: "", tabindex: "-1", "aria-hidden": "true" });
@@ -134,7 +140,7 @@ async function filesIn(entry: FileSystemEntry): Promise<{ file: File; path: stri
   }
 }
 
-async function upload(app: App, files: { file: File; path: string }[], status: HTMLElement): Promise<{ scan?: Scan; choices?: Choice[] }> {
+async function upload(app: App, files: { file: File; path: string }[], status: HTMLElement): Promise<Laid> {
   const drop = crypto.randomUUID();
   status.className = "status";
   for (const [n, { file, path }] of files.entries()) {
