@@ -10,9 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sammed.errors import InputError, OutputError, SammedError
+from sammed.errors import InputError, SammedError
 from sammed.imaging.volume import Volume
-from sammed.io.output import check_folder
 from sammed.io.recognition import stem
 from sammed.views.embeddings import content_hash
 from sammed.workbench import recent
@@ -25,7 +24,7 @@ from sammed.workbench.opening import (
     open_source,
     sources_among,
 )
-from sammed.workbench.resuming import resume
+from sammed.workbench.resuming import may_write, resume
 from sammed.workbench.saving import formats_for, read_targets, save
 from sammed.workbench.scan import Shown, describe_scan, shown_as
 from sammed.workbench.wishes import Wishes
@@ -141,12 +140,14 @@ class Bench(Service):
     def _take(self, source: Source, volume: Volume) -> None:
         about = describe_scan(volume, self.wishes.window or "auto")
         first, notes = self._first_objects(source, volume)
-        folder, name, more = self._outputs(source)
+        beside, folder, name = self._outputs(source)
         hashed: Callable[[], str] = _once(self._hashes, volume)
         if self.opened is not None:
             self.opened.keeper.close()
-        resumed = resume(folder, name, hashed, source.name)
-        about["notes"] += [*notes, *more, *resumed.notes]
+        resumed = resume(beside, name, hashed, source.name)
+        about["notes"] += [*notes, *resumed.notes]
+        if folder != beside:
+            about["notes"].append(f"files are saved in {folder}")
         if resumed.record is not None and first:
             about["notes"].append(
                 "the work of before is taken up, so label maps and prompts were not read again; "
@@ -182,20 +183,17 @@ class Bench(Service):
         """Whether a scan is one of those of the command line, to which its options belong."""
         return source.path in self.wishes.paths
 
-    def _outputs(self, source: Source) -> tuple[Path, str, list[str]]:
-        """Where outputs go, how their names begin, and what to say of it."""
+    def _outputs(self, source: Source) -> tuple[Path, Path, str]:
+        """Where outputs belong, where they can go, and how their names begin."""
         output = self.wishes.output
         if output is not None and self._is_wished(source):
-            return output.absolute().parent, stem(output), []
-        beside = source.path.absolute().parent
+            folder = output.absolute().parent
+            return folder, folder, stem(output)
         folders = [Path.cwd(), Path.home()]
         if not source.uploaded:
-            folders.insert(0, beside)
-        folder = next((f for f in folders if _may_write(f)), folders[0])
-        notes = []
-        if folder != folders[0]:
-            notes.append(f"{folders[0]} cannot be written to; files are saved in {folder}")
-        return folder, source.output_stem, notes
+            folders.insert(0, source.path.absolute().parent)
+        folder = next((f for f in folders if may_write(f)), folders[0])
+        return folders[0], folder, source.output_stem
 
     def preload(self) -> None:
         """Get ready what the first edit needs; call it once the page has its volume."""
@@ -397,14 +395,6 @@ def _once(executor: ThreadPoolExecutor, volume: Volume) -> Callable[[], str]:
         return found[0].result()
 
     return ask
-
-
-def _may_write(folder: Path) -> bool:
-    try:
-        check_folder(folder)
-    except OutputError:
-        return False
-    return True
 
 
 def _no_report(event: str, fields: dict[str, Any]) -> None:

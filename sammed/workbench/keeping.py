@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -139,11 +139,14 @@ class Keeper:
     def _write(self, case: Case, entry: Entry) -> None:
         journal = self.resumed.journal
         try:
-            if self._behind or (case.first and not journal.is_begun):
+            if self._behind:
                 self._catch_up(case)
-            else:
-                names = [obj.name for obj in session_of(case).objects]
-                journal.append({**entry, "then": names})
+                return
+            if not journal.is_begun:
+                names = [obj.name for obj in case.first]
+                journal.append({**_base_entry(case.first, case), "then": names})
+            names = [obj.name for obj in session_of(case).objects]
+            journal.append({**entry, "then": names})
         except SammedError:
             self._behind = True
             raise
@@ -151,7 +154,7 @@ class Keeper:
     def _catch_up(self, case: Case) -> None:
         """Let the journal hold the state as it is, however it came about."""
         session = session_of(case)
-        entries: list[Entry] = [_base_entry(session, case)]
+        entries: list[Entry] = [_base_entry(session.objects, case)]
         if session.runs:
             entries.append(_window_entry(session.window))
         if case.dirty:
@@ -187,10 +190,10 @@ def _window_entry(window: Window) -> Entry:
     return {"do": "window", "low": window.low, "high": window.high, "name": window.name}
 
 
-def _base_entry(session: Session, case: Case) -> Entry:
-    """The state as one entry, without the steps that led to it."""
-    objects = [_object_entry(obj, case.frame) for obj in session.objects]
-    return {"do": "base", "settings": case.settings, "objects": objects}
+def _base_entry(objects: Iterable[ObjectPrompts], case: Case) -> Entry:
+    """A state as one entry, without the steps that led to it."""
+    told = [_object_entry(obj, case.frame) for obj in objects]
+    return {"do": "base", "settings": case.settings, "objects": told}
 
 
 def _object_entry(prompts: ObjectPrompts, frame: SentFrame) -> Entry:

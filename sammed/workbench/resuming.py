@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -38,7 +39,7 @@ def resume(folder: Path, stem: str, volume_hash: Callable[[], str], name: str) -
     Parameters
     ----------
     folder, stem
-        Where the label map goes and what it is called.
+        Where the label map belongs and what it is called.
     volume_hash
         Tells the volume's hash; asked only where there is a journal.
     name
@@ -51,9 +52,10 @@ def resume(folder: Path, stem: str, volume_hash: Callable[[], str], name: str) -
     """
     notes = []
     path = folder / (stem + ENDING)
-    if not _may_write(folder):
+    if not may_write(folder):
         kept = state_folder() / "journals"
-        path = kept / (stem + ENDING)
+        told = hashlib.sha256(str(folder).encode("utf-8", "surrogatepass")).hexdigest()
+        path = kept / f"{stem}-{told[:8]}{ENDING}"
         notes.append(f"{folder} cannot be written to; what is done is kept in {path}")
         kept.mkdir(parents=True, exist_ok=True, mode=0o700)
     journal = Journal(path, volume_hash, name)
@@ -89,7 +91,8 @@ def set_aside(journal: Journal) -> Path:
     return aside
 
 
-def _may_write(folder: Path) -> bool:
+def may_write(folder: Path) -> bool:
+    """Whether files can be put into a folder."""
     try:
         check_folder(folder)
     except OutputError:

@@ -177,9 +177,9 @@ def save(
     painted = _painted(session, targets)
     files = {target: _files(target, labels, painted) for target in targets}
     paths = [path for listed in files.values() for path in listed]
-    _check_free(paths, force)
     for path in paths:
-        check_output(path, force)
+        check_output(path, force=True)
+    _check_free(paths, force)
     with atomic_outputs(paths, force=force) as temporary:
         folder = temporary[0].parent
         main = next((t.path for t in targets if t.kind in OUTPUT_TYPES), None)
