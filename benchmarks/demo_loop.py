@@ -90,10 +90,8 @@ def score(project: Project, folder: Path) -> None:
         print(f"{case.id:12} {np.mean(list(reached.values())):6.3f} {record.estimate:6.3f}  {each}")
     r = float(np.corrcoef(true, estimated)[0, 1])
     error = float(np.abs(np.subtract(true, estimated)).mean())
-    print(
-        f"mean Dice {np.mean(true):.3f}; estimated {np.mean(estimated):.3f}: r = {r:.2f}, ", end=""
-    )
-    print(f"mean error {error:.3f} over {len(true)} organs")
+    means = f"mean Dice {np.mean(true):.3f}, estimated {np.mean(estimated):.3f}"
+    print(f"{means}: r = {r:.2f}, mean error {error:.3f} over {len(true)} organs")
     sheet(pictures).save(folder / "sheet.png")
 
 

@@ -69,6 +69,8 @@ DESCRIPTIONS = {
     "nothing), slices averaged two and three at a time, window moved by 10 % of its width, "
     "Gaussian noise of 5 % of the window's width. Scores are taken on the undisturbed grid.",
     "P": "Random points inside the reference on every slice that shows it; nothing is propagated.",
+    "N": "No prompt: the model finds by itself what it was taught under the object's name. What it "
+    "learned from must not be among the cases.",
 }
 
 METHODS = """

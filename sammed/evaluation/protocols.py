@@ -6,6 +6,7 @@ B2 one 2D box on the largest slice, no z-range
 C  as B, then corrective clicks (the CVPR 2025 interactive challenge)
 D  as B, on disturbed images
 P  points only, on every slice (SAM.MD)
+N  no prompt: the object's name alone, for models that know it
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from sammed.errors import InputError
 from sammed.models.protocols import ModelSpec
 from sammed.prompts import ObjectPrompts, simulation
 
-Protocol = Literal["A", "B", "B2", "C", "D", "P"]
+Protocol = Literal["A", "B", "B2", "C", "D", "P", "N"]
 PROTOCOLS: tuple[str, ...] = get_args(Protocol)
 
 JITTERS = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5)
@@ -56,6 +57,7 @@ TITLES = {
     "C": "One 3D box, then corrective clicks",
     "D": "One 3D box on disturbed images",
     "P": "Points on every slice",
+    "N": "No prompt, the name alone",
 }
 
 
@@ -187,6 +189,8 @@ def start_prompts(
     if condition.protocol == "P":
         points = simulation.slice_points(mask, axis, condition.points, rng)
         return ObjectPrompts(name, points=points, propagate="off")
+    if condition.protocol == "N":
+        return ObjectPrompts(name)
     return ObjectPrompts(name, blocks=(simulation.block(mask),))
 
 
@@ -194,4 +198,6 @@ def unsuited(protocol: str, spec: ModelSpec) -> str:
     """Why a model cannot take part in a protocol, or ``""``."""
     if protocol == "P" and "points" not in spec.prompts:
         return "takes boxes only, no part in points-only prompting"
+    if protocol == "N" and not spec.structures:
+        return "needs prompts; without one only learned models find anything"
     return ""

@@ -295,6 +295,23 @@ def test_commands(learned, capsys):
     assert "0 cases are proposals again" in capsys.readouterr()[1]
 
 
+def test_it_is_evaluated_without_a_prompt(learned, tmp_path, capsys):
+    folder = learned.folder.parent
+    files = {name: str(folder / f"{name}s" / "p3.nii.gz") for name in ("scan", "label")}
+    case = {"id": "p3", "image": files["scan"], "label": files["label"]}
+    case["labels"] = {"1": "ball", "2": "box"}
+    (tmp_path / "cases.json").write_text(json.dumps({"format": "sammed-cases/1", "cases": [case]}))
+    said = ["evaluate", "--cases", str(tmp_path / "cases.json"), "--protocol", "N",
+            "--model", str(model_path(learned)), "--no-baselines",
+            "--out", str(tmp_path / "results")]  # fmt: skip
+    assert cli.main(said) == 0
+    rows = (tmp_path / "results" / "results.csv").read_text().splitlines()
+    assert len(rows) == 3
+    assert ",ball," in rows[1]
+    assert cli.main([*said[:-5], "--model", "box", "--out", str(tmp_path / "none")]) != 0
+    assert "without one only learned models find anything" in capsys.readouterr()[1]
+
+
 @pytest.mark.thorough
 def test_ctrl_c_stops_within_half_a_second_and_is_resumed(tmp_path):
     project = taught_project(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from sammed.imaging.boxes import Box3D
+from sammed.imaging.volume import Volume
 from sammed.models.learned.file import Teaching, read_learned
 from sammed.models.learned.sight import Shares, build_nets, look_at
 from sammed.models.protocols import ImageModel, ModelSpec, VolumeImage, VolumeMask, Watch
@@ -43,6 +45,7 @@ class LearnedModel:
         self.card = read.card
         self._device = device
         self.nets = [net.to(device) for net in build_nets(read.teaching.plan, read.weights)]
+        self._last: tuple[weakref.ref[Volume] | None, Mapping[str, VolumeMask]] = None, {}
         plan = read.teaching.plan
         self._spec = ModelSpec(
             name="learned",
@@ -71,8 +74,16 @@ class LearnedModel:
 
     def find(self, image: VolumeImage, *, reporter: Watch) -> Mapping[str, VolumeMask]:
         """See `sammed.models.protocols.StructureModel`."""
+        former, found = self._last
+        if former is not None and former() is image.volume:
+            return found
+        found = self._look(image.volume, reporter)
+        self._last = weakref.ref(image.volume), found
+        return found
+
+    def _look(self, volume: Volume, reporter: Watch) -> Mapping[str, VolumeMask]:
         plan = self.teaching.plan
-        seen = look_at(image.volume, plan, self.nets, reporter.check, device=self._device)
+        seen = look_at(volume, plan, self.nets, reporter.check, device=self._device)
         if not seen.looks:
             return {name: nothing() for name in plan.structures.values()}
         shares = seen.mean
