@@ -107,14 +107,14 @@ def prepare_folder(folder: Path, out: Path) -> list[Path]:
     InputError
         If there is no label map below the folder.
     """
-    from sammed.io import read_labels
-
     done = sorted(folder.rglob("*" + PREPARED))
     if done:
         return done
     sources = sorted(p for p in folder.rglob("*") if p.name.endswith(SUFFIXES))
     if not sources:
         raise InputError(f"{folder} holds no label maps; expected files ending in {SUFFIXES}")
+    from sammed.io import read_labels
+
     out.mkdir(parents=True, exist_ok=True)
     paths = []
     for source in sources:

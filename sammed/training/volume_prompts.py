@@ -153,8 +153,7 @@ def _beside(target: Tensor) -> Tensor:
 
 def _add(prompts: Tensor, channel: int, places: Tensor) -> None:
     """Clicks, (k, 3) in samples, onto a row of channels."""
-    known = places[places.isfinite().all(1)]
-    drawn = drawing.click_channel([known], prompts.shape[-1], prompts.device)[0]
+    drawn = drawing.click_channel(places[None], prompts.shape[-1])[0]
     prompts[channel] = torch.maximum(prompts[channel], drawn)
 
 
@@ -211,7 +210,7 @@ def _say_stroke(picker: Picker, one: FieldBatch, prompts: Tensor) -> None:
         wanted.append((drawing.STROKE_OUT, _beside(one.target)))
     for channel, mask in wanted:
         line = _stroke(picker, mask)
-        drawn = drawing.stroke_channel([line], prompts.shape[-1], prompts.device)[0]
+        drawn = drawing.stroke_channel(line[None], prompts.shape[-1])[0]
         prompts[channel] = torch.maximum(prompts[channel], drawn)
 
 
@@ -282,10 +281,7 @@ def corrected(
         (drawing.CLICK_IN, missed, wanted),
         (drawing.CLICK_OUT, beyond, ~wanted),
     ):
-        rows = [
-            p[None] if use else p.new_empty((0, 3)) for p, use in zip(places, these, strict=True)
-        ]
-        known = [p[p.isfinite().all(1)] for p in rows]
-        drawn = drawing.click_channel(known, prompts.shape[-1], prompts.device)
+        clicks = torch.where(these[:, None], places, torch.nan)
+        drawn = drawing.click_channel(clicks[:, None], prompts.shape[-1])
         more[:, channel] = torch.maximum(more[:, channel], drawn)
     return more

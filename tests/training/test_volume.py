@@ -123,6 +123,13 @@ def test_a_run_leaves_weights_checkpoint_and_metrics(small, tmp_path, monkeypatc
     assert again.step == 1
 
 
+@pytest.mark.thorough
+def test_many_workers_feed_a_run(tmp_path):
+    trainer = train_volumes(options(tmp_path, workers=2, steps=2))
+    assert trainer.step == 2
+    assert np.isfinite(losses(trainer)).all()
+
+
 def test_fields_that_the_network_cannot_take_are_refused(tmp_path):
     for size in (16, 40):
         with pytest.raises(InputError, match="multiple of 16"):

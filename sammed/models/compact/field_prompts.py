@@ -6,8 +6,6 @@ a batch are drawn at once; ``n`` is their number, ``s`` the samples along a side
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -121,28 +119,32 @@ def slab_channel(spans: Tensor, axis: Tensor, size: int) -> Tensor:
     return signed(blocks(spans, size), blocks(whole, size))
 
 
-def marks(points: Sequence[Tensor], size: int, device: torch.device | str = "cpu") -> Tensor:
+def marks(points: Tensor, size: int) -> Tensor:
     """1 at the samples that hold a point, 0 elsewhere.
 
     Parameters
     ----------
-    points
-        One (k, 3) a row, in samples; those beyond the field are left out.
+    points : (n, k, 3)
+        In samples; those beyond the field, and NaN, are left out.
     size
         Samples along each side.
-    device
-        Of the result.
 
     Returns
     -------
     (n, s, s, s) float32
+
+    Examples
+    --------
+    >>> marks(torch.tensor([[[0.5, 1.9, 1.0], [0.0, -0.1, 0.0]]]), 2).nonzero().tolist()
+    [[0, 0, 1, 1]]
     """
-    drawn = torch.zeros(len(points), size, size, size, device=device)
-    for row, places in enumerate(points):
-        at = places.floor().long()
-        z, y, x = at[((at >= 0) & (at < size)).all(1)].to(drawn.device).unbind(1)
-        drawn[row, z, y, x] = 1.0
-    return drawn
+    n = len(points)
+    known = ((points >= 0) & (points < size)).all(2)
+    z, y, x = points.nan_to_num(0.0).floor().long().unbind(2)
+    nowhere = size**3
+    flat = torch.where(known, (z * size + y) * size + x, nowhere)
+    drawn = torch.zeros(n, nowhere + 1, device=points.device).scatter_(1, flat, 1.0)
+    return drawn[:, :nowhere].reshape(n, size, size, size)
 
 
 def widened(marked: Tensor, reach: int) -> Tensor:
@@ -172,18 +174,14 @@ def _dilated(marked: Tensor) -> Tensor:
     return grown[:, 0]
 
 
-def click_channel(
-    points: Sequence[Tensor], size: int, device: torch.device | str = "cpu"
-) -> Tensor:
+def click_channel(points: Tensor, size: int) -> Tensor:
     """The channel of clicks, (n, s, s, s); arguments as in `marks`."""
-    return widened(marks(points, size, device), CLICK_REACH)
+    return widened(marks(points, size), CLICK_REACH)
 
 
-def stroke_channel(
-    points: Sequence[Tensor], size: int, device: torch.device | str = "cpu"
-) -> Tensor:
+def stroke_channel(points: Tensor, size: int) -> Tensor:
     """The channel of strokes, given by the points that they pass, (n, s, s, s)."""
-    return widened(marks(points, size, device), 1)
+    return widened(marks(points, size), 1)
 
 
 def former_channel(logits: Tensor) -> Tensor:

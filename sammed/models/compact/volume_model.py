@@ -235,10 +235,10 @@ def drawn_prompts(
     for channel, at in clicks.items():
         if at:
             places = torch.from_numpy(field.to_samples(np.array(at) + 0.5)).float()
-            channels[channel] = drawing.click_channel([places], field.size)[0]
+            channels[channel] = drawing.click_channel(places[None], field.size)[0]
     for channel, lines in strokes.items():
         if lines:
-            channels[channel] = drawing.stroke_channel([torch.cat(lines)], field.size)[0]
+            channels[channel] = drawing.stroke_channel(torch.cat(lines)[None], field.size)[0]
     return prompts
 
 
