@@ -104,6 +104,9 @@ def accept(
     labels: Annotated[
         Path | None, typer.Option("--labels", help="Label map; default: the one that it has.")
     ] = None,
+    names: Annotated[
+        str | None, typer.Option("--names", help="What its values are: 1=liver;2=spleen.")
+    ] = None,
 ) -> None:
     """Say that a case's label map is right; only such cases are learned from.
 
@@ -117,7 +120,10 @@ def accept(
         project.accept(case)
         say(f"{case}: accepted")
         return
-    _say_imported(import_labels(project, {case: labels}, force=True))
+    (done,) = import_labels(project, {case: labels}, _names(names, labels), force=True)
+    if not done.done:
+        raise InputError(f"{case} is not accepted: {done.note}")
+    _say_imported([done])
 
 
 @app.command()

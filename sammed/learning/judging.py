@@ -102,7 +102,7 @@ def labels_of(seen: Seen, plan: Plan, volume: Volume) -> NDArray[np.uint16]:
     labels = np.zeros(volume.shape, np.uint16)
     if seen.looks:
         table = np.array([0, *plan.structures], np.uint16)
-        labels[seen.block.slices] = table[seen.mean.argmax(0)]
+        labels[seen.block.slices] = table[seen.shares.argmax(0)]
     return labels
 
 

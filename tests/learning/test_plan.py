@@ -9,15 +9,20 @@ import pytest
 import torch
 
 from sammed.errors import InputError
+from sammed.evaluation.metrics import dice
+from sammed.imaging.boxes import Box3D
 from sammed.imaging.volume import Volume
+from sammed.io import read
 from sammed.learning.estimate import Calibration, Doubt, calibrate
+from sammed.learning.judging import labels_of
 from sammed.learning.lessons import make_lesson
 from sammed.learning.patches import Changes, Patch, draw_patch, pasted
 from sammed.learning.planning import fingerprint, make_plan
 from sammed.learning.split import split
 from sammed.models.learned.net import build_net, multiples
 from sammed.models.learned.plan import Brightness, Look, Plan, resampled, seen
-from tests.phantoms import affine_of
+from sammed.models.learned.sight import look_at
+from tests.phantoms import SAMPLE, affine_of
 from tests.project.folders import scan
 
 STILL = Changes(turn=0, turn_flat=0, stretch=0, stretch_axis=0, bend=0, paste=0)
@@ -173,3 +178,32 @@ def test_calibration_without_cases_says_so():
     assert np.isnan(one.r)
     same = replace(one, r=0.5, error=0.1)
     assert Calibration.from_dict(same.as_dict()).r == 0.5
+
+
+def test_what_the_coarse_look_finds_is_seen_finely_in_its_place():
+    """Two looks of a network that answers with brightness itself: nothing may shift."""
+
+    class Bright(torch.nn.Module):
+        def forward(self, images):
+            return torch.cat([-20 * images, 20 * images], 1)
+
+    voxels = np.zeros((22, 40, 50), np.float32)
+    voxels[7:13, 9:21, 27:41] = 100
+    volume = Volume.from_array(voxels, affine_of((2.5, 0.8, 0.7), (0, 0, 0)))
+    looks = (Look((5.0, 2.0, 2.0), (8, 16, 16)), Look((2.5, 1.1, 0.9), (8, 16, 16)))
+    plan = Plan({4: "block"}, looks, Brightness("ct", 0, 100, 50, 50), ())
+    found = look_at(volume, plan, [Bright(), Bright()])
+    assert found.block != Box3D(0, 0, 0, *volume.shape)
+    labels = labels_of(found, plan, volume)
+    truth = voxels > 50
+    assert dice(labels == 4, truth) > 0.9
+    centre = np.argwhere(labels == 4).mean(0) - np.argwhere(truth).mean(0)
+    assert abs(centre).max() <= 0.5  # an edge may fall on either side of a voxel
+    assert not look_at(Volume.from_array(0 * voxels, affine_of()), plan, [Bright(), Bright()]).looks
+
+
+def test_raw_ct_values_are_taken_for_hounsfield_units():
+    volume = read(SAMPLE / "phantom_ct.nii.gz")
+    raw = replace(volume, voxels=(volume.voxels + 1024).astype(np.uint16), modality="")
+    look, ct = Look((8.0, 8.0, 8.0), (8, 8, 8)), Brightness("ct", -100, 200, 0, 1)
+    np.testing.assert_allclose(seen(raw, look, ct), seen(volume, look, ct), atol=1)

@@ -86,7 +86,7 @@ class LearnedModel:
         seen = look_at(volume, plan, self.nets, reporter.check, device=self._device)
         if not seen.looks:
             return {name: nothing() for name in plan.structures.values()}
-        shares = seen.mean
+        shares = seen.shares
         return {
             name: _mask(shares, number, seen.block)
             for number, name in enumerate(plan.structures.values(), 1)

@@ -6,7 +6,7 @@ the model's file and is followed wherever the model looks at a scan.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sammed.imaging.intensity import ct_offset
 from sammed.imaging.resampling import shrink_weights
 from sammed.imaging.volume import Volume
 
@@ -171,8 +172,21 @@ class Plan:
         )
 
 
-def resampled(voxels: NDArray[np.float32], shape: Size3) -> NDArray[np.float32]:
+def resampled(
+    voxels: NDArray[np.float32],
+    shape: Size3,
+    extents: Sequence[tuple[float, float]] | None = None,
+) -> NDArray[np.float32]:
     """(c, z, y, x) with other numbers of samples over the same extent; antialiased when fewer.
+
+    Parameters
+    ----------
+    voxels : (c, z, y, x)
+        What is resampled.
+    shape
+        Samples (z, y, x) of the result.
+    extents
+        From where to where along each axis, in samples of what is resampled; by default all.
 
     Examples
     --------
@@ -181,9 +195,10 @@ def resampled(voxels: NDArray[np.float32], shape: Size3) -> NDArray[np.float32]:
     """
     for axis, wanted in enumerate(shape):
         there = voxels.shape[axis + 1]
-        if there == wanted:
+        low, high = (0.0, float(there)) if extents is None else extents[axis]
+        if there == wanted and (low, high) == (0, there):
             continue
-        weights, start, stop = shrink_weights(0, there, wanted, there)
+        weights, start, stop = shrink_weights(low, high, wanted, there)
         weights = weights / weights.sum(1, keepdims=True)  # what lies beyond is not dark
         used = np.take(voxels, range(start, stop), axis=axis + 1)
         voxels = np.moveaxis(np.tensordot(used, weights, ([axis + 1], [1])), -1, axis + 1)
@@ -191,5 +206,8 @@ def resampled(voxels: NDArray[np.float32], shape: Size3) -> NDArray[np.float32]:
 
 
 def seen(volume: Volume, look: Look, brightness: Brightness) -> NDArray[np.float32]:
-    """A scan as a look shows it, (c, z, y, x) float32."""
-    return resampled(brightness.applied(volume.voxels), look.shape_of(volume.shape, volume.spacing))
+    """A scan as a look shows it, (c, z, y, x) float32; values of a CT are taken for HU."""
+    voxels = volume.voxels
+    if brightness.kind == "ct" and (offset := ct_offset(volume)):
+        voxels = voxels.astype(np.float32) - np.float32(offset)
+    return resampled(brightness.applied(voxels), look.shape_of(volume.shape, volume.spacing))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil
 
 import numpy as np
@@ -46,16 +47,25 @@ class Seen:
     block
         Of the scan; elsewhere there is nothing.
     looks : list of (classes, z, y, x) float32
-        Shares on the samples of the block, one for each way of looking; they add up to 1.
+        Shares on the samples of the look, one for each way of looking; they add up to 1. None if
+        there is nothing.
+    extents
+        Where the block lies in these samples, from and to along each axis.
     """
 
     block: Box3D
     looks: list[Shares]
+    extents: tuple[tuple[float, float], ...] = ()
 
-    @property
+    @cached_property
     def mean(self) -> Shares:
-        """Of all looks."""
+        """Of all looks, on their samples."""
         return np.asarray(np.mean(self.looks, axis=0), np.float32)
+
+    @cached_property
+    def shares(self) -> Shares:
+        """The mean on the voxels of the block, (classes, z, y, x) float32."""
+        return resampled(self.mean, self.block.shape, self.extents)
 
 
 def build_nets(plan: Plan, weights: Sequence[Mapping[str, Tensor]]) -> list[nn.Module]:
@@ -104,21 +114,18 @@ def look_at(
     for number, (look, net) in enumerate(zip(plan.looks, nets, strict=True)):
         last = number == len(plan.looks) - 1
         samples = seen(volume, look, plan.brightness)
-        part = _part(block, volume.shape, samples.shape[1:])
+        part, extents = _part(block, volume.shape, samples.shape[1:])
         mirrors = _mirrors(plan) if last and mirrored else [()]
         cut = samples[:, part[0], part[1], part[2]]
         answers = [_answer(cut, look, net, mirror, check, device) for mirror in mirrors]
-        if not last:
-            block, allowed = _where(np.mean(answers, axis=0), look, volume)
-            if block.is_empty:
-                return Seen(block, [])
-            continue
-        shape = block.shape
-        shares = [resampled(answer, shape) for answer in answers]
-        if allowed is not None:
-            mask = _cut(_resized(allowed, volume.shape), block)
-            shares = [_only(each, mask) for each in shares]
-        return Seen(block, shares)
+        if last:
+            if allowed is not None:
+                mask = _resized(allowed, samples.shape[1:])[:, part[0], part[1], part[2]]
+                answers = [_only(each, mask) for each in answers]
+            return Seen(block, answers, extents)
+        block, allowed = _where(np.mean(answers, axis=0), look, volume)
+        if block.is_empty:
+            return Seen(block, [])
     raise ValueError("a plan has no look")
 
 
@@ -126,15 +133,18 @@ def _mirrors(plan: Plan) -> list[tuple[int, ...]]:
     return [(), *((axis,) for axis in plan.mirrors)]
 
 
-def _part(block: Box3D, shape: Sequence[int], samples: Sequence[int]) -> list[slice]:
-    """The samples of a look that lie in a block of the scan."""
-    parts = []
+def _part(
+    block: Box3D, shape: Sequence[int], samples: Sequence[int]
+) -> tuple[list[slice], tuple[tuple[float, float], ...]]:
+    """The samples of a look that hold a block of the scan, and where it lies in them."""
+    parts, extents = [], []
     for axis in range(3):
-        low, high = block.range(axis)
         scale = samples[axis] / shape[axis]
-        first = min(int(low * scale), samples[axis] - 1)
-        parts.append(slice(first, max(ceil(high * scale), first + 1)))
-    return parts
+        low, high = (end * scale for end in block.range(axis))
+        first = min(int(low), samples[axis] - 1)
+        parts.append(slice(first, max(ceil(high), first + 1)))
+        extents.append((low - first, high - first))
+    return parts, tuple(extents)
 
 
 def _answer(
@@ -213,11 +223,6 @@ def _resized(mask: NDArray[np.bool_], shape: Sequence[int]) -> NDArray[np.bool_]
         at = np.minimum(((np.arange(wanted) + 0.5) * there / wanted).astype(int), there - 1)
         mask = np.take(mask, at, axis=axis + 1)
     return mask
-
-
-def _cut(mask: NDArray[np.bool_], block: Box3D) -> NDArray[np.bool_]:
-    z, y, x = block.slices
-    return mask[:, z, y, x]
 
 
 def _only(shares: Shares, allowed: NDArray[np.bool_]) -> Shares:
