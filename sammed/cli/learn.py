@@ -52,15 +52,13 @@ def learn(
     """
     set_verbosity(quiet, verbose=False)
     step_back()
-    import torch
-
     from sammed.learning.course import Wishes
     from sammed.learning.course import learn as run
-    from sammed.models.devices import resolve_device
+    from sammed.models.devices import resolve_device, set_threads
     from sammed.project.folder import Project
     from sammed.training.interrupts import Interrupts
 
-    torch.set_num_threads(threads or os.cpu_count() or 1)
+    set_threads(threads or os.cpu_count() or 1)
     wishes = Wishes(minutes, steps, seed, device=resolve_device(device))
     with Interrupts() as interrupts, _progress(quiet) as show:
         try:
