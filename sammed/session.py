@@ -10,14 +10,14 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sammed.engine.history import History
+from sammed.engine.history import History, Work
 from sammed.engine.label_map import LabelMap
 from sammed.engine.progress import OnPrompted, Progress, Reporter
 from sammed.engine.recipes import strategy_for
@@ -36,12 +36,6 @@ from sammed.prompts.strokes import lasso_on_slice
 from sammed.views.embeddings import EmbeddingStore, content_hash
 
 __all__ = ["Session", "Settings"]
-
-
-@dataclass(frozen=True)
-class _State:
-    objects: tuple[ObjectPrompts, ...] = ()
-    runs: dict[str, ObjectRun] = field(default_factory=dict)
 
 
 class Session:
@@ -69,7 +63,7 @@ class Session:
         self.volume = volume
         self.model = model
         self.settings = settings or Settings()
-        self._history = History(_State())
+        self._history = History(Work())
         self._labels = LabelMap(volume.shape, self.settings.overlap)
         self._seconds: defaultdict[str, float] = defaultdict(float)
         shared = store is not None
@@ -254,7 +248,7 @@ class Session:
             raise InputError(f"no object is called {name!r}")
         objects = tuple(obj for obj in self.objects if obj.name != name)
         runs = {n: run for n, run in self._history.now.runs.items() if n != name}
-        self._history.advance(_State(objects, runs))
+        self._history.advance(Work(objects, runs))
 
     def rename(self, name: str, new: str) -> None:
         """Give an object another name; one step of undo, and nothing is computed again.
@@ -273,7 +267,7 @@ class Session:
         if name in runs:
             run = runs.pop(name)
             runs[new] = replace(run, prompts=replace(run.prompts, name=new))
-        self._history.advance(_State(objects, runs))
+        self._history.advance(Work(objects, runs))
 
     @property
     def can_undo(self) -> bool:
@@ -287,6 +281,8 @@ class Session:
 
     def undo(self) -> Box3D:
         """Take back the last edit, prompts and masks together; the changed block.
+
+        Masks of steps that lie far back are not kept: `segment` computes them again.
 
         Raises
         ------
@@ -309,7 +305,7 @@ class Session:
 
     def begin(self, objects: Iterable[ObjectPrompts]) -> None:
         """Begin anew with some objects; there is no step back to what was before."""
-        self._history = History(_State())
+        self._history = History(Work())
         for prompts in objects:
             self.put(prompts)
         self._history.forget()

@@ -1,20 +1,38 @@
-"""States that follow one another, with undo and redo."""
+"""What was said of all objects and what became of them, step by step, with undo and redo."""
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from dataclasses import dataclass, field, replace
 
+from sammed.engine.results import ObjectRun
 from sammed.errors import InputError
+from sammed.prompts import ObjectPrompts
 
-State = TypeVar("State")
+MOST_BYTES = 512 * 2**20
+"""Of masks that are kept for undo alone; those of older steps are computed again."""
+
+LEAST_STEPS = 8
+"""The masks of so many steps are kept however large they are."""
 
 
-class History(Generic[State]):
+@dataclass(frozen=True)
+class Work:
+    """All objects, and what became of each when it was last segmented."""
+
+    objects: tuple[ObjectPrompts, ...] = ()
+    runs: dict[str, ObjectRun] = field(default_factory=dict)
+
+    def weight_beside(self, later: Work) -> int:
+        """Bytes of the masks that a later state does not hold anyway."""
+        return sum(run.nbytes for name, run in self.runs.items() if later.runs.get(name) is not run)
+
+
+class History:
     """A state, those before it, and those that were taken back.
 
     Parameters
     ----------
-    state
+    now
         The first one, behind which nothing goes back.
 
     Attributes
@@ -24,17 +42,17 @@ class History(Generic[State]):
 
     Examples
     --------
-    >>> history = History("a")
-    >>> history.advance("b")
+    >>> history = History(Work())
+    >>> history.advance(Work((ObjectPrompts("liver"),)))
     >>> history.undo()
     >>> history.now, history.can_undo, history.can_redo
-    ('a', False, True)
+    (Work(objects=(), runs={}), False, True)
     """
 
-    def __init__(self, state: State) -> None:
-        self.now = state
-        self._past: list[State] = []
-        self._future: list[State] = []
+    def __init__(self, now: Work) -> None:
+        self.now = now
+        self._past: list[Work] = []
+        self._future: list[Work] = []
 
     @property
     def can_undo(self) -> bool:
@@ -46,11 +64,12 @@ class History(Generic[State]):
         """Whether a step was taken back."""
         return bool(self._future)
 
-    def advance(self, state: State) -> None:
+    def advance(self, state: Work) -> None:
         """One step; what was taken back is forgotten."""
         self._past.append(self.now)
         self._future.clear()
         self.now = state
+        self._make_room()
 
     def undo(self) -> None:
         """Take back the last step.
@@ -82,3 +101,13 @@ class History(Generic[State]):
         """Let the state as it is be the first one."""
         self._past.clear()
         self._future.clear()
+
+    def _make_room(self) -> None:
+        """Let go of the masks of old steps; what was said is kept for ever."""
+        held, later = 0, self.now
+        for steps, number in enumerate(range(len(self._past) - 1, -1, -1)):
+            state = self._past[number]
+            held += state.weight_beside(later)
+            if steps >= LEAST_STEPS and held > MOST_BYTES:
+                self._past[number] = replace(state, runs={})
+            later = state

@@ -94,6 +94,12 @@ class ObjectRun:
     memos: Memos | None = None
 
     @property
+    def nbytes(self) -> int:
+        """How much memory its masks take."""
+        traced = sum(found.logits.nbytes for found in self.trace.slices.values())
+        return self.volume.logits.nbytes + traced
+
+    @property
     def stops(self) -> tuple[str, ...]:
         """Where and why propagation ended, one sentence for each direction."""
         return tuple(f"{self.plane} slice {s.index}: {s.text}" for s in self.trace.stops)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import dataclass
 from math import ceil, floor
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,32 +48,69 @@ class PointPrompt:
     positive: bool = True
 
 
-@dataclass(frozen=True, eq=False)
 class MaskPrompt:
     """Slices that the user has painted: taken as they are, and as a start for their neighbours.
 
-    Attributes
+    Only the block round what is painted is kept, since every edit of a mask is a new one.
+
+    Parameters
     ----------
     voxels : (z, y, x) bool
         A slice across the segmented plane counts as painted if any of its voxels is true.
     source
         The file that it was read from, for the prompt file; empty if painted in memory.
+
+    Attributes
+    ----------
+    shape
+        Extents (z, y, x) of the volume.
+    block
+        Smallest block that holds what is painted.
+    painted : (z, y, x) bool
+        The voxels in that block.
     """
 
-    voxels: NDArray[np.bool_]
-    source: str = ""
+    __hash__ = None  # type: ignore[assignment]
+    _whole: ClassVar[tuple[MaskPrompt, NDArray[np.bool_]] | None] = None
+
+    def __init__(self, voxels: NDArray[np.bool_], source: str = "") -> None:
+        z, y, x = voxels.shape
+        self.shape: Shape3 = (z, y, x)
+        self.block = Box3D.from_mask(voxels)
+        self.painted = np.array(voxels[self.block.slices])
+        self.source = source
+
+    def __repr__(self) -> str:
+        return f"MaskPrompt({np.count_nonzero(self.painted)} voxels in {self.block})"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, MaskPrompt) and (
-            other is self or np.array_equal(self.voxels, other.voxels)
-        )
+        if not isinstance(other, MaskPrompt) or self.shape != other.shape:
+            return False
+        same = self.block == other.block and np.array_equal(self.painted, other.painted)
+        return other is self or same
 
-    __hash__ = None  # type: ignore[assignment]
+    @property
+    def voxels(self) -> NDArray[np.bool_]:
+        """(z, y, x) bool of the whole volume, read-only; made when asked, the last one is kept."""
+        kept = MaskPrompt._whole
+        if kept is not None and kept[0] is self:
+            return kept[1]
+        voxels = np.zeros(self.shape, bool)
+        voxels[self.block.slices] = self.painted
+        voxels.flags.writeable = False
+        MaskPrompt._whole = (self, voxels)
+        return voxels
+
+    def read_from(self, source: str) -> MaskPrompt:
+        """The same, as it would be read from a file."""
+        same = copy(self)
+        same.source = source
+        return same
 
     def slices(self, axis: int) -> NDArray[np.intp]:
         """Indices of the painted slices across an axis."""
         others = tuple(a for a in range(3) if a != axis)
-        return np.flatnonzero(self.voxels.any(axis=others))
+        return np.flatnonzero(self.painted.any(axis=others)) + self.block.low[axis]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -172,7 +211,7 @@ def order_of(interactions: Iterable[Interaction]) -> list[str]:
 def locates(said: Interaction) -> bool:
     """Whether it says where the object is, not only where it is not."""
     if isinstance(said, MaskPrompt):
-        return bool(said.voxels.any())
+        return not said.block.is_empty
     return isinstance(said, (BoxPrompt, Box3D)) or said.positive
 
 

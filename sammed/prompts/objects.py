@@ -216,8 +216,6 @@ class ObjectPrompts:
             elif isinstance(said, PointPrompt):
                 z, y, x = said.at
                 yield Box3D(z, y, x, z + 1, y + 1, x + 1)
-            elif isinstance(said, MaskPrompt):
-                yield Box3D.from_mask(said.voxels)
             else:
                 yield said.block
 
@@ -250,9 +248,9 @@ class ObjectPrompts:
         for stroke in self.interactions:
             if isinstance(stroke, (ScribblePrompt, LassoPrompt)):
                 check_stroke(stroke, shape, self.name)
-        if self.mask is not None and self.mask.voxels.shape != shape:
+        if self.mask is not None and self.mask.shape != shape:
             raise PromptError(
-                f"the mask of {self.name!r} has shape {self.mask.voxels.shape}, expected {shape}"
+                f"the mask of {self.name!r} has shape {self.mask.shape}, expected {shape}"
             )
         if self.propagate not in PROPAGATE:
             raise PromptError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -134,14 +134,14 @@ def algorithm(session: Session) -> tuple[str, str]:
 def _with_source(obj: ObjectPrompts, source: str | None) -> ObjectPrompts:
     if source is None or obj.mask is None:
         return obj
-    return obj.replaced(mask=replace(obj.mask, source=source))
+    return obj.replaced(mask=obj.mask.read_from(source))
 
 
 def _relative_mask(obj: ObjectPrompts, folder: Path | None) -> ObjectPrompts:
     if folder is None or obj.mask is None or not obj.mask.source:
         return obj
     source = os.path.relpath(obj.mask.source, folder)
-    return obj.replaced(mask=replace(obj.mask, source=Path(source).as_posix()))
+    return obj.replaced(mask=obj.mask.read_from(Path(source).as_posix()))
 
 
 def _model(session: Session) -> dict[str, Any]:

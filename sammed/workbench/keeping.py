@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sammed.errors import SammedError
-from sammed.imaging.boxes import Box3D
 from sammed.imaging.geometry import Shape3
 from sammed.imaging.intensity import Window
 from sammed.workbench.journal import Entry, Record, inlined, outlined
@@ -201,9 +199,8 @@ def _object_entry(prompts: ObjectPrompts, frame: SentFrame) -> Entry:
     if prompts.mask is None:
         return told
     arrays = Attached()
-    block = Box3D.from_mask(prompts.mask.voxels)
-    painted = frame.array_out(prompts.mask.voxels[block.slices]).astype(np.uint8)
-    part = {"block": frame.block_out(block), "data": arrays.write(painted)}
+    painted = frame.array_out(prompts.mask.painted).astype(np.uint8)
+    part = {"block": frame.block_out(prompts.mask.block), "data": arrays.write(painted)}
     return {
         **told,
         "mask": [inlined(part, arrays.take())],
@@ -218,6 +215,6 @@ def _objects_of(
     for told in listed:
         obj = read_object(Fields(told, "object"), frame, shape, arrays)
         if obj.mask is not None and told.get("mask_source"):
-            obj = obj.replaced(mask=replace(obj.mask, source=told["mask_source"]))
+            obj = obj.replaced(mask=obj.mask.read_from(told["mask_source"]))
         objects.append(obj)
     return objects

@@ -227,5 +227,4 @@ def _three_axes(array: NDArray[np.generic], data: Fields) -> NDArray[np.generic]
 
 
 def _mask_block(mask: MaskPrompt, frame: SentFrame) -> list[int]:
-    block = Box3D.from_mask(mask.voxels)
-    return [0] * 6 if block.is_empty else frame.block_out(block)
+    return [0] * 6 if mask.block.is_empty else frame.block_out(mask.block)

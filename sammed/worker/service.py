@@ -250,7 +250,8 @@ class Service:
         if renewed:
             case.dirty = case.dirty or case.session is not None
             self._renew(case, wanted)
-        return {"renewed": renewed, **self._state(case)}
+        known = case.session.model.spec.structures if case.session is not None else {}
+        return {"renewed": renewed, "structures": dict(known), **self._state(case)}
 
     def _renew(self, case: Case, wanted: dict[str, Any]) -> Session:
         settings = self._make_settings(wanted["options"])
