@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -30,6 +31,9 @@ STATE_FORMAT = "sammed-state/1"
 
 State = Literal["todo", "proposed", "accepted", "refused"]
 STATES: tuple[str, ...] = get_args(State)
+
+_LEFT_OVER_S = 3600.0
+"""Temporary files and folders this old are nobody's any more."""
 
 _ENDS = 1 << 20
 """Bytes at either end of a file by which it is known again."""
@@ -278,6 +282,27 @@ class CaseFolder:
             for path in self.folder.glob(f"{name}-*"):
                 if path.name not in kept:
                     path.unlink(missing_ok=True)
+        clear_left_over(self.folder)
+
+
+def clear_left_over(folder: Path) -> None:
+    """Remove what programs that were killed had begun to write, some time ago.
+
+    Parameters
+    ----------
+    folder
+        Whose lease we hold.
+    """
+    for path in folder.glob(".*"):
+        try:
+            if time.time() - path.stat().st_mtime < _LEFT_OVER_S:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name.startswith(".lease-"):
+                path.unlink(missing_ok=True)
+        except OSError:  # somebody else was quicker
+            continue
 
 
 def create_case(cases: Path, scan: Scan) -> bool:

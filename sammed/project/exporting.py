@@ -171,13 +171,14 @@ def _bids(project: Project, folder: Path, cases: Sequence[CaseFolder]) -> list[E
 
     def write(to: Path, case: CaseFolder, volume: Volume, labels: LabelVolume) -> None:
         subject = "sub-" + (_plain(case.scan.subject.removeprefix("sub-")) or "unknown")
-        name = case.id if case.id.startswith(subject) else f"{subject}_desc-{_plain(case.id)}"
-        entities = re.sub(r"_[A-Za-z0-9]+$", "", name) if case.id.startswith(subject) else name
+        entities, _, suffix = case.id.rpartition("_")
+        if entities != subject and not entities.startswith(f"{subject}_"):
+            entities, suffix = subject, case.id
         anat = to / subject / "anat"
         anat.mkdir(parents=True, exist_ok=True)
         target = anat / f"{entities}_dseg.nii.gz"
-        if target.exists():
-            target = anat / f"{name.replace('_', '')}_dseg.nii.gz"
+        if target.exists() or suffix == case.id:
+            target = anat / f"{entities}_desc-{_plain(suffix)}_dseg.nii.gz"
         io.write_labels(labels, target)
         record = case.record
         about = {

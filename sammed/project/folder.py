@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 from sammed.errors import InputError, LabelError, OutputError, SammedError
 from sammed.imaging.volume import LabelVolume, label_dtype
 from sammed.io.output import check_folder, output_error
-from sammed.project.case import CaseFolder, Record, Scan, State, create_case, mark_of
+from sammed.project.case import (
+    CaseFolder,
+    Record,
+    Scan,
+    State,
+    clear_left_over,
+    create_case,
+    mark_of,
+)
 from sammed.project.description import (
     FILE,
     Description,
@@ -153,6 +161,7 @@ class Project:
             return self._add(list(scans))
 
     def _add(self, scans: list[Found]) -> Added:
+        clear_left_over(self.folder / CASES)
         there = {case.scan.mark: case.id for case in self.cases()}
         ids = {case.id.casefold() for case in self.cases()}
         new, known = [], []

@@ -30,6 +30,7 @@ from sammed.project.importing import import_labels, pair
 from sammed.session import Session
 from tests.phantoms import ROOT
 from tests.project.folders import make_project, scan
+from tests.worker.conftest import Client
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -349,3 +350,24 @@ def test_killed_while_learning_nothing_is_half(tmp_path):
     assert not model_path(project).exists()
     learn(project, QUICK)
     assert model_path(project).is_file()
+
+
+def test_the_worker_takes_it(learned):
+    worker = Client()
+    try:
+        worker.hello()
+        volume, _ = scan(3)
+        worker.volume(
+            np.ascontiguousarray(volume.grid.reorientation.invert(volume.voxels)),
+            volume.grid.affine,
+        )
+        said = worker.ask("settings", model=str(model_path(learned)))
+        assert said["structures"] == {"ball": 1, "box": 2}
+        assert worker.ask("put", object={"name": "box"})["changed"]
+        found = worker.ask("segment")
+        assert [mask["name"] for mask in found["masks"]] == ["box"]
+        assert worker.ask("put", object={"name": "liver"})["error"]["message"].startswith(
+            "nothing says where 'liver' is"
+        )
+    finally:
+        worker.stop()
