@@ -7,21 +7,29 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from sammed.engine.decoding import SliceDecoder
+from sammed.engine.local_edits import repair
+from sammed.engine.object_volume import ObjectVolume
 from sammed.engine.progress import Reporter
+from sammed.engine.prompted_slices import check_plane, slice_prompts
 from sammed.engine.results import ObjectRun, finished, not_found
+from sammed.engine.slice_mask import SliceResult
 from sammed.engine.strategy import Scene, Strategy
+from sammed.engine.tracing import block_limits
 from sammed.engine.volumewise import as_trace, within_limits
 from sammed.errors import PromptError
 from sammed.models.protocols import StructureModel, VolumeImage, VolumeMask
 from sammed.prompts import ObjectPrompts
+from sammed.prompts.strokes import without_strokes
 from sammed.views.slices import PLANES, SliceStack, choose_plane
 
 
 class NamedStrategy:
     """Finds what a `StructureModel` knows by name, and leaves the rest to another strategy.
 
-    An object that is called as a structure is, and has no prompt but perhaps 3D boxes, is the
-    structure (within them). With any other prompt it is what the prompts say.
+    An object that is called as a structure is that structure; 3D boxes limit it, clicks, strokes
+    and painted slices mend it where they lie. One that has a box on a slice, or another name, is
+    what its prompts say.
 
     Parameters
     ----------
@@ -42,6 +50,8 @@ class NamedStrategy:
     def check(self, obj: ObjectPrompts) -> None:
         """See `sammed.engine.strategy.Strategy`."""
         if self._by_name(obj):
+            if self._scene.settings.plane in PLANES:
+                check_plane(without_strokes(obj), PLANES[self._scene.settings.plane])
             return
         if not obj.interactions:
             raise PromptError(
@@ -69,10 +79,15 @@ class NamedStrategy:
         found = self._all(reporter)[obj.name]
         volume = within_limits(found, obj, self._scene.volume.shape)
         if volume.block.is_empty or not volume.mask.any():
+            if any(point.positive for point in obj.points):
+                return self._prompted.segment(obj, former, reporter)
             error = f"the model found no {obj.name!r}; if it is there, give it a prompt"
             return not_found(obj, plane, error)
         slices = SliceStack(self._scene.volume, plane, self._scene.window())
-        trace = as_trace(volume, found.predicted_iou, axis, {})
+        volume, mended = self._mended(without_strokes(obj), volume, slices, reporter)
+        if not volume.mask.any():
+            return not_found(obj, plane, f"nothing is left of {obj.name!r} after the corrections")
+        trace = as_trace(volume, found.predicted_iou, axis, mended)
         cleanup = self._scene.settings.cleanup
         if cleanup.components == "prompted":  # there is no prompt that a part could reach
             cleanup = replace(cleanup, components="all")
@@ -94,8 +109,25 @@ class NamedStrategy:
         return {**theirs, "decode": theirs.get("decode", 0) + looked}
 
     def _by_name(self, obj: ObjectPrompts) -> bool:
-        alone = len(obj.interactions) == len(obj.blocks)
-        return alone and obj.name in self._model.spec.structures
+        return obj.name in self._model.spec.structures and not without_strokes(obj).boxes
+
+    def _mended(
+        self, obj: ObjectPrompts, volume: ObjectVolume, slices: SliceStack, reporter: Reporter
+    ) -> tuple[ObjectVolume, Mapping[int, SliceResult]]:
+        """What was found, corrected where it was clicked or painted; and these slices."""
+        clicked = slice_prompts(obj, slices.axis)
+        if not clicked:
+            return volume, {}
+        scene = self._scene
+        limit = obj.limit(scene.volume.shape)
+        decoder = SliceDecoder(
+            slices, self._model.prompted, scene.store, scene.volume_hash(), scene.settings.zoom
+        )
+        reporter.begin(obj.name, slices.axis, clicked)
+        return repair(
+            decoder.checked(reporter.check), volume, clicked, block_limits(limit, slices),
+            reporter.on_slice,
+        )  # fmt: skip
 
     @property
     def _prompted(self) -> Strategy:

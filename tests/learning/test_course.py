@@ -91,6 +91,16 @@ def test_structures_by_name_and_by_prompt(learned, tmp_path):
     assert {obj.name: obj.label for obj in session.objects} == {"box": 2, "liver": 1}
     with pytest.raises(InputError, match="knows no object 'gut' by name; it knows ball, box"):
         api.segment(volume, objects=["gut"], model=model)
+    found = np.argwhere(session.object_mask("box"))
+    z, y, x = (int(n) for n in found[len(found) // 2])
+    at = volume.grid.file_index(np.array([z, y, x])).round().astype(int).tolist()
+    session.add_point("box", at, positive=False)
+    session.segment()
+    assert not session.object_mask("box")[z, y, x]
+    assert 0 < session.object_mask("box").sum() < len(found)
+    session.undo()
+    session.segment()
+    assert session.object_mask("box").sum() == len(found)
     halved = api.segment(volume, box={"ball": (0, 0, 0, 24, 20, 6)}, model=model)
     assert not halved.ijk_array()[:, :, 6:].any()
     assert halved.names == {1: "ball"}
