@@ -256,7 +256,7 @@ class ObjectPrompts:
             raise PromptError(
                 f"unknown propagation {self.propagate!r}; expected one of {', '.join(PROPAGATE)}"
             )
-        if self.is_empty and (self.interactions or self.name not in named):
+        if self.is_empty and self.name not in named:
             raise PromptError(
                 f"nothing says where {self.name!r} is; give it a box, a positive point or a mask"
             )
