@@ -40,7 +40,7 @@ class Workbench:
         """Until the scan is shown; its extents (z, y, x) and mm are for `screen`."""
         self.shape, self.spacing = shape, spacing
         self.page.wait_for_selector("body[data-shows=work]", timeout=60_000)
-        self.page.wait_for_function("document.querySelector('canvas.slice').width > 10")
+        self.page.wait_for_selector("body[data-working=no]")
         self.page.wait_for_timeout(200)
         return self
 

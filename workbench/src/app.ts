@@ -112,7 +112,7 @@ export class App {
   // -- where one looks ----------------------------------------------------------------------
 
   opened(scan: Scan, volume: ShownVolume): void {
-    const same = this.scan !== null && this.volume !== null && this.scan.name === scan.name && this.scan.where === scan.where;
+    const same = this.volume !== null && this.scan?.id === scan.id;
     this.scan = scan;
     this.volume = volume;
     if (!same) {
@@ -220,7 +220,14 @@ export class App {
     };
     if (this.object(name)) this.say(`there is a structure called “${name}” already`, "error");
     else if (saysNothing(object.prompts)) done();
-    else this.do(() => this.connection.request<Answer>("rename", { name: object.name, to: name }), "rename", done);
+    else this.do(() => this.renamed(object.name, name, done), "rename");
+  }
+
+  /** The object has its new name before the answer is taken, which speaks of that. */
+  private async renamed(from: string, to: string, done: () => void): Promise<Answer> {
+    const answer = await this.connection.request<Answer>("rename", { name: from, to });
+    done();
+    return answer;
   }
 
   undo(): void {
@@ -346,7 +353,8 @@ export class App {
     }
   }
 
-  private take(answer: Answer): void {
+  /** What an answer says has changed. */
+  take(answer: Answer): void {
     if (answer.prompts) this.takePrompts(answer.prompts);
     for (const entry of answer.masks ?? []) this.takeMask(entry);
     for (const [name, run] of Object.entries(answer.runs ?? {})) {

@@ -105,7 +105,7 @@ export class Connection {
   private deliver(message: Json): void {
     const event = message.event as string;
     const waiting = typeof message.id === "number" ? this.waiting.get(message.id) : undefined;
-    if (!waiting) {
+    if (!waiting || event === "note") {
       this.events.onPush(event, message);
       return;
     }

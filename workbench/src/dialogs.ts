@@ -2,7 +2,7 @@
 
 import type { App } from "./app";
 import { button, element } from "./dom";
-import { ServerError, type SaveFormat } from "./protocol";
+import { ServerError, type Answer, type SaveFormat } from "./protocol";
 
 function dialog(title: string, body: (Node | string)[], buttons: HTMLElement[]): HTMLDialogElement {
   const id = `title-${title.replace(/\W+/g, "-").toLowerCase()}`;
@@ -94,9 +94,8 @@ export function showSave(app: App): void {
     save.disabled = true;
     status.textContent = "";
     try {
-      const answer = await app.connection.request<{ written: string[]; notes?: string[]; dirty?: boolean }>("save", { files, force });
-      app.dirty = answer.dirty ?? false;
-      app.tell("history");
+      const answer = await app.connection.request<Answer & { written: string[]; notes?: string[] }>("save", { files, force });
+      app.take(answer);
       app.say([`saved ${answer.written.join(", ")}`, ...(answer.notes ?? [])].join("; "), "done");
       shown.close();
     } catch (error) {

@@ -40,7 +40,7 @@ const page = stored("page", () => crypto.randomUUID());
 const token = takeToken();
 
 const connection = new Connection(token, {
-  onPush: (event) => void pushed(event),
+  onPush: (event, message) => void pushed(event, message).catch((error: unknown) => app.fail(error)),
   onState: (state) => {
     app.lost = state !== "open";
     cover.hidden = state === "open" || app.ended;
@@ -126,7 +126,7 @@ function showStart(): void {
 }
 
 async function open(scan: Scan): Promise<void> {
-  const same = app.volume && app.scan?.name === scan.name && app.scan.where === scan.where;
+  const same = app.volume && app.scan?.id === scan.id;
   let volume = app.volume;
   if (!same || !volume) {
     const response = await connection.fetch("/api/volume");
@@ -145,8 +145,9 @@ async function open(scan: Scan): Promise<void> {
   }
 }
 
-async function pushed(event: string): Promise<void> {
-  if (event === "looks_on") worksHere(false);
+async function pushed(event: string, message: Record<string, unknown>): Promise<void> {
+  if (event === "note") app.say(String(message.text));
+  else if (event === "looks_on") worksHere(false);
   else if (event === "works") {
     worksHere(true);
     await app.refresh();
@@ -161,4 +162,4 @@ async function pushed(event: string): Promise<void> {
 }
 
 if (token) connection.open();
-app.tell("tool", "view");
+app.tell("tool", "view", "busy");

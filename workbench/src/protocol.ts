@@ -21,6 +21,8 @@ export interface Preset {
 }
 
 export interface Scan {
+  /** Another one each time something is opened. */
+  id: string;
   name: string;
   where: string;
   shape: Voxel;

@@ -1,0 +1,144 @@
+"""What goes wrong while someone works: ends, reloads, second pages, stops, full disks."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from sammed.io import read
+from tests.browser.pages import Workbench
+from tests.browser.test_workbench import AFFINES, blob, grid, save
+from tests.phantoms import dice
+
+pytestmark = pytest.mark.thorough
+
+
+@pytest.fixture
+def scan(tmp_path: Path) -> Path:
+    path = tmp_path / "scan.nii.gz"
+    nib.save(blob(AFFINES["as it lies"]), path)
+    return path
+
+
+def draw(page: Workbench, scan: Path) -> int:
+    """A box round the object on its middle slice."""
+    truth = read(scan).voxels > 50
+    middle = int(np.median(np.nonzero(truth)[0]))
+    page.wheel_to(0, middle)
+    rows, cols = np.nonzero(truth[middle])
+    page.drag(0, (rows.min(), cols.min()), (rows.max() + 1, cols.max() + 1))
+    page.wait_until_idle()
+    return middle
+
+
+def test_a_killed_server_has_lost_nothing(serve, opened, scan):
+    server = serve(scan, "--model", "two_class")
+    page = opened(server).wait_for_scan(*grid(scan))
+    page.name("bar with knob")
+    middle = draw(page, scan)
+    before = page.tinted(0)
+    server.kill()
+    page.page.wait_for_selector(".cover:not([hidden])")
+    again = opened(serve(scan, "--model", "two_class")).wait_for_scan(*grid(scan))
+    again.wait_until_idle()
+    again.wheel_to(0, middle)
+    assert list(again.volumes()) == ["bar with knob"]
+    assert dice(again.tinted(0), before) > 0.99
+    again.page.keyboard.press("Control+z")
+    again.wait_until_idle()
+    assert not again.tinted(0).any()
+
+
+def test_a_reload_changes_nothing(serve, opened, scan):
+    page = opened(serve(scan, "--model", "two_class")).wait_for_scan(*grid(scan))
+    middle = draw(page, scan)
+    before = page.tinted(0)
+    page.page.reload()
+    page.wait_for_scan(*grid(scan))
+    page.wait_until_idle()
+    page.wheel_to(0, middle)
+    assert dice(page.tinted(0), before) > 0.99
+    assert "token" not in page.page.url
+
+
+def test_a_break_of_the_network_heals(serve, opened, scan):
+    page = opened(serve(scan, "--model", "two_class")).wait_for_scan(*grid(scan))
+    page.page.evaluate("window.dispatchEvent(new Event('offline'))")
+    page.page.context.set_offline(True)
+    page.page.wait_for_timeout(200)
+    page.page.context.set_offline(False)
+    page.wait_until_idle()
+    draw(page, scan)
+    assert page.tinted(0).any()
+
+
+def test_a_second_page_looks_on_until_it_takes_over(serve, opened, scan):
+    server = serve(scan, "--model", "two_class")
+    first = opened(server).wait_for_scan(*grid(scan))
+    second = opened(server).wait_for_scan(*grid(scan))
+    assert second.page.locator(".looks-on").is_visible()
+    middle = draw(first, scan)
+    second.wheel_to(0, middle)
+    second.page.locator(".objects li").wait_for()
+    assert dice(second.tinted(0), first.tinted(0)) > 0.99
+    second.drag(0, (5, 5), (12, 12))
+    assert "looks on" in second.message
+    second.page.get_by_role("button", name="Work on this page").click()
+    first.page.wait_for_selector(".looks-on:not([hidden])")
+    second.page.keyboard.press("Control+z")
+    second.wait_until_idle()
+    first.page.locator(".objects li").wait_for(state="detached")
+
+
+def test_escape_stops_within_half_a_second(serve, opened, tmp_path):
+    sample = Path("sample_data/phantom_ct.nii.gz").resolve()
+    page = opened(serve(sample, "-o", tmp_path / "o.nii.gz")).wait_for_scan(*grid(sample))
+    page.page.keyboard.press("3")
+    page.drag(0, (20, 20), (100, 130))
+    page.page.keyboard.press("Enter")
+    page.page.wait_for_selector(".status-bar progress:not([hidden])", timeout=60_000)
+    page.page.locator(".hint", has_text="slices").wait_for(timeout=60_000)
+    started = time.perf_counter()
+    page.page.keyboard.press("Escape")
+    page.page.wait_for_selector("body[data-working=no]", timeout=5000)
+    seconds = time.perf_counter() - started
+    assert seconds < 1.0, (
+        seconds
+    )  # half a second of the engine's, and a browser's on a busy machine
+    assert "stopped" in page.message
+
+
+def test_a_file_is_not_replaced_without_a_question(serve, opened, scan, tmp_path):
+    out = tmp_path / "out.nii.gz"
+    page = opened(serve(scan, "--model", "two_class", "-o", out)).wait_for_scan(*grid(scan))
+    draw(page, scan)
+    save(page)
+    first = out.read_bytes()
+    page.page.keyboard.press("Control+z")
+    page.page.keyboard.press("Control+y")
+    page.wait_until_idle()
+    out.write_bytes(b"someone else's")
+    page.page.keyboard.press("Control+s")
+    page.page.get_by_role("dialog").get_by_role("button", name="Save", exact=True).click()
+    question = page.page.get_by_role("dialog", name="Replace?")
+    question.wait_for()
+    question.get_by_role("button", name="Cancel").click()
+    assert out.read_bytes() == b"someone else's"
+    page.page.get_by_role("dialog").get_by_role("button", name="Save", exact=True).click()
+    question.get_by_role("button", name="Replace").click()
+    page.page.wait_for_selector("dialog", state="detached")
+    assert nib.load(out).shape == nib.load(scan).shape
+    assert len(out.read_bytes()) == pytest.approx(len(first), rel=0.1)
+
+
+def test_ending_is_told(serve, opened, scan):
+    server = serve(scan, "--model", "two_class")
+    page = opened(server).wait_for_scan(*grid(scan))
+    page.page.get_by_role("button", name="End sammed").click()
+    page.page.wait_for_selector(".cover:not([hidden])")
+    assert "ended" in page.page.locator(".cover").inner_text()
+    assert server.process.wait(15) == 0
