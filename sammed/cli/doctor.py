@@ -26,6 +26,7 @@ PACKAGES = {
     ),
     "dicom": ("highdicom", "contourpy", "dicomweb-client"),
     "mesh": ("scikit-image",),
+    "workbench": ("starlette", "uvicorn", "websockets"),
     "plots": ("matplotlib",),
     "openvino": ("openvino",),
     "onnx": ("onnxruntime", "onnx"),

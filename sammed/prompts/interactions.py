@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ class PointPrompt:
 class MaskPrompt:
     """Slices that the user has painted: taken as they are, and as a start for their neighbours.
 
-    Only the block round what is painted is kept, since every edit of a mask is a new one.
+    What is painted is kept packed, since every edit of a mask is a new one.
 
     Parameters
     ----------
@@ -66,8 +67,6 @@ class MaskPrompt:
         Extents (z, y, x) of the volume.
     block
         Smallest block that holds what is painted.
-    painted : (z, y, x) bool
-        The voxels in that block.
     """
 
     __hash__ = None  # type: ignore[assignment]
@@ -77,17 +76,30 @@ class MaskPrompt:
         z, y, x = voxels.shape
         self.shape: Shape3 = (z, y, x)
         self.block = Box3D.from_mask(voxels)
-        self.painted = np.array(voxels[self.block.slices])
         self.source = source
+        painted = voxels[self.block.slices]
+        self._bits = zlib.compress(np.packbits(painted).tobytes(), 1)
+        self._slices = tuple(
+            np.flatnonzero(painted.any(axis=tuple(a for a in range(3) if a != axis)))
+            + self.block.low[axis]
+            for axis in range(3)
+        )
 
     def __repr__(self) -> str:
         return f"MaskPrompt({np.count_nonzero(self.painted)} voxels in {self.block})"
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, MaskPrompt) or self.shape != other.shape:
+        if not isinstance(other, MaskPrompt):
             return False
-        same = self.block == other.block and np.array_equal(self.painted, other.painted)
-        return other is self or same
+        same = (self.shape, self.block) == (other.shape, other.block)
+        return other is self or (same and self._bits == other._bits)
+
+    @property
+    def painted(self) -> NDArray[np.bool_]:
+        """(z, y, x) bool of the block."""
+        bits = np.frombuffer(zlib.decompress(self._bits), np.uint8)
+        size = int(np.prod(self.block.shape))
+        return np.unpackbits(bits, count=size).view(bool).reshape(self.block.shape)
 
     @property
     def voxels(self) -> NDArray[np.bool_]:
@@ -109,8 +121,7 @@ class MaskPrompt:
 
     def slices(self, axis: int) -> NDArray[np.intp]:
         """Indices of the painted slices across an axis."""
-        others = tuple(a for a in range(3) if a != axis)
-        return np.flatnonzero(self.painted.any(axis=others)) + self.block.low[axis]
+        return self._slices[axis]
 
 
 @dataclass(frozen=True, eq=False, repr=False)

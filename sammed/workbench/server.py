@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import os
 import signal
 import socket as sockets
+import sys
 import time
 import webbrowser
 from collections.abc import Callable, Iterator
@@ -159,7 +161,7 @@ async def _serve(
     while not server.started and not serving.done():
         await asyncio.sleep(0.01)
     say(f"{here}/#{token.fragment}")
-    if browser:
+    if browser and may_browse():
         await asyncio.to_thread(webbrowser.open, here + token.start_path)
     watching = asyncio.create_task(_watch(desk))
     await desk.ended.wait()
@@ -171,6 +173,13 @@ async def _serve(
     bench_app.spool.close()
     kept = bench.opened.keeper.resumed.journal.path if bench.opened is not None else None
     return f"not saved, but kept in {kept}; the next start goes on from there" if unsaved else ""
+
+
+def may_browse() -> bool:
+    """Whether there is a screen for a browser: one in the terminal would take that away."""
+    if sys.platform != "linux" or os.environ.get("BROWSER") or os.environ.get("WSL_DISTRO_NAME"):
+        return True
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def _on_signals(desk: Desk) -> None:

@@ -13,6 +13,7 @@ from websockets.sync.client import connect
 
 from sammed.errors import InputError
 from sammed.workbench import guard
+from sammed.workbench import server as servers
 from sammed.workbench.guard import HEADERS, Token
 from sammed.workbench.server import check_host
 from tests.workbench.conftest import fetch
@@ -269,6 +270,7 @@ def test_the_browser_is_started_without_the_token(monkeypatch, scan, home):
     from sammed.workbench import Wishes, server
     from tests.workbench.conftest import Page, Stubs
 
+    monkeypatch.setenv("DISPLAY", ":0")
     opened, told = [], []
     ready = threading.Event()
     monkeypatch.setattr(server.webbrowser, "open", lambda url: (opened.append(url), ready.set()))
@@ -288,6 +290,15 @@ def test_the_browser_is_started_without_the_token(monkeypatch, scan, home):
     page.hello()
     page.ask("quit")
     work.join(20)
+
+
+def test_no_browser_takes_the_terminal(monkeypatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER", "WSL_DISTRO_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(servers.sys, "platform", "linux")
+    assert not servers.may_browse()
+    monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
+    assert servers.may_browse()
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.org", "*", ""])
