@@ -42,7 +42,7 @@ def volume(
         float | None, typer.Option(help="Minutes between validations; default: 30, of a GPU 2.")
     ] = None,
     compiled: Annotated[
-        bool, typer.Option("--compile", help="Compile the network first: a minute, then faster.")
+        bool, typer.Option("--compile", help="Compile the network first (torch.compile): minutes.")
     ] = False,
     quiet: Quiet = False,
 ) -> None:

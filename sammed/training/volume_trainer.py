@@ -243,7 +243,9 @@ def train_volumes(options: VolumeOptions, on_progress: OnProgress | None = None)
     InputError, BackendUnavailableError, UnreadableFileError
         As `volume_trainer` does.
     """
-    if not options.on_gpu:
+    if options.on_gpu:
+        torch.backends.cudnn.benchmark = True  # all batches have one shape
+    else:
         torch.set_num_threads(1)  # more wait for each other
     trainer = volume_trainer(options)
 
