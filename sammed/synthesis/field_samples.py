@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from sammed.models.compact.field import Field
 from sammed.synthesis.blocks import drawn, some_slices
@@ -26,6 +27,9 @@ FAMILIES: dict[str, float] = {"box": 0.44, "slice": 0.28, "free": 0.18, "close":
 """What the user says first, and how often: a 3D box, a box on one slice, points or strokes or
 painted slices; and of a 3D box a part seen closely, with a coarse answer to refine."""
 
+OF_LABELS = ("anatomy", "guest", "union", "core", "shell")
+"""Kinds of targets that come from label maps."""
+
 LABEL_SHARE = 0.5
 """Share of the volumes that are drawn from label maps, if there are any."""
 
@@ -34,6 +38,13 @@ WIDTHS = (48, 128)
 
 LEAST_VOXELS, LEAST_SAMPLES = 30, 24
 """Smaller objects are not asked for: in the volume, on the field."""
+
+
+UNSEEN_SHARE = 0.3
+"""Share of the objects of label maps that are asked for though nothing sets them apart."""
+
+FAINT = 0.03
+"""Difference of mean brightness to what is around them below which that is so."""
 
 
 @dataclass(frozen=True)
@@ -139,10 +150,24 @@ def draw_fields(seed: tuple[int, ...], count: int, size: int, source: Source) ->
         mask = drawn(rng, some_slices(rng, target.mask) if boxed else target.mask)
         if np.count_nonzero(mask) < LEAST_VOXELS:
             continue
+        if target.kind in OF_LABELS and rng.random() > UNSEEN_SHARE and _faint(volume.image, mask):
+            continue
         sample = _sample(rng, volume, mask, family, size, target.kind)
         if np.count_nonzero(sample.target) >= LEAST_SAMPLES:
             samples.append(sample)
     return samples
+
+
+def _faint(image: Array, mask: NDArray[np.bool_]) -> bool:
+    """Whether an object is on the mean about as bright as the two voxels around it."""
+    (low, high) = _bounds(mask).T.astype(int)
+    part = tuple(slice(max(a - 2, 0), b + 2) for a, b in zip(low, high, strict=True))
+    inside = mask[part]
+    around = ndimage.binary_dilation(inside, iterations=2) & ~inside
+    if not around.any():
+        return True
+    values = image[part]
+    return abs(float(values[inside].mean()) - float(values[around].mean())) < FAINT
 
 
 def _sample(

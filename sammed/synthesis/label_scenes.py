@@ -39,6 +39,10 @@ MERGED_SHARE = 0.3
 LEAST_VOXELS = 30
 """Smaller objects are not asked for."""
 
+FLAT, MOST_REPAINTED = 0.03, 3
+"""Deviation below which an image shows nothing (all of it beyond the window, say) and is painted
+again, so many times."""
+
 KINDS = ("fat", "fluid", "muscle", "organ", "organ", "vessel", "lesion", "marrow", "cortex", "lung")
 """What labels are made of; a palette knows them."""
 
@@ -75,7 +79,12 @@ def make_label_scene(seed: int | tuple[int, ...], maps: Sequence[Path]) -> Slab:
             labels = _pack(rng, labels, step, maps, int(rng.integers(1, 4)))
     targets = _targets(rng, labels)
     labels = _hollowed(rng, labels, targets)
-    return Slab(paint(rng, labels, step), targets, slice_step=step)
+    image = paint(rng, labels, step)
+    for _ in range(MOST_REPAINTED):
+        if image.std() >= FLAT:
+            break
+        image = paint(rng, labels, step)
+    return Slab(image, targets, slice_step=step)
 
 
 def _one(rng: np.random.Generator, maps: Sequence[Path]) -> Path:

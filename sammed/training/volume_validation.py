@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sammed.synthesis.field_samples import FAMILIES, Source
+from sammed.synthesis.field_samples import FAMILIES, OF_LABELS, Source
 from sammed.training.validation import SEED, roc_area
 from sammed.training.volume_batches import FieldBatch, make_chunk, pack, unpack
 from sammed.training.volume_prompts import corrected, first_prompts, shown
@@ -38,9 +38,6 @@ COLUMNS = [
     "val_faces_auc",
 ]
 """Columns of a run's metrics.csv; ``presence`` is the entropy of the faces."""
-
-OF_LABELS = ("anatomy", "guest", "union", "core", "shell")
-"""Kinds of targets that come from label maps."""
 
 
 @lru_cache(maxsize=2)
