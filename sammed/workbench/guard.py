@@ -26,8 +26,8 @@ HOSTS = ("127.0.0.1", "localhost", "[::1]")
 CONTENT_POLICY = "; ".join(
     (
         "default-src 'self'",
-        "script-src 'self' 'wasm-unsafe-eval'",
-        "worker-src 'self' blob:",
+        "script-src 'self'",
+        "worker-src 'none'",
         "img-src 'self' blob: data:",
         "style-src 'self' 'unsafe-inline'",
         "connect-src 'self'",

@@ -168,10 +168,10 @@ class Service:
         first
             Objects that are there from the beginning; they are no step of undo.
         """
-        self._cases.clear()
         frame = SentFrame(Reorientation((0, 1, 2), (False, False, False), volume.shape))
         settings = {"model": [model, "auto", None], "options": options}
-        self._cases["opened"] = Case(volume, frame, settings=settings, first=tuple(first))
+        case = Case(volume, frame, settings=settings, first=tuple(first))
+        self._cases = OrderedDict(opened=case)  # at once: other threads look at it
 
     def close(self) -> None:
         """Let go of everything; files of arrays are removed."""

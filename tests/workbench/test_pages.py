@@ -48,7 +48,8 @@ def test_the_second_page_is_told_and_looks_on(two):
 def test_what_the_second_page_is_shown_is_not_taken_for_told_to_the_first(two):
     first, second = two
     first.ask("put", **PUT)
-    first.ask("settings", model="stub", masks="resolved")
+    first.ask("segment")
+    assert first.ask("settings", model="compact", masks="resolved")["renewed"] is False
     second.ask("show")
     answer = first.ask("segment")
     assert answer["masks"][0]["replace"]
