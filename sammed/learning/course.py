@@ -1,7 +1,8 @@
 """A course: from the accepted cases of a project to a learned model, judged before it is used.
 
 With many people, some are held back for good. With few, all are learned from in the end; a shorter
-rehearsal without some of them says beforehand what to expect. A model that is worse than the one
+rehearsal without some of them says beforehand what to expect, and what it learned is gone on with,
+so that its minutes are not lost. A model that is worse than the one
 that is there is kept in its round, and not used.
 """
 
@@ -251,10 +252,14 @@ class _Course:
 
     def _teach(self, phase: Phase, before: float) -> None:
         look = self._plan.looks[phase.look]
+        seed = self._seed + (phase.run == "final")
         trainer = LookTrainer(
-            self._lessons(phase), self._plan, look, self._seed, self._wishes.recipe,
+            self._lessons(phase), self._plan, look, seed, self._wishes.recipe,
             self._wishes.device,
         )  # fmt: skip
+        rehearsed = self._done.get(f"rehearsal {phase.look}")
+        if phase.run == "final" and rehearsed is not None:
+            trainer.start_from(rehearsed)
         if self._kept.get("phase") == phase.key:
             trainer.resume(self._kept["state"])
         total = 60 * self._wishes.minutes

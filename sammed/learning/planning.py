@@ -29,7 +29,7 @@ FLAT_SAMPLES = 160 * 160
 MOST_FINE = 40
 """Patches that the fine look may need for a scan; beyond, its samples are made coarser."""
 
-TWO_LOOKS = 3.0
+TWO_LOOKS = 4.0
 """A scan of more patches than this is looked at coarsely first."""
 
 FLAT_RATIO = 4.5
@@ -186,8 +186,8 @@ def _patch(shape: Sequence[int], mm: Sequence[float], most: int) -> list[int]:
 
 
 def _levels(patch: Sequence[int]) -> int:
-    """As many as leave at least four places of the longer axes, at most five."""
-    return int(np.clip(np.floor(np.log2(max(patch) / 5)) + 1, 2, 4))
+    """As many as leave five places along the longest axis, at most five."""
+    return int(np.clip(np.floor(np.log2(max(patch) / 5)) + 1, 2, 5))
 
 
 def _whole(look: Look) -> Look:

@@ -159,6 +159,11 @@ class LookTrainer:
             "seconds": self.seconds,
         }
 
+    def start_from(self, weights: Mapping[str, Tensor]) -> None:
+        """Begin with the weights of another run of the same look."""
+        self.net.load_state_dict(dict(weights))
+        self._average = {name: value.clone() for name, value in self.net.state_dict().items()}
+
     def resume(self, state: Mapping[str, Any]) -> None:
         """Go on from a state."""
         self.net.load_state_dict(state["net"])
