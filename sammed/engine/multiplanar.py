@@ -2,17 +2,24 @@
 
 A 3D box outlines the object in three planes. In some a chain of slices goes astray, elsewhere the
 same place is found easily; the mean of the traces, each slice weighted by how sure the model is of
-it, is better than any of them. A second look, prompted by that mean, is better still. Only for
-models whose slices are cheap.
+it, is better than any of them. A second look, prompted by that mean, is better still. Then no more
+of it is taken away than the planes leave in doubt. Only for models whose slices are cheap.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from sammed.engine.box_fit import fit_block
 from sammed.engine.decoding import SliceDecoder
-from sammed.engine.fusion import PlaneView, balanced, promised_iou, weigh_planes
+from sammed.engine.fusion import (
+    PlaneView,
+    balanced,
+    promised_iou,
+    weigh_planes,
+    within_doubt,
+)
 from sammed.engine.memo import Memo
 from sammed.engine.object_volume import ObjectVolume, keep_slices, stack
 from sammed.engine.propagation import OnSlice
@@ -106,14 +113,24 @@ class Consensus:
         if located is not None and recipe.locate is not None:
             whole = [located_view(located, recipe.locate.weight, recipe.fusion)]
         volume = weigh_planes([*as_views(traces, recipe.fusion), *whole], recipe.fusion)
-        joined = len(axes) > 1 or bool(whole)
-        if joined:
-            volume = weigh_planes([*(look(volume, axis) for axis in axes), *whole], recipe.fusion)
-        for axis in axes:
-            volume = keep_slices(volume, axis, range(*block.range(axis)))
-        if joined and recipe.border:
+        if len(axes) == 1 and not whole:
+            return _limited(volume, axes, block)
+        looks = [look(volume, axis) for axis in axes]
+        volume = _limited(weigh_planes([*looks, *whole], recipe.fusion), axes, block)
+        if recipe.border:
             volume = balanced(volume, recipe.border)
-        return fit_block(volume, block, recipe.box_fit) if joined and recipe.box_fit else volume
+        if recipe.box_fit:
+            volume = fit_block(volume, block, recipe.box_fit)
+        unheard = [replace(view, weights={}) for view in whole]
+        seen = _limited(weigh_planes([*looks, *unheard], recipe.fusion), axes, block)
+        return within_doubt(volume, seen, looks, block)
+
+
+def _limited(volume: ObjectVolume, axes: Sequence[int], block: Box3D) -> ObjectVolume:
+    """What lies within the 3D box across the axes of the traces."""
+    for axis in axes:
+        volume = keep_slices(volume, axis, range(*block.range(axis)))
+    return volume
 
 
 def refine(

@@ -169,6 +169,70 @@ def test_an_object_that_goes_astray_in_one_plane_is_saved_by_the_others():
     assert dice(mask, ORGAN) > 0.999
 
 
+# -- how far the planes are in doubt ---------------------------------------------------------
+
+
+def within_doubt(volume: ObjectVolume, seen: ObjectVolume, *planes: ObjectVolume) -> ObjectVolume:
+    views = [PlaneView(plane, 0, {}) for plane in planes]
+    return fusion.within_doubt(volume, seen, views, seen.block)
+
+
+RAMP = 0.1 * (np.arange(60.0) - 29.5).reshape(1, 1, 60).repeat(4, axis=0).repeat(5, axis=1)
+"""A border in the middle, at 0.1 logits a voxel."""
+
+
+def moved(logits: float) -> ObjectVolume:
+    """The ramp with its border moved; by 0.1 logits, by one voxel of 30."""
+    return block_with(RAMP - logits)
+
+
+def test_an_object_on_which_planes_agree_loses_nothing():
+    """Whatever is known besides: here that it would be a third smaller."""
+    held = within_doubt(moved(1.0), moved(0), moved(0), moved(0), moved(0))
+    np.testing.assert_array_equal(held.mask, moved(0).mask)
+
+
+def test_what_planes_leave_in_doubt_is_decided_by_what_else_is_known():
+    free = moved(1.0)
+    assert within_doubt(free, moved(0), moved(-2.0), moved(2.0)) is free
+    doubt = 1 - dice(moved(-0.2).mask, moved(0.2).mask)
+    held = within_doubt(free, moved(0), moved(-0.2), moved(0.2))
+    assert free.mask.sum() < held.mask.sum() < moved(0).mask.sum()
+    assert 1 - dice(held.mask, moved(0).mask) == pytest.approx(doubt / 2, abs=0.02)
+
+
+def test_what_planes_do_not_show_may_be_added():
+    larger = moved(-1.0)
+    assert within_doubt(larger, moved(0), moved(0), moved(0)) is larger
+    mixed = block_with(np.where(np.arange(60) < 30, 1.0, -1.0) * np.ones(RAMP.shape))
+    held = within_doubt(mixed, moved(0), moved(0), moved(0))
+    np.testing.assert_array_equal(held.mask, mixed.mask | moved(0).mask)
+
+
+def test_one_plane_alone_is_not_held_to():
+    free = moved(1.0)
+    assert within_doubt(free, moved(0), moved(0)) is free
+    assert within_doubt(free, moved(0), moved(0), moved(9.0)) is free  # the other shows nothing
+    assert within_doubt(free, moved(9.0), moved(0), moved(0)) is free
+
+
+@given(seed=st.integers(0, 10_000), spread=st.floats(0, 3), shift=st.floats(-3, 3))
+def test_an_object_loses_no_more_of_its_planes_than_their_doubt(seed, spread, shift):
+    rng = np.random.default_rng(seed)
+    truth = rng.normal(0, 2, (5, 6, 7))
+    planes = [block_with(truth + rng.normal(0, spread, truth.shape)) for _ in range(3)]
+    seen = block_with(np.mean([p.logits for p in planes], axis=0))
+    apart = [1 - dice(planes[a].mask, planes[b].mask) for a, b in ((0, 1), (0, 2), (1, 2))]
+    free = block_with(seen.logits - shift + rng.normal(0, 0.5, truth.shape))
+    held = within_doubt(free, seen, *planes)
+    rounded = 2 / seen.mask.sum()  # half precision
+    left = 1 - dice(held.mask & seen.mask, seen.mask)
+    assert left <= np.mean(apart) / 2 + rounded
+    assert held is free or left >= np.mean(apart) / 2 - rounded
+    assert not (free.mask & ~held.mask).any()
+    assert not (held.mask & ~(free.mask | seen.mask)).any()
+
+
 # -- 3D boxes as a whole ---------------------------------------------------------------------
 
 TWINS = np.zeros(ORGAN.shape, bool)
@@ -219,6 +283,21 @@ def test_propagation_starts_from_what_a_model_finds_in_the_box_as_a_whole():
     assert starts
     _, other = segmented(WholeModel(right=False))
     assert dice(other, TWINS & ~SECOND) > 0.8
+
+
+def test_what_is_found_as_a_whole_takes_nothing_away_on_which_planes_agree():
+    """Neither does the box, whose sides a smaller mask would still touch; but it adds."""
+    own = np.full((20, 20, 20), -4.0)
+    own[4:16, 4:16, 4:16] = 4.0
+    planes, other = block_with(own), block_with(np.roll(own, 1, axis=2) * 2)
+    sections = [{i: planes.across(a, i) for i in range(20)} for a in range(3)]
+    traces = [(a, Trace(sections[a], (), frozenset())) for a in range(3)]
+
+    def look(volume: ObjectVolume, axis: int) -> PlaneView:
+        return PlaneView(planes, axis, dict.fromkeys(range(20), 0.1))
+
+    joined = multiplanar.Consensus(RECIPE).of(traces, other, planes.block, look)
+    np.testing.assert_array_equal(joined.mask, planes.mask | other.mask)
 
 
 def test_a_model_that_is_unsure_of_the_whole_counts_little():
