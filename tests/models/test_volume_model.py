@@ -14,7 +14,12 @@ from sammed.models.compact import field_prompts as drawing
 from sammed.models.compact.field import Field
 from sammed.models.compact.field_placing import first_field, fitted_field, grown_field
 from sammed.models.compact.volume_model import VolumeFinder
-from sammed.models.compact.volume_net import VolumeArchitecture, VolumeNet
+from sammed.models.compact.volume_net import (
+    Fields,
+    VolumeArchitecture,
+    VolumeNet,
+    mirrored,
+)
 from sammed.models.contract import check_model
 from sammed.models.protocols import VolumeImage, VolumeModel
 from sammed.prompts import BoxPrompt, LassoPrompt, MaskPrompt, PointPrompt, ScribblePrompt
@@ -149,6 +154,27 @@ def test_a_small_object_is_looked_at_again_closely():
     assert (closer.step < field.step / 3).all()
     assert fitted_field(mask, closer, Box3D(30, 30, 30, 31, 31, 31), (1, 1, 1)) is not None
     assert fitted_field(np.zeros_like(mask), field, Box3D(0, 0, 0, 1, 1, 1), (1, 1, 1)) is None
+
+
+@pytest.mark.parametrize("axes", [(0,), (1, 2)])
+def test_seen_in_all_mirrors_a_mirrored_field_is_answered_mirrored(weights, axes):
+    torch.manual_seed(0)
+    prompts = drawing.no_prompts(1, SIZE)
+    prompts[0, drawing.CLICK_IN, 5, 9, 20] = 1
+    block = torch.tensor([[[3.0, 12.0], [4.0, 15.0], [10.0, 30.0]]])
+    one = torch.ones(1, 3)
+    fields = Fields(
+        torch.rand(1, *[SIZE] * 3), torch.ones(1, *[SIZE] * 3), prompts, block, one, one
+    )
+    finder = VolumeFinder(weights, size=SIZE, mirrors=8)
+    logits, iou, faces = finder.look(fields)
+    turned, same, others = finder.look(mirrored(fields, axes))
+    np.testing.assert_allclose(np.flip(turned, axes), logits, atol=1e-4)
+    assert same == pytest.approx(iou, abs=1e-5)
+    pairs = faces.reshape(3, 2)
+    for axis in range(3):
+        wanted = pairs[axis][::-1] if axis in axes else pairs[axis]
+        np.testing.assert_allclose(others.reshape(3, 2)[axis], wanted, atol=1e-5)
 
 
 def test_it_is_a_model_of_volumes(weights):

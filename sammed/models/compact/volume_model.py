@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,8 @@ from sammed.models.compact.volume_net import (
     VolumeArchitecture,
     VolumeNet,
     field_planes,
+    mirrored,
+    mirrored_faces,
 )
 from sammed.models.compact.weight_files import load_network
 from sammed.models.protocols import (
@@ -47,6 +50,9 @@ from sammed.prompts import (
 )
 from sammed.prompts.interactions import locates
 from sammed.prompts.strokes import lasso_mask
+
+MIRRORED = tuple(axes for n in range(4) for axes in combinations(range(3), n))
+"""The axes that are mirrored, eight ways, the first of them none."""
 
 MOST_LOOKS = 4
 """Fields that one object is looked for in, at most."""
@@ -70,10 +76,17 @@ class VolumeFinder:
         Samples along each side of a field.
     half
         Compute in bfloat16: three times as fast where the processor has instructions for it.
+    mirrors
+        In so many mirrors each field is looked at, 1 to 8; answers are averaged.
     """
 
     def __init__(
-        self, weights: Path, device: str = "cpu", size: int = FIELD_SIZE, half: bool = False
+        self,
+        weights: Path,
+        device: str = "cpu",
+        size: int = FIELD_SIZE,
+        half: bool = False,
+        mirrors: int = 1,
     ) -> None:
         net, digest = load_volume_net(weights)
         try:
@@ -83,7 +96,7 @@ class VolumeFinder:
             raise BackendUnavailableError(
                 f"device {device!r} cannot be used ({error}); try --device cpu"
             ) from error
-        self.size, self._half = size, half
+        self.size, self._half, self._mirrors = size, half, MIRRORED[:mirrors]
         self._spec = ModelSpec(
             name="compact",
             prompts=VOLUME_PROMPTS,
@@ -105,12 +118,19 @@ class VolumeFinder:
     def look(self, fields: Fields) -> tuple[NDArray[np.float32], float, NDArray[np.float32]]:
         """Logits (s, s, s) of the object on one field, predicted IoU, six chances of going on."""
         seen = Fields(**{k: v.to(self._device) for k, v in vars(fields).items()})
+        answers = [self._look(mirrored(seen, axes), axes) for axes in self._mirrors]
+        logits, iou, faces = (torch.stack(parts).mean(0) for parts in zip(*answers, strict=True))
+        mask: NDArray[np.float32] = logits[0].cpu().numpy()
+        beyond = torch.sigmoid(faces[0]).cpu().numpy()
+        return mask, float(torch.sigmoid(iou[0])), beyond
+
+    def _look(self, seen: Fields, axes: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
+        """The answer to fields that were mirrored, mirrored back."""
         planes = field_planes(seen).contiguous(memory_format=torch.channels_last_3d)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
             logits, iou, faces = self._net(planes)
-        beyond = torch.sigmoid(faces[0].float()).cpu().numpy()
-        mask: NDArray[np.float32] = logits[0].float().cpu().numpy()
-        return mask, float(torch.sigmoid(iou[0].float())), beyond
+        back = torch.flip(logits.float(), [axis + 1 for axis in axes])
+        return back, iou.float(), mirrored_faces(faces.float(), axes)
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,31 @@ class Fields:
     voxel: Tensor
 
 
+def mirrored(fields: Fields, axes: tuple[int, ...]) -> Fields:
+    """The same fields with some of their axes (0 z, 1 y, 2 x) running the other way."""
+    size = fields.image.shape[-1]
+    block = fields.block.clone()
+    for axis in axes:
+        block[:, axis] = size - block[:, axis].flip(-1)
+    dims = [axis - 3 for axis in axes]
+    image, inside, prompts = (t.flip(dims) for t in (fields.image, fields.inside, fields.prompts))
+    return Fields(image, inside, prompts, block, fields.step, fields.voxel)
+
+
+def mirrored_faces(faces: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """Answers for `FACES` of fields whose axes run the other way.
+
+    Examples
+    --------
+    >>> mirrored_faces(torch.arange(6.0)[None], (0, 2)).tolist()
+    [[1.0, 0.0, 2.0, 3.0, 5.0, 4.0]]
+    """
+    pairs = faces.reshape(-1, 3, 2).clone()
+    for axis in axes:
+        pairs[:, axis] = pairs[:, axis].flip(-1)
+    return pairs.flatten(1)
+
+
 def field_planes(fields: Fields) -> Tensor:
     """Encode fields as the network sees them.
 
