@@ -38,6 +38,25 @@ if TYPE_CHECKING:
     from sammed.session import Session
 
 
+class VolumeHash:
+    """Tells a volume's hash, which is computed once, beside whatever else is done."""
+
+    def __init__(self, executor: ThreadPoolExecutor, volume: Volume) -> None:
+        self._executor = executor
+        self._volume = volume
+        self._found: Future[str] | None = None
+
+    def begin(self) -> Future[str]:
+        """Compute it, without waiting for it."""
+        if self._found is None:
+            self._found = self._executor.submit(content_hash, self._volume.voxels)
+        return self._found
+
+    def __call__(self) -> str:
+        """The hash."""
+        return self.begin().result()
+
+
 @dataclass(frozen=True)
 class Opened:
     """The scan that is on the table.
@@ -54,6 +73,8 @@ class Opened:
         Where its outputs go, and how their names begin.
     keeper
         Writes its session down.
+    hashed
+        Tells the volume's hash.
     """
 
     id: str
@@ -63,6 +84,7 @@ class Opened:
     folder: Path
     stem: str
     keeper: Keeper
+    hashed: VolumeHash
 
 
 class Bench(Service):
@@ -141,7 +163,7 @@ class Bench(Service):
         about = describe_scan(volume, self.wishes.window or "auto")
         first, notes = self._first_objects(source, volume)
         beside, folder, name = self._outputs(source)
-        hashed: Callable[[], str] = _once(self._hashes, volume)
+        hashed = VolumeHash(self._hashes, volume)
         if self.opened is not None:
             self.opened.keeper.close()
         resumed = resume(beside, name, hashed, source.name)
@@ -163,7 +185,9 @@ class Bench(Service):
         self.open(volume, self.wishes.model_name, self.wishes.options, first)
         self._case().dirty = resumed.record is not None and not resumed.record.is_saved
         keeper = Keeper(resumed, self.arrays)
-        self.opened = Opened(secrets.token_hex(4), volume, shown, about, folder, name, keeper)
+        self.opened = Opened(
+            secrets.token_hex(4), volume, shown, about, folder, name, keeper, hashed
+        )
         self.choices = None
         if not source.uploaded:
             recent.remember(source.path, source.series, source.frame)
@@ -199,7 +223,7 @@ class Bench(Service):
         """Get ready what the first edit needs; call it once the page has its volume."""
         if self.opened is None:
             return
-        self.opened.keeper.resumed.journal.prepare()
+        self.opened.hashed.begin()
         settings = self._case().settings
         if settings:
             name, device, threads = settings["model"]
@@ -383,18 +407,6 @@ class Bench(Service):
 
 def _changes(do: str, answer: dict[str, Any]) -> bool:
     return bool(answer.get("changed", True) if do == "put" else answer.get("renewed", True))
-
-
-def _once(executor: ThreadPoolExecutor, volume: Volume) -> Callable[[], str]:
-    """Tells a volume's hash, which is computed once, beside whatever else is done."""
-    found: list[Future[str]] = []
-
-    def ask() -> str:
-        if not found:
-            found.append(executor.submit(content_hash, volume.voxels))
-        return found[0].result()
-
-    return ask
 
 
 def _no_report(event: str, fields: dict[str, Any]) -> None:

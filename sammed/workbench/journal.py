@@ -148,11 +148,6 @@ class Journal:
         self._file.seek(0, os.SEEK_END)
         self.is_begun = True
 
-    def prepare(self) -> None:
-        """Find out what the first line needs."""
-        if not self.is_begun:
-            self._hash()
-
     def check_free(self) -> None:
         """Make sure that no other process is at it.
 

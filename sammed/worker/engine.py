@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,14 +61,16 @@ class Models:
         self._engine = engine
         self._models: dict[ModelKey, Future[Model]] = {}
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="sammed-model")
+        self._lock = threading.Lock()
 
     def load(self, key: ModelKey) -> Future[Model]:
         """The model's future; a failed one is tried again."""
-        known = self._models.get(key)
-        if known is None or (known.done() and known.exception() is not None):
-            known = self._loader.submit(self._engine.model, *key)
-            self._models[key] = known
-        return known
+        with self._lock:
+            known = self._models.get(key)
+            if known is None or (known.done() and known.exception() is not None):
+                known = self._loader.submit(self._engine.model, *key)
+                self._models[key] = known
+            return known
 
     def close(self) -> None:
         """Begin no other one."""
