@@ -185,7 +185,11 @@ def save(
         main = next((t.path for t in targets if t.kind in OUTPUT_TYPES), None)
         for target in targets:
             place = folder / Path(os.path.realpath(target.path)).name
-            _write(target.kind, place, session, labels, painted, main, target.path.parent, notes)
+            try:
+                _write(target.kind, place, session, labels, painted, main, paths[0].parent, notes)
+            except OutputError as error:  # of the place where files wait for the others
+                text = str(error).replace(str(folder), str(target.path.parent))
+                raise OutputError(text) from error
     return paths
 
 

@@ -81,6 +81,7 @@ def test_a_full_disk_leaves_everything_as_it_was(page, scan, monkeypatch):
     files = [MASK, {"format": "report", "name": "r.report.json"}]
     error = page.ask("save", files=files)["error"]
     assert "no space is left on the disk" in error["message"]
+    assert f"cannot write {scan.parent}/ct.labels.nii.gz" in error["message"]
     assert sorted(p.name for p in scan.parent.iterdir()) == before
     assert page.ask("show")["dirty"]
     monkeypatch.undo()
