@@ -18,8 +18,8 @@ pytestmark = pytest.mark.usefixtures("console")
 HEAVY = ("numpy", "scipy", "torch", "torchvision", "nibabel", "SimpleITK", "pydicom", "highdicom",
          "PIL", "matplotlib", "monai", "segment_anything", "zarr", "safetensors")  # fmt: skip
 
-NO_COMMANDS = {"__init__", "console", "groups", "options"}
-"""Modules of the command line that are no command's."""
+NO_COMMANDS = {"__init__", "console", "groups", "options", "train_volume"}
+"""Modules of the command line that are no command of their own."""
 
 SECONDS = 0.5
 """Of processor time, so that a busy machine does not matter."""

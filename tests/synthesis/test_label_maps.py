@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from sammed import cli
 from sammed.errors import InputError
 from sammed.models.compact import field_prompts as drawing
 from sammed.synthesis.field_samples import FAMILIES, Source, draw_fields, jittered
@@ -60,6 +61,16 @@ def test_a_map_is_cropped_and_its_labels_numbered(maps):
 def test_maps_are_prepared_once(maps, tmp_path):
     assert prepare_folder(maps[0].parent, tmp_path) == sorted(maps)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_command_prepares_maps_for_other_machines(maps, tmp_path, capsys):
+    source = maps[0].parents[1] / "a"
+    for _ in range(2):
+        assert cli.main(["train", "label-maps", str(source), str(tmp_path / "out")]) == 0
+    assert capsys.readouterr().out.splitlines() == [f"3 label maps in {tmp_path / 'out'}"] * 2
+    ready = sorted((tmp_path / "out").iterdir())
+    assert [p.name for p in ready] == [f"head_{n}.labels.npz" for n in range(3)]
+    np.testing.assert_array_equal(open_map(ready[1]).labels, open_map(maps[1]).labels)
 
 
 def test_prepared_maps_are_read_without_any_format_package(maps):
