@@ -27,6 +27,7 @@ KEPT = ("settings", "put", "remove", "rename", "undo", "redo")
 
 _NOT_KEPT = ("id", "do", "frames")
 _Tell = Callable[[str], None]
+_Redo = Callable[[str, Fields], Any]
 
 
 class Keeper:
@@ -59,7 +60,7 @@ class Keeper:
 
     # -- bringing back ---------------------------------------------------------------------
 
-    def bring_back(self, case: Case, redo: Callable[[str, Fields], Any], tell: _Tell) -> None:
+    def bring_back(self, case: Case, redo: _Redo, tell: _Tell) -> None:
         """Do again what was done before.
 
         Parameters
@@ -77,7 +78,7 @@ class Keeper:
         done = 0
         try:
             for entry in record.entries:
-                self._do_again(case, entry, redo)
+                self._do_again(case, entry, redo, tell)
                 done += 1
         except (SammedError, RequestError, LookupError, ValueError, TypeError) as error:
             self.resumed.journal.close()
@@ -91,13 +92,13 @@ class Keeper:
         if record.is_long or self._behind:
             self._catch_up(case)
 
-    def _do_again(self, case: Case, entry: Entry, redo: Callable[[str, Fields], Any]) -> None:
+    def _do_again(self, case: Case, entry: Entry, redo: _Redo, tell: _Tell) -> None:
         do = entry["do"]
         frames: list[bytes] = []
         values = outlined(entry, frames)
         with self._arrays.instead(frames):
             if do == "base":
-                redo("settings", Fields(_settings_request(values["settings"]), "settings"))
+                self._set_again(_settings_request(values["settings"]), redo, tell)
                 read = _objects_of(values["objects"], case.frame, case.volume.shape, self._arrays)
                 session_of(case).begin(read)
             elif do == "window":
@@ -105,8 +106,17 @@ class Keeper:
                 session = session_of(case)
                 session.window = window
                 self._window = (session, window)
+            elif do == "settings":
+                self._set_again(values, redo, tell)
             elif do in KEPT:
                 redo(do, Fields(values, do))
+
+    def _set_again(self, values: dict[str, Any], redo: _Redo, tell: _Tell) -> None:
+        """Settings of before, unless their model is not here any more: the work is, then."""
+        try:
+            redo("settings", Fields(values, "settings"))
+        except SammedError as error:
+            tell(f"not as it was set before: {error}")
 
     # -- writing down ----------------------------------------------------------------------
 

@@ -9,11 +9,11 @@ import os
 import numpy as np
 import pytest
 
-from sammed.errors import InputError, OutputError
+from sammed.errors import InputError, OutputError, WeightsNotFoundError
 from sammed.workbench import journal as journals
 from sammed.workbench.journal import Journal, inlined, outlined, read_journal
 from tests.phantoms import ORGAN, image_of, save_nifti
-from tests.workbench.conftest import BOX, journal_of, painted
+from tests.workbench.conftest import BOX, Stubs, journal_of, painted
 from tests.workbench.test_work import shown
 
 PUT = {"object": {"name": "organ", "boxes": [BOX]}}
@@ -285,6 +285,31 @@ def test_settings_are_kept_and_those_of_the_command_line_count_for_more(start, s
     told = page.hello()["scan"]
     assert told["model"] == "third"
     assert told["options"] == {"plane": "axial", "window": "soft-tissue"}
+
+
+def test_work_with_a_model_that_is_gone_is_there_with_another(start, scan):
+    server = start(scan, model="first")
+    page = server.page()
+    page.hello()
+    page.ask("put", **PUT)
+    page.ask("settings", model="second")
+    page.ask("put", object={"name": "b", "boxes": [BOX]})
+    page.ask("quit", force=True)
+    server.thread.join(15)
+
+    class Without(Stubs):
+        def model(self, name, device, threads):
+            if name == "second":
+                raise WeightsNotFoundError("the weights of 'second' are not here")
+            return super().model(name, device, threads)
+
+    page = start(scan, engine=Without()).page()
+    page.hello()
+    assert page.ask("show")["objects"] == ["organ", "b"]
+    told = page.hello()["scan"]
+    assert told["model"] == "first"
+    assert any("the weights of 'second' are not here" in note for note in told["notes"])
+    assert page.ask("segment")["stale"] == []
 
 
 def test_labels_of_before_are_kept_with_the_first_edit(start, scan, tmp_path):
