@@ -30,7 +30,7 @@ PAGES = {
 PICTURES = {"benchmarks/results/growth.png": "images/growth.png"}
 """Pictures outside ``docs/`` that its pages show."""
 
-ALONE = ("index.md", "tutorial.md")
+ALONE = ("index.md",)
 """Pages that have no others beside them."""
 
 _LINK = re.compile(r"(\]\(|<img src=\")([^)\s#\"]+)((?:#[^)\s\"]*)?[)\"])")

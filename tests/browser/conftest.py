@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -58,6 +59,7 @@ class Server:
             [sys.executable, "-m", "sammed", "open", *map(str, arguments), "--no-browser"]
             + (["--port", str(port)] if port else []),
             cwd=cwd,
+            env={**os.environ, "SAMMED_HOME": str(cwd / "home")},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

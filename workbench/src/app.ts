@@ -159,6 +159,13 @@ export class App {
     this.tell("objects", "masks");
   }
 
+  /** Bring an object into view, if the crosshair is not in it. */
+  goTo(object: LabelledObject): void {
+    const block = object.mask.bounds;
+    const away = this.crosshair.some((v, n) => v < block[n]! || v >= block[n + 3]!);
+    if (!isEmpty(block) && away) this.lookAt([0, 1, 2].map((n) => (block[n]! + block[n + 3]!) / 2) as Voxel);
+  }
+
   /** A new object, of which nothing is said yet; the server hears of it with its first prompt. */
   add(name: string): LabelledObject | null {
     const wanted = name.trim() || this.freeName();
@@ -411,7 +418,9 @@ export class App {
   private colourOf(name: string, label: number): Colour {
     const known = this.hello?.names.find((n) => n.name.toLowerCase() === name.toLowerCase());
     const palette = this.hello?.colours ?? [];
-    return seen(known?.colour ?? palette[(label - 1) % Math.max(palette.length, 1)] ?? [230, 72, 34]);
+    const own = seen(palette[(label - 1) % Math.max(palette.length, 1)] ?? [230, 72, 34]);
+    const usual = known && seen(known.colour);
+    return usual && this.objects.every((o) => o.name === name || apart(o.colour, usual)) ? usual : own;
   }
 
   private freeName(): string {
@@ -424,6 +433,10 @@ export function seen(colour: Colour): Colour {
   const light = (0.21 * colour[0] + 0.72 * colour[1] + 0.07 * colour[2]) / 255;
   const mix = Math.max(0, 0.42 - light) / (1 - light);
   return colour.map((c) => Math.round(c + (255 - c) * mix)) as Colour;
+}
+
+function apart(a: Colour, b: Colour): boolean {
+  return Math.hypot(...a.map((c, n) => c - b[n]!)) > 110;
 }
 
 /** ml of an object. */

@@ -25,7 +25,7 @@ const TOOLS: [ToolId, string, string][] = [
 
 export function toolBar(app: App, tools: Toolbox): HTMLElement {
   const buttons = TOOLS.map(([id, name, key]) => {
-    const made = button([icon(ICONS[id]), element("kbd", {}, [key])], `${name} (${key})`, () => tools.use(id), { "data-tool": id });
+    const made = button([icon(ICONS[id]), element("kbd", { "aria-hidden": "true" }, [key])], `${name} (${key})`, () => tools.use(id), { "data-tool": id });
     return [id, made] as const;
   });
   const sign = button([element("span", { class: "sign" }, ["+"])], "Scribble and lasso say: inside (X)", () => {
@@ -63,7 +63,7 @@ export function topBar(app: App, layout: Layout): HTMLElement {
   });
   app.on(["scan", "connection"], () => title.replaceChildren(...scanTitle(app)));
   return element("header", { class: "top" }, [
-    element("span", { class: "brand" }, ["sammed"]),
+    element("h1", { class: "brand" }, ["sammed"]),
     title,
     element("span", { class: "gap" }),
     ...windowControls(app),
@@ -138,7 +138,7 @@ function maskControls(app: App): HTMLElement[] {
     app.opacity = Number(opacity.value);
     app.tell("view");
   });
-  const lines = button(["Outline"], "Outlines of masks", () => {
+  const lines = button(["Outline"], "Outline of masks", () => {
     app.outlines = !app.outlines;
     app.tell("view");
   });
@@ -189,13 +189,16 @@ export function statusBar(app: App, tools: Toolbox): { root: HTMLElement; pointe
     clearTimeout(timer);
     message.className = `message ${app.message?.kind ?? ""}`;
     message.textContent = app.message?.text ?? "";
+    next.classList.add("covered");
     const seconds = app.message?.kind === "error" ? 12 : 7;
-    timer = window.setTimeout(() => (message.textContent = ""), seconds * 1000);
+    timer = window.setTimeout(() => {
+      message.textContent = "";
+      next.classList.remove("covered");
+    }, seconds * 1000);
   });
   const pointed = (at: Place | null) => {
     where.textContent = at && app.volume ? place(app, at) : "";
   };
-  app.on(["view"], () => undefined);
   return { root: element("footer", { class: "status-bar" }, [next, progress, stop, message, where]), pointed };
 }
 

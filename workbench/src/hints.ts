@@ -35,5 +35,6 @@ function working(app: App): string {
   if (!progress) return `${app.busy!.what} …  Esc stops`;
   const total = progress.total === null ? "" : ` of ${progress.total}`;
   const left = progress.seconds_left === null ? "" : `, ${duration(progress.seconds_left)} left`;
-  return `${progress.object}: ${progress.done}${total} slices${left}  ·  Esc stops`;
+  const slices = progress.done === 1 && !total ? "slice" : "slices";
+  return `${progress.object}: ${progress.done}${total} ${slices}${left}  ·  Esc stops`;
 }

@@ -45,7 +45,10 @@ function row(app: App, object: LabelledObject): HTMLElement {
   const pick = button(
     [element("span", { class: "swatch", style: `background:${css(object.colour)}` }), element("span", { class: "name" }, [object.name])],
     `Work on ${object.name}; double-click to rename`,
-    () => app.select(object.name),
+    () => {
+      app.select(object.name);
+      app.goTo(object);
+    },
     { class: "pick", "aria-pressed": String(selected), "data-key": `pick ${object.name}` },
   );
   pick.addEventListener("dblclick", () => renameIn(app, object, pick));

@@ -71,7 +71,7 @@ function series(choices: Choice[], choose: (id: string) => Promise<void>): HTMLE
       { class: "card" },
     );
   });
-  return element("div", {}, [element("h1", {}, ["Which one?"]), element("p", {}, [`There are ${choices.length} series.`]), element("div", { class: "cards" }, cards)]);
+  return element("div", {}, [element("h2", { class: "large" }, ["Which one?"]), element("p", {}, [`There are ${choices.length} series.`]), element("div", { class: "cards" }, cards)]);
 }
 
 function welcome(
@@ -91,7 +91,7 @@ function welcome(
   }
   const zone = element("div", { class: "drop" }, [
     icon(ICONS.file),
-    element("h1", {}, ["Drop a scan here"]),
+    element("h2", { class: "large" }, ["Drop a scan here"]),
     element("p", {}, ["NIfTI, NRRD, MetaImage, a DICOM folder or archive, a picture. It stays on this computer."]),
     element("div", { class: "buttons" }, [
       button(["Choose a file"], "Choose a file", () => oneFile.click(), { class: "primary" }),
@@ -118,12 +118,17 @@ function welcome(
       element("h2", {}, ["The last ones"]),
       element("ul", { class: "recent" }, recent.map((r) =>
         element("li", {}, [
-          button([element("strong", {}, [r.name]), element("span", {}, [r.where]), element("span", {}, [r.when])], `Open ${r.name}`, () => void choose(r.id)),
+          button([element("strong", {}, [r.name]), element("span", {}, [r.where]), element("span", {}, [whenOpened(r.when)])], `Open ${r.name}`, () => void choose(r.id)),
         ]),
       )),
     );
   }
   return element("div", {}, parts);
+}
+
+function whenOpened(when: string): string {
+  const at = new Date(when);
+  return Number.isNaN(at.valueOf()) ? when : at.toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
 }
 
 async function filesIn(entry: FileSystemEntry): Promise<{ file: File; path: string }[]> {
