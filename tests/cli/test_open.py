@@ -75,6 +75,7 @@ def test_an_output_of_no_kind_or_place_is_refused(console, capsys, scan, tmp_pat
     assert "belong to one image" in refused(capsys, "--labels", scan)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("how", ["SIGINT", "SIGTERM"])
 def test_it_prints_one_address_and_ends_in_order(process, scan, how):  # noqa: F811
     server = process(scan, "--model", "two_class")
@@ -92,6 +93,7 @@ def test_it_prints_one_address_and_ends_in_order(process, scan, how):  # noqa: F
     assert "Traceback" not in err
 
 
+@pytest.mark.thorough
 def test_the_output_is_where_it_is_said(process, scan, tmp_path):  # noqa: F811
     (tmp_path / "out").mkdir()
     server = process(scan, "--model", "two_class", "-o", tmp_path / "out" / "organs.seg.nrrd")

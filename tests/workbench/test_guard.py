@@ -328,6 +328,7 @@ def test_no_more_than_some_pages_at_once(server, monkeypatch):
         pytest.fail("a place that is free again is not given")
 
 
+@pytest.mark.thorough
 def test_nothing_of_the_token_is_logged(process, scan):
     server = process(scan, "--model", "two_class", "-v")
     page = server.page()

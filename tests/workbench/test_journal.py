@@ -42,6 +42,7 @@ def same(before, after):
         assert np.array_equal(mask, masks[1][name])
 
 
+@pytest.mark.thorough
 def test_kill_9_in_the_middle_loses_nothing(process, scan):
     first = process(scan, "--model", "two_class")
     page = first.page()

@@ -127,6 +127,7 @@ def test_the_end_does_not_wait_for_work(start, scan):
     assert time.monotonic() - began < 4
 
 
+@pytest.mark.thorough
 def test_it_ends_after_the_last_page_but_not_before_the_first(start, scan, monkeypatch):
     monkeypatch.setattr(servers, "LEAVE_SECONDS", 0.6)
     server = start(scan)
@@ -145,6 +146,7 @@ def test_it_ends_after_the_last_page_but_not_before_the_first(start, scan, monke
     assert server.result == ""
 
 
+@pytest.mark.thorough
 def test_it_does_not_end_with_something_unsaved(start, scan, monkeypatch):
     monkeypatch.setattr(servers, "LEAVE_SECONDS", 0.3)
     server = start(scan)

@@ -147,6 +147,7 @@ def test_slices_that_were_painted_come_with_the_prompts_that_name_them(page, sca
     assert np.count_nonzero(read_labels(named).voxels) == 2 * 10 * 12
 
 
+@pytest.mark.thorough
 def test_dicom_is_saved_as_dicom(start, tmp_path):
     pytest.importorskip("highdicom")
     make_series(tmp_path / "series", affine=straight_affine(), voxels=image_of(ORGAN))
