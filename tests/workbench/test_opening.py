@@ -315,8 +315,11 @@ def test_a_page_that_looks_on_drops_nothing(start, scan):
     server.page("first").hello()
     second = server.page("second")
     second.hello()
-    answer = drop(second, {"a.nii.gz": b"1"}, **{"X-Sammed-Page": "second"})
-    assert answer["error"]["code"] == "looks_on"
+    who = {"X-Sammed-Drop": "d1", "X-Sammed-Page": "second"}
+    for path in ("/api/upload/a.nii.gz", "/api/upload-done"):
+        status, _, body = second.get(path, "POST", b"1", **who)
+        assert status == 400
+        assert json.loads(body)["error"]["code"] == "looks_on"
 
 
 def test_a_new_scan_is_told_to_the_page_that_looks_on(start, scan, tmp_path):
