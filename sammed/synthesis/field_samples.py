@@ -184,7 +184,7 @@ def _sample(
     if name == "slice":
         axis = _axis(rng, spacing)
         box = _slice_box(rng, mask, axis)
-        field = _round_slice(rng, box, axis, spacing, size)
+        field = _round_slice(rng, box, axis, spacing, mask.shape, size)
     elif name == "free":
         field = _round_point(rng, mask, spacing, size)
     else:
@@ -300,6 +300,7 @@ def _round_slice(
     box: NDArray[np.float64],
     axis: int,
     spacing: NDArray[np.float64],
+    shape: Sequence[int],
     size: int,
 ) -> Field:
     """The field of a box on a slice: about as deep as wide, for nobody knows the extent."""
@@ -308,8 +309,7 @@ def _round_slice(
     extents = lengths / share
     across = float(np.delete(lengths, axis).max()) * float(np.exp(rng.uniform(-0.7, 0.9))) / share
     extents[axis] = max(across, 3 * spacing[axis])
-    middle, half = box.mean(1), extents / spacing / 2
-    return _shifted(rng, Field.between(middle - half, middle + half, size), 0.05)
+    return _shifted(rng, Field.about(box.mean(1), extents / spacing, shape, size), 0.05)
 
 
 def _round_point(
@@ -319,10 +319,10 @@ def _round_point(
     bounds = _bounds(mask)
     largest = float(((bounds[:, 1] - bounds[:, 0]) * spacing).max())
     side = largest * float(np.exp(rng.uniform(np.log(0.6), np.log(4.0))))
-    half = np.maximum(side * np.exp(rng.normal(0, 0.2, 3)) / spacing, 3) / 2
+    extents = np.maximum(side * np.exp(rng.normal(0, 0.2, 3)) / spacing, 3)
     voxels = np.argwhere(mask)
-    centre = voxels[int(rng.integers(len(voxels)))] + 0.5 + rng.uniform(-0.4, 0.4, 3) * half
-    return Field.between(centre - half, centre + half, size)
+    centre = voxels[int(rng.integers(len(voxels)))] + 0.5 + rng.uniform(-0.2, 0.2, 3) * extents
+    return Field.about(centre, extents, mask.shape, size)
 
 
 def _shifted(rng: np.random.Generator, field: Field, amount: float) -> Field:

@@ -138,6 +138,14 @@ def test_a_box_on_a_slice_is_seen_as_deep_as_wide():
     np.testing.assert_allclose(sizes, (50, 20, 50))
 
 
+def test_a_picture_is_not_lost_between_samples():
+    """Of a volume of one slice the slice fills as much of the field as a 3D box would."""
+    field = first_field([BoxPrompt(0, 0, Box2D(100, 80, 300, 280))], (1, 500, 400), (1, 1, 1))
+    low, high = field.spans((0, 0, 0), (1, 500, 400))[0]
+    assert high - low == pytest.approx(0.7 * 64)
+    assert low + high == pytest.approx(64)
+
+
 def test_a_field_does_not_grow_beyond_the_volume():
     field = Field((0.0, -1.0, 2.0), (9.0, 10.0, 8.0), 32)
     assert grown_field(field, np.array([1, 1, 1, 1, 0, 0], bool), (9, 10, 20)) is None

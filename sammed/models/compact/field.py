@@ -20,6 +20,9 @@ from sammed.imaging.volume import Volume
 from sammed.models.compact.cubes import Cube
 from sammed.models.protocols import VolumeMask
 
+WHOLE_SHARE = 0.7
+"""Share of a field's side that a volume fills at least: beyond it there is nothing to see."""
+
 Float = NDArray[np.float32]
 Spans = NDArray[np.float64]
 
@@ -74,6 +77,38 @@ class Field:
         """The field with these edges, (3,) each, in voxels."""
         (z0, y0, x0), (z1, y1, x1) = low.tolist(), high.tolist()
         return cls((z0, y0, x0), (z1, y1, x1), size)
+
+    @classmethod
+    def about(
+        cls,
+        middle: NDArray[np.floating],
+        extents: NDArray[np.floating],
+        shape: Sequence[int],
+        size: int = FIELD_SIZE,
+    ) -> Field:
+        """The field about a place, but not much wider than the volume along any axis.
+
+        Parameters
+        ----------
+        middle, extents : (3,)
+            Of the field, in voxels.
+        shape
+            Of the volume: along axes where the field would show more than that and a margin, it
+            shows all of it and a margin.
+        size
+            Samples along each side.
+
+        Examples
+        --------
+        >>> field = Field.about(np.array((0.5, 40, 40)), np.array((40, 20, 20)), (1, 90, 90))
+        >>> [round(edge, 3) for edge in (*field.low, *field.high)]
+        [-0.214, 30.0, 30.0, 1.214, 50.0, 50.0]
+        """
+        most = np.array(shape) / WHOLE_SHARE
+        wide = extents > most
+        centre = np.where(wide, np.array(shape) / 2, middle)
+        half = np.where(wide, most, extents) / 2
+        return cls.between(centre - half, centre + half, size)
 
     @property
     def step(self) -> NDArray[np.float64]:

@@ -67,8 +67,7 @@ def first_field(
         side = max(float(lengths.max()) / POINT_SHARE, LEAST_POINT_VOXELS * float(mm.min()))
         extents = np.maximum(np.full(3, side), 3 * mm)
     middle = (np.array(region.low) + np.array(region.high)) / 2
-    half = extents / mm / 2
-    return Field.between(middle - half, middle + half, size)
+    return Field.about(middle, extents / mm, shape, size)
 
 
 def united(blocks: Sequence[Box3D]) -> Box3D:
