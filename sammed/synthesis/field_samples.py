@@ -7,7 +7,7 @@ what the user is supposed to have said; the prompts themselves are drawn later, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from scipy import ndimage
 
 from sammed.models.compact.field import Field
 from sammed.synthesis.blocks import drawn, some_slices
+from sammed.synthesis.canvas import Target
 from sammed.synthesis.fields import Array
 from sammed.synthesis.label_maps import split
 from sammed.synthesis.label_scenes import make_label_scene
@@ -32,6 +33,10 @@ OF_LABELS = ("anatomy", "guest", "union", "core", "shell")
 
 LABEL_SHARE = 0.5
 """Share of the volumes that are drawn from label maps, if there are any."""
+
+FEW_SHARE = 0.08
+"""Share of the volumes of which one slice, as pictures have, or a few are left. Without any, a
+network lost pictures altogether while it became better at all else (research/29-volumes.md)."""
 
 WIDTHS = (48, 128)
 """Least and most pixels across a volume of the generator."""
@@ -117,8 +122,19 @@ def make_volume(seed: tuple[int, ...], source: Source) -> Slab:
     """A synthetic volume, of label maps or of the generator; the same seed gives the same."""
     rng = np.random.default_rng((*seed, 2))
     if source.maps and rng.random() < LABEL_SHARE:
-        return make_label_scene(seed, source.chosen)
-    return make_block(seed, WIDTHS)
+        volume = make_label_scene(seed, source.chosen)
+    else:
+        volume = make_block(seed, WIDTHS)
+    return _few_slices(rng, volume) if rng.random() < FEW_SHARE else volume
+
+
+def _few_slices(rng: np.random.Generator, volume: Slab) -> Slab:
+    """One to five slices of a volume."""
+    count = min(int(rng.choice((1, 1, 1, 2, 3, 4, 5))), len(volume.image))
+    first = int(rng.integers(len(volume.image) - count + 1))
+    part = slice(first, first + count)
+    targets = [Target(t.kind, t.mask[part]) for t in volume.targets if t.mask[part].any()]
+    return replace(volume, image=volume.image[part], targets=targets)
 
 
 def draw_fields(seed: tuple[int, ...], count: int, size: int, source: Source) -> list[FieldSample]:
