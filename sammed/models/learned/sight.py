@@ -1,8 +1,9 @@
 """What a learned model's networks see in a scan: shares of the structures, voxel by voxel.
 
 A scan that is much larger than a patch is looked at twice: coarsely as a whole, which says where
-each structure may be, and finely there. Every look is taken in mirrors too; that these agree or
-not says how sure the model can be.
+each structure may be, and finely there. The last look is taken several times: in mirrors, and
+jolted, with other noise and brightness on a grid that lies elsewhere. Their mean is a little
+better than any; whether they agree says how sure the model can be.
 """
 
 from __future__ import annotations
@@ -36,6 +37,32 @@ POSSIBLE = 0.2
 
 AROUND_MM = 8.0
 """... and so far around, in mm."""
+
+
+@dataclass(frozen=True)
+class Glance:
+    """One way of taking a look.
+
+    Attributes
+    ----------
+    mirror
+        Canonical axes that are turned round.
+    shift
+        Samples by which the grid is moved along each axis.
+    noise, offset
+        Added to the brightness, which is about -3 to 3.
+    """
+
+    mirror: tuple[int, ...] = ()
+    shift: int = 0
+    noise: float = 0.0
+    offset: float = 0.0
+
+
+JOLTS = (Glance(shift=3, noise=0.15), Glance(shift=5, noise=0.1, offset=0.2))
+"""Taken beside the plain glance. Agreement under noise, offset or shift says more of Dice (r of
+0.94, 0.93 and 0.92 over 40 organs of abdomens) than the shares' own promise (0.88), see the
+notebook."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +118,7 @@ def look_at(
     plan: Plan,
     nets: Sequence[nn.Module],
     check: Check = lambda: None,
-    mirrored: bool = True,
+    thorough: bool = True,
     device: str = "cpu",
 ) -> Seen:
     """Look at a scan.
@@ -104,8 +131,8 @@ def look_at(
         Of the model.
     check
         Called before each patch; raises to stop.
-    mirrored
-        Whether the last look is taken in mirrors, too.
+    thorough
+        Whether the last look is taken in mirrors and jolted, too.
     device
         Where the networks are.
     """
@@ -115,9 +142,9 @@ def look_at(
         last = number == len(plan.looks) - 1
         samples = seen(volume, look, plan.brightness)
         part, extents = _part(block, volume.shape, samples.shape[1:])
-        mirrors = _mirrors(plan) if last and mirrored else [()]
+        glances = _glances(plan) if last and thorough else [Glance()]
         cut = samples[:, part[0], part[1], part[2]]
-        answers = [_answer(cut, look, net, mirror, check, device) for mirror in mirrors]
+        answers = [_glanced(cut, look, net, glance, check, device) for glance in glances]
         if last:
             if allowed is not None:
                 mask = _resized(allowed, samples.shape[1:])[:, part[0], part[1], part[2]]
@@ -129,8 +156,23 @@ def look_at(
     raise ValueError("a plan has no look")
 
 
-def _mirrors(plan: Plan) -> list[tuple[int, ...]]:
-    return [(), *((axis,) for axis in plan.mirrors)]
+def _glances(plan: Plan) -> list[Glance]:
+    return [Glance(), *(Glance(mirror=(axis,)) for axis in plan.mirrors), *JOLTS]
+
+
+def _glanced(
+    samples: Shares, look: Look, net: nn.Module, glance: Glance, check: Check, device: str
+) -> Shares:
+    """(classes, z, y, x) of samples (c, z, y, x), taken in one way."""
+    if glance.noise or glance.offset:
+        rng = np.random.default_rng(samples.shape)
+        noise = rng.standard_normal(samples.shape, np.float32)
+        samples = samples + np.float32(glance.noise) * noise + np.float32(glance.offset)
+    moved = [0 if axis == look.flat_axis else glance.shift for axis in range(3)]
+    if any(moved):
+        samples = np.pad(samples, [(0, 0), *((by, 0) for by in moved)], mode="edge")
+    z, y, x = moved
+    return _answer(samples, look, net, glance.mirror, check, device)[:, z:, y:, x:]
 
 
 def _part(
