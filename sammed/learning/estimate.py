@@ -1,7 +1,7 @@
 """How good a proposal is thought to be: Dice from what the model itself doubts.
 
 Two things are known of every structure without a reference: what Dice the model's own shares
-promise, and how far its looks agree (mirrored ones are as good, and make other mistakes). How they
+promise, and how far its looks agree (each is about as good, and makes other mistakes). How they
 become a Dice is measured on cases that were held back; with few of these it stays close to the
 mean of both, and without any it is called uncalibrated.
 """
