@@ -13,7 +13,7 @@ from scipy import ndimage
 from sammed import cli
 from sammed.errors import InputError
 from sammed.models.compact import field_prompts as drawing
-from sammed.synthesis.field_samples import FAMILIES, Source, draw_fields, jittered
+from sammed.synthesis.field_samples import FAMILIES, Source, draw_fields, jittered, make_volume
 from sammed.synthesis.label_maps import open_map, prepare, prepare_folder, split
 from sammed.synthesis.label_scenes import cut, make_label_scene, neighbours, paint
 from tests.phantoms import affine_of, save_nifti
@@ -197,6 +197,14 @@ def test_an_object_that_goes_on_touches_the_face(samples):
             section = np.take(sample.target, 0 if face % 2 == 0 else -1, face // 2)
             right.append(bool(section.any()) == bool(sample.beyond[face]))
     assert np.mean(right) > 0.9
+
+
+def test_some_volumes_have_one_slice_or_a_few(maps):
+    depths = [len(make_volume((7, n), Source(maps)).image) for n in range(60)]
+    assert 0 < sum(depth < 6 for depth in depths) < 15
+    thin = next(n for n, depth in enumerate(depths) if depth < 6)
+    volume = make_volume((7, thin), Source(maps))
+    assert all(t.mask.shape == volume.image.shape and t.mask.any() for t in volume.targets)
 
 
 def test_a_jittered_box_is_a_box_in_the_image():
