@@ -219,3 +219,18 @@ def test_what_cannot_be_read_is_said_in_the_page(serve, opened, tmp_path):
     page.page.locator("input[type=file]").first.set_input_files(path)
     page.page.locator(".start .status.warn").wait_for()
     assert "torn.nii.gz" in page.page.locator(".start .status").inner_text()
+
+
+def test_what_is_drawn_while_an_undo_is_under_way_is_said_of_what_it_leads_to(page, scan):  # noqa: F811
+    draw(page, scan)
+    page.page.keyboard.press("p")
+    for number in range(8):
+        page.click(0, 18 + number % 3, 12 + number // 3)
+        page.page.keyboard.press("Control+z")
+    page.wait_until_idle()
+    assert said(page) == "You drew: 1 box"
+    page.click(0, 18, 12)
+    page.page.keyboard.press("Control+z")
+    page.click(0, 20, 16)
+    page.wait_until_idle()
+    assert said(page) == "You drew: 1 box, 1 click inside"

@@ -1,8 +1,10 @@
 /** What is open, what is said of it, and what came of that: the page's state and all that changes it. */
 
 import { Connection, SentArray } from "./connection";
+import { apart, seen } from "./colours";
 import { clamp, isEmpty } from "./geometry";
 import { ObjectMask } from "./masks";
+import { noPrompts, saysNothing, type LabelledObject } from "./objects";
 import type { ShownVolume } from "./volume";
 import {
   ServerError,
@@ -15,21 +17,12 @@ import {
   type Partial as PartialSlice,
   type Progress,
   type Prompts,
-  type Run,
   type Scan,
   type Voxel,
 } from "./protocol";
 
-export interface LabelledObject {
-  name: string;
-  label: number;
-  colour: Colour;
-  prompts: Prompts;
-  mask: ObjectMask;
-  run: Run | null;
-  visible: boolean;
-  locked: boolean;
-}
+/** How what is said of an object changes. */
+export type Change = (now: Prompts) => Prompts;
 
 export interface PaintedSlice {
   block: Block;
@@ -47,15 +40,6 @@ export type Topic = "scan" | "objects" | "masks" | "view" | "busy" | "history" |
 export interface Message {
   text: string;
   kind: "note" | "error" | "done";
-}
-
-export function noPrompts(name: string): Prompts {
-  return { name, boxes: [], blocks: [], points: [], scribbles: [], lassos: [], mask: null, order: [], propagate: "auto" };
-}
-
-export function saysNothing(prompts: Prompts): boolean {
-  const { boxes, blocks, points, scribbles, lassos, mask } = prompts;
-  return !boxes.length && !blocks.length && !points.length && !scribbles.length && !lassos.length && (!mask || isEmpty(mask));
 }
 
 export class App {
@@ -88,6 +72,8 @@ export class App {
   private stale = false;
   private segmenting = false;
   private superseded = false;
+  /** Undos and the like that are under way: what is drawn meanwhile is said of what they lead to. */
+  private history = 0;
 
   constructor(readonly connection: Connection) {}
 
@@ -196,15 +182,26 @@ export class App {
   }
 
   /** Say more of an object, or otherwise: one step of undo, and what is stale is computed. */
-  edit(object: LabelledObject, prompts: Prompts, painted: PaintedSlice[] = []): void {
-    object.prompts = prompts;
+  edit(object: LabelledObject, change: Change, painted: PaintedSlice[] = []): void {
+    performance.mark("edit");
+    const changed = this.history ? null : this.changed(object, change, painted);
+    this.do(() => this.connection.request<Answer>("put", changed ?? this.changed(object, change, painted)), "put");
+  }
+
+  /** What is now said of an object, as the server takes it; an object that undo took away is there again. */
+  private changed(object: LabelledObject, change: Change, painted: PaintedSlice[]): Record<string, unknown> {
+    let now = this.object(object.name);
+    if (!now) {
+      now = Object.assign(object, { prompts: noPrompts(object.name) });
+      this.objects.push(now);
+    }
+    now.prompts = change(now.prompts);
     this.tell("objects", "masks");
     const parts = painted.map((p) => {
       const shape = [0, 1, 2].map((n) => p.block[n + 3]! - p.block[n]!);
       return { block: p.block, data: new SentArray(p.data, shape) };
     });
-    const fields = { object: { ...prompts, label: object.label, mask: parts.length ? parts : undefined }, keep_mask: true };
-    this.do(() => this.connection.request<Answer>("put", fields), "put");
+    return { object: { ...now.prompts, label: now.label, mask: parts.length ? parts : undefined }, keep_mask: true };
   }
 
   remove(object: LabelledObject): void {
@@ -283,11 +280,16 @@ export class App {
       this.connection.cancel();
     }
     this.stale = true;
+    const history = what !== "put";
+    if (history) this.history += 1;
     this.jobs.push(async () => {
       try {
-        this.take(await ask());
+        const answer = await ask();
+        if (history) this.history -= 1;
+        this.take(answer);
         done?.();
       } catch (error) {
+        if (history) this.history -= 1;
         this.fail(error);
         if (what === "put" && !this.lost) this.take(await this.connection.request<Answer>("objects"));
       }
@@ -346,12 +348,14 @@ export class App {
       this.segmenting = false;
       this.busy = null;
       this.tell("busy", "masks", "objects", "history");
+      markWhenDrawn("object");
     }
   }
 
   private preview(partial: PartialSlice): void {
     this.object(partial.name)?.mask.preview(partial);
     this.tell("masks");
+    markWhenDrawn("slice");
   }
 
   private sayWhatFailed(answer: Answer): void {
@@ -428,19 +432,8 @@ export class App {
   }
 }
 
-/** A colour that is seen on a black ground: dark ones are made lighter, their hue stays. */
-export function seen(colour: Colour): Colour {
-  const light = (0.21 * colour[0] + 0.72 * colour[1] + 0.07 * colour[2]) / 255;
-  const mix = Math.max(0, 0.42 - light) / (1 - light);
-  return colour.map((c) => Math.round(c + (255 - c) * mix)) as Colour;
+/** Note the time at which what was just told is on the screen; the benchmarks read it. */
+function markWhenDrawn(what: string): void {
+  requestAnimationFrame(() => setTimeout(() => performance.mark(what)));
 }
 
-function apart(a: Colour, b: Colour): boolean {
-  return Math.hypot(...a.map((c, n) => c - b[n]!)) > 110;
-}
-
-/** ml of an object. */
-export function millilitres(app: App, object: LabelledObject): number {
-  const [z, y, x] = app.scan!.spacing;
-  return (object.mask.count * z * y * x) / 1000;
-}

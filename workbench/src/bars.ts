@@ -25,7 +25,7 @@ const TOOLS: [ToolId, string, string][] = [
 
 export function toolBar(app: App, tools: Toolbox): HTMLElement {
   const buttons = TOOLS.map(([id, name, key]) => {
-    const made = button([icon(ICONS[id]), element("kbd", { "aria-hidden": "true" }, [key])], `${name} (${key})`, () => tools.use(id), { "data-tool": id });
+    const made = button([icon(ICONS[id]), element("kbd", { "aria-hidden": "true", "data-key": key })], `${name} (${key})`, () => tools.use(id), { "data-tool": id });
     return [id, made] as const;
   });
   const sign = button([element("span", { class: "sign" }, ["+"])], "Scribble and lasso say: inside (X)", () => {

@@ -1,10 +1,10 @@
 /** The brush: a slice is right as it is painted, and its neighbours follow it. */
 
-import type { LabelledObject } from "./app";
+import type { LabelledObject } from "./objects";
 import { css } from "./dom";
 import { PLANE_NAMES, blockOnSlice } from "./geometry";
 import type { Place, PlaneView } from "./plane";
-import type { Axis } from "./protocol";
+import type { Axis, Prompts } from "./protocol";
 import { Idle, appended, type Hand } from "./tool";
 
 /** A brush: the slice is right as it is painted, and its neighbours follow it. */
@@ -53,8 +53,8 @@ export class Brush extends Idle {
     const block = blockOnSlice(plane.axis, plane.index, 0, 0, rows, cols);
     const painted = { name: target.name, axis: plane.axis, index: plane.index, block, data: this.data };
     target.mask.preview(painted); // to be seen until the answer comes
-    const prompts = { ...target.prompts, mask: target.prompts.mask ?? block };
-    this.app.edit(target, appended(prompts, target.prompts, target.prompts.mask ? null : "mask"), [{ block, data: this.data }]);
+    const change = (now: Prompts) => appended({ ...now, mask: now.mask ?? block }, now, now.mask ? null : "mask");
+    this.app.edit(target, change, [{ block, data: this.data }]);
   }
 
   override cancel(): boolean {

@@ -1,6 +1,7 @@
 /** What to do next, in one line: the page always says it. */
 
-import { saysNothing, type App } from "./app";
+import type { App } from "./app";
+import { saysNothing } from "./objects";
 import { duration } from "./dom";
 import type { ToolId } from "./tool";
 import type { Toolbox } from "./tools";

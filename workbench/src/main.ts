@@ -140,6 +140,7 @@ async function open(scan: Scan): Promise<void> {
   app.opened(scan, volume);
   await app.refresh();
   app.tell("connection", "tool");
+  performance.mark("opened");
   if (!same && scan.restored?.objects) {
     app.say(`your work of ${scan.restored.when} is back: ${scan.restored.objects} structures, ${scan.restored.edits} edits`, "done");
   }

@@ -1,9 +1,10 @@
 /** The right side: the structures, what is said of the one in hand, and how far it is to be trusted. */
 
-import { millilitres, saysNothing, type App, type LabelledObject } from "./app";
+import type { App } from "./app";
 import { button, css, element, icon, number } from "./dom";
 import { ICONS } from "./icons";
 import { PLANE_NAMES } from "./geometry";
+import { millilitres, saysNothing, type LabelledObject } from "./objects";
 import type { Propagate } from "./protocol";
 import { DOUBTFUL, byDoubt, trustColour, trustWord } from "./strip";
 
@@ -55,7 +56,7 @@ function row(app: App, object: LabelledObject): HTMLElement {
   pick.addEventListener("keydown", (event) => {
     if (event.key === "F2") renameIn(app, object, pick);
   });
-  const ml = object.mask.count ? `${number(millilitres(app, object))} ml` : saysNothing(object.prompts) ? "–" : "…";
+  const ml = object.mask.count ? `${number(millilitres(app.scan!, object))} ml` : saysNothing(object.prompts) ? "–" : "…";
   return element("li", { class: selected ? "selected" : "" }, [
     pick,
     element("span", { class: "ml" }, [ml]),
@@ -138,7 +139,7 @@ function followChoice(app: App, object: LabelledObject): HTMLElement {
   for (const [value, text, title] of FOLLOW) {
     const chosen = object.prompts.propagate === value;
     choice.append(
-      button([text], title, () => app.edit(object, { ...object.prompts, propagate: value }), {
+      button([text], title, () => app.edit(object, (now) => ({ ...now, propagate: value })), {
         role: "radio",
         "aria-checked": String(chosen),
         ...(object.locked ? { disabled: "" } : {}),

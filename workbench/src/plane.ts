@@ -1,6 +1,7 @@
 /** One plane: the slice, the masks on it, what was drawn, and where one points. */
 
-import type { App, LabelledObject } from "./app";
+import type { App } from "./app";
+import type { LabelledObject } from "./objects";
 import {
   PLANE_NAMES,
   clamp,

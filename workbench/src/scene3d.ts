@@ -2,7 +2,8 @@
 
 import type { NVMesh, Niivue } from "@niivue/niivue";
 
-import type { App, LabelledObject } from "./app";
+import type { App } from "./app";
+import type { LabelledObject } from "./objects";
 import { element } from "./dom";
 import type { Axis } from "./protocol";
 

@@ -1,6 +1,7 @@
 /** What a tool is, and what all tools share. */
 
-import { saysNothing, type App } from "./app";
+import type { App } from "./app";
+import { saysNothing } from "./objects";
 import type { Place, PlaneView } from "./plane";
 import type { Prompts } from "./protocol";
 

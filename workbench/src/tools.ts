@@ -1,9 +1,10 @@
 /** What the left button does: each tool turns a drag on a plane into a prompt for the object in hand. */
 
-import type { App, LabelledObject } from "./app";
+import type { App, Change } from "./app";
 import { Brush } from "./brush";
 import { css } from "./dom";
 import { AXES, between, blockOnSlice, clamp, onPlane, planeAxes } from "./geometry";
+import type { LabelledObject } from "./objects";
 import type { Place, PlaneView } from "./plane";
 import type { Block, Prompts, Voxel } from "./protocol";
 import { Idle, NEAR_PIXELS, appended, type Hand, type Tool, type ToolId } from "./tool";
@@ -123,10 +124,12 @@ class BoxTool extends Idle {
 
   protected take(target: LabelledObject, plane: PlaneView, box: Rectangle): void {
     const block = blockOnSlice(plane.axis, plane.index, box.r0, box.c0, box.r1, box.c1);
-    const elsewhere = target.prompts.boxes.filter((b) => b.axis !== plane.axis || b.block[plane.axis] !== plane.index);
-    const replaced = elsewhere.length < target.prompts.boxes.length;
-    const prompts: Prompts = { ...target.prompts, boxes: [...elsewhere, { axis: plane.axis, block }] };
-    this.app.edit(target, replaced ? { ...prompts, order: [] } : appended(prompts, target.prompts, "box"));
+    const { axis, index } = plane;
+    this.app.edit(target, (now) => {
+      const elsewhere = now.boxes.filter((b) => b.axis !== axis || b.block[axis] !== index);
+      const prompts: Prompts = { ...now, boxes: [...elsewhere, { axis, block }] };
+      return elsewhere.length < now.boxes.length ? { ...prompts, order: [] } : appended(prompts, now, "box");
+    });
   }
 
   private resize(known: Rectangle, sides: NonNullable<ReturnType<typeof sidesNear>>, at: Place): void {
@@ -148,8 +151,10 @@ class Box3DTool extends BoxTool {
     if (!this.pending || !target) return false;
     const block = this.pending;
     this.pending = null;
-    const prompts = { ...target.prompts, blocks: [{ block }] };
-    this.app.edit(target, target.prompts.blocks.length ? { ...prompts, order: [] } : appended(prompts, target.prompts, "box3d"));
+    this.app.edit(target, (now) => {
+      const prompts = { ...now, blocks: [{ block }] };
+      return now.blocks.length ? { ...prompts, order: [] } : appended(prompts, now, "box3d");
+    });
     return true;
   }
 
@@ -210,16 +215,13 @@ class PointTool extends Idle {
   override down(at: Place): void {
     const target = this.app.target();
     if (!target) return;
-    const known = target.prompts.points.findIndex((p) => this.isAt(p.at, at));
-    const points = [...target.prompts.points];
-    if (known >= 0) {
-      points.splice(known, 1);
-      this.app.edit(target, { ...target.prompts, points, order: [] });
-      return;
-    }
-    this.app.lookAt(at.voxel);
-    const prompts = { ...target.prompts, points: [...points, { at: at.voxel, positive: this.id === "inside" }] };
-    this.app.edit(target, appended(prompts, target.prompts, "point"));
+    const added = { at: at.voxel, positive: this.id === "inside" };
+    if (!target.prompts.points.some((p) => this.isAt(p.at, at))) this.app.lookAt(at.voxel);
+    this.app.edit(target, (now) => {
+      const others = now.points.filter((p) => !this.isAt(p.at, at));
+      if (others.length < now.points.length) return { ...now, points: others, order: [] };
+      return appended({ ...now, points: [...others, added] }, now, "point");
+    });
   }
 
   private isAt(voxel: Voxel, at: Place): boolean {
@@ -265,8 +267,8 @@ class StrokeTool extends Idle {
     plane.draw();
     const target = this.app.target();
     if (!target || this.places.length < 3) return;
-    const prompts = this.id === "scribble" ? this.stroke(target.prompts, plane) : this.closed(target.prompts, plane);
-    this.app.edit(target, appended(prompts, target.prompts, this.id));
+    const drawn = this.id === "scribble" ? this.stroke(plane) : this.closed(plane);
+    this.app.edit(target, (now) => appended(drawn(now), now, this.id));
   }
 
   override cancel(): boolean {
@@ -282,18 +284,19 @@ class StrokeTool extends Idle {
     plane.paintLine(this.places, colour, this.tools.positive, this.id === "lasso");
   }
 
-  private stroke(prompts: Prompts, plane: PlaneView): Prompts {
+  private stroke(plane: PlaneView): Change {
     const cells = this.places.map(([r, c]) => [Math.floor(r), Math.floor(c)] as [number, number]);
     const line = cells.slice(1).reduce((all, cell) => [...all, ...between(all.at(-1)!, cell)], [cells[0]!]);
     const voxels = line.map(([r, c]) => plane.place(r + 0.5, c + 0.5).voxel);
     for (const voxel of voxels) voxel[plane.axis] = plane.index;
-    return { ...prompts, scribbles: [...prompts.scribbles, { voxels, positive: this.tools.positive }] };
+    const stroke = { voxels, positive: this.tools.positive };
+    return (now) => ({ ...now, scribbles: [...now.scribbles, stroke] });
   }
 
-  private closed(prompts: Prompts, plane: PlaneView): Prompts {
+  private closed(plane: PlaneView): Change {
     const outline = this.places.map(([r, c]) => [Math.round(r * 100) / 100, Math.round(c * 100) / 100] as [number, number]);
     const lasso = { axis: plane.axis, index: plane.index, outline, positive: this.tools.positive };
-    return { ...prompts, lassos: [...prompts.lassos, lasso] };
+    return (now) => ({ ...now, lassos: [...now.lassos, lasso] });
   }
 }
 

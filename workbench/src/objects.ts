@@ -1,0 +1,31 @@
+/** One structure on the page, and what is said of it. */
+
+import { isEmpty } from "./geometry";
+import type { ObjectMask } from "./masks";
+import type { Colour, Prompts, Run, Scan } from "./protocol";
+
+export interface LabelledObject {
+  name: string;
+  label: number;
+  colour: Colour;
+  prompts: Prompts;
+  mask: ObjectMask;
+  run: Run | null;
+  visible: boolean;
+  locked: boolean;
+}
+
+export function noPrompts(name: string): Prompts {
+  return { name, boxes: [], blocks: [], points: [], scribbles: [], lassos: [], mask: null, order: [], propagate: "auto" };
+}
+
+export function saysNothing(prompts: Prompts): boolean {
+  const { boxes, blocks, points, scribbles, lassos, mask } = prompts;
+  return !boxes.length && !blocks.length && !points.length && !scribbles.length && !lassos.length && (!mask || isEmpty(mask));
+}
+
+/** ml of an object. */
+export function millilitres(scan: Scan, object: LabelledObject): number {
+  const [z, y, x] = scan.spacing;
+  return (object.mask.count * z * y * x) / 1000;
+}
