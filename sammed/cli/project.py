@@ -87,12 +87,13 @@ def next(folder: Folder, as_json: Json = False) -> None:
     Example: sammed project next study/
     """
     from sammed.project.folder import Project
+    from sammed.project.working import NOTHING_WAITS
 
     case = Project(folder).next()
     if as_json:
         put(None if case is None else {"case": case.id, "image": str(case.image)})
     elif case is None:
-        say("nothing waits: every case is accepted, refused or in work")
+        say(NOTHING_WAITS)
     else:
         typer.echo(case.id)
 

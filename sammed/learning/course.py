@@ -142,7 +142,7 @@ Shield = Callable[[], AbstractContextManager[None]]
 
 def model_path(project: Project) -> Path:
     """The learned model that a project uses, which need not be there."""
-    return project.folder / f"{project.folder.resolve().name}{SUFFIX}"
+    return project.model_file
 
 
 def learn(

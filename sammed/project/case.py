@@ -199,10 +199,13 @@ class CaseFolder:
         return None if path is None else io.read_labels(path, like=like, names=names)
 
     @contextmanager
-    def held(self, wait_s: float = WAIT_S) -> Iterator[Lease]:
-        """Its lease for a while; see `sammed.project.lease.held`."""
-        with held(self.folder, wait_s) as lease:
+    def held(self, wait_s: float = WAIT_S, lease: Lease | None = None) -> Iterator[Lease]:
+        """Its lease for a while, see `sammed.project.lease.held`; or the one that we hold."""
+        if lease is not None:
             yield lease
+            return
+        with held(self.folder, wait_s) as taken:
+            yield taken
 
     def commit(
         self,

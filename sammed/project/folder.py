@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from sammed.errors import InputError, LabelError, OutputError, SammedError
 from sammed.imaging.volume import LabelVolume, label_dtype
 from sammed.io.output import check_folder, output_error
+from sammed.models.learned.file import SUFFIX
 from sammed.project.case import (
     CaseFolder,
     Record,
@@ -31,7 +31,7 @@ from sammed.project.description import (
     read_description,
     write_description,
 )
-from sammed.project.lease import InWorkError, held
+from sammed.project.lease import Lease, held
 from sammed.project.sources import Found
 
 CASES = "cases"
@@ -121,6 +121,11 @@ class Project:
             raise output_error(folder, error) from error
         write_description(folder, described)
         return cls(folder)
+
+    @property
+    def model_file(self) -> Path:
+        """The learned model that is in use, which need not be there."""
+        return self.folder / f"{self.folder.resolve().name}{SUFFIX}"
 
     def cases(self) -> list[CaseFolder]:
         """All cases, by id."""
@@ -250,6 +255,7 @@ class Project:
         report: Mapping[str, Any] | None = None,
         about: Mapping[str, Any] | None = None,
         model: str | None = None,
+        lease: Lease | None = None,
     ) -> Record:
         """Say that a case's label map is right.
 
@@ -267,6 +273,8 @@ class Project:
             For the history.
         model
             Who drew the labels.
+        lease
+            Of the case, if we hold it already.
 
         Raises
         ------
@@ -278,12 +286,10 @@ class Project:
             If somebody else works on the case.
         """
         case = self.case(id)
-        with case.held() as lease:
+        with case.held(lease=lease) as lease:
             former = case.record
             if labels is None and not former.labels:
-                raise InputError(
-                    f"case {id} has no label map to accept; import one, or propose or draw one"
-                )
+                raise InputError(no_labels(id))
             if labels is not None:
                 labels = self.checked(labels, f"the label map of case {id}")
             change = {
@@ -297,7 +303,7 @@ class Project:
                 lease, "accept", change, labels=labels, prompts=prompts, report=report, about=about
             )
 
-    def refuse(self, id: str, why: str = "") -> Record:
+    def refuse(self, id: str, why: str = "", *, lease: Lease | None = None) -> Record:
         """Say that a case is not to be used.
 
         Parameters
@@ -306,9 +312,11 @@ class Project:
             Of the case.
         why
             For people.
+        lease
+            Of the case, if we hold it already.
         """
         case = self.case(id)
-        with case.held() as lease:
+        with case.held(lease=lease) as lease:
             return case.commit(lease, "refuse", {"state": "refused", "note": why})
 
     def reopen(self, id: str) -> Record:
@@ -343,6 +351,11 @@ class Project:
         kind = label_dtype(max(names, default=1))
         voxels: NDArray[np.unsignedinteger] = labels.voxels.astype(kind)
         return LabelVolume(voxels, labels.grid, dict(names), notes=labels.notes, image=labels.image)
+
+
+def no_labels(id: str) -> str:
+    """Why a case cannot be accepted that has no label map."""
+    return f"case {id} has no label map to accept; import one, or propose or draw one"
 
 
 def _listed(structures: Mapping[str, int]) -> str:
@@ -398,19 +411,3 @@ def overview(project: Project) -> list[Line]:
             Line(case.id, scan.subject, state, minutes, record.prompted, record.estimate, note)
         )
     return lines
-
-
-def take_next(project: Project) -> CaseFolder | None:
-    """As `Project.next`, but looks again where others are quicker.
-
-    Parameters
-    ----------
-    project
-        Any.
-    """
-    for _ in range(3):
-        case = project.next()
-        if case is None or case.worker is None:
-            return case
-        time.sleep(0.05)
-    raise InWorkError(f"all cases of {project.folder} that wait are in work")

@@ -47,11 +47,13 @@ class Holder:
     born
         What tells a process from a later one of the same number; empty where nothing does.
     since
-        Seconds since 1970 at which it was taken, or renewed.
+        Seconds since 1970 at which it was taken.
     token
         Of this lease alone.
     over
         Whether it was given back.
+    renewed
+        Seconds since 1970 at which its holder was last known to be at work.
     """
 
     user: str
@@ -61,11 +63,12 @@ class Holder:
     since: float
     token: str
     over: bool = False
+    renewed: float = 0.0
 
     @property
     def is_free(self) -> bool:
         """Whether the lease may be taken over."""
-        if self.over or time.time() - self.since > STALE_S:
+        if self.over or time.time() - max(self.since, self.renewed) > STALE_S:
             return True
         return self.host == socket.gethostname() and not _alive(self.pid, self.born)
 
@@ -110,7 +113,7 @@ class Lease:
     def renew(self) -> None:
         """Say that its holder is still at work."""
         self.check()
-        self._say(Holder(**{**asdict(self.holder), "since": time.time()}))
+        self._say(Holder(**{**asdict(self.holder), "renewed": time.time()}))
 
     def give_back(self) -> None:
         """Let others have it; nothing happens if they have it already."""
