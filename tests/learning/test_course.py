@@ -23,10 +23,11 @@ from sammed.learning import course
 from sammed.learning.course import Wishes, learn, model_path
 from sammed.learning.proposing import propose, undo_accepted
 from sammed.learning.pupils import survey
-from sammed.learning.rounds import rounds
+from sammed.learning.rounds import rounds, rounds_folder
 from sammed.models.learned.file import read_learned
 from sammed.project.folder import Project
 from sammed.project.importing import import_labels, pair
+from sammed.project.lease import InWorkError, held
 from sammed.session import Session
 from tests.phantoms import ROOT
 from tests.project.folders import make_project, scan
@@ -381,3 +382,32 @@ def test_the_worker_takes_it(learned):
         )
     finally:
         worker.stop()
+
+
+def test_one_program_learns_at_a_time(tmp_path):
+    project = taught_project(tmp_path, 2, 2)
+    with held(rounds_folder(project)), pytest.raises(InWorkError, match="rounds is in work"):
+        learn(project, QUICK)
+    assert not rounds(project)
+
+
+@pytest.mark.thorough
+def test_killed_while_proposing_nothing_is_lost_or_done_twice(tmp_path):
+    project = taught_project(tmp_path, 9, 3)
+    learn(project, QUICK)
+    run = [sys.executable, "-m", "sammed", "propose", str(project.folder)]
+    one = subprocess.Popen(
+        run, cwd=ROOT, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    while all(case.record.state != "proposed" for case in project.cases()) and one.poll() is None:
+        time.sleep(0.005)
+    one.kill()
+    one.wait()
+    before = {case.id for case in project.cases() if case.record.state == "proposed"}
+    found = propose(project)
+    assert not any(proposal.error for proposal in found.proposals)
+    assert before == set(found.skipped)
+    assert len(found.proposals) + len(found.skipped) == 6
+    for case in project.cases():
+        assert [event["what"] for event in case.record.history] in (["accept"], ["propose"])
+        assert case.labels(case.volume(), project.description.names) is not None
