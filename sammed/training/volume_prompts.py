@@ -117,10 +117,15 @@ def first_prompts(rng: np.random.Generator, batch: FieldBatch, alone: bool = Fal
     prompts[:, drawing.BOX] = drawing.box_channel(blocks, size)
     slices = torch.where(blocks.isnan(), batch.box, torch.nan)
     prompts[:, drawing.SLAB] = drawing.slab_channel(slices, batch.axis, size)
-    for row, family in enumerate(families):
-        one = batch.rows(slice(row, row + 1))
-        for name in _said(rng, family, alone):
-            SAY[name](picker, one, prompts[row])
+    said = [_said(rng, family, alone) for family in families]
+    for name, channel in CLICKS.items():
+        rows = [row for row, names in enumerate(said) if name in names]
+        if rows:
+            _click(picker, batch, prompts, rows, channel)
+    for row, names in enumerate(said):
+        for name in names:
+            if name not in CLICKS:
+                SAY[name](picker, batch.rows(slice(row, row + 1)), prompts[row])
     return prompts
 
 
@@ -131,16 +136,18 @@ def _said(rng: np.random.Generator, family: str, alone: bool) -> list[str]:
     return [*first, *(name for name, share in ADDED[family].items() if rng.random() < share)]
 
 
-def _say_in(picker: Picker, one: FieldBatch, prompts: Tensor) -> None:
-    count = int(picker.rng.choice((1, 2, 3, 4), p=(0.6, 0.2, 0.1, 0.1)))
-    places = torch.cat([picker.places(one.target)[0] for _ in range(count)])
-    _add(prompts, drawing.CLICK_IN, places)
-
-
-def _say_out(picker: Picker, one: FieldBatch, prompts: Tensor) -> None:
-    count = int(picker.rng.integers(1, 4))
-    places = torch.cat([picker.places(_beside(one.target))[0] for _ in range(count)])
-    _add(prompts, drawing.CLICK_OUT, places)
+def _click(
+    picker: Picker, batch: FieldBatch, prompts: Tensor, rows: list[int], channel: int
+) -> None:
+    """One to four clicks in the objects of some rows, or beside them, all rows at once."""
+    target = batch.target[rows]
+    mask = target if channel == drawing.CLICK_IN else _beside(target)
+    counts = picker.rng.choice((1, 2, 3, 4), size=len(rows), p=(0.6, 0.2, 0.1, 0.1))
+    places = torch.stack([picker.places(mask)[0] for _ in range(int(counts.max()))], 1)
+    wanted = np.arange(places.shape[1]) < counts[:, None]
+    known = torch.from_numpy(wanted).to(places.device)[..., None]
+    drawn = drawing.click_channel(torch.where(known, places, torch.nan), mask.shape[-1])
+    prompts[rows, channel] = drawn
 
 
 def _beside(target: Tensor) -> Tensor:
@@ -149,12 +156,6 @@ def _beside(target: Tensor) -> Tensor:
     near = functional.max_pool3d(coarse, 3, 1, 1)
     whole = functional.interpolate(near, scale_factor=float(CELL), mode="nearest")[:, 0] > 0
     return whole & ~target
-
-
-def _add(prompts: Tensor, channel: int, places: Tensor) -> None:
-    """Clicks, (k, 3) in samples, onto a row of channels."""
-    drawn = drawing.click_channel(places[None], prompts.shape[-1])[0]
-    prompts[channel] = torch.maximum(prompts[channel], drawn)
 
 
 def _slice_at(one: FieldBatch, axis: int, place: float) -> tuple[float, float]:
@@ -244,14 +245,15 @@ def _say_former(picker: Picker, one: FieldBatch, prompts: Tensor) -> None:
 
 
 SAY: dict[str, Callable[[Picker, FieldBatch, Tensor], None]] = {
-    "in": _say_in,
-    "out": _say_out,
     "slab": _say_slab,
     "painted": _say_painted,
     "stroke": _say_stroke,
     "former": _say_former,
 }
 """How each thing is said: drawn onto a row's channels, in place."""
+
+CLICKS: dict[str, int] = {"in": drawing.CLICK_IN, "out": drawing.CLICK_OUT}
+"""What is said by clicks, of all rows at once: most often, and a GPU waits for each small step."""
 
 
 def corrected(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 PROMPTS = ("box", "slab", "click in", "click out", "painted", "stroke in", "stroke out", "former")
 """The channels, in order.
@@ -119,8 +118,8 @@ def slab_channel(spans: Tensor, axis: Tensor, size: int) -> Tensor:
     return signed(blocks(spans, size), blocks(whole, size))
 
 
-def marks(points: Tensor, size: int) -> Tensor:
-    """1 at the samples that hold a point, 0 elsewhere.
+def spots(points: Tensor, size: int, reach: int) -> Tensor:
+    """Spots that fade in cubes: 1 at the samples that hold a point, then less by equal steps.
 
     Parameters
     ----------
@@ -128,6 +127,8 @@ def marks(points: Tensor, size: int) -> Tensor:
         In samples; those beyond the field, and NaN, are left out.
     size
         Samples along each side.
+    reach
+        Samples beyond a point's that get something.
 
     Returns
     -------
@@ -135,53 +136,33 @@ def marks(points: Tensor, size: int) -> Tensor:
 
     Examples
     --------
-    >>> marks(torch.tensor([[[0.5, 1.9, 1.0], [0.0, -0.1, 0.0]]]), 2).nonzero().tolist()
+    >>> spots(torch.tensor([[[0.5, 1.9, 1.0], [0.0, -0.1, 0.0]]]), 2, 0).nonzero().tolist()
     [[0, 0, 1, 1]]
     """
     n = len(points)
-    known = ((points >= 0) & (points < size)).all(2)
-    z, y, x = points.nan_to_num(0.0).floor().long().unbind(2)
+    steps = torch.arange(-reach, reach + 1, device=points.device)
+    around = torch.cartesian_prod(steps, steps, steps).reshape(-1, 3)
+    levels = 1 - around.abs().amax(1) / (reach + 1)
+    known = ((points >= 0) & (points < size)).all(2)[..., None]
+    at = points.nan_to_num(0.0).floor().long()[:, :, None] + around
+    known = known & ((at >= 0) & (at < size)).all(3)
+    z, y, x = at.unbind(3)
     nowhere = size**3
-    flat = torch.where(known, (z * size + y) * size + x, nowhere)
-    drawn = torch.zeros(n, nowhere + 1, device=points.device).scatter_(1, flat, 1.0)
+    flat = torch.where(known, (z * size + y) * size + x, nowhere).flatten(1)
+    values = levels.expand(known.shape).flatten(1)
+    drawn = torch.zeros(n, nowhere + 1, device=points.device)
+    drawn.scatter_reduce_(1, flat, values, "amax")
     return drawn[:, :nowhere].reshape(n, size, size, size)
 
 
-def widened(marked: Tensor, reach: int) -> Tensor:
-    """Marks that fade to their neighbours, in cubes: 1, then less by equal steps, then 0.
-
-    Parameters
-    ----------
-    marked : (n, s, s, s)
-        0 or 1.
-    reach
-        Samples beyond a mark that get something.
-    """
-    spread, level = marked, marked
-    for step in range(1, reach + 1):
-        level = _dilated(level)
-        spread = torch.maximum(spread, level * (1 - step / (reach + 1)))
-    return spread
-
-
-def _dilated(marked: Tensor) -> Tensor:
-    if not marked.any():
-        return marked
-    grown = marked[:, None]
-    for kernel in ((3, 1, 1), (1, 3, 1), (1, 1, 3)):
-        padding = tuple(k // 2 for k in kernel)
-        grown = functional.max_pool3d(grown, kernel, 1, padding)
-    return grown[:, 0]
-
-
 def click_channel(points: Tensor, size: int) -> Tensor:
-    """The channel of clicks, (n, s, s, s); arguments as in `marks`."""
-    return widened(marks(points, size), CLICK_REACH)
+    """The channel of clicks, (n, s, s, s); arguments as in `spots`."""
+    return spots(points, size, CLICK_REACH)
 
 
 def stroke_channel(points: Tensor, size: int) -> Tensor:
     """The channel of strokes, given by the points that they pass, (n, s, s, s)."""
-    return widened(marks(points, size), 1)
+    return spots(points, size, 1)
 
 
 def former_channel(logits: Tensor) -> Tensor:
