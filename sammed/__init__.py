@@ -37,6 +37,7 @@ __all__ = [
     "read",
     "read_labels",
     "segment",
+    "show",
     "write",
 ]
 
@@ -55,6 +56,7 @@ _HOMES = {
     "read": "sammed.io",
     "read_labels": "sammed.io",
     "segment": "sammed.api",
+    "show": "sammed.notebook",
     "write": "sammed.api",
 }
 
@@ -65,6 +67,7 @@ if TYPE_CHECKING:
     from sammed.imaging.volume import LabelVolume, Volume
     from sammed.io import read, read_labels
     from sammed.io.memory import labels_like
+    from sammed.notebook import show
     from sammed.prompts.numeric import Box, Point
     from sammed.session import Session
 

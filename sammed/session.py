@@ -420,6 +420,12 @@ class Session:
             raise InputError(f"no object called {name!r} has been segmented")
         return self._history.now.runs[name].volume.mask_in(self.volume.shape)
 
+    def show(self, name: str = "") -> Any:
+        """The volume in a notebook, to drag boxes on: see `sammed.notebook.show_session`."""
+        from sammed.notebook import show_session
+
+        return show_session(self, name)
+
     def result(self) -> LabelVolume:
         """A copy of the label map, on the grid of the volume's file."""
         probabilities = {}

@@ -83,7 +83,7 @@ FLOORS = (
     ("prompts", "io"),
     ("models",),
     ("views",),
-    ("engine",),
+    ("engine", "notebook"),
     ("session",),
     ("api",),
     ("reporting", "synthesis", "project"),
@@ -161,10 +161,11 @@ def test_the_package_stands_alone():
 def test_results_of_an_older_engine_are_not_taken_over():
     """Every module that a mask goes through is in a room that the cohort hashes as a whole."""
     seen, waiting = set(), {"sammed.session"}
+    aside = {"sammed", "sammed.notebook"}  # the face; what shows masks and does not make them
     while waiting:
         module = waiting.pop()
         seen.add(module)
-        waiting |= {name for name, _ in IMPORTS[module]} & IMPORTS.keys() - seen - {"sammed"}
+        waiting |= {name for name, _ in IMPORTS[module]} & IMPORTS.keys() - seen - aside
     hashed = {name_of(path) for path in engine_files(baseline=False, disturbed=False)}
     assert {"sammed.engine.second_look", "sammed.models.compact.net"} <= hashed
     assert seen - hashed <= {"sammed.errors", "sammed.folders", "sammed.io"}
