@@ -17,6 +17,7 @@ from sammed.imaging.boxes import Box3D
 from sammed.models.compact import field_prompts as drawing
 from sammed.models.compact.field import FIELD_SIZE, Field, field_image, field_mask
 from sammed.models.compact.field_placing import (
+    BOX_SHARE,
     block_of,
     first_field,
     fitted_field,
@@ -214,7 +215,7 @@ def _round_previous(previous: VolumeMask, region: Box3D, size: int) -> Field | N
     found, block = Box3D.from_mask(mask), previous.block
     low, high = np.array(block.low) + found.low, np.array(block.low) + found.high
     whole = Box3D(*low.tolist(), *high.tolist()).union(region)
-    return Field.round(whole.low, whole.high, 0.7, size)
+    return Field.round(whole.low, whole.high, BOX_SHARE, size)
 
 
 def _spans(field: Field, low: Sequence[float], high: Sequence[float]) -> Tensor:
