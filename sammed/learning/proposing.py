@@ -13,7 +13,6 @@ from sammed.learning.course import model_path
 from sammed.learning.estimate import Calibration, doubts
 from sammed.learning.judging import labels_of
 from sammed.models.learned.model import LearnedModel
-from sammed.models.learned.sight import look_at
 from sammed.project.case import CaseFolder
 from sammed.project.folder import Project
 from sammed.project.lease import InWorkError
@@ -163,7 +162,7 @@ def _propose_one(
             raise InWorkError(f"{case.id} was {case.record.state} meanwhile")
         volume = case.volume()
         plan = learned.teaching.plan
-        seen = look_at(volume, plan, learned.nets, lease.check)
+        seen = learned.see(volume, lease.check)
         voxels = labels_of(seen, plan, volume)
         voxels = voxels.astype(label_dtype(max(plan.structures)))
         labels = LabelVolume(voxels, volume.grid, dict(project.description.names))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import numpy as np
 from sammed.imaging.boxes import Box3D
 from sammed.imaging.volume import Volume
 from sammed.models.learned.file import Teaching, read_learned
-from sammed.models.learned.sight import Shares, build_nets, look_at
+from sammed.models.learned.sight import Seen, Shares, build_nets, look_at
 from sammed.models.protocols import ImageModel, ModelSpec, VolumeImage, VolumeMask, Watch
 from sammed.models.recipe import PLAIN
 
@@ -81,9 +81,21 @@ class LearnedModel:
         self._last = weakref.ref(image.volume), found
         return found
 
+    def see(self, volume: Volume, check: Callable[[], None] = lambda: None) -> Seen:
+        """What its looks show of a volume.
+
+        Parameters
+        ----------
+        volume
+            A scan.
+        check
+            Called often; raises to stop.
+        """
+        return look_at(volume, self.teaching.plan, self.nets, check, device=self._device)
+
     def _look(self, volume: Volume, reporter: Watch) -> Mapping[str, VolumeMask]:
         plan = self.teaching.plan
-        seen = look_at(volume, plan, self.nets, reporter.check, device=self._device)
+        seen = self.see(volume, reporter.check)
         if not seen.looks:
             return {name: nothing() for name in plan.structures.values()}
         shares = seen.shares
