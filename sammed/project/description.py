@@ -102,6 +102,11 @@ def parse_structures(text: str) -> dict[str, int]:
     return found
 
 
+def is_project(folder: Path) -> bool:
+    """Whether a folder is one of a project."""
+    return (folder / FILE).is_file()
+
+
 def read_description(folder: Path) -> Description:
     """The description of a project.
 

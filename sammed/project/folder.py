@@ -122,6 +122,10 @@ class Project:
         write_description(folder, described)
         return cls(folder)
 
+    def reread(self) -> None:
+        """Take up what others have changed of the description."""
+        self.description = read_description(self.folder)
+
     @property
     def model_file(self) -> Path:
         """The learned model that is in use, which need not be there."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from sammed import api, io
-from sammed.imaging.volume import Volume
+from sammed.imaging.volume import LabelVolume, Volume
 from sammed.prompts import MaskPrompt, ObjectPrompts, PromptSet, merge, with_labels
 from sammed.prompts.masks import painted_objects
 
@@ -43,14 +43,29 @@ def objects_before(volume: Volume, labels: Iterable[Path], prompts: Iterable[Pat
     for path in labels:
         found = io.read_labels(path, like=volume)
         notes += [f"{path.name}: {note}" for note in found.notes]
-        values = [int(v) for v in np.unique(found.voxels) if v]
-        if not values:
+        labelled = as_they_stand(found, path)
+        if not labelled:
             painted_objects(found, "", str(path))  # refuses it, in its words
-        for value in values:
-            mask = MaskPrompt(found.voxels == value, f"{path}#{value}")
-            name = found.names.get(value, f"label_{value}")
-            parts.append(ObjectPrompts(name, value, mask=mask, propagate="off"))
+        parts += labelled
     objects = with_labels(merge(parts))
     gathered = PromptSet(objects, tuple(notes))
     gathered.check(volume.shape)
     return gathered
+
+
+def as_they_stand(labels: LabelVolume, path: Path) -> list[ObjectPrompts]:
+    """An object a label, painted as it is; nothing is added to it before that is asked for.
+
+    Parameters
+    ----------
+    labels
+        On the grid of the image.
+    path
+        Where they come from.
+    """
+    listed = []
+    for value in (int(v) for v in np.unique(labels.voxels) if v):
+        mask = MaskPrompt(labels.voxels == value, f"{path}#{value}")
+        name = labels.names.get(value, f"label_{value}")
+        listed.append(ObjectPrompts(name, value, mask=mask, propagate="off"))
+    return listed

@@ -100,6 +100,9 @@ class Bench(Service):
 
     device = "auto"
 
+    otherwise = " or give another -o"
+    """How else one begins anew."""
+
     def __init__(self, wishes: Wishes, engine: Engine | None = None) -> None:
         self.arrays: Attached = Attached()
         super().__init__(self.arrays, engine)
@@ -173,7 +176,7 @@ class Bench(Service):
         if resumed.record is not None and first:
             about["notes"].append(
                 "the work of before is taken up, so label maps and prompts were not read again; "
-                f"to begin anew, remove {resumed.journal.path.name} or give another -o"
+                f"to begin anew, remove {resumed.journal.path.name}{self.otherwise}"
             )
             first = ()
         shown = shown_as(volume, (about["range"][0], about["range"][1]))
@@ -182,15 +185,18 @@ class Bench(Service):
             "where": str(source.path.absolute().parent) if not source.uploaded else "",
             "output": {"folder": str(folder), "stem": name},
         }
-        self.open(volume, self.wishes.model_name, self.wishes.options, first)
+        self.open(volume, self._model_for(source), self.wishes.options, first)
         self._case().dirty = resumed.record is not None and not resumed.record.is_saved
         keeper = Keeper(resumed, self.arrays)
         self.opened = Opened(
             secrets.token_hex(4), volume, shown, about, folder, name, keeper, hashed
         )
         self.choices = None
-        if not source.uploaded:
+        if not source.uploaded and self.project is None:
             recent.remember(source.path, source.series, source.frame)
+
+    def _model_for(self, source: Source) -> str:
+        return self.wishes.model_name
 
     def _first_objects(
         self, source: Source, volume: Volume
@@ -264,6 +270,14 @@ class Bench(Service):
         return formats_for(None if self.opened is None else self.opened.volume)
 
     @property
+    def project(self) -> dict[str, Any] | None:
+        """What the page is told of the project, if one is open."""
+        return None
+
+    def touched(self) -> None:
+        """The page that works does something now."""
+
+    @property
     def dirty(self) -> bool:
         """Whether something was changed since it was saved."""
         return self.opened is not None and self._case().dirty
@@ -282,6 +296,11 @@ class Bench(Service):
         known = [*told["requests"], "take_over", "quit"]
         hidden = ("volume", "close", "shutdown")
         return {**told, "requests": [do for do in known if do not in hidden]}
+
+    @property
+    def has_to_stay(self) -> bool:
+        """Whether the server goes on although nobody is here."""
+        return self.dirty
 
     # -- requests --------------------------------------------------------------------------
 

@@ -23,8 +23,11 @@ from sammed.workbench.socket import Link
 from sammed.worker.messages import Request, RequestError
 from sammed.worker.server import PROGRESS_SECONDS, describe_error
 
-LOOKING = ("hello", "show", "objects", "window", "surface", "ping")
+LOOKING = ("hello", "show", "objects", "window", "surface", "ping", "cases")
 """What a page that looks on may ask."""
+
+OPENING = ("choose", "open_case", "accept", "refuse", "skip")
+"""Requests after which another scan may be open."""
 
 MOST_REQUESTS = 4096
 """So many may wait for their turn."""
@@ -88,7 +91,7 @@ class Desk:
     @property
     def is_idle(self) -> bool:
         """Whether nobody is here, nothing runs, and nothing is unsaved."""
-        return not (self.links or self._waiting or self._running or self.bench.dirty)
+        return not (self.links or self._waiting or self._running or self.bench.has_to_stay)
 
     def take(self, link: Link, request: Request, frames: Sequence[bytes]) -> None:
         """Answer a request at once, or let it wait for its turn.
@@ -166,6 +169,8 @@ class Desk:
     # -- work ------------------------------------------------------------------------------
 
     def _queue(self, link: Link, request: Request, frames: Sequence[bytes]) -> None:
+        if self.worker is link:
+            self.bench.touched()
         if len(self._waiting) >= MOST_REQUESTS:
             raise RequestError("busy", f"more than {MOST_REQUESTS} requests wait already")
 
@@ -179,7 +184,7 @@ class Desk:
         self._put(Job(None, answer, request, frames, link))
 
     def _tell_what_changed(self, request: Request, message: dict[str, Any]) -> None:
-        if request.do == "choose":
+        if request.do in OPENING:
             self.tell_others("scan", {"scan": message.get("scan")})
         elif request.do in KEPT or request.do in ("segment", "save"):
             self.tell_others("changed")

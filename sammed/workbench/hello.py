@@ -36,6 +36,7 @@ def greeting(bench: Bench, fields: Fields) -> dict[str, Any]:
     return {
         **told,
         "scan": bench.scan,
+        "project": bench.project,
         "choices": bench.told_choices,
         "recent": [entry.told for entry in recent()],
         "names": _names(),

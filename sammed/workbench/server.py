@@ -20,6 +20,7 @@ import uvicorn
 from sammed.errors import InputError
 from sammed.workbench.app import PAGE, Workbench
 from sammed.workbench.bench import Bench
+from sammed.workbench.casework import CaseBench
 from sammed.workbench.desk import Desk
 from sammed.workbench.guard import Token
 from sammed.workbench.socket import MOST_FRAME_BYTES
@@ -70,7 +71,7 @@ def serve(
         As ``sammed segment`` on the same image; or if it cannot listen there.
     """
     check_host(host)
-    bench = Bench(wishes, engine)
+    bench = CaseBench(wishes, engine) if wishes.project else Bench(wishes, engine)
     try:
         bench.start()
         with _listening(host, port) as listener:

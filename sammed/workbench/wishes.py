@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sammed.errors import InputError
+from sammed.project.description import is_project
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Wishes:
     Attributes
     ----------
     paths
-        Images, or folders of DICOM; of several one is chosen on the page.
+        Images, or folders of DICOM, of which one is chosen on the page; or one project.
     labels
         Label maps whose labels become objects with painted slices.
     prompts
@@ -42,6 +43,12 @@ class Wishes:
     output: Path | None = None
 
     @property
+    def project(self) -> Path | None:
+        """The folder of the project that is to be opened."""
+        projects = [path for path in self.paths if is_project(path)]
+        return projects[0] if projects and len(self.paths) == 1 else None
+
+    @property
     def model_name(self) -> str:
         """The model to begin with."""
         return self.model or "compact"
@@ -63,6 +70,15 @@ def check_wishes(wishes: Wishes) -> None:
     """
     from sammed import io
 
+    projects = [path for path in wishes.paths if is_project(path)]
+    if projects and len(wishes.paths) > 1:
+        raise InputError(f"{projects[0]} is a project; open it alone, its cases come by themselves")
+    of_one_image = (wishes.labels, wishes.prompts, wishes.output, wishes.series, wishes.frame)
+    if projects and any(given not in ((), None) for given in of_one_image):
+        raise InputError(
+            f"--labels, --prompts, -o, --series and --frame belong to one image, and {projects[0]} "
+            "is a project; 'sammed project import' brings label maps in"
+        )
     if (wishes.labels or wishes.prompts or wishes.output) and len(wishes.paths) != 1:
         raise InputError("--labels, --prompts and -o belong to one image; give its path")
     if wishes.output is not None:
