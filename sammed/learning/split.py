@@ -50,7 +50,7 @@ def split(subjects: Mapping[str, str], seed: int) -> Split:
     Examples
     --------
     >>> split({"a": "anna", "b": "bert", "c": "cleo", "d": "cleo"}, seed=1)
-    Split(learned=('a', 'b', 'c', 'd'), held=('a',), rehearsed=True)
+    Split(learned=('a', 'b', 'c', 'd'), held=('b',), rehearsed=True)
     >>> split({"a": "anna"}, seed=0).held
     ()
     """
