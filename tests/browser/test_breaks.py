@@ -12,6 +12,7 @@ import pytest
 from sammed.io import read
 from tests.browser.pages import Workbench
 from tests.browser.test_workbench import AFFINES, blob, grid, save
+from tests.io.dicom.make_series import make_series, straight_affine
 from tests.phantoms import dice
 
 pytestmark = pytest.mark.thorough
@@ -142,3 +143,35 @@ def test_ending_is_told(serve, opened, scan):
     page.page.wait_for_selector(".cover:not([hidden])")
     assert "ended" in page.page.locator(".cover").inner_text()
     assert server.process.wait(15) == 0
+
+
+def test_of_several_series_one_is_chosen(serve, opened, tmp_path):
+    noise = np.random.default_rng(3).integers(0, 60, (12, 40, 48), np.int16)
+    noise[4:8, 10:30, 12:36] += 200
+    for number, name in ((3, "scout"), (4, "abdomen")):
+        folder = tmp_path / "scans" / name
+
+        def named(dataset, _, number=number, name=name):
+            dataset.SeriesNumber, dataset.SeriesDescription = number, name
+            return dataset
+
+        make_series(
+            folder, noise.shape, straight_affine(), voxels=noise, seed=f"1.{number}", edit=named
+        )
+    page = opened(serve(tmp_path / "scans", "--model", "two_class"))
+    cards = page.page.locator(".card")
+    cards.nth(1).wait_for()
+    assert "scout" in cards.nth(0).inner_text()
+    assert page.page.locator(".card img").count() == 2
+    page.page.get_by_role("button", name="Open abdomen").click()
+    volume = read(tmp_path / "scans" / "abdomen")
+    page.wait_for_scan(volume.shape, volume.spacing)
+    assert "abdomen" in page.page.locator(".title").inner_text()
+    page.drag(0, (10, 12), (30, 36))
+    page.wait_until_idle()
+    page.page.keyboard.press("Control+s")
+    dialog = page.page.get_by_role("dialog")
+    dialog.get_by_label("DICOM SEG", exact=True).check()
+    dialog.get_by_role("button", name="Save", exact=True).click()
+    dialog.wait_for(state="detached")
+    assert "saved" in page.message
