@@ -135,9 +135,7 @@ def test_what_was_drawn_survives_a_kill_and_two_get_different_cases(serve, opene
     row = page.page.get_by_role("row", name=elsewhere)
     assert "in work" in row.inner_text()
     page.page.get_by_role("button", name=f"Open {elsewhere}").click()
-    page.page.wait_for_function(
-        "document.querySelector('.message').textContent.includes('is in work')"
-    )
+    page.page.get_by_text(f"{elsewhere} is in work").wait_for()
     accept(page, id)
     ready(page, study)
     record = study.case(id).record

@@ -1,10 +1,10 @@
 /** What is open, what is said of it, and what came of that: the page's state and all that changes it. */
 
 import { Connection, SentArray } from "./connection";
-import { apart, seen } from "./colours";
+import { colourOf } from "./colours";
 import { clamp, isEmpty } from "./geometry";
 import { ObjectMask } from "./masks";
-import { noPrompts, saysNothing, type LabelledObject } from "./objects";
+import { isDraft, noPrompts, saysNothing, standing, type LabelledObject } from "./objects";
 import type { ShownVolume } from "./volume";
 import {
   ServerError,
@@ -18,6 +18,7 @@ import {
   type Progress,
   type Prompts,
   type Scan,
+  type Structure,
   type Voxel,
 } from "./protocol";
 
@@ -102,13 +103,16 @@ export class App {
     this.scan = scan;
     this.volume = volume;
     if (!same) {
-      this.objects = [];
-      this.selected = "";
+      this.keepOnly([]);
       this.crosshair = scan.shape.map((n) => Math.floor(n / 2)) as Voxel;
       this.window = [...scan.window];
     }
     this.dirty = scan.dirty;
     this.tell("scan", "objects", "masks", "view", "history");
+  }
+
+  closed(): void {
+    Object.assign(this, { scan: null, volume: null, objects: [], selected: "", dirty: false });
   }
 
   lookAt(voxel: Voxel): void {
@@ -205,11 +209,11 @@ export class App {
   }
 
   remove(object: LabelledObject): void {
-    if (saysNothing(object.prompts)) {
-      this.forget(object.name);
+    if (isDraft(object)) {
+      this.keepOnly(this.objects.filter((o) => o !== object));
       return;
     }
-    this.do(() => this.connection.request<Answer>("remove", { name: object.name }), "remove", () => this.forget(object.name));
+    this.do(() => this.connection.request<Answer>("remove", { name: object.name }), "remove", () => this.keepOnly(this.objects.filter((o) => o.name !== object.name)));
   }
 
   rename(object: LabelledObject, to: string): void {
@@ -220,10 +224,11 @@ export class App {
       object.name = name;
       object.prompts = { ...object.prompts, name };
       object.colour = this.colourOf(name, object.label);
-      this.tell("objects", "masks");
+      this.keepOnly(this.objects.filter((o) => o === object || o.name !== name));
     };
-    if (this.object(name)) this.say(`there is a structure called “${name}” already`, "error");
-    else if (saysNothing(object.prompts)) done();
+    const other = this.object(name);
+    if (other && !isDraft(other)) this.say(`there is a structure called “${name}” already`, "error");
+    else if (isDraft(object)) done();
     else this.do(() => this.renamed(object.name, name, done), "rename");
   }
 
@@ -266,9 +271,8 @@ export class App {
       object.locked = locked.has(object.name);
       object.visible = !hidden.has(object.name);
     }
-    this.objects.push(...drafts.filter((d) => !this.object(d.name)));
-    if (!this.current) this.selected = this.objects[0]?.name ?? "";
-    this.tell("objects", "masks", "history");
+    this.keepOnly([...this.objects, ...drafts.filter((d) => !this.object(d.name))]);
+    this.tell("history");
     if (answer.stale?.length && !this.looksOn) this.compute();
   }
 
@@ -381,15 +385,14 @@ export class App {
   private takePrompts(all: Prompts[]): void {
     const before = new Map(this.objects.map((o) => [o.name, o]));
     const drafts = this.objects.filter((o) => saysNothing(o.prompts) && !all.some((p) => p.name === o.name));
-    this.objects = all.map((prompts) => {
+    const there = all.map((prompts) => {
       const known = before.get(prompts.name);
       if (!known) return this.make(prompts);
       known.prompts = prompts;
       known.label = prompts.label ?? known.label;
       return known;
     });
-    this.objects.push(...drafts);
-    if (!this.current) this.selected = this.objects[0]?.name ?? "";
+    this.keepOnly([...there, ...drafts]);
   }
 
   private takeMask(entry: MaskEntry): void {
@@ -399,10 +402,15 @@ export class App {
     if (entry.removed) object.run = null;
   }
 
-  private forget(name: string): void {
-    this.objects = this.objects.filter((o) => o.name !== name);
-    if (this.selected === name) this.selected = this.objects[0]?.name ?? "";
+  /** These objects and no others, but for the project's structures, which always stand there. */
+  private keepOnly(objects: LabelledObject[]): void {
+    this.objects = standing(objects, this.structures, (prompts) => this.make(prompts));
+    if (!this.current) this.selected = this.objects[0]?.name ?? "";
     this.tell("objects", "masks");
+  }
+
+  private get structures(): Structure[] {
+    return this.hello?.project?.structures ?? [];
   }
 
   private make(prompts: Prompts): LabelledObject {
@@ -420,11 +428,8 @@ export class App {
   }
 
   private colourOf(name: string, label: number): Colour {
-    const known = this.hello?.names.find((n) => n.name.toLowerCase() === name.toLowerCase());
-    const palette = this.hello?.colours ?? [];
-    const own = seen(palette[(label - 1) % Math.max(palette.length, 1)] ?? [230, 72, 34]);
-    const usual = known && seen(known.colour);
-    return usual && this.objects.every((o) => o.name === name || apart(o.colour, usual)) ? usual : own;
+    const others = this.objects.filter((o) => o.name !== name).map((o) => o.colour);
+    return colourOf(name, label, this.structures, this.hello, others);
   }
 
   private freeName(): string {

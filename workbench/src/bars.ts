@@ -8,6 +8,7 @@ import { hint } from "./hints";
 import { ICONS } from "./icons";
 import type { Layout } from "./keys";
 import type { Place } from "./plane";
+import { showSettings } from "./settings";
 import type { ToolId } from "./tool";
 import type { Toolbox } from "./tools";
 
@@ -53,19 +54,27 @@ export function topBar(app: App, layout: Layout): HTMLElement {
   const redo = button([icon(ICONS.redo)], "Redo (Ctrl+Y)", () => app.redo());
   const save = button([icon(ICONS.save), "Save"], "Save (Ctrl+S)", () => showSave(app), { class: "primary" });
   const large = button([icon(ICONS.four)], "One plane large, or all (F)", () => layout.toggleLarge());
+  const model = button(["compact"], "Model, plane and window of the model", () => showSettings(app), { class: "model" });
   const quit = button([icon(ICONS.power)], "End sammed", () => void end(app));
   app.on(["history", "scan", "connection"], () => {
     undo.disabled = !app.canUndo || app.looksOn;
     redo.disabled = !app.canRedo || app.looksOn;
     save.disabled = app.looksOn;
+    save.hidden = Boolean(app.scan?.case);
     save.classList.toggle("dirty", app.dirty);
-    document.title = `${app.dirty ? "● " : ""}${app.scan?.name ?? "sammed"}`;
+    const name = app.scan?.model.split(/[\\/]/).at(-1) ?? "";
+    model.textContent = name;
+    model.setAttribute("aria-label", `${name}: model, plane and window of the model`);
+    model.disabled = app.looksOn;
+    document.title = app.scan?.case?.id ?? `${app.dirty ? "● " : ""}${app.scan?.name ?? "sammed"}`;
   });
   app.on(["scan", "connection"], () => title.replaceChildren(...scanTitle(app)));
   return element("header", { class: "top" }, [
     element("h1", { class: "brand" }, ["sammed"]),
     title,
     element("span", { class: "gap" }),
+    model,
+    element("span", { class: "separator" }),
     ...windowControls(app),
     element("span", { class: "separator" }),
     ...maskControls(app),
@@ -159,7 +168,7 @@ function maskControls(app: App): HTMLElement[] {
 }
 
 async function end(app: App): Promise<void> {
-  if (app.dirty && !(await ask("End without saving?", "What you did since the last save stays in the journal: open the scan again and it is there.", "End"))) return;
+  if (app.dirty && !app.scan?.case && !(await ask("End without saving?", "What you did since the last save stays in the journal: open the scan again and it is there.", "End"))) return;
   try {
     await app.connection.request("quit", { force: true });
   } catch (error) {

@@ -4,7 +4,7 @@ import type { App } from "./app";
 import { button, element } from "./dom";
 import { ServerError, type Answer, type SaveFormat } from "./protocol";
 
-function dialog(title: string, body: (Node | string)[], buttons: HTMLElement[]): HTMLDialogElement {
+export function dialog(title: string, body: (Node | string)[], buttons: HTMLElement[]): HTMLDialogElement {
   const id = `title-${title.replace(/\W+/g, "-").toLowerCase()}`;
   const made = element("dialog", { "aria-labelledby": id }, [
     element("h2", { id }, [title]),
@@ -19,20 +19,21 @@ function dialog(title: string, body: (Node | string)[], buttons: HTMLElement[]):
 }
 
 /** A question; resolves to whether it was answered with the button that acts. */
-export function ask(title: string, text: string, act: string): Promise<boolean> {
+export async function ask(title: string, text: string, act: string): Promise<boolean> {
+  return (await askWhich(title, [element("p", {}, [text])], [act])) === act;
+}
+
+/** A question with several answers, the last one the usual; null if it is not answered. */
+export function askWhich(title: string, body: Node[], answers: string[]): Promise<string | null> {
   return new Promise((resolve) => {
-    const shown = dialog(
-      title,
-      [element("p", {}, [text])],
-      [
-        button(["Cancel"], "Cancel", () => shown.close()),
-        button([act], act, () => {
-          resolve(true);
-          shown.close();
-        }, { class: "primary" }),
-      ],
+    const buttons = answers.map((answer, n) =>
+      button([answer], answer, () => {
+        resolve(answer);
+        shown.close();
+      }, n === answers.length - 1 ? { class: "primary" } : {}),
     );
-    shown.addEventListener("close", () => resolve(false));
+    const shown = dialog(title, body, [button(["Cancel"], "Cancel", () => shown.close()), ...buttons]);
+    shown.addEventListener("close", () => resolve(null));
   });
 }
 
@@ -43,13 +44,14 @@ const KEYS: [string, string][] = [
   ["S / L", "scribble / lasso; X changes between inside and outside"],
   ["D / E", "paint / erase; [ and ] change the brush"],
   ["V", "look around: move the crosshair"],
-  ["A", "a new structure: its name"],
+  ["A", "a new structure: its name; in a project the next one that nothing is drawn of"],
   ["Tab, F2, Delete", "go through the page; rename; remove the structure in hand"],
   ["N / Shift+N", "the next doubtful slice / the one before"],
   ["Enter", "confirm a 3D box; go on after a stop"],
   ["Esc", "drop what is half drawn; stop what runs"],
   ["Ctrl+Z / Ctrl+Y", "undo / redo"],
   ["Ctrl+S", "save"],
+  ["Ctrl+Enter", "in a project: accept the case, and open the next one"],
   ["F", "the plane under the mouse large, or all again"],
   ["H / M / T", "hide the masks / what was drawn and the crosshair / fill or outline"],
   ["W", "the next intensity window"],

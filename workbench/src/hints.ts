@@ -1,7 +1,7 @@
 /** What to do next, in one line: the page always says it. */
 
 import type { App } from "./app";
-import { saysNothing } from "./objects";
+import { isDraft } from "./objects";
 import { duration } from "./dom";
 import type { ToolId } from "./tool";
 import type { Toolbox } from "./tools";
@@ -24,11 +24,18 @@ export function hint(app: App, tools: Toolbox): string {
   if (busy) return working(app);
   if (tools.pendingBox) return "Drag the faces of the box on the other planes until it holds the structure, then press Enter";
   if (!current) return `${WITH_TOOL[tools.tool.id]}, or name it first with A`;
-  if (saysNothing(current.prompts)) return `${WITH_TOOL[tools.tool.id]}: ${current.name}`;
+  if (isDraft(current)) return `${WITH_TOOL[tools.tool.id]}: ${current.name}`;
   if (current.run?.error) return "Nothing was found: draw the box a little larger, or click inside the structure";
   if ((tools.tool.id === "scribble" || tools.tool.id === "lasso") && !tools.positive) return "Draw where the structure is not; X changes back";
   if (tools.tool.id !== "box") return WITH_TOOL[tools.tool.id];
-  return "Look it through (N: the next doubtful slice). Wrong: P or O and click. Right: A for the next structure, Ctrl+S to save";
+  return `Look it through (N: the next doubtful slice). Wrong: P or O and click. Right: ${onward(app)}`;
+}
+
+/** What comes when the structure in hand is right. */
+function onward(app: App): string {
+  if (!app.scan?.case) return "A for the next structure, Ctrl+S to save";
+  const left = app.objects.filter(isDraft);
+  return left.length ? `A for ${left[0]!.name}, then Ctrl+Enter accepts the case` : "Ctrl+Enter accepts the case";
 }
 
 function working(app: App): string {

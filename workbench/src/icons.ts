@@ -26,5 +26,6 @@ export const ICONS = {
   file: "M6 3h8l4 4v14H6zM14 3v4h4",
   stop: "M7 7h10v10H7z",
   power: "M12 4v8M7 7a7 7 0 1 0 10 0",
+  tick: "M5 12.5l4.5 4.5L19 7",
   next: "M5 5l7 7-7 7M13 5l7 7-7 7",
 } as const;

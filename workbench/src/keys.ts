@@ -1,6 +1,7 @@
 /** Keys of the whole page; those of a plane are in pointer.ts. */
 
 import type { App } from "./app";
+import type { Casework } from "./cases";
 import { ask, showKeys, showSave } from "./dialogs";
 import { nextDoubtful } from "./panels";
 import type { ToolId } from "./tool";
@@ -23,11 +24,13 @@ const TOOLS: Record<string, ToolId> = {
   v: "look",
 };
 
-export function listenToKeys(app: App, tools: Toolbox, layout: Layout): void {
+export function listenToKeys(app: App, tools: Toolbox, layout: Layout, cases: Casework): void {
   const plain: Record<string, () => void> = {
     n: () => nextDoubtful(app, 1),
     N: () => nextDoubtful(app, -1),
-    a: () => document.getElementById("new-name")?.focus(),
+    a: () => {
+      if (!cases.nextDraft()) document.getElementById("new-name")?.focus();
+    },
     x: () => {
       tools.positive = !tools.positive;
       app.tell("tool");
@@ -62,10 +65,11 @@ export function listenToKeys(app: App, tools: Toolbox, layout: Layout): void {
     z: () => app.undo(),
     Z: () => app.redo(),
     y: () => app.redo(),
-    s: () => showSave(app),
+    s: () => (app.scan?.case ? app.say("what you draw is kept as you draw it; Ctrl+Enter accepts the case") : showSave(app)),
+    Enter: () => void cases.accept(),
   };
   document.addEventListener("keydown", (event) => {
-    if (!app.scan || typing(event)) return;
+    if (!app.scan || document.body.dataset.between === "yes" || typing(event)) return;
     const table = event.ctrlKey || event.metaKey ? withControl : event.altKey ? {} : plain;
     const tool = event.ctrlKey || event.metaKey || event.altKey ? undefined : TOOLS[event.key.toLowerCase()];
     const act = tool && !event.shiftKey ? () => tools.use(tool) : table[event.key];
@@ -83,7 +87,7 @@ function typing(event: KeyboardEvent): boolean {
     return target.type !== "checkbox" && target.type !== "range";
   }
   if (target instanceof HTMLSelectElement) return true;
-  return target instanceof HTMLButtonElement && (event.key === "Enter" || event.key === " ");
+  return target instanceof HTMLButtonElement && !event.ctrlKey && !event.metaKey && (event.key === "Enter" || event.key === " ");
 }
 
 async function removeCurrent(app: App): Promise<void> {

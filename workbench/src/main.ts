@@ -4,6 +4,7 @@ import "./style.css";
 
 import { App } from "./app";
 import { statusBar, toolBar, topBar } from "./bars";
+import { Casework } from "./cases";
 import { Connection } from "./connection";
 import { button, element } from "./dom";
 import { AXES } from "./geometry";
@@ -53,6 +54,7 @@ const connection = new Connection(token, {
 });
 const app = new App(connection);
 const tools = new Toolbox(app);
+const cases = new Casework(app, async (scan) => (scan ? open(scan) : showStart()));
 const coverText = element("p", {}, [token ? "Connecting …" : "Open the address that sammed printed: it holds the key to this page."]);
 const cover = element("div", { class: "cover", role: "alert" }, [coverText]);
 
@@ -93,11 +95,11 @@ const lookOn = element("div", { class: "looks-on", role: "status", hidden: "" },
 const work = element("main", { class: "work" }, [
   toolBar(app, tools),
   grid,
-  element("aside", {}, [objectsPanel(app), trustPanel(app)]),
+  element("aside", {}, [cases.panel(), objectsPanel(app), trustPanel(app)]),
 ]);
-const start = startPage(app, (scan) => void open(scan).catch((error: unknown) => app.fail(error)));
+const start = startPage(app, cases, (scan) => void open(scan).catch((error: unknown) => app.fail(error)));
 document.body.append(topBar(app, layout), lookOn, start, work, status.root, cover);
-listenToKeys(app, tools, layout);
+listenToKeys(app, tools, layout, cases);
 window.addEventListener("beforeunload", (event) => {
   if (app.dirty && !app.ended && !app.looksOn && app.busy) event.preventDefault();
 });
@@ -115,12 +117,14 @@ async function greet(): Promise<void> {
     worksHere(hello.role === "works");
     if (hello.scan) await open(hello.scan);
     else showStart();
+    if (hello.project?.notes.length) app.say(hello.project.notes.join("; "));
   } catch (error) {
     app.fail(error);
   }
 }
 
 function showStart(): void {
+  app.closed();
   app.tell("connection", "scan");
   document.body.dataset.shows = "start";
 }

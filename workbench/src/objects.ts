@@ -2,7 +2,7 @@
 
 import { isEmpty } from "./geometry";
 import type { ObjectMask } from "./masks";
-import type { Colour, Prompts, Run, Scan } from "./protocol";
+import type { Colour, Prompts, Run, Scan, Structure } from "./protocol";
 
 export interface LabelledObject {
   name: string;
@@ -22,6 +22,21 @@ export function noPrompts(name: string): Prompts {
 export function saysNothing(prompts: Prompts): boolean {
   const { boxes, blocks, points, scribbles, lassos, mask } = prompts;
   return !boxes.length && !blocks.length && !points.length && !scribbles.length && !lassos.length && (!mask || isEmpty(mask));
+}
+
+/** Whether the server has not heard of it yet. */
+export function isDraft(object: LabelledObject): boolean {
+  return saysNothing(object.prompts) && !object.run && !object.mask.count;
+}
+
+/** The structures of a project first, in their order and whether or not something is said of them; then all else. */
+export function standing(
+  objects: LabelledObject[],
+  structures: Structure[],
+  make: (prompts: Prompts) => LabelledObject,
+): LabelledObject[] {
+  const first = structures.map(({ name, value }) => objects.find((o) => o.name === name) ?? make({ ...noPrompts(name), label: value }));
+  return [...first, ...objects.filter((o) => !first.includes(o))];
 }
 
 /** ml of an object. */

@@ -57,8 +57,10 @@ function row(app: App, object: LabelledObject): HTMLElement {
     if (event.key === "F2") renameIn(app, object, pick);
   });
   const ml = object.mask.count ? `${number(millilitres(app.scan!, object))} ml` : saysNothing(object.prompts) ? "–" : "…";
+  const estimate = app.scan?.case?.estimated[object.name];
   return element("li", { class: selected ? "selected" : "" }, [
     pick,
+    ...(estimate === undefined ? [] : [element("span", { class: "estimate", title: "Proposed; Dice that it is thought to have" }, [estimate.toFixed(2)])]),
     element("span", { class: "ml" }, [ml]),
     button([icon(object.visible ? ICONS.eye : ICONS.eyeOff)], object.visible ? `Hide ${object.name}` : `Show ${object.name}`, () => {
       object.visible = !object.visible;

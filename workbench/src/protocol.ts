@@ -46,6 +46,45 @@ export interface Scan {
   model: string;
   options: Record<string, string | boolean>;
   dirty: boolean;
+  case?: Case;
+}
+
+/** Which case of a project the scan is. */
+export interface Case {
+  id: string;
+  state: "todo" | "proposed" | "accepted" | "refused";
+  /** Dice that a proposal is thought to have, by structure. */
+  estimated: Record<string, number>;
+  note: string;
+}
+
+export interface Structure {
+  name: string;
+  value: number;
+}
+
+export interface Project {
+  name: string;
+  folder: string;
+  structures: Structure[];
+  accepted: number;
+  total: number;
+  /** What is to be said when no case waits. */
+  says: string;
+  commands: { command: string; what: string }[];
+  notes: string[];
+}
+
+/** A case in the list of all. */
+export interface CaseLine {
+  id: string;
+  subject: string;
+  state: string;
+  minutes: number;
+  prompted: number;
+  estimate: number;
+  note: string;
+  here: boolean;
 }
 
 export interface Choice {
@@ -87,12 +126,15 @@ export interface Hello {
   sammed: string;
   role: "works" | "looks_on";
   models: KnownModel[];
+  planes: string[];
+  windows: string[];
   scan: Scan | null;
   choices: Choice[] | null;
   recent: Recent[];
   names: { name: string; colour: Colour }[];
   colours: Colour[];
   formats: SaveFormat[];
+  project: Project | null;
 }
 
 export interface BoxPrompt {

@@ -1,6 +1,7 @@
 /** Before a scan is open: drop or choose one, take one of the last, or choose among several series. */
 
 import type { App } from "./app";
+import type { Casework } from "./cases";
 import { button, element, icon } from "./dom";
 import { ICONS } from "./icons";
 import type { Choice, SaveFormat, Scan } from "./protocol";
@@ -21,7 +22,7 @@ function laid(app: App, answer: Laid, opened: Opened): void {
   else app.tell("connection");
 }
 
-export function startPage(app: App, opened: Opened): HTMLElement {
+export function startPage(app: App, cases: Casework, opened: Opened): HTMLElement {
   const status = element("p", { class: "status", role: "status" });
   const failed = (error: unknown) => {
     status.className = "status warn";
@@ -42,9 +43,18 @@ export function startPage(app: App, opened: Opened): HTMLElement {
   const body = element("div", { class: "start-body" });
   const render = () => {
     const choices = app.hello?.choices;
+    if (app.hello?.project) {
+      if (!app.scan) body.replaceChildren(cases.over());
+      return;
+    }
     body.replaceChildren(choices?.length ? series(choices, choose) : welcome(app, choose, status, opened, failed));
   };
   app.on(["connection"], render);
+  app.on(["message"], () => {
+    if (app.scan || !app.message) return;
+    status.className = `status ${app.message.kind === "error" ? "warn" : ""}`;
+    status.textContent = app.message.text;
+  });
   return element("main", { class: "start" }, [body, status]);
 }
 
