@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import lsq_linear
 
 from sammed.models.learned.plan import Plan
 from sammed.models.learned.sight import Seen
@@ -166,10 +167,12 @@ def calibrate(cases: Sequence[str], doubted: Sequence[Doubt], true: Sequence[flo
 
 
 def _fit(features: NDArray[np.float64], truth: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Least squares that stay near the start; the offset is free to move most."""
-    start = np.array(START)
-    modesty = np.diag([MODESTY / 10, MODESTY, MODESTY])
-    left = truth - features @ start
-    moved = np.linalg.solve(features.T @ features + modesty, features.T @ left)
-    a, b, c = start + moved
-    return float(a), float(b), float(c)
+    """Least squares that stay near the start; more promise or agreement never means less Dice."""
+    strength = np.sqrt([MODESTY / 10, MODESTY, MODESTY])
+    found = lsq_linear(
+        np.vstack([features, np.diag(strength)]),
+        np.concatenate([truth, strength * np.array(START)]),
+        ([-np.inf, 0.0, 0.0], np.inf),
+    )
+    a, b, c = (float(weight) for weight in found.x)
+    return a, b, c

@@ -207,3 +207,14 @@ def test_raw_ct_values_are_taken_for_hounsfield_units():
     raw = replace(volume, voxels=(volume.voxels + 1024).astype(np.uint16), modality="")
     look, ct = Look((8.0, 8.0, 8.0), (8, 8, 8)), Brightness("ct", -100, 200, 0, 1)
     np.testing.assert_allclose(seen(raw, look, ct), seen(volume, look, ct), atol=1)
+
+
+def test_more_agreement_never_means_less_dice():
+    rng = np.random.default_rng(1)
+    true = rng.uniform(0.2, 0.95, 24)
+    alike = 0.8 + 0.2 * true + 0.01 * rng.standard_normal(24)
+    doubted = [Doubt(a - 0.02 + 0.001 * n, a) for n, a in enumerate(alike)]
+    found = calibrate([str(n) for n in range(24)], doubted, list(true))
+    assert min(found.weights[1:]) >= 0
+    assert found.estimate(Doubt(0.99, 0.99)) > 0.8
+    assert found.r > 0.9
