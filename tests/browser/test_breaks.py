@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
 from pathlib import Path
 
@@ -175,3 +177,48 @@ def test_of_several_series_one_is_chosen(serve, opened, tmp_path):
     dialog.get_by_role("button", name="Save", exact=True).click()
     dialog.wait_for(state="detached")
     assert "saved" in page.message
+
+
+class SlowWay:
+    """A tunnel to a server in which everything takes its time, as over a poor line."""
+
+    def __init__(self, port: int, seconds: float) -> None:
+        self._port, self._seconds = port, seconds
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        listening = asyncio.start_server(self._carry, "127.0.0.1", 0)
+        self._server = asyncio.run_coroutine_threadsafe(listening, self._loop).result(10)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _carry(self, reader, writer) -> None:
+        there = await asyncio.open_connection("127.0.0.1", self._port)
+        await asyncio.gather(self._pass(reader, there[1]), self._pass(there[0], writer))
+
+    async def _pass(self, reader, writer) -> None:
+        while chunk := await reader.read(1 << 16):
+            await asyncio.sleep(self._seconds)
+            writer.write(chunk)
+            await writer.drain()
+        writer.close()
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+
+
+def test_a_slow_line_only_takes_longer(serve, opened, scan):
+    server = serve(scan, "--model", "two_class")
+    way = SlowWay(server.port, 0.15)
+    server.address = server.address.replace(f":{server.port}/", f":{way.port}/")
+    page = opened(server).wait_for_scan(*grid(scan))
+    truth = read(scan).voxels > 50
+    middle = draw(page, scan)
+    assert dice(page.tinted(0), truth[middle]) > 0.7
+    page.page.keyboard.press("p")
+    for number in range(3):  # faster than the answers come
+        page.click(0, 17 + number, 12)
+    page.wait_until_idle()
+    assert "3 clicks inside" in page.page.locator(".trust .said").inner_text()
+    assert not page.errors
+    way.close()

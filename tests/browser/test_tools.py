@@ -234,3 +234,24 @@ def test_what_is_drawn_while_an_undo_is_under_way_is_said_of_what_it_leads_to(pa
     page.click(0, 20, 16)
     page.wait_until_idle()
     assert said(page) == "You drew: 1 box, 1 click inside"
+
+
+def test_another_model_sees_what_was_drawn(page, scan):  # noqa: F811
+    draw(page, scan)
+    before = page.tinted(0)
+    page.page.get_by_role("button", name="two_class").click()
+    dialog = page.page.get_by_role("dialog")
+    dialog.get_by_label("Model").select_option("ellipse")
+    dialog.get_by_label("Window").fill("nonsense")
+    dialog.get_by_role("button", name="Apply").click()
+    dialog.wait_for(state="detached")
+    page.page.locator(".message.error", has_text="nonsense").wait_for()
+    page.page.get_by_role("button", name="ellipse").click()
+    dialog.get_by_label("Window").fill("auto")
+    dialog.get_by_role("button", name="Apply").click()
+    dialog.wait_for(state="detached")
+    page.wait_until_idle()
+    after = page.tinted(0)
+    assert after.any()
+    assert (after != before).any()
+    assert "1 box" in said(page)
