@@ -112,11 +112,15 @@ def _say_outcome(outcome: Outcome) -> None:
     say(f"wrote {outcome.file}")
 
 
+def _people(said: dict[str, Any]) -> str:
+    return "person" if said["people"] == 1 else "people"
+
+
 def calibration_line(said: dict[str, Any]) -> str:
     """How far estimated Dice can be trusted, in a line."""
-    if not said or not said["cases"]:
+    if not said or not said["people"]:
         return "estimated Dice of proposals: not measured, no case was held back"
-    measured = f"on {said['structures']} structures of {said['cases']} held-back cases"
+    measured = f"on {said['structures']} structures of {said['people']} held-back {_people(said)}"
     if said["error"] is None:
         return f"estimated Dice of proposals: {measured}, too few to say how far it is right"
     r = "undefined" if said["r"] is None else f"{said['r']:.2f}"

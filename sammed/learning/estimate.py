@@ -88,18 +88,18 @@ class Calibration:
     ----------
     weights
         Of the features of a `Doubt`.
-    structures, cases
+    structures, people
         Held-back ones that it was measured on; 0: it was not.
     r
-        Pearson correlation of estimated with true Dice, each estimated without its own case; NaN
-        where it is not defined.
+        Pearson correlation of estimated with true Dice, each estimated without the same person's;
+        NaN where it is not defined.
     error
         Mean absolute difference, likewise.
     """
 
     weights: tuple[float, float, float] = START
     structures: int = 0
-    cases: int = 0
+    people: int = 0
     r: float = float("nan")
     error: float = float("nan")
 
@@ -116,7 +116,7 @@ class Calibration:
         return {
             "weights": [round(w, 5) for w in self.weights],
             "structures": self.structures,
-            "cases": self.cases,
+            "people": self.people,
             **told,
         }
 
@@ -127,16 +127,18 @@ class Calibration:
             return cls()
         a, b, c = (float(w) for w in said["weights"])
         r, error = (float("nan") if said[k] is None else float(said[k]) for k in ("r", "error"))
-        return cls((a, b, c), int(said["structures"]), int(said["cases"]), r, error)
+        return cls((a, b, c), int(said["structures"]), int(said["people"]), r, error)
 
 
-def calibrate(cases: Sequence[str], doubted: Sequence[Doubt], true: Sequence[float]) -> Calibration:
+def calibrate(
+    people: Sequence[str], doubted: Sequence[Doubt], true: Sequence[float]
+) -> Calibration:
     """Measure how doubts become Dice.
 
     Parameters
     ----------
-    cases
-        Of each structure; a case's own structures do not count in the judgement of its estimates.
+    people
+        Whose each structure is; their own do not count in the judgement of their estimates.
     doubted, true
         Doubts and Dice of held-back structures that were found.
 
@@ -148,7 +150,7 @@ def calibrate(cases: Sequence[str], doubted: Sequence[Doubt], true: Sequence[flo
     (4, True, True)
     """
     used = [n for n, doubt in enumerate(doubted) if doubt.promise > 0]
-    names = np.array([cases[n] for n in used])
+    names = np.array([people[n] for n in used])
     features = np.array([doubted[n].features for n in used]).reshape(-1, 3)
     truth = np.array([true[n] for n in used])
     several = len(set(names)) > 1

@@ -107,9 +107,11 @@ def labels_of(seen: Seen, plan: Plan, volume: Volume) -> NDArray[np.uint16]:
 
 
 def calibration_of(judged: Sequence[Judgement]) -> Calibration:
-    """How the model's doubts become an estimated Dice."""
+    """How the model's doubts become an estimated Dice; no person helps to judge their own."""
     return calibrate(
-        [one.case for one in judged], [one.doubt for one in judged], [one.dice for one in judged]
+        [one.subject for one in judged],
+        [one.doubt for one in judged],
+        [one.dice for one in judged],
     )
 
 

@@ -108,9 +108,9 @@ def propose(
     learned = LearnedModel(path, device)
     calibration = Calibration.from_dict(learned.teaching.calibration)
     _check_fits(project, learned)
-    if accept_above is not None and calibration.cases < 2:
+    if accept_above is not None and calibration.people < 2:
         raise InputError(
-            "estimates of this model were not measured: fewer than two cases were held back; "
+            "estimates of this model were not measured: fewer than two people were held back; "
             "accept cases of more people and learn again, or accept proposals one by one"
         )
     who = f"{path.name} {learned.spec.weights_hash[:12]}"
@@ -172,7 +172,7 @@ def _propose_one(
         report = {
             "model": who,
             "estimated": estimated,
-            "calibrated": calibration.cases > 0,
+            "calibrated": calibration.people > 0,
             "looks": {
                 name: {"promise": round(one.promise, 4), "agreement": round(one.agreement, 4)}
                 for name, one in doubted.items()

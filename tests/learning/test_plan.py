@@ -174,7 +174,7 @@ def test_calibration_without_cases_says_so():
     assert Calibration().estimate(Doubt(0.8, 0.6)) == pytest.approx(0.7)
     assert Calibration().estimate(Doubt(0.0, 0.0)) == 0
     one = calibrate("aa", [Doubt(0.9, 0.9), Doubt(0.7, 0.7)], [0.8, 0.6])
-    assert one.cases == 1
+    assert one.people == 1
     assert np.isnan(one.r)
     same = replace(one, r=0.5, error=0.1)
     assert Calibration.from_dict(same.as_dict()).r == 0.5
