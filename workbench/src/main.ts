@@ -66,7 +66,8 @@ const sceneTile = element("div", { class: "tile", "data-axis": "3" }, [scene.roo
 grid.append(tiles[0]!, sceneTile, tiles[1]!, tiles[2]!);
 
 let under = 0;
-tiles.forEach((tile, n) => {
+const all = [...tiles, sceneTile];
+all.forEach((tile, n) => {
   tile.addEventListener("pointerenter", () => (under = n));
   tile.addEventListener("focusin", () => (under = n));
 });
@@ -74,7 +75,7 @@ const layout = {
   toggleLarge: () => {
     if (app.scan?.single_slice) return;
     const large = grid.classList.toggle("large");
-    for (const tile of [...tiles, sceneTile]) tile.classList.toggle("shown", large && tile === tiles[under]);
+    for (const tile of all) tile.classList.toggle("shown", large && tile === all[under]);
   },
   fit: () => {
     for (const plane of planes) plane.fit();
