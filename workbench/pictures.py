@@ -1,7 +1,8 @@
 """Segments the sample's five organs in the browser, one box each, and draws the manual's pictures.
 
 Prints what it took: clicks, seconds, and the Dice of what was saved. ``python workbench/pictures.py
-docs/images`` in a checkout with the tests' packages, Chromium and Node.
+docs/images`` in a checkout with the tests' packages, Chromium and Node; with ``case`` behind it,
+the picture of a project's case alone.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ sys.path.insert(0, str(ROOT))
 
 from sammed.evaluation.metrics import dice  # noqa: E402
 from sammed.io import read, read_labels  # noqa: E402
+from sammed.project.folder import Project  # noqa: E402
+from sammed.project.sources import find_scans  # noqa: E402
 from tests.browser.conftest import FLAGS, Server  # noqa: E402
 from tests.browser.pages import Workbench  # noqa: E402
 
@@ -40,13 +44,16 @@ def names() -> list[tuple[int, str]]:
     return [(int(value), name) for value, name in table.items()]
 
 
-def main(folder: str) -> int:
+def main(folder: str, only: str = "") -> int:
     """Do it all, in a window of 1440 by 900."""
     from playwright.sync_api import sync_playwright
 
     subprocess.run([sys.executable, ROOT / "workbench" / "build_page.py"], check=True)
     with tempfile.TemporaryDirectory() as room, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        _draw_case(browser, Path(room), Path(folder) / "workbench_case.webp")
+        if only == "case":
+            return 0
         server = Server(SCAN, "-o", Path(room) / "organs.nii.gz", cwd=Path(room))
         try:
             page = browser.new_page(viewport={"width": 1440, "height": 900})
@@ -66,6 +73,52 @@ def main(folder: str) -> int:
             start.end()
             browser.close()
     return 0
+
+
+def _draw_case(browser: Any, room: Path, path: Path) -> None:
+    """A case that was proposed, the third of twelve."""
+    study = _study(room)
+    server = Server(study, cwd=room)
+    try:
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        bench = Workbench(page, server.address)
+        volume = read(room / "scans" / "patient-11.nii.gz")
+        bench.wait_for_scan(volume.shape, volume.spacing)
+        page.locator(".objects .ml", has_text="ml").nth(len(names()) - 1).wait_for()
+        bench.wait_until_idle()
+        bench.wheel_to(0, 44)
+        page.wait_for_timeout(8000)  # the surfaces, and the end of the message
+        _shoot(page, path)
+    finally:
+        server.end()
+
+
+def _study(room: Path) -> Path:
+    """A project of twelve such scans: two are accepted, the others proposed, one after mending."""
+    truth = read_labels(LABELS)
+    image = nib.load(SCAN)
+    voxels = np.asarray(image.dataobj)
+    (room / "scans").mkdir()
+    for number in range(1, 13):
+        changed = np.roll(voxels, number % 5, axis=2)  # each a file of its own
+        changed = voxels if number == 11 else changed + np.int16(number)
+        nib.save(
+            nib.Nifti1Image(changed, image.affine, image.header),
+            room / "scans" / f"patient-{number:02}.nii.gz",
+        )
+    project = Project.create(room / "study", {name: value for value, name in names()})
+    project.add(find_scans([str(room / "scans" / "*.nii.gz")]))
+    for number, case in enumerate(project.cases(), 1):
+        labels = replace(truth, names={}, grid=case.volume().grid)
+        if number < 4:
+            project.accept(case.id, labels, seconds=170 - 40 * number, prompted=9 - 2 * number)
+        elif number != 12:
+            sure = 0.95 if number == 11 else 0.9 - number / 100
+            dices = {name: round(sure - 0.03 * place, 2) for place, (_, name) in enumerate(names())}
+            with case.held() as lease:
+                change = {"state": "proposed", "model": "study.sammed", "estimated": dices}
+                case.commit(lease, "propose", change, labels=labels)
+    return project.folder
 
 
 def _work(bench: Workbench, room: Path, shoot: Callable[[str], None]) -> None:

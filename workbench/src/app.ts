@@ -22,6 +22,9 @@ import {
   type Voxel,
 } from "./protocol";
 
+/** Not worth a word: it was stopped, the connection tells of itself, or nothing is open any more. */
+const QUIET = new Set(["cancelled", "lost", "no_volume"]);
+
 /** How what is said of an object changes. */
 export type Change = (now: Prompts) => Prompts;
 
@@ -92,7 +95,7 @@ export class App {
   }
 
   fail(error: unknown): void {
-    if (error instanceof ServerError && (error.code === "cancelled" || error.code === "lost")) return;
+    if (error instanceof ServerError && QUIET.has(error.code)) return;
     this.say(error instanceof Error ? error.message : String(error), "error");
   }
 

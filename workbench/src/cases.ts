@@ -189,7 +189,7 @@ export class Casework {
   /** When no case is open: what can be done with the project, and its cases. */
   over(): HTMLElement {
     const project = this.app.hello!.project!;
-    const rows = element("div", { class: "all-cases" }, ["…"]);
+    const rows = element("div", { class: "all-cases" }, ["reading …"]);
     void this.fill(rows, () => undefined);
     return element("div", {}, [
       element("h2", { class: "large" }, [`${project.name}: ${project.accepted} of ${project.total} accepted`]),
@@ -202,7 +202,7 @@ export class Casework {
   }
 
   private async showAll(): Promise<void> {
-    const rows = element("div", { class: "all-cases" }, ["…"]);
+    const rows = element("div", { class: "all-cases" }, ["reading …"]);
     const next = element("details", {}, [element("summary", {}, ["Let what was accepted be learned"]), ...commands(this.app.hello!.project!)]);
     const shown = dialog("All cases", [rows, next], [button(["Close"], "Close", () => shown.close(), { class: "primary" })]);
     shown.classList.add("wide");
@@ -212,7 +212,7 @@ export class Casework {
   private async fill(place: HTMLElement, chosen: () => void): Promise<void> {
     try {
       const answer = await this.app.connection.request<{ cases: CaseLine[]; project: Project }>("cases");
-      const heads = ["Case", "", "Est. Dice", "min", "Prompts", ""].map((text) => element("th", { scope: "col" }, [text]));
+      const heads = ["Case", "", "Est. Dice", "min", "Prompts", ""].map((text, n) => element("th", { scope: "col", class: n > 1 && n < 5 ? "figure" : "" }, [text]));
       const lines = answer.cases.map((line) => this.line(line, chosen));
       place.replaceChildren(element("table", {}, [element("thead", {}, [element("tr", {}, heads)]), element("tbody", {}, lines)]));
       place.querySelector(".here")?.scrollIntoView({ block: "center" });

@@ -1,7 +1,7 @@
 /** What to do next, in one line: the page always says it. */
 
 import type { App } from "./app";
-import { isDraft } from "./objects";
+import { isAsBefore, isDraft } from "./objects";
 import { duration } from "./dom";
 import type { ToolId } from "./tool";
 import type { Toolbox } from "./tools";
@@ -28,7 +28,8 @@ export function hint(app: App, tools: Toolbox): string {
   if (current.run?.error) return "Nothing was found: draw the box a little larger, or click inside the structure";
   if ((tools.tool.id === "scribble" || tools.tool.id === "lasso") && !tools.positive) return "Draw where the structure is not; X changes back";
   if (tools.tool.id !== "box") return WITH_TOOL[tools.tool.id];
-  return `Look it through (N: the next doubtful slice). Wrong: P or O and click. Right: ${onward(app)}`;
+  const look = isAsBefore(app.scan, current) ? "Look it through" : "Look it through (N: the next doubtful slice)";
+  return `${look}. Wrong: P or O and click. Right: ${onward(app)}`;
 }
 
 /** What comes when the structure in hand is right. */

@@ -29,6 +29,12 @@ export function isDraft(object: LabelledObject): boolean {
   return saysNothing(object.prompts) && !object.run && !object.mask.count;
 }
 
+/** Whether it is as the label map of the case had it, but for what was painted since. */
+export function isAsBefore(scan: Scan | null, { prompts }: LabelledObject): boolean {
+  const known = scan?.case !== undefined && scan.case.state !== "todo";
+  return known && Boolean(prompts.mask) && saysNothing({ ...prompts, mask: null });
+}
+
 /** The structures of a project first, in their order and whether or not something is said of them; then all else. */
 export function standing(
   objects: LabelledObject[],

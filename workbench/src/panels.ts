@@ -4,7 +4,7 @@ import type { App } from "./app";
 import { button, css, element, icon, number } from "./dom";
 import { ICONS } from "./icons";
 import { PLANE_NAMES } from "./geometry";
-import { millilitres, saysNothing, type LabelledObject } from "./objects";
+import { isAsBefore, millilitres, saysNothing, type LabelledObject } from "./objects";
 import type { Propagate } from "./protocol";
 import { DOUBTFUL, byDoubt, trustColour, trustWord } from "./strip";
 
@@ -115,10 +115,20 @@ export function trustPanel(app: App): HTMLElement {
 function about(app: App, object: LabelledObject): HTMLElement[] {
   const parts: HTMLElement[] = [element("h2", {}, [object.name])];
   if (!saysNothing(object.prompts)) parts.push(said(object), followChoice(app, object));
+  if (isAsBefore(app.scan, object)) return [parts[0]!, ...asBefore(app, object)];
   const { run } = object;
   if (run?.error) parts.push(element("p", { class: "warn" }, [run.error]));
   else if (run?.slices.length) parts.push(...trust(app, object));
   return parts;
+}
+
+function asBefore(app: App, object: LabelledObject): HTMLElement[] {
+  const estimate = app.scan?.case?.estimated[object.name];
+  const what = estimate === undefined ? "As the label map of the case has it" : `Proposed, with an estimated Dice of ${estimate.toFixed(2)}`;
+  return [
+    element("p", { class: "said" }, [what]),
+    element("p", { class: "small" }, ["Where it is wrong: O and click outside, P and click inside, or D and E to paint"]),
+  ];
 }
 
 function said(object: LabelledObject): HTMLElement {
