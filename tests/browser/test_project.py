@@ -155,6 +155,7 @@ def test_a_strange_name_is_asked_about_and_the_last_case_leads_on(serve, opened,
     dialog = page.page.get_by_role("dialog")
     assert "has no label map to accept" in dialog.inner_text()
     dialog.get_by_role("button", name="Cancel").click()
+    page.page.wait_for_selector("dialog", state="detached")
     page.page.keyboard.press("a")
     page.wait_until_idle()
     assert page.page.locator(".objects .selected .name").inner_text() == "knob"
