@@ -1,8 +1,8 @@
 """Segments the sample's five organs in the browser, one box each, and draws the manual's pictures.
 
 Prints what it took: clicks, seconds, and the Dice of what was saved. ``python workbench/pictures.py
-docs/images`` in a checkout with the tests' packages, Chromium and Node; with ``case`` behind it,
-the picture of a project's case alone.
+docs/images`` in a checkout with the tests' packages, Chromium and Node; with a project behind it,
+such as ``make demo-loop`` leaves in ``out/loop/study``, the picture of its next case alone.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,6 @@ sys.path.insert(0, str(ROOT))
 
 from sammed.evaluation.metrics import dice  # noqa: E402
 from sammed.io import read, read_labels  # noqa: E402
-from sammed.project.folder import Project  # noqa: E402
-from sammed.project.sources import find_scans  # noqa: E402
 from tests.browser.conftest import FLAGS, Server  # noqa: E402
 from tests.browser.pages import Workbench  # noqa: E402
 
@@ -37,6 +34,8 @@ LABELS = ROOT / "sample_data" / "phantom_labels.nii.gz"
 NAMES = ROOT / "sample_data" / "phantom_labels.json"
 QUALITY = 82
 
+Draw = Callable[[Workbench, Path, Path], None]
+
 
 def names() -> list[tuple[int, str]]:
     """The sample's label values and what they stand for."""
@@ -44,87 +43,53 @@ def names() -> list[tuple[int, str]]:
     return [(int(value), name) for value, name in table.items()]
 
 
-def main(folder: str, only: str = "") -> int:
+def main(folder: str, study: str = "") -> int:
     """Do it all, in a window of 1440 by 900."""
     from playwright.sync_api import sync_playwright
 
     subprocess.run([sys.executable, ROOT / "workbench" / "build_page.py"], check=True)
     with tempfile.TemporaryDirectory() as room, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
-        _draw_case(browser, Path(room), Path(folder) / "workbench_case.webp")
-        if only == "case":
-            return 0
-        server = Server(SCAN, "-o", Path(room) / "organs.nii.gz", cwd=Path(room))
-        try:
-            page = browser.new_page(viewport={"width": 1440, "height": 900})
-            bench = Workbench(page, server.address)
-            volume = read(SCAN)
-            bench.wait_for_scan(volume.shape, volume.spacing)
-            _work(bench, Path(room), lambda name: _shoot(page, Path(folder) / name))
-        finally:
-            server.end()
-        start = Server(cwd=Path(room))
-        try:
-            page = browser.new_page(viewport={"width": 1440, "height": 900})
-            Workbench(page, start.address)
-            page.get_by_text("Drop a scan here").wait_for()
-            _shoot(page, Path(folder) / "workbench_start.webp")
-        finally:
-            start.end()
-            browser.close()
+        if study:
+            shown: list[tuple[list[str | Path], Draw]] = [([Path(study).absolute()], _draw_case)]
+        else:
+            scan = [SCAN, "-o", Path(room) / "organs.nii.gz"]
+            shown = [(scan, _draw_work), ([], _draw_start)]
+        for arguments, draw in shown:
+            server = Server(*arguments, cwd=Path(room))
+            try:
+                page = browser.new_page(viewport={"width": 1440, "height": 900})
+                draw(Workbench(page, server.address), Path(room), Path(folder))
+            finally:
+                server.end()
+        browser.close()
     return 0
 
 
-def _draw_case(browser: Any, room: Path, path: Path) -> None:
-    """A case that was proposed, the third of twelve."""
-    study = _study(room)
-    server = Server(study, cwd=room)
-    try:
-        page = browser.new_page(viewport={"width": 1440, "height": 900})
-        bench = Workbench(page, server.address)
-        volume = read(room / "scans" / "patient-11.nii.gz")
-        bench.wait_for_scan(volume.shape, volume.spacing)
-        page.locator(".objects .ml", has_text="ml").nth(len(names()) - 1).wait_for()
-        bench.wait_until_idle()
-        bench.wheel_to(0, 44)
-        page.wait_for_timeout(8000)  # the surfaces, and the end of the message
-        _shoot(page, path)
-    finally:
-        server.end()
+def _draw_start(bench: Workbench, room: Path, folder: Path) -> None:
+    bench.page.get_by_text("Drop a scan here").wait_for()
+    _shoot(bench.page, folder / "workbench_start.webp")
 
 
-def _study(room: Path) -> Path:
-    """A project of twelve such scans: two are accepted, the others proposed, one after mending."""
-    truth = read_labels(LABELS)
-    image = nib.load(SCAN)
-    voxels = np.asarray(image.dataobj)
-    (room / "scans").mkdir()
-    for number in range(1, 13):
-        changed = np.roll(voxels, number % 5, axis=2)  # each a file of its own
-        changed = voxels if number == 11 else changed + np.int16(number)
-        nib.save(
-            nib.Nifti1Image(changed, image.affine, image.header),
-            room / "scans" / f"patient-{number:02}.nii.gz",
-        )
-    project = Project.create(room / "study", {name: value for value, name in names()})
-    project.add(find_scans([str(room / "scans" / "*.nii.gz")]))
-    for number, case in enumerate(project.cases(), 1):
-        labels = replace(truth, names={}, grid=case.volume().grid)
-        if number < 4:
-            project.accept(case.id, labels, seconds=170 - 40 * number, prompted=9 - 2 * number)
-        elif number != 12:
-            sure = 0.95 if number == 11 else 0.9 - number / 100
-            dices = {name: round(sure - 0.03 * place, 2) for place, (_, name) in enumerate(names())}
-            with case.held() as lease:
-                change = {"state": "proposed", "model": "study.sammed", "estimated": dices}
-                case.commit(lease, "propose", change, labels=labels)
-    return project.folder
+def _draw_case(bench: Workbench, room: Path, folder: Path) -> None:
+    """The case of a project that is next, as it was proposed."""
+    page = bench.page
+    page.wait_for_selector("body[data-shows=work]")
+    page.locator(".objects .ml", has_text="ml").first.wait_for()
+    bench.wait_until_idle()
+    page.locator(".objects .pick").first.click()  # goes to where it is
+    page.wait_for_timeout(8000)  # the surfaces, and the end of the message
+    _shoot(page, folder / "workbench_case.webp")
 
 
-def _work(bench: Workbench, room: Path, shoot: Callable[[str], None]) -> None:
-    truth = read_labels(LABELS)
+def _draw_work(bench: Workbench, room: Path, folder: Path) -> None:
+    volume, truth = read(SCAN), read_labels(LABELS)
+    bench.wait_for_scan(volume.shape, volume.spacing)
+
+    def shoot(name: str) -> None:
+        _shoot(bench.page, folder / name)
+
     page, clicks, started = bench.page, 0, time.perf_counter()
-    shoot("workbench_opened.webp")
     for value, name in names():
         voxels = truth.voxels == value
         index = int(voxels.sum(axis=(1, 2)).argmax())

@@ -25,7 +25,7 @@ from sammed.workbench.opening import (
     sources_among,
 )
 from sammed.workbench.resuming import may_write, resume
-from sammed.workbench.saving import formats_for, read_targets, save
+from sammed.workbench.saving import formats_for, read_colours, read_targets, save
 from sammed.workbench.scan import Shown, describe_scan, shown_as
 from sammed.workbench.wishes import Wishes
 from sammed.worker.arrays import Attached
@@ -353,6 +353,7 @@ class Bench(Service):
         case, session = self._session()
         opened = self._opened()
         targets = read_targets(fields, opened.folder, opened.volume)
+        colours = read_colours(fields)
         if not session.objects:
             raise InputError("there is nothing to save yet: say first where something is")
         notes: list[str] = []
@@ -360,7 +361,7 @@ class Bench(Service):
         from sammed.api import check_segmented
 
         notes += check_segmented(session)
-        written = save(session, targets, fields.flag("force", False), tuple(notes))
+        written = save(session, targets, fields.flag("force", False), tuple(notes), colours)
         if any(target.kind != "preview" for target in targets):
             case.dirty = False
             self._keep(partial(opened.keeper.keep_saved, case), report)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,9 @@ _PACKAGES = {
     "stl": ("skimage", "mesh"),
 }
 """What writes a kind, and in which extra it comes."""
+
+
+Colour = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,11 @@ def _check_apart(targets: list[Target], volume: Volume) -> None:
 
 
 def save(
-    session: Session, targets: list[Target], force: bool, notes: tuple[str, ...]
+    session: Session,
+    targets: list[Target],
+    force: bool,
+    notes: tuple[str, ...],
+    colours: dict[str, Colour] | None = None,
 ) -> list[Path]:
     """Write files, all or none.
 
@@ -160,6 +167,8 @@ def save(
         Whether files that are there may be replaced.
     notes
         For the run report.
+    colours
+        Of objects, by name; others get their usual ones.
 
     Returns
     -------
@@ -173,7 +182,7 @@ def save(
     SammedError
         As the writers.
     """
-    labels = session.result()
+    labels = _coloured(session.result(), colours or {})
     painted = _painted(session, targets)
     files = {target: _files(target, labels, painted) for target in targets}
     paths = [path for listed in files.values() for path in listed]
@@ -191,6 +200,33 @@ def save(
                 text = str(error).replace(str(folder), str(target.path.parent))
                 raise OutputError(text) from error
     return paths
+
+
+def read_colours(fields: Fields) -> dict[str, Colour]:
+    """The colours in which the page shows its objects, by name.
+
+    Raises
+    ------
+    RequestError
+        ``bad_request`` if one is not three numbers from 0 to 255.
+    """
+    if "colours" not in fields:
+        return {}
+    told = fields.part("colours")
+    colours: dict[str, Colour] = {}
+    for name in told.values:
+        red, green, blue = told.wholes(name, 3)
+        if not all(0 <= part <= 255 for part in (red, green, blue)):
+            raise RequestError(
+                "bad_request", f"{told.where}: {name!r} must be three numbers from 0 to 255"
+            )
+        colours[name] = (red, green, blue)
+    return colours
+
+
+def _coloured(labels: LabelVolume, colours: dict[str, Colour]) -> LabelVolume:
+    chosen = {value: colours[name] for value, name in labels.names.items() if name in colours}
+    return replace(labels, colours={**labels.colours, **chosen})
 
 
 def _files(target: Target, labels: LabelVolume, painted: dict[str, Path]) -> list[Path]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sammed.io import read
+from sammed.io import read, read_labels
 from tests.browser.pages import Workbench
 from tests.browser.test_breaks import draw, scan  # noqa: F401
 from tests.browser.test_workbench import AFFINES, blob, grid
@@ -89,6 +89,27 @@ def test_a_3d_box_by_its_faces(page, scan):  # noqa: F811
     shown = page.page.evaluate("document.querySelector('.objects .ml').textContent")
     expected = truth.sum() * 1.5 * 1.5 * 3 / 1000
     assert float(shown.split()[0]) == pytest.approx(expected, rel=0.25)
+
+
+def test_a_colour_is_chosen_seen_and_saved(page, scan):  # noqa: F811
+    draw(page, scan)
+    swatch = page.page.get_by_label("Colour of structure 1")
+    swatch.evaluate("e => { e.value = '#10c020'; e.dispatchEvent(new Event('change')); }")
+    page.page.wait_for_timeout(150)
+    picture = page.picture(0).astype(int)
+    assert (picture[..., 1] - picture.max(axis=2) == 0)[page_green(picture)].all()
+    assert page_green(picture).sum() > 50
+    page.page.keyboard.press("Control+s")
+    dialog = page.page.get_by_role("dialog")
+    dialog.get_by_label("3D Slicer segmentation", exact=True).check()
+    dialog.get_by_role("button", name="Save", exact=True).click()
+    dialog.wait_for(state="detached")
+    saved = read_labels(scan.with_name("scan.labels.seg.nrrd"))
+    assert saved.colours[1] == (0x10, 0xC0, 0x20)
+
+
+def page_green(picture: np.ndarray) -> np.ndarray:
+    return (picture[..., 1] > picture[..., 0] + 60) & (picture[..., 1] > picture[..., 2] + 40)
 
 
 def test_everything_without_a_mouse(page, scan):  # noqa: F811

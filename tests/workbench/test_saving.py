@@ -133,6 +133,16 @@ def test_what_cannot_be_saved_is_said_in_the_words_of_the_command_line(page, fil
     assert says in page.ask("save", files=files, force=True)["error"]["message"]
 
 
+def test_objects_are_saved_in_the_colours_of_the_page(page, scan):
+    page.ask("put", **PUT)
+    file = {"format": "seg.nrrd", "name": "a.seg.nrrd"}
+    wrong = page.ask("save", files=[file], colours={"spleen": [1, 2, 256]})
+    assert "0 to 255" in wrong["error"]["message"]
+    assert not (scan.parent / "a.seg.nrrd").exists()
+    page.ask("save", files=[file], colours={"spleen": [10, 200, 30], "gone": [1, 1, 1]})
+    assert read_labels(scan.parent / "a.seg.nrrd").colours == {1: (10, 200, 30)}
+
+
 def test_nothing_is_saved_of_nothing(page):
     assert "nothing to save" in page.ask("save", files=[MASK])["error"]["message"]
 

@@ -226,7 +226,7 @@ export class App {
       if (this.selected === object.name) this.selected = name;
       object.name = name;
       object.prompts = { ...object.prompts, name };
-      object.colour = this.colourOf(name, object.label);
+      if (!object.ownColour) object.colour = this.colourOf(name, object.label);
       this.keepOnly(this.objects.filter((o) => o === object || o.name !== name));
     };
     const other = this.object(name);

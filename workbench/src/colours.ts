@@ -23,3 +23,12 @@ export function colourOf(name: string, label: number, structures: Structure[], h
   const usual = known && !structures.length && seen(known.colour);
   return usual && others.every((other) => apart(other, usual)) ? usual : own;
 }
+
+/** `#rrggbb`, as colour fields have it. */
+export function hex(colour: Colour): string {
+  return `#${colour.map((c) => c.toString(16).padStart(2, "0")).join("")}`;
+}
+
+export function fromHex(text: string): Colour {
+  return [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16)) as Colour;
+}

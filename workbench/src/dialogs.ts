@@ -95,8 +95,9 @@ export function showSave(app: App): void {
     }
     save.disabled = true;
     status.textContent = "";
+    const colours = Object.fromEntries(app.objects.map((o) => [o.name, o.colour]));
     try {
-      const answer = await app.connection.request<Answer & { written: string[]; notes?: string[] }>("save", { files, force });
+      const answer = await app.connection.request<Answer & { written: string[]; notes?: string[] }>("save", { files, force, colours });
       app.take(answer);
       app.say([`saved ${answer.written.join(", ")}`, ...(answer.notes ?? [])].join("; "), "done");
       shown.close();

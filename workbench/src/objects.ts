@@ -8,6 +8,8 @@ export interface LabelledObject {
   name: string;
   label: number;
   colour: Colour;
+  /** Whether a person chose the colour. */
+  ownColour?: boolean;
   prompts: Prompts;
   mask: ObjectMask;
   run: Run | null;

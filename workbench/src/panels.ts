@@ -1,7 +1,8 @@
 /** The right side: the structures, what is said of the one in hand, and how far it is to be trusted. */
 
 import type { App } from "./app";
-import { button, css, element, icon, number } from "./dom";
+import { fromHex, hex } from "./colours";
+import { button, element, icon, number } from "./dom";
 import { ICONS } from "./icons";
 import { PLANE_NAMES } from "./geometry";
 import { isAsBefore, millilitres, saysNothing, type LabelledObject } from "./objects";
@@ -44,7 +45,7 @@ export function objectsPanel(app: App): HTMLElement {
 function row(app: App, object: LabelledObject): HTMLElement {
   const selected = object.name === app.selected;
   const pick = button(
-    [element("span", { class: "swatch", style: `background:${css(object.colour)}` }), element("span", { class: "name" }, [object.name])],
+    [element("span", { class: "name" }, [object.name])],
     `Work on ${object.name}; double-click to rename`,
     () => {
       app.select(object.name);
@@ -59,6 +60,7 @@ function row(app: App, object: LabelledObject): HTMLElement {
   const ml = object.mask.count ? `${number(millilitres(app.scan!, object))} ml` : saysNothing(object.prompts) ? "–" : "…";
   const estimate = app.scan?.case?.estimated[object.name];
   return element("li", { class: selected ? "selected" : "" }, [
+    swatch(app, object),
     pick,
     ...(estimate === undefined ? [] : [element("span", { class: "estimate", title: "Proposed; Dice that it is thought to have" }, [estimate.toFixed(2)])]),
     element("span", { class: "ml" }, [ml]),
@@ -75,6 +77,19 @@ function row(app: App, object: LabelledObject): HTMLElement {
       "data-key": `bin ${object.name}`,
     }),
   ]);
+}
+
+/** The colour, to be changed; it is saved with the masks in formats that have colours. */
+function swatch(app: App, object: LabelledObject): HTMLElement {
+  const words = `Colour of ${object.name}`;
+  const input = element("input", { type: "color", class: "swatch", title: words, "aria-label": words, "data-key": `colour ${object.name}` });
+  input.value = hex(object.colour);
+  input.addEventListener("change", () => {
+    object.colour = fromHex(input.value);
+    object.ownColour = true;
+    app.tell("objects", "masks");
+  });
+  return input;
 }
 
 function renameIn(app: App, object: LabelledObject, place: HTMLElement): void {
