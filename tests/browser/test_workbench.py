@@ -79,11 +79,13 @@ def test_masks_lie_on_the_object_in_all_planes(serve, opened, tmp_path, kind):
     page = opened(serve(scan, "--model", "two_class", "-o", out)).wait_for_scan(*grid(scan))
     where = np.argwhere(truth)
     middle = [int(v) for v in np.median(where, axis=0)]
-    for axis, index in enumerate(middle):
-        page.wheel_to(axis, index)
+    page.wheel_to(0, middle[0])
     rows, cols = np.nonzero(truth[middle[0]])
     page.drag(0, (rows.min(), cols.min()), (rows.max() + 1, cols.max() + 1))
     page.wait_until_idle()
+    for axis in (1, 2):  # the planes cut the new object in the middle of its box
+        assert page.tinted(axis).any()
+        page.wheel_to(axis, middle[axis])
     shown = [page.tinted(axis) for axis in range(3)]
     save(page)
     found = volume.grid.reorientation.apply(np.asarray(nib.load(out).dataobj).T) > 0

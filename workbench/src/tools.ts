@@ -4,7 +4,7 @@ import type { App, Change } from "./app";
 import { Brush } from "./brush";
 import { css } from "./dom";
 import { AXES, between, blockOnSlice, clamp, onPlane, planeAxes } from "./geometry";
-import type { LabelledObject } from "./objects";
+import { saysNothing, type LabelledObject } from "./objects";
 import type { Place, PlaneView } from "./plane";
 import type { Block, Prompts, Voxel } from "./protocol";
 import { Idle, NEAR_PIXELS, appended, type Hand, type Tool, type ToolId } from "./tool";
@@ -125,6 +125,7 @@ class BoxTool extends Idle {
   protected take(target: LabelledObject, plane: PlaneView, box: Rectangle): void {
     const block = blockOnSlice(plane.axis, plane.index, box.r0, box.c0, box.r1, box.c1);
     const { axis, index } = plane;
+    if (saysNothing(target.prompts)) this.app.lookAt(plane.place((box.r0 + box.r1) / 2, (box.c0 + box.c1) / 2).voxel);
     this.app.edit(target, (now) => {
       const elsewhere = now.boxes.filter((b) => b.axis !== axis || b.block[axis] !== index);
       const prompts: Prompts = { ...now, boxes: [...elsewhere, { axis, block }] };
