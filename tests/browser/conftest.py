@@ -38,9 +38,12 @@ def built_page() -> None:
         pytest.skip(f"the page cannot be built: {lines[-1]}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser(built_page: None) -> Iterator[Any]:
-    """One browser for all tests; each has a window of its own."""
+    """One browser for all tests here; each has a window of its own.
+
+    It ends with them: while it lives, its event loop runs, and other tests have their own.
+    """
     playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
     program = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if program is None:

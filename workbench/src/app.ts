@@ -243,11 +243,11 @@ export class App {
   }
 
   undo(): void {
-    if (this.canUndo) this.do(() => this.connection.request<Answer>("undo"), "undo");
+    if (this.canUndo || this.working) this.do(() => this.connection.request<Answer>("undo"), "undo");
   }
 
   redo(): void {
-    if (this.canRedo) this.do(() => this.connection.request<Answer>("redo"), "redo");
+    if (this.canRedo || this.working) this.do(() => this.connection.request<Answer>("redo"), "redo");
   }
 
   /** Stop what runs: the last result stays, the prompts too. */
