@@ -36,6 +36,9 @@ LABELS = ROOT / "sample_data" / "phantom_labels.nii.gz"
 RESULTS = Path(__file__).parent / "results" / "workbench.json"
 SPLEEN = 2
 SIZE = (512, 512, 200)
+LOOKING = 3000
+"""ms between one thing that is done and the next, in which the 3D view is drawn."""
+
 TARGETS = {
     "first picture beyond reading, s": 3.0,
     "first slice beyond the engine's, s": 0.3,
@@ -169,10 +172,11 @@ def one_object(chromium: Any, folder: Path, rounds: int) -> dict[str, float]:
         bench.wheel_to(0, index)
         for number in range(rounds + 1):  # another box each time, or nothing is stale
             forget(bench)
-            bench.drag(0, box[:2], (box[2] + number % 3, box[3]))
+            bench.drag(0, box[:2], (box[2] + number, box[3]))
             seen["slice"].append(mark(bench, "slice") - mark(bench, "edit"))
             bench.wait_until_idle()
             seen["object"].append(mark(bench, "object") - mark(bench, "edit"))
+            bench.page.wait_for_timeout(LOOKING)
             forget(bench)
             bench.page.keyboard.press("o")
             bench.click(0, *outside)
@@ -182,6 +186,7 @@ def one_object(chromium: Any, folder: Path, rounds: int) -> dict[str, float]:
             for _ in range(2):
                 bench.page.keyboard.press("Control+z")
             bench.wait_until_idle()
+            bench.page.wait_for_timeout(LOOKING)
     by_engine = engine(volume, index, box, outside, rounds)
     page = {what: statistics.median(values[1:]) / 1000 for what, values in seen.items()}
     return {
@@ -206,7 +211,7 @@ def engine(
     for number in range(rounds + 1):
         session = Session(volume, model)
         first: list[float] = []
-        drawn = Box2D(box[0], box[1], box[2] + number % 3, box[3])
+        drawn = Box2D(box[0], box[1], box[2] + number, box[3])
         session.put(ObjectPrompts("spleen", boxes=(BoxPrompt(0, index, drawn),)))
         started = time.perf_counter()
         session.segment(prompted=lambda *_: first.append(time.perf_counter()))  # noqa: B023

@@ -276,3 +276,41 @@ def test_another_model_sees_what_was_drawn(page, scan):  # noqa: F811
     assert after.any()
     assert (after != before).any()
     assert "1 box" in said(page)
+
+
+def test_the_other_keys(page, scan):  # noqa: F811
+    draw(page, scan)
+    keyboard, shown = page.page.keyboard, page.tinted(0)
+    keyboard.press("h")
+    assert not page.tinted(0).any()
+    keyboard.press("h")
+    keyboard.press("t")  # outlines alone
+    assert page.tinted(0).sum() < shown.sum() / 4  # they run between voxels
+    assert (np.ptp(page.picture(0).astype(int), axis=2) > 30).sum() > 100
+    keyboard.press("t")
+    keyboard.press("d")
+    brush = page.page.locator(".brush")
+    before = float(brush.inner_text().split()[0])
+    keyboard.press("]")
+    assert float(brush.inner_text().split()[0]) > before
+    keyboard.press("[")
+    assert float(brush.inner_text().split()[0]) == pytest.approx(before)
+    keyboard.press("v")
+    x, y = page.screen(0, 10, 10)
+    page.page.mouse.move(x, y)
+    keyboard.down("Control")
+    page.page.mouse.wheel(0, -300)
+    keyboard.up("Control")
+    page.page.wait_for_timeout(150)
+    zoomed = page.picture(0)
+    keyboard.press("r")
+    page.page.wait_for_timeout(150)
+    assert (page.picture(0) != zoomed).any()
+    assert dice(page.tinted(0), shown) > 0.98
+    keyboard.press("Delete")
+    page.page.get_by_role("dialog").get_by_role("button", name="Remove").click()
+    page.wait_until_idle()
+    assert not page.volumes()
+    keyboard.press("Control+z")
+    page.wait_until_idle()
+    assert dice(page.tinted(0), shown) > 0.98

@@ -5,6 +5,7 @@ import { colourOf } from "./colours";
 import { clamp, isEmpty } from "./geometry";
 import { ObjectMask } from "./masks";
 import { isDraft, noPrompts, saysNothing, standing, type LabelledObject } from "./objects";
+import { Pace, markWhenDrawn } from "./pace";
 import type { ShownVolume } from "./volume";
 import {
   ServerError,
@@ -39,7 +40,7 @@ export interface Busy {
 }
 
 /** What listeners are told: what has changed since they last looked. */
-export type Topic = "scan" | "objects" | "masks" | "view" | "busy" | "history" | "message" | "tool" | "connection";
+export type Topic = "scan" | "objects" | "masks" | "preview" | "view" | "busy" | "history" | "message" | "tool" | "connection";
 
 export interface Message {
   text: string;
@@ -69,6 +70,8 @@ export class App {
   message: Message | null = null;
   /** Where the doubtful slices were last gone to. */
   doubtful: { name: string; rank: number } | null = null;
+  /** Slices that came since they were last drawn. */
+  came: PartialSlice[] = [];
 
   private listeners: { topics: Topic[]; call: () => void }[] = [];
   private jobs: (() => Promise<void>)[] = [];
@@ -76,6 +79,11 @@ export class App {
   private stale = false;
   private segmenting = false;
   private superseded = false;
+  private readonly previews = new Pace(250, () => {
+    this.tell("preview");
+    this.came = [];
+    markWhenDrawn("slice");
+  });
   /** Undos and the like that are under way: what is drawn meanwhile is said of what they lead to. */
   private history = 0;
 
@@ -361,8 +369,8 @@ export class App {
 
   private preview(partial: PartialSlice): void {
     this.object(partial.name)?.mask.preview(partial);
-    this.tell("masks");
-    markWhenDrawn("slice");
+    this.came.push(partial);
+    this.previews.ask();
   }
 
   private sayWhatFailed(answer: Answer): void {
@@ -439,9 +447,3 @@ export class App {
     for (let n = this.objects.length + 1; ; n++) if (!this.object(`structure ${n}`)) return `structure ${n}`;
   }
 }
-
-/** Note the time at which what was just told is on the screen; the benchmarks read it. */
-function markWhenDrawn(what: string): void {
-  requestAnimationFrame(() => setTimeout(() => performance.mark(what)));
-}
-

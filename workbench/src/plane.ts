@@ -57,7 +57,8 @@ export class PlaneView {
     const name = PLANE_NAMES[axis];
     this.canvas = element("canvas", { class: "slice", tabindex: "0", role: "application", "aria-label": `${name} plane` });
     this.root = element("section", { class: "plane", "data-axis": String(axis), "aria-label": name }, [this.canvas]);
-    this.ctx = this.canvas.getContext("2d")!;
+    // drawn by the processor: pictures that change all the time are quicker so where graphics are software
+    this.ctx = this.canvas.getContext("2d", { alpha: false, willReadFrequently: true })!;
     new ResizeObserver(() => this.resize()).observe(this.canvas);
     app.on(["scan"], () => {
       this.placement = null;
@@ -66,6 +67,9 @@ export class PlaneView {
       this.draw();
     });
     app.on(["view", "masks", "objects", "tool"], () => this.draw());
+    app.on(["preview"], () => {
+      if (app.came.some((p) => p.axis !== axis || p.index === this.index)) this.draw();
+    });
   }
 
   get index(): number {
