@@ -45,6 +45,8 @@ export class PlaneView {
   private readonly ctx: CanvasRenderingContext2D;
   private readonly picture = document.createElement("canvas");
   private pictureKey = "";
+  private readonly base = document.createElement("canvas");
+  private baseKey = "";
   private drawn = new Map<LabelledObject, DrawnMask>();
   private width = 0;
   private height = 0;
@@ -62,7 +64,7 @@ export class PlaneView {
     new ResizeObserver(() => this.resize()).observe(this.canvas);
     app.on(["scan"], () => {
       this.placement = null;
-      this.pictureKey = "";
+      this.pictureKey = this.baseKey = "";
       this.drawn.clear();
       this.draw();
     });
@@ -186,23 +188,42 @@ export class PlaneView {
   }
 
   private paintSlice(at: Placement): void {
-    const { app, ctx } = this;
-    const [low, high] = app.window;
-    const key = `${this.index} ${low} ${high}`;
-    if (key !== this.pictureKey) {
-      const image = app.volume!.picture(this.axis, this.index, low, high);
+    const { ctx, canvas } = this;
+    const key = `${this.sliceKey} ${at.scale} ${at.row} ${at.col} ${canvas.width} ${canvas.height} ${devicePixelRatio}`;
+    if (key !== this.baseKey) {
+      this.drawBase(at);
+      this.baseKey = key;
+    }
+    ctx.save();
+    ctx.setTransform(1, 0, 0, 1, 0, 0);
+    ctx.drawImage(this.base, 0, 0);
+    ctx.restore();
+  }
+
+  private get sliceKey(): string {
+    const [low, high] = this.app.window;
+    return `${this.index} ${low} ${high}`;
+  }
+
+  /** The slice as large as it is seen; what lies over it changes far more often. */
+  private drawBase(at: Placement): void {
+    const { app, base, canvas } = this;
+    if (this.sliceKey !== this.pictureKey) {
+      const image = app.volume!.picture(this.axis, this.index, ...app.window);
       this.picture.width = image.width;
       this.picture.height = image.height;
       this.picture.getContext("2d")!.putImageData(image, 0, 0);
-      this.pictureKey = key;
+      this.pictureKey = this.sliceKey;
     }
-    ctx.save();
+    base.width = canvas.width;
+    base.height = canvas.height;
+    const ctx = base.getContext("2d", { alpha: false, willReadFrequently: true })!;
     const m = this.matrix(at);
+    ctx.scale(devicePixelRatio, devicePixelRatio);
     ctx.transform(m.a, m.b, m.c, m.d, m.e, m.f);
     ctx.imageSmoothingEnabled = this.voxelPixels < 12; // larger, one wants to see the voxels
-    ctx.imageSmoothingQuality = "high";
+    ctx.imageSmoothingQuality = this.voxelPixels < 1 ? "high" : "low";
     ctx.drawImage(this.picture, 0, 0, this.extent[1], this.extent[0]);
-    ctx.restore();
   }
 
   private paintMask(object: LabelledObject, at: Placement): void {
@@ -362,20 +383,25 @@ export class PlaneView {
     const text = letters(this.axis);
     ctx.save();
     ctx.font = "600 13px system-ui, sans-serif";
-    ctx.fillStyle = "rgba(255, 255, 255, 0.85)";
-    ctx.shadowColor = "#000";
-    ctx.shadowBlur = 3;
+    ctx.fillStyle = "rgba(255, 255, 255, 0.9)";
+    ctx.strokeStyle = "rgba(0, 0, 0, 0.7)";
+    ctx.lineWidth = 3;
+    ctx.lineJoin = "round";
+    const write = (words: string, x: number, y: number) => {
+      ctx.strokeText(words, x, y);
+      ctx.fillText(words, x, y);
+    };
     ctx.textAlign = "center";
     ctx.textBaseline = "middle";
     if (!app.scan!.colour) {
-      ctx.fillText(text.left, 12, this.height / 2);
-      ctx.fillText(text.right, this.width - 12, this.height / 2);
-      ctx.fillText(text.top, this.width / 2, 12);
-      ctx.fillText(text.bottom, this.width / 2, this.height - 12);
+      write(text.left, 12, this.height / 2);
+      write(text.right, this.width - 12, this.height / 2);
+      write(text.top, this.width / 2, 12);
+      write(text.bottom, this.width / 2, this.height - 12);
     }
     ctx.textAlign = "left";
     ctx.font = "12px system-ui, sans-serif";
-    ctx.fillText(`${PLANE_NAMES[this.axis]}  ${this.index + 1} / ${app.scan!.shape[this.axis]}`, 10, 14);
+    write(`${PLANE_NAMES[this.axis]}  ${this.index + 1} / ${app.scan!.shape[this.axis]}`, 10, 14);
     ctx.restore();
   }
 }
