@@ -80,9 +80,9 @@ export class App {
   private segmenting = false;
   private superseded = false;
   private readonly previews = new Pace(250, () => {
-    this.tell("preview");
+    this.tell("preview", "busy");
+    if (this.came.length) markWhenDrawn("slice");
     this.came = [];
-    markWhenDrawn("slice");
   });
   /** Undos and the like that are under way: what is drawn meanwhile is said of what they lead to. */
   private history = 0;
@@ -348,7 +348,7 @@ export class App {
       const answer = await this.connection.request<Answer>("segment", { partial: true, every: true }, (event, message) => {
         if (event === "progress") this.busy = { progress: message as unknown as Progress, what: "segmenting" };
         else this.preview(message as unknown as PartialSlice);
-        this.tell("busy");
+        this.previews.ask();
       });
       this.take(answer);
       this.sayWhatFailed(answer);
@@ -370,7 +370,6 @@ export class App {
   private preview(partial: PartialSlice): void {
     this.object(partial.name)?.mask.preview(partial);
     this.came.push(partial);
-    this.previews.ask();
   }
 
   private sayWhatFailed(answer: Answer): void {

@@ -187,12 +187,13 @@ export function statusBar(app: App, tools: Toolbox): { root: HTMLElement; pointe
   app.on(["objects", "busy", "tool", "scan", "connection"], () => {
     const text = hint(app, tools);
     if (next.textContent !== text) next.textContent = text;
-    stop.hidden = progress.hidden = !app.busy;
     const told = app.busy?.progress;
+    stop.hidden = !app.busy;
+    progress.hidden = !told?.total; // one that only moves to and fro takes time from the model
     if (told?.total) {
       progress.max = told.total;
       progress.value = told.done;
-    } else progress.removeAttribute("value");
+    }
   });
   app.on(["message"], () => {
     clearTimeout(timer);
