@@ -27,7 +27,7 @@ from sammed.io import read, read_labels
 from sammed.models.registry import build
 from sammed.prompts import BoxPrompt, ObjectPrompts, PointPrompt
 from sammed.session import Session
-from tests.browser.conftest import FLAGS, Server
+from tests.browser.conftest import FLAGS, Server, chromium
 from tests.browser.pages import Workbench
 
 ROOT = Path(__file__).parent.parent
@@ -77,7 +77,7 @@ def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        launched = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
         yield launched
         launched.close()
 

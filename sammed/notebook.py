@@ -36,10 +36,6 @@ class Segmenting(Protocol):
     volume: Volume
 
     @property
-    def window(self) -> Window:
-        """The intensities that the model sees."""
-
-    @property
     def objects(self) -> tuple[Any, ...]:
         """Prompts of all objects."""
 

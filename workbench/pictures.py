@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 
 from sammed.evaluation.metrics import dice  # noqa: E402
 from sammed.io import read, read_labels  # noqa: E402
-from tests.browser.conftest import FLAGS, Server  # noqa: E402
+from tests.browser.conftest import FLAGS, Server, chromium  # noqa: E402
 from tests.browser.pages import Workbench  # noqa: E402
 
 SCAN = ROOT / "sample_data" / "phantom_ct.nii.gz"
@@ -49,7 +49,7 @@ def main(folder: str, study: str = "") -> int:
 
     subprocess.run([sys.executable, ROOT / "workbench" / "build_page.py"], check=True)
     with tempfile.TemporaryDirectory() as room, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
         if study:
             shown: list[tuple[list[str | Path], Draw]] = [([Path(study).absolute()], _draw_case)]
         else:

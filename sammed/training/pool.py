@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sammed.training.interrupts import unheard
+from sammed.training.stream import start_single_threaded
 
 Arrays = dict[str, NDArray[Any]]
 MakeArrays = Callable[[int], Arrays]
@@ -98,15 +98,7 @@ class Pool:
         self._taker = threading.Thread(target=self._take, daemon=True)
 
     def __enter__(self) -> Pool:
-        before = os.environ.get("OMP_NUM_THREADS")
-        os.environ["OMP_NUM_THREADS"] = "1"
-        with unheard():
-            for worker in self._workers:
-                worker.start()
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
+        start_single_threaded(*self._workers)
         self._taker.start()
         return self
 

@@ -179,6 +179,21 @@ def _work(plan: StreamPlan, start: int, source: Batches, out: Any, parent: int) 
                 continue
 
 
+def start_single_threaded(*workers: BaseProcess) -> None:
+    """Start processes that use one thread each and do not hear Ctrl-C; the environment stays."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    before = {name: os.environ[name] for name in names if name in os.environ}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        with unheard():  # Ctrl-C on a terminal reaches the workers too
+            for worker in workers:
+                worker.start()
+    finally:
+        for name in names:
+            del os.environ[name]
+        os.environ.update(before)
+
+
 class Stream:
     """Batches from a worker process; use as a context manager."""
 
@@ -193,16 +208,7 @@ class Stream:
         )
 
     def __enter__(self) -> Stream:
-        before = os.environ.get("OMP_NUM_THREADS")
-        os.environ["OMP_NUM_THREADS"] = "1"
-        os.environ["OPENBLAS_NUM_THREADS"] = "1"
-        with unheard():  # Ctrl-C on a terminal reaches the worker too
-            self._worker.start()
-        del os.environ["OPENBLAS_NUM_THREADS"]
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
+        start_single_threaded(self._worker)
         return self
 
     def __exit__(

@@ -27,6 +27,11 @@ FLAGS = [
 ]
 
 
+def chromium() -> str | None:
+    """The system's Chromium, if there is one."""
+    return next(filter(None, map(shutil.which, CHROMIUM)), None)
+
+
 @pytest.fixture(scope="session")
 def built_page() -> None:
     """The page as its sources are now."""
@@ -45,7 +50,7 @@ def browser(built_page: None) -> Iterator[Any]:
     It ends with them: while it lives, its event loop runs, and other tests have their own.
     """
     playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    program = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    program = chromium()
     if program is None:
         pytest.skip("no Chromium is installed")
     with playwright.sync_playwright() as started:

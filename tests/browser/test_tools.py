@@ -314,3 +314,18 @@ def test_the_other_keys(page, scan):  # noqa: F811
     keyboard.press("Control+z")
     page.wait_until_idle()
     assert dice(page.tinted(0), shown) > 0.98
+
+
+@pytest.mark.parametrize("key", ["b", "d", "s", "l"])
+def test_what_is_drawn_over_two_slices_is_not_taken(page, scan, key):  # noqa: F811
+    keyboard, mouse = page.page.keyboard, page.page.mouse
+    keyboard.press(key)
+    mouse.move(*page.screen(0, 10, 10))
+    mouse.down()
+    mouse.move(*page.screen(0, 20, 16))
+    mouse.wheel(0, 120)
+    page.page.wait_for_timeout(150)
+    mouse.move(*page.screen(0, 22, 24))
+    mouse.up()
+    assert "slice changed" in page.message
+    assert not page.page.locator(".trust .said").count()

@@ -4,14 +4,13 @@ import { Connection, SentArray } from "./connection";
 import { colourOf } from "./colours";
 import { clamp, isEmpty } from "./geometry";
 import { ObjectMask } from "./masks";
-import { isDraft, noPrompts, saysNothing, standing, type LabelledObject } from "./objects";
+import { isDraft, noPrompts, saysNothing, standing, type LabelledObject, type PaintedSlice } from "./objects";
 import { Pace, markWhenDrawn } from "./pace";
 import type { ShownVolume } from "./volume";
 import {
-  ServerError,
+  codeOf,
   type Answer,
   type Axis,
-  type Block,
   type Colour,
   type Hello,
   type MaskEntry,
@@ -28,11 +27,6 @@ const QUIET = new Set(["cancelled", "lost", "no_volume"]);
 
 /** How what is said of an object changes. */
 export type Change = (now: Prompts) => Prompts;
-
-export interface PaintedSlice {
-  block: Block;
-  data: Uint8Array;
-}
 
 export interface Busy {
   progress: Progress | null;
@@ -103,7 +97,7 @@ export class App {
   }
 
   fail(error: unknown): void {
-    if (error instanceof ServerError && QUIET.has(error.code)) return;
+    if (QUIET.has(codeOf(error))) return;
     this.say(error instanceof Error ? error.message : String(error), "error");
   }
 
@@ -306,6 +300,8 @@ export class App {
       } catch (error) {
         if (history) this.history -= 1;
         this.fail(error);
+        this.dropPreviews(); // painted, and not taken
+        if (codeOf(error) === "lost") this.say("the connection broke: look whether the last step is there, else draw it again", "error");
         if (what === "put" && !this.lost) this.take(await this.connection.request<Answer>("objects"));
       }
     });
@@ -332,7 +328,7 @@ export class App {
       this.fail(error);
     } finally {
       this.working = false;
-      this.tell("objects", "masks", "history", "busy");
+      this.tell("busy");
     }
   }
 
@@ -353,18 +349,21 @@ export class App {
       this.take(answer);
       this.sayWhatFailed(answer);
     } catch (error) {
-      if (!this.superseded) for (const object of this.objects) object.mask.dropPreviews();
-      if (error instanceof ServerError && error.code === "cancelled" && !this.superseded) {
-        this.say("stopped; what you drew is kept, Enter goes on");
-      }
+      if (!this.superseded) this.dropPreviews();
+      if (codeOf(error) === "cancelled" && !this.superseded) this.say("stopped; what you drew is kept, Enter goes on");
       this.fail(error);
     } finally {
       clearTimeout(waited);
       this.segmenting = false;
       this.busy = null;
-      this.tell("busy", "masks", "objects", "history");
+      this.tell("busy");
       markWhenDrawn("object");
     }
+  }
+
+  private dropPreviews(): void {
+    for (const object of this.objects) object.mask.dropPreviews();
+    this.tell("masks");
   }
 
   private preview(partial: PartialSlice): void {

@@ -5,11 +5,10 @@ import { css } from "./dom";
 import { PLANE_NAMES, blockOnSlice } from "./geometry";
 import type { Place, PlaneView } from "./plane";
 import type { Axis, Prompts } from "./protocol";
-import { Idle, appended, type Hand } from "./tool";
+import { Drag, appended, type Hand } from "./tool";
 
 /** A brush: the slice is right as it is painted, and its neighbours follow it. */
-export class Brush extends Idle {
-  private plane: PlaneView | null = null;
+export class Brush extends Drag {
   private data = new Uint8Array(0);
   private last: [number, number] = [0, 0];
   private hover: Place | null = null;
@@ -25,7 +24,7 @@ export class Brush extends Idle {
     const target = this.app.target();
     if (!target || !this.allowed(target, at.plane.axis)) return;
     const [rows, cols] = at.plane.extent;
-    this.plane = at.plane;
+    this.begin(at);
     this.data = target.mask.slice(at.plane.axis, at.plane.index)?.data.slice() ?? new Uint8Array(rows * cols);
     this.last = [at.row, at.col];
     this.dab(at.row, at.col);
@@ -45,23 +44,15 @@ export class Brush extends Idle {
   }
 
   override up(): void {
-    const plane = this.plane;
-    const target = this.app.target();
-    this.plane = null;
-    if (!plane || !target) return;
+    const plane = this.end();
+    const target = plane && this.app.target();
+    if (!target) return;
     const [rows, cols] = plane.extent;
     const block = blockOnSlice(plane.axis, plane.index, 0, 0, rows, cols);
     const painted = { name: target.name, axis: plane.axis, index: plane.index, block, data: this.data };
     target.mask.preview(painted); // to be seen until the answer comes
     const change = (now: Prompts) => appended({ ...now, mask: now.mask ?? block }, now, now.mask ? null : "mask");
     this.app.edit(target, change, [{ block, data: this.data }]);
-  }
-
-  override cancel(): boolean {
-    const had = this.plane !== null;
-    this.plane?.draw();
-    this.plane = null;
-    return had;
   }
 
   override draw(ctx: CanvasRenderingContext2D, plane: PlaneView): void {

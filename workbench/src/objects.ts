@@ -2,7 +2,7 @@
 
 import { isEmpty } from "./geometry";
 import type { ObjectMask } from "./masks";
-import type { Colour, Prompts, Run, Scan, Structure } from "./protocol";
+import type { Block, Colour, Prompts, Run, Scan, Structure } from "./protocol";
 
 export interface LabelledObject {
   name: string;
@@ -51,4 +51,10 @@ export function standing(
 export function millilitres(scan: Scan, object: LabelledObject): number {
   const [z, y, x] = scan.spacing;
   return (object.mask.count * z * y * x) / 1000;
+}
+
+/** A slice as it was painted: a block one voxel thick, 0 or 1. */
+export interface PaintedSlice {
+  block: Block;
+  data: Uint8Array;
 }

@@ -226,6 +226,11 @@ export interface Answer {
   window?: string;
 }
 
+/** What went wrong, as a program tells it apart; empty if the server did not say. */
+export function codeOf(error: unknown): string {
+  return error instanceof ServerError ? error.code : "";
+}
+
 export class ServerError extends Error {
   constructor(
     readonly code: string,

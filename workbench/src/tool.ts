@@ -56,6 +56,33 @@ export abstract class Idle implements Tool {
   }
 }
 
+/** A tool that is dragged over one slice, from pressing to letting go. */
+export abstract class Drag extends Idle {
+  protected plane: PlaneView | null = null;
+  private index = -1;
+
+  override cancel(): boolean {
+    const had = this.plane !== null;
+    this.plane?.draw();
+    this.plane = null;
+    return had;
+  }
+
+  protected begin(at: Place): void {
+    this.plane = at.plane;
+    this.index = at.plane.index;
+  }
+
+  /** The plane that was drawn on, if it still shows the slice that was drawn on. */
+  protected end(): PlaneView | null {
+    const { plane } = this;
+    this.cancel();
+    if (!plane || plane.index === this.index) return plane;
+    this.app.say("the slice changed while you drew, so nothing was taken; draw it again", "error");
+    return null;
+  }
+}
+
 /** The prompts, with the kind that was added at the end of their order; null: nothing was added, only changed. */
 export function appended(prompts: Prompts, former: Prompts, kind: string | null): Prompts {
   const known = former.order?.length || saysNothing(former); // without one the server goes by kinds

@@ -7,7 +7,7 @@ import { AXES, between, blockOnSlice, clamp, onPlane, planeAxes } from "./geomet
 import { saysNothing, type LabelledObject } from "./objects";
 import type { Place, PlaneView } from "./plane";
 import type { Block, Prompts, Voxel } from "./protocol";
-import { Idle, NEAR_PIXELS, appended, type Hand, type Tool, type ToolId } from "./tool";
+import { Drag, Idle, NEAR_PIXELS, appended, type Hand, type Tool, type ToolId } from "./tool";
 
 /** Moves the crosshair. */
 class Look extends Idle {
@@ -61,9 +61,8 @@ function tooSmall(box: Rectangle): boolean {
 }
 
 /** A box on one slice; near the sides of one that is there, it is resized. */
-class BoxTool extends Idle {
+class BoxTool extends Drag {
   override readonly id: ToolId = "box";
-  protected plane: PlaneView | null = null;
   protected from: [number, number] = [0, 0];
   protected to: [number, number] = [0, 0];
   protected lockRow = false;
@@ -72,7 +71,7 @@ class BoxTool extends Idle {
   override down(at: Place): void {
     const target = this.app.target();
     if (!target) return;
-    this.plane = at.plane;
+    this.begin(at);
     this.lockRow = this.lockCol = false;
     this.from = this.to = [at.row, at.col];
     const known = this.rectangleOf(target, at.plane);
@@ -87,11 +86,9 @@ class BoxTool extends Idle {
   }
 
   override up(at: Place): void {
-    const plane = this.plane;
-    if (!plane) return;
     this.move(at);
-    this.plane = null;
-    plane.draw();
+    const plane = this.end();
+    if (!plane) return;
     const box = whole(plane, this.from, this.to);
     const target = this.app.target();
     if (!target || tooSmall(box)) {
@@ -99,13 +96,6 @@ class BoxTool extends Idle {
       return;
     }
     this.take(target, plane, box);
-  }
-
-  override cancel(): boolean {
-    const had = this.plane !== null;
-    this.plane?.draw();
-    this.plane = null;
-    return had;
   }
 
   override draw(_ctx: CanvasRenderingContext2D, plane: PlaneView): void {
@@ -236,9 +226,8 @@ class PointTool extends Idle {
 }
 
 /** A stroke through the object or beside it, and a closed outline. */
-class StrokeTool extends Idle {
+class StrokeTool extends Drag {
   private places: [number, number][] = [];
-  private plane: PlaneView | null = null;
 
   constructor(
     tools: Hand,
@@ -249,7 +238,7 @@ class StrokeTool extends Idle {
 
   override down(at: Place): void {
     if (!this.app.target()) return;
-    this.plane = at.plane;
+    this.begin(at);
     this.places = [[at.row, at.col]];
   }
 
@@ -261,22 +250,12 @@ class StrokeTool extends Idle {
   }
 
   override up(at: Place): void {
-    const plane = this.plane;
-    if (!plane) return;
     this.move(at);
-    this.plane = null;
-    plane.draw();
-    const target = this.app.target();
+    const plane = this.end();
+    const target = plane && this.app.target();
     if (!target || this.places.length < 3) return;
     const drawn = this.id === "scribble" ? this.stroke(plane) : this.closed(plane);
     this.app.edit(target, (now) => appended(drawn(now), now, this.id));
-  }
-
-  override cancel(): boolean {
-    const had = this.plane !== null;
-    this.plane?.draw();
-    this.plane = null;
-    return had;
   }
 
   override draw(_ctx: CanvasRenderingContext2D, plane: PlaneView): void {
