@@ -28,7 +28,8 @@ from sammed.learning.planning import make_plan
 from sammed.learning.pupils import Pupils, read_all, survey
 from sammed.learning.rounds import Round, new_round, open_round, rounds_folder
 from sammed.learning.split import Split, split
-from sammed.learning.training import Budget, LookTrainer, Pace, Recipe
+from sammed.learning.stepping import Budget, Pace
+from sammed.learning.training import LookTrainer, Recipe
 from sammed.models.learned.file import SUFFIX, Teaching, pack, read_learned
 from sammed.models.learned.plan import Plan
 from sammed.models.learned.sight import build_nets
