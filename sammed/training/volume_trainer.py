@@ -10,13 +10,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from sammed.errors import BackendUnavailableError, InputError
 from sammed.folders import home
 from sammed.models.compact.field import FIELD_SIZE
-from sammed.models.compact.volume_net import VolumeArchitecture
+from sammed.models.compact.locator import load_locator
+from sammed.models.compact.volume_model import load_volume_net
+from sammed.models.compact.volume_net import VolumeArchitecture, VolumeNet
 from sammed.synthesis.field_samples import Source
 from sammed.synthesis.label_maps import prepare_folder
+from sammed.training.grow_volume import can_grow, grow_from_locator
 from sammed.training.pool import Pool
 from sammed.training.stream import StreamPlan
 from sammed.training.trainer import OnProgress, Recipe, Trainer, has_bfloat16
@@ -54,7 +58,8 @@ class VolumeOptions:
     resume
         Go on from the run's checkpoint, if there is one.
     init
-        Weights file to start from.
+        Weights file to start from; ``None``: grown from the shipped locator, if the architecture
+        has room for it.
     label_maps
         Folder of label maps, as they are or prepared.
     device
@@ -216,11 +221,19 @@ def volume_trainer(options: VolumeOptions) -> VolumeTrainer:
         task.weights_name = options.out.name
     if options.resume and trainer.checkpoint.is_file():
         trainer.resume(trainer.checkpoint)
-    elif options.init:
-        from sammed.models.compact.volume_model import load_volume_net
-
-        trainer.start_from(load_volume_net(options.init)[0].state_dict())
+    else:
+        trainer.start_from(_first_weights(options.init, task.network()))
     return trainer
+
+
+def _first_weights(init: Path | None, net: VolumeNet) -> dict[str, Tensor]:
+    """Of a file, or grown from the shipped locator, or random."""
+    if init:
+        return load_volume_net(init)[0].state_dict()
+    locator = load_locator()[0]
+    if can_grow(net, locator):
+        grow_from_locator(net, locator)
+    return net.state_dict()
 
 
 def train_volumes(options: VolumeOptions, on_progress: OnProgress | None = None) -> VolumeTrainer:

@@ -12,8 +12,8 @@ from sammed.models.compact import field_prompts as drawing
 from sammed.models.compact.volume_model import load_volume_net
 from sammed.models.compact.volume_net import (
     FACES,
-    FINE,
     PLANES,
+    SHOWN,
     Fields,
     VolumeArchitecture,
     VolumeNet,
@@ -76,7 +76,7 @@ def test_each_sample_reaches_the_network_where_it_lies():
     cell = (planes[0, :8, 1, 2, 3] + 1) / 2 * 8**3
     assert cell.round().int().tolist() == wanted
     for number in range(len(drawing.PROMPTS)):
-        first = 8 * (3 + number)
+        first = SHOWN + 8 * number
         cell = planes[0, first : first + 8, 1, 2, 3] * 10 / (number + 1) * 8**3
         assert cell.round().int().tolist() == wanted
 
@@ -104,13 +104,13 @@ def test_brightness_is_standardised_where_the_object_is_said_to_be():
 
 def test_position_is_told_relative_to_the_box():
     block = torch.tensor([[[2.0, 6.0], [0.0, 8.0], [4.0, 8.0]]])
-    planes = field_planes(fields(1, 8, block=block))[0, 8 * FINE : 8 * FINE + 4]
+    planes = field_planes(fields(1, 8, block=block))[0, 24:28]
     z, y, x, ellipsoid = planes
     assert z[:, 0, 0].tolist() == [-0.75, -0.25, 0.25, 0.75]
     assert y[0, :, 0].tolist() == [-0.375, -0.125, 0.125, 0.375]
     assert x[0, 0, 2:].tolist() == [-0.25, 0.25]
     assert ellipsoid.amax() > 0
-    assert not field_planes(fields(1, 8))[0, 8 * FINE : 8 * FINE + 4].any()
+    assert not field_planes(fields(1, 8))[0, 24:28].any()
 
 
 def test_weights_are_written_and_read(net, tmp_path):

@@ -32,7 +32,7 @@ from sammed.models.compact.volume_net import (
     mirrored,
     mirrored_faces,
 )
-from sammed.models.compact.weight_files import load_network
+from sammed.models.compact.weight_files import fold_norms, load_network
 from sammed.models.protocols import (
     VOLUME_PROMPTS,
     ModelSpec,
@@ -92,7 +92,7 @@ class VolumeFinder:
         net, digest = load_volume_net(weights)
         try:
             self._device = torch.device(device)
-            self._net = net.to(self._device).to(memory_format=torch.channels_last_3d)
+            self._net = fold_norms(net).to(self._device).to(memory_format=torch.channels_last_3d)
         except (RuntimeError, AssertionError) as error:
             raise BackendUnavailableError(
                 f"device {device!r} cannot be used ({error}); try --device cpu"

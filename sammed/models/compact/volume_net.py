@@ -1,8 +1,10 @@
 """compact's network for volumes: a 3D U-Net that takes any mix of prompts on a field.
 
-Cells of 2 x 2 x 2 samples are channels from the start, as in the locator, so that most of the work
-is done where processors are good at it. Group norm: an answer depends on no other of its batch, and
-a batch may be learned piece by piece.
+It is the locator (`sammed.models.compact.locator_net`), wider and a level deeper, with one more
+entry for what was said: a locator's weights can be grown into it. Cells of 2 x 2 x 2 samples are
+channels from the start, so that most of the work is done where processors are good at it. The
+statistics of its norms are never learned: an answer depends on no other of its batch, a batch may
+be learned piece by piece, and in use the norms vanish into the convolutions.
 """
 
 from __future__ import annotations
@@ -23,21 +25,21 @@ from sammed.models.compact.field_prompts import (
     SLAB,
     STROKE_IN,
 )
+from sammed.models.compact.layers import ConvNorm, Residual, residuals
 from sammed.models.compact.weight_files import TaggedArchitecture
 
-PREPROCESSING = "field-input/1"
+PREPROCESSING = "field-input/2"
 """Name of the way `field_planes` encodes a field; changes with it."""
-
-FINE = 3 + len(PROMPTS)
-"""Channels at the field's full resolution: image, standardised image, where it is, prompts."""
 
 CONSTANTS = 7
 """Numbers that describe a field as a whole."""
 
-PLANES = 8 * FINE + 4 + CONSTANTS
-"""Channels of the network's input, at half the field's resolution."""
+SHOWN = 3 * 8 + 4 + CONSTANTS
+"""Channels of what is to be seen: image, standardised image, where it is; place; constants."""
 
-GROUPS = 8
+PLANES = SHOWN + 8 * len(PROMPTS)
+"""Channels of the network's input, at half the field's resolution; the last ones the prompts."""
+
 FACES = ("z low", "z high", "y low", "y high", "x low", "x high")
 """Order of the answers whether the object goes on beyond the field."""
 
@@ -98,10 +100,10 @@ def mirrored_faces(faces: Tensor, axes: tuple[int, ...]) -> Tensor:
 def field_planes(fields: Fields) -> Tensor:
     """Encode fields as the network sees them.
 
-    Brightness as it is, standardised by mean and deviation where the object is said to be, where
-    the image is, and the prompts, each cell of 2 x 2 x 2 samples as 8 channels; position relative
-    to the 3D box and its inscribed ellipsoid (0 without a box); proportions and resolution as
-    constants.
+    Brightness as it is, standardised by mean and deviation where the object is said to be, and
+    where the image is, each cell of 2 x 2 x 2 samples as 8 channels; position relative to the 3D
+    box and its inscribed ellipsoid (0 without a box); proportions, resolution and whether there is
+    a box as constants; the prompts, in cells as well.
 
     Returns
     -------
@@ -110,8 +112,7 @@ def field_planes(fields: Fields) -> Tensor:
     n, size = len(fields.image), fields.image.shape[-1]
     half = size // 2
     image, standard = fields.image * 2 - 1, _standardised(fields)
-    fine = torch.cat((torch.stack((image, standard, fields.inside), 1), fields.prompts), 1)
-    packed = fine.reshape(n, FINE, half, 2, half, 2, half, 2).permute(0, 1, 3, 5, 7, 2, 4, 6)
+    seen = _packed(torch.stack((image, standard, fields.inside), 1))
     boxed = fields.block.isfinite().flatten(1).all(1)
     longest = fields.step.amax(1, keepdim=True)
     constants = torch.cat(
@@ -124,7 +125,14 @@ def field_planes(fields: Fields) -> Tensor:
     ).clamp(-1.5, 1.5)
     constant = constants[:, :, None, None, None].expand(n, CONSTANTS, half, half, half)
     where = _place(fields.block, half)
-    return torch.cat((packed.reshape(n, 8 * FINE, half, half, half), where, constant), 1)
+    return torch.cat((seen, where, constant, _packed(fields.prompts)), 1)
+
+
+def _packed(fine: Tensor) -> Tensor:
+    """(n, c, s, s, s) samples as (n, 8 c, s / 2, s / 2, s / 2) cells."""
+    n, count, half = len(fine), fine.shape[1], fine.shape[-1] // 2
+    cells = fine.reshape(n, count, half, 2, half, 2, half, 2).permute(0, 1, 3, 5, 7, 2, 4, 6)
+    return cells.reshape(n, 8 * count, half, half, half)
 
 
 def _standardised(fields: Fields) -> Tensor:
@@ -170,35 +178,11 @@ class VolumeArchitecture(TaggedArchitecture):
         Residual blocks at each of these on the way down.
     """
 
-    family: ClassVar[str] = "volume-unet/1"
+    family: ClassVar[str] = "volume-unet/2"
     preprocessing: ClassVar[str] = PREPROCESSING
 
     widths: tuple[int, int, int, int] = (32, 64, 128, 160)
     blocks: tuple[int, int, int, int] = (1, 2, 2, 1)
-
-
-class _Residual(nn.Module):
-    """Two convolutions round which the input is carried; starts near the identity."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first, self.second = _conv(width, width), _conv(width, width)
-        for norm in self.second.children():
-            if isinstance(norm, nn.GroupNorm):
-                nn.init.constant_(norm.weight, 0.2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The same shape."""
-        return functional.relu(x + self.second(functional.relu(self.first(x))))
-
-
-def _conv(inputs: int, outputs: int, width: int = 3, stride: int = 1) -> nn.Sequential:
-    conv = nn.Conv3d(inputs, outputs, width, stride, width // 2, bias=False)
-    return nn.Sequential(conv, nn.GroupNorm(min(GROUPS, outputs), outputs))
-
-
-def _residuals(width: int, count: int) -> nn.Sequential:
-    return nn.Sequential(*[_Residual(width) for _ in range(count)])
 
 
 class VolumeNet(nn.Module):
@@ -208,14 +192,24 @@ class VolumeNet(nn.Module):
         super().__init__()
         self.architecture = a = architecture or VolumeArchitecture()
         w = a.widths
-        self.stem = _conv(PLANES, w[0], 1)
-        self.down = nn.ModuleList([_conv(w[i], w[i + 1], 3, 2) for i in range(3)])
-        self.encoder = nn.ModuleList([_residuals(w[i], a.blocks[i]) for i in range(4)])
+        self.stem = ConvNorm(SHOWN, w[0], dims=3)
+        self.prompts = nn.Conv3d(PLANES - SHOWN, w[0], 1, bias=False)
+        self.down = nn.ModuleList([ConvNorm(w[i], w[i + 1], 2, dims=3) for i in range(3)])
+        self.encoder = nn.ModuleList([residuals(w[i], a.blocks[i], dims=3) for i in range(4)])
         self.lateral = nn.ModuleList([nn.Conv3d(w[i + 1], w[i], 1) for i in range(3)])
-        self.decoder = nn.ModuleList([_Residual(w[i]) for i in range(3)])
+        self.decoder = nn.ModuleList([Residual(w[i], dims=3) for i in range(3)])
         self.masks = nn.Conv3d(w[0], 8, 1)
         self.judge = nn.Sequential(nn.Linear(w[3] + w[0] + 1, 64), nn.ReLU(), nn.Linear(64, 1))
         self.faces = nn.Sequential(nn.Linear(w[0] + 2, 32), nn.ReLU(), nn.Linear(32, 1))
+        self.train()
+
+    def train(self, mode: bool = True) -> VolumeNet:
+        """As usual, but for the statistics of the norms, which stay what they are."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm3d):
+                module.eval()
+        return self
 
     def forward(self, planes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Run the network.
@@ -234,7 +228,7 @@ class VolumeNet(nn.Module):
         faces : (n, 6)
             Logit that the object goes on beyond each of `FACES`.
         """
-        y = functional.relu(self.stem(planes))
+        y = functional.relu(self.stem(planes[:, :SHOWN]) + self.prompts(planes[:, SHOWN:]))
         skips: list[Tensor] = []
         for level, stage in enumerate(self.encoder):
             if level:
