@@ -31,6 +31,7 @@ __all__ = [
     "Volume",
     "__version__",
     "as_volume",
+    "batch",
     "labels_like",
     "list_models",
     "load_model",
@@ -50,6 +51,7 @@ _HOMES = {
     "Settings": "sammed.engine.settings",
     "Volume": "sammed.imaging.volume",
     "as_volume": "sammed.api",
+    "batch": "sammed.many.segmenting",
     "labels_like": "sammed.io.memory",
     "list_models": "sammed.api",
     "load_model": "sammed.api",
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
     from sammed.imaging.volume import LabelVolume, Volume
     from sammed.io import read, read_labels
     from sammed.io.memory import labels_like
+    from sammed.many.segmenting import batch
     from sammed.notebook import show
     from sammed.prompts.numeric import Box, Point
     from sammed.session import Session

@@ -107,6 +107,12 @@ class EvaluationError(SammedError):
     """Nothing to evaluate: no matching cases, or labels that no reference contains."""
 
 
+class PartlyFailedError(SammedError):
+    """Of many scans some have failed and the others are finished."""
+
+    exit_code = 5
+
+
 class Cancelled(SammedError):  # noqa: N818 - it is the user's wish, not an error
     """The user stopped the work; nothing was changed."""
 

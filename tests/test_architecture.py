@@ -87,6 +87,7 @@ FLOORS = (
     ("session",),
     ("api",),
     ("reporting", "synthesis", "project"),
+    ("many",),
     ("evaluation", "training", "worker"),
     ("learning", "workbench"),
     ("cli",),

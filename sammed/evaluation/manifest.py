@@ -11,9 +11,9 @@ from typing import Any
 
 from sammed.errors import EvaluationError, InputError, UnreadableFileError
 from sammed.evaluation.objects import Key, Wanted, parse_names
-from sammed.evaluation.results import read_table
 from sammed.io.formats import FORMATS
 from sammed.io.recognition import longest_ending, stem
+from sammed.io.tables import read_table
 from sammed.prompts.files import read_json
 
 logger = logging.getLogger(__name__)

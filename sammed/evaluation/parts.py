@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -149,13 +148,3 @@ def _arrays(masks: dict[str, PackedMask]) -> Iterator[tuple[str, NDArray[Any]]]:
     for name, mask in masks.items():
         yield f"{name}.box", np.array([*mask.box.low, *mask.box.high])
         yield f"{name}.bits", mask.bits
-
-
-def fingerprint(*what: Any) -> str:
-    """Short hash of JSON-like values, the same in every process: sets have no order."""
-
-    def plain(value: Any) -> Any:
-        return sorted(value) if isinstance(value, frozenset) else str(value)
-
-    text = json.dumps(what, sort_keys=True, default=plain)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -12,6 +12,7 @@ from typing import Any, get_type_hints
 
 from sammed.errors import UnreadableFileError
 from sammed.evaluation.metrics import FAILURE_DICE
+from sammed.io.tables import read_table
 
 SCORES = ("dice", "iou", "nsd", "hd95_mm", "msd_mm", "sensitivity", "precision")
 """Columns that are averaged; the distances in mm may be undefined (NaN, blank in CSV)."""
@@ -135,33 +136,6 @@ def _text(value: Any) -> str:
     if value is None:
         return ""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """Columns of a table, and its lines by column: CSV with commas, or as spreadsheets save it.
-
-    Those separate by semicolons where the comma is the decimal sign, or by tabs, and may write
-    UTF-16. The separator is the one that the header has most of.
-
-    Raises
-    ------
-    UnreadableFileError
-        If it is missing, or no table.
-    """
-    try:
-        data = path.read_bytes()
-        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-        header = text.split("\n", 1)[0]
-        separator = max(",;\t", key=header.count)
-        lines = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
-        columns = [str(name).strip() for name in lines.fieldnames or ()]
-        return columns, [
-            {k.strip(): v or "" for k, v in line.items() if k is not None} for line in lines
-        ]
-    except OSError as error:
-        raise UnreadableFileError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, csv.Error) as error:
-        raise UnreadableFileError(f"{path} is no table: {error}") from None
 
 
 def read_csv(path: Path) -> list[Row]:

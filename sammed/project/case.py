@@ -24,7 +24,7 @@ from sammed import io
 from sammed.errors import InputError, UnreadableFileError
 from sammed.imaging.volume import LabelVolume, Volume
 from sammed.io.output import atomic_text
-from sammed.project.lease import WAIT_S, Holder, Lease, held, holder_of, user_name
+from sammed.project.lease import STALE_S, WAIT_S, Holder, Lease, held, holder_of, user_name
 
 CASE_FORMAT = "sammed-case/1"
 STATE_FORMAT = "sammed-state/1"
@@ -199,12 +199,14 @@ class CaseFolder:
         return None if path is None else io.read_labels(path, like=like, names=names)
 
     @contextmanager
-    def held(self, wait_s: float = WAIT_S, lease: Lease | None = None) -> Iterator[Lease]:
+    def held(
+        self, wait_s: float = WAIT_S, lease: Lease | None = None, fresh_s: float = STALE_S
+    ) -> Iterator[Lease]:
         """Its lease for a while, see `sammed.project.lease.held`; or the one that we hold."""
         if lease is not None:
             yield lease
             return
-        with held(self.folder, wait_s) as taken:
+        with held(self.folder, wait_s, fresh_s) as taken:
             yield taken
 
     def commit(

@@ -13,9 +13,10 @@ import json
 import os
 import secrets
 import socket
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,8 @@ class Holder:
         Whether it was given back.
     renewed
         Seconds since 1970 at which its holder was last known to be at work.
+    fresh_s
+        Not renewed for so many seconds, it is anybody's.
     """
 
     user: str
@@ -64,11 +67,12 @@ class Holder:
     token: str
     over: bool = False
     renewed: float = 0.0
+    fresh_s: float = STALE_S
 
     @property
     def is_free(self) -> bool:
         """Whether the lease may be taken over."""
-        if self.over or time.time() - max(self.since, self.renewed) > STALE_S:
+        if self.over or time.time() - max(self.since, self.renewed) > self.fresh_s:
             return True
         return self.host == socket.gethostname() and not _alive(self.pid, self.born)
 
@@ -138,7 +142,7 @@ def holder_of(folder: Path) -> Holder | None:
     return None if holder is None or holder.is_free else holder
 
 
-def take(folder: Path, wait_s: float = 0.0) -> Lease:
+def take(folder: Path, wait_s: float = 0.0, fresh_s: float = STALE_S) -> Lease:
     """Take the lease of a folder.
 
     Parameters
@@ -147,6 +151,8 @@ def take(folder: Path, wait_s: float = 0.0) -> Lease:
         Of a case, or of the project.
     wait_s
         How long to wait for whoever holds it.
+    fresh_s
+        Not renewed for so many seconds, it is anybody's.
 
     Raises
     ------
@@ -159,7 +165,7 @@ def take(folder: Path, wait_s: float = 0.0) -> Lease:
     while True:
         number, holder = _highest(folder)
         if holder is None or holder.is_free:
-            mine = _me()
+            mine = _me(fresh_s)
             if _create(folder, number + 1, mine) and _highest(folder)[0] == number + 1:
                 for old in range(max(number - 2, 1), number + 1):
                     (folder / _NAME.format(old)).unlink(missing_ok=True)
@@ -173,19 +179,32 @@ def take(folder: Path, wait_s: float = 0.0) -> Lease:
 
 
 @contextmanager
-def held(folder: Path, wait_s: float = WAIT_S) -> Iterator[Lease]:
-    """The lease of a folder for a while.
+def held(folder: Path, wait_s: float = WAIT_S, fresh_s: float = STALE_S) -> Iterator[Lease]:
+    """The lease of a folder for a while; a short one is renewed meanwhile, by a thread.
 
     Parameters
     ----------
-    folder, wait_s
+    folder, wait_s, fresh_s
         As `take`.
     """
-    lease = take(folder, wait_s)
+    lease = take(folder, wait_s, fresh_s)
+    over = threading.Event()
+    keeper = threading.Thread(target=_keep, args=(lease, over, fresh_s / 4), daemon=True)
+    if fresh_s < STALE_S:
+        keeper.start()
     try:
         yield lease
     finally:
+        over.set()
+        if keeper.ident is not None:
+            keeper.join()
         lease.give_back()
+
+
+def _keep(lease: Lease, over: threading.Event, every_s: float) -> None:
+    while not over.wait(every_s):
+        with suppress(SammedError):  # its holder will notice before anything is written
+            lease.renew()
 
 
 def _highest(folder: Path) -> tuple[int, Holder | None]:
@@ -254,10 +273,10 @@ def user_name() -> str:
         return ""
 
 
-def _me() -> Holder:
+def _me(fresh_s: float) -> Holder:
     pid = os.getpid()
     host, token = socket.gethostname(), secrets.token_hex(8)
-    return Holder(user_name(), host, pid, _born(pid), time.time(), token)
+    return Holder(user_name(), host, pid, _born(pid), time.time(), token, fresh_s=fresh_s)
 
 
 def _born(pid: int) -> str:
