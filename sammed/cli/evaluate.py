@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sammed.cli.console import meter, put, say, set_verbosity
+from sammed.cli.console import put, say, set_verbosity
+from sammed.cli.crew import sayer, scans_meter
 from sammed.cli.groups import RunByDefault
-from sammed.cli.options import Device, Json, Plane, Quiet, Threads, Verbose, Window
-from sammed.errors import InputError
+from sammed.cli.options import (
+    Device,
+    Json,
+    Plane,
+    Quiet,
+    Scheduler,
+    Threads,
+    Verbose,
+    Window,
+    Workers,
+)
+from sammed.errors import InputError, PartlyFailedError
 
 if TYPE_CHECKING:
-    from sammed.evaluation.cohort import Advance, Plan
+    from sammed.evaluation.cohort import Build, Plan
     from sammed.evaluation.label_maps import LabelScores
     from sammed.evaluation.manifest import Case
+    from sammed.evaluation.parts import Part
     from sammed.evaluation.results import Row
+    from sammed.many.crew import Crew
 
 
 app = typer.Typer(cls=RunByDefault, rich_markup_mode=None, help="Score, run protocols, compare.")
@@ -95,6 +107,8 @@ def run(
     plane: Plane = "auto",
     device: Device = "auto",
     threads: Threads = None,
+    workers: Workers = 1,
+    scheduler: Scheduler = "",
     title: Annotated[str, typer.Option("--title", help="Head of the report.")] = "Evaluation",
     as_json: Json = False,
     quiet: Quiet = False,
@@ -114,6 +128,8 @@ def run(
 
       sammed evaluate --images imagesTs --references labelsTs --model compact --out results
 
+      sammed evaluate --cases cases.json --model compact --out results --workers 8
+
       sammed evaluate compare results/results.csv other/results.csv
     """
     set_verbosity(quiet, verbose)
@@ -123,12 +139,15 @@ def run(
         _show_scores(found, out, quiet, as_json)
         return
     from sammed.engine.settings import Settings
-    from sammed.evaluation.cohort import Plan
+    from sammed.evaluation.cohort import Plan, build_models
     from sammed.evaluation.protocols import parse_protocols
+    from sammed.many.crew import Crew
 
+    crew = Crew(workers, scheduler)
+    build = partial(build_models, _models(model or ["compact"], baselines), device, threads)
     plan = Plan(
         cases=tuple(_cases(cases, images, references, labels, case, same_subject)),
-        models=_models(model or ["compact"], baselines, device, threads),
+        models=build(),
         protocols=tuple(parse_protocols(protocol)),
         seeds=tuple(int(s) for s in _numbers(seeds, "--seeds")),
         jitters=tuple(_numbers(jitter, "--jitter")),
@@ -136,7 +155,10 @@ def run(
         settings=Settings(plane=plane, window=window),
         limit=limit,
     )
-    _run_plan(plan, out, quiet, as_json, title)
+    if out is None:
+        raise InputError("say where the results go: --out FOLDER")
+    parts = _run_plan(plan, out, crew, build, quiet)
+    _tell(plan, parts, out, quiet, as_json, title)
 
 
 @app.command()
@@ -247,63 +269,61 @@ def _cases(
     return cases
 
 
-def _models(wanted: list[str], baselines: bool, device: str, threads: int | None) -> dict[str, Any]:
-    from sammed.models import registry
+def _models(wanted: list[str], baselines: bool) -> dict[str, str]:
+    """Names that tables show, and what they are built from."""
     from sammed.models.catalogue import BASELINES
 
     names = list(dict.fromkeys([*wanted, *(BASELINES if baselines else ())]))
+    files = [Path(name).absolute() if Path(name).is_file() else None for name in names]
     return {
-        Path(name).stem if Path(name).is_file() else name: registry.build(
-            name, device=device, threads=threads
-        )
-        for name in names
+        file.stem if file else name: str(file or name)
+        for name, file in zip(names, files, strict=True)
     }
 
 
-def _run_plan(plan: Plan, out: Path | None, quiet: bool, as_json: bool, title: str) -> None:
-    if out is None:
-        raise InputError("say where the results go: --out FOLDER")
+def _run_plan(plan: Plan, out: Path, crew: Crew, build: Build, quiet: bool) -> list[Part]:
     from sammed.evaluation.cohort import run_cohort
     from sammed.evaluation.figures import require_matplotlib
     from sammed.evaluation.parts import PartStore
-    from sammed.evaluation.reliability import reliability_table
-    from sammed.evaluation.report import OUTPUTS, make_folder, write_outputs
-    from sammed.evaluation.tables import as_json as summary
-    from sammed.evaluation.tables import cost_table, overview
+    from sammed.evaluation.report import make_folder
 
     require_matplotlib()
     make_folder(out)
-    with _progress(quiet) as show:
-        parts = run_cohort(plan, PartStore(out), show)
+    with scans_meter(quiet) as show:
+        return run_cohort(plan, PartStore(out), show, crew=crew, build=build, say=sayer(quiet))
+
+
+def _tell(plan: Plan, parts: list[Part], out: Path, quiet: bool, as_json: bool, title: str) -> None:
+    """Write and print what came of a plan.
+
+    Raises
+    ------
+    PartlyFailedError
+        If some of the cases could not be run.
+    """
+    from sammed.evaluation.reliability import reliability_table
+    from sammed.evaluation.report import OUTPUTS, write_outputs
+    from sammed.evaluation.tables import as_json as summary
+    from sammed.evaluation.tables import cost_table, overview
+
     results = write_outputs(plan, parts, out, _command(), title)
     say(f"wrote {', '.join(str(out / name) for name in OUTPUTS)}")
-    for case, error in sorted({(p.case, p.error) for p in parts if p.error}):
+    broken = sorted({(p.case, p.error) for p in parts if p.error})
+    for case, error in broken:
         say(f"case {case} could not be run: {error}")
     noted = len({p.case for p in parts if p.notes})
     if noted and not quiet:
         say(f"note: what the readers noted of {noted} cases is in {out / 'summary.json'}")
     if as_json:
         put(summary(results))
-        return
-    shown = (overview(results), cost_table(results), reliability_table(results))
-    typer.echo("\n\n".join(table.markdown() for table in shown if table is not None))
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[Advance], None] | None]:
-    """Parts done and time left on stderr: a bar on a terminal, a line a minute elsewhere."""
-    if quiet:
-        yield None
-        return
-    with meter(quiet, every=60) as draw:
-
-        def show(advance: Advance) -> None:
-            left = ""
-            if advance.seconds_left is not None:
-                left = f"{advance.seconds_left / 60:.1f} min left"
-            draw(advance.text, left, advance.done, advance.total)
-
-        yield show
+    else:
+        shown = (overview(results), cost_table(results), reliability_table(results))
+        typer.echo("\n\n".join(table.markdown() for table in shown if table is not None))
+    if broken:
+        raise PartlyFailedError(
+            f"{len({case for case, _ in broken})} of {len(plan.cases)} cases could not be run, "
+            "see above; the results are those of the others"
+        )
 
 
 def _one_model(rows: list[Row], wanted: str | None, path: Path) -> list[Row]:

@@ -56,6 +56,21 @@ Threads = Annotated[
     typer.Option("--threads", min=1, help="Threads that PyTorch may use (compact runs on one)."),
 ]
 
+Workers = Annotated[
+    int,
+    typer.Option(
+        "--workers", min=1,
+        help="Processes on this computer that share the scans, each with a model of its own.",
+    ),
+]  # fmt: skip
+Scheduler = Annotated[
+    str,
+    typer.Option(
+        "--scheduler", metavar="ADDRESS",
+        help="A Dask cluster instead: its scheduler, tcp://host:port or tls://host:port.",
+    ),
+]  # fmt: skip
+
 OutputType = Annotated[
     str | None,
     typer.Option(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -12,11 +11,17 @@ from typing import Any
 
 from sammed.engine.settings import Settings
 from sammed.errors import EvaluationError
-from sammed.evaluation import metrics
-from sammed.evaluation.case_run import Harvest, Loaded, Task, load, run_case
+from sammed.evaluation import case_run, metrics
+from sammed.evaluation.case_run import Harvest, Loaded, load, run_case
 from sammed.evaluation.manifest import Case
-from sammed.evaluation.parts import Part, PartStore, fingerprint
+from sammed.evaluation.parts import Part, PartStore
 from sammed.evaluation.protocols import JITTERS, Condition, conditions, unsuited
+from sammed.many.content import fingerprint, is_same, look
+from sammed.many.crew import Crew, Tell
+from sammed.many.memory import needed
+from sammed.many.runner import Told, run_many
+from sammed.many.task import Entry, Task, Watch
+from sammed.models import registry
 from sammed.models.catalogue import BASELINES
 from sammed.models.protocols import ImageModel
 
@@ -29,6 +34,12 @@ ENGINE_FILES = (
 
 Key = tuple[str, str, str]
 """Case, model, protocol."""
+
+Build = Callable[[], Mapping[str, ImageModel]]
+"""Gives models by name."""
+
+OVER_VOLUME = 12
+"""A worker's peak over the bytes of an image: masks, references, distance maps in float64."""
 
 
 @dataclass(frozen=True)
@@ -68,29 +79,92 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Advance:
-    """How far a run is.
+class CohortJob:
+    """A plan as its workers know it; see `sammed.many.task.Job`.
 
     Attributes
     ----------
-    done, total
-        Parts (a case, a model, a protocol).
-    text
-        What is done now.
-    seconds_left
-        By the mean of what was computed so far; ``None`` before the first.
+    plan
+        What to run. Its models stay behind if they can be built where they are needed.
+    folder
+        Of the results.
+    mark
+        Hash of all parts that there are to be.
+    build
+        Gives the models by name, in the process that runs them.
     """
 
-    done: int
-    total: int
-    text: str
-    seconds_left: float | None
+    plan: Plan
+    folder: Path
+    mark: str
+    build: Build | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What travels: models only if nothing says how to build them."""
+        plan = self.plan if self.build is None else replace(self.plan, models={})
+        return {**vars(self), "plan": plan}
+
+    @property
+    def record(self) -> Path:
+        """Where it is kept what became of each case."""
+        return self.folder / "record"
+
+    def prepare(self) -> Plan:
+        """The plan, with models that can run."""
+        if self.plan.models or self.build is None:
+            return self.plan
+        return replace(self.plan, models=self.build())
+
+    def memory(self) -> int:
+        """See `sammed.many.task.Job`."""
+        return needed((case.image for case in self.plan.cases), OVER_VOLUME)
+
+    def finished(self, task: Task, entry: Entry | None) -> Mapping[str, Any] | None:
+        """The result, if all parts of a case are there, of the files as they are now."""
+        case, marks = task.what
+        inputs = {} if entry is None else entry.result.get("inputs", {})
+        if not all(is_same(path, inputs.get(role)) for role, path in _files(case).items()):
+            return None
+        store, now = PartStore(self.folder), _of_content(marks, inputs)
+        if any(store.load(*key, mark) is None for key, mark in now.items()):
+            return None
+        return {"inputs": inputs}
+
+    def begin(self, task: Task, entry: Entry | None) -> Mapping[str, Any]:
+        """Nothing: parts replace none but their own."""
+        return {} if entry is None else {"inputs": entry.result.get("inputs", {})}
+
+    def work(self, tools: Plan, task: Task, entry: Entry | None, watch: Watch) -> Mapping[str, Any]:
+        """Run all models under all protocols on a case, part by part."""
+        case, marks = task.what
+        known = {} if entry is None else entry.result.get("inputs", {})
+        inputs = {role: look(path, known.get(role)) for role, path in _files(case).items()}
+        now, store = _of_content(marks, inputs), PartStore(self.folder)
+        there = {key for key, mark in now.items() if store.load(*key, mark) is not None}
+        loaded = load(case)
+        for key in sorted(now.keys() - there, key=lambda k: (k[2] != "C", list(now).index(k))):
+            if key in there:
+                continue  # C brings B along
+            watch.check()
+            watch.tell(" ".join(key[1:]))
+            for part, harvest in _run(tools, loaded, key, now):
+                store.save(part, harvest.masks)
+                there.add((part.case, part.model, part.protocol))
+        return {"inputs": inputs, **({"error": loaded.error} if loaded.error else {})}
 
 
 def run_cohort(
-    plan: Plan, store: PartStore, progress: Callable[[Advance], None] | None = None
+    plan: Plan,
+    store: PartStore,
+    progress: Told = lambda advance: None,
+    *,
+    crew: Crew = Crew(),  # noqa: B008 - a value
+    build: Build | None = None,
+    say: Tell = lambda line: None,
 ) -> list[Part]:
     """Run a plan; finished parts of an earlier run with the same fingerprint are taken over.
+
+    Results do not depend on who does the work, nor on how many there are.
 
     Parameters
     ----------
@@ -99,7 +173,13 @@ def run_cohort(
     store
         Where parts are kept.
     progress
-        Called before each part.
+        Called whenever something has changed.
+    crew
+        Who does the work.
+    build
+        Gives the plan's models in a worker; without it they travel there as they are.
+    say
+        Takes lines for the user.
 
     Returns
     -------
@@ -112,24 +192,58 @@ def run_cohort(
         If no model can take part in any of the protocols.
     """
     jobs = _jobs(plan)
-    parts = {k: part for k, mark in jobs.items() if (part := store.load(*k, mark)) is not None}
-    pace = _Pace(len(jobs), len(parts))
-    for case in plan.cases:
-        wanted = [key for key in jobs if key[0] == case.id and key not in parts]
-        if not wanted:
-            continue
-        loaded = load(case)
-        for key in sorted(wanted, key=lambda k: k[2] != "C"):  # C brings B along
-            if key in parts:
-                continue
-            if progress:
-                progress(pace.at(len(parts), " ".join(key)))
-            for part, harvest in _run(plan, loaded, key, jobs):
-                store.save(part, harvest.masks)
-                parts[part.case, part.model, part.protocol] = part
-    if progress:
-        progress(pace.at(len(jobs), "done"))
-    return [parts[key] for key in jobs]
+    tasks = [
+        Task(case.id, (case, {key: mark for key, mark in jobs.items() if key[0] == case.id}))
+        for case in plan.cases
+    ]
+    job = CohortJob(plan, store.folder.parent.absolute(), fingerprint(list(jobs.values())), build)
+    about = {"job": "evaluate", "models": list(plan.models), "protocols": plan.protocols}
+    outcomes = run_many(job, tasks, crew, about=about, told=progress, say=say)
+    parts: list[Part] = []
+    for task, outcome in zip(tasks, outcomes, strict=True):
+        _, marks = task.what
+        for key, mark in _of_content(marks, outcome.result.get("inputs", {})).items():
+            part = store.load(*key, mark, failed=True)
+            parts.append(part or Part(*key, mark, error=outcome.error))
+    return parts
+
+
+def build_models(
+    wanted: Mapping[str, str], device: str, threads: int | None
+) -> dict[str, ImageModel]:
+    """Models by the names that tables show.
+
+    Parameters
+    ----------
+    wanted
+        Name in tables → registry name or weights file.
+    device, threads
+        Where they run.
+
+    Raises
+    ------
+    InputError, ModelError
+        See `sammed.models.registry.build`.
+    """
+    built: dict[str, Any] = {
+        shown: registry.build(name, device=device, threads=threads)
+        for shown, name in wanted.items()
+    }
+    return built
+
+
+def _files(case: Case) -> dict[str, Path]:
+    """The files on which the results of a case depend, by what they are."""
+    files = {"image": case.image, "label": case.label, "prompts": case.prompt_source}
+    return {role: path.absolute() for role, path in files.items()}
+
+
+def _of_content(
+    marks: Mapping[Key, str], inputs: Mapping[str, Mapping[str, str]]
+) -> dict[Key, str]:
+    """Fingerprints of parts, with the content of the case's files in them."""
+    content = {role: state["sha256"] for role, state in inputs.items()}
+    return {key: fingerprint(mark, content) for key, mark in marks.items()}
 
 
 def _run(
@@ -137,7 +251,7 @@ def _run(
 ) -> Iterator[tuple[Part, Harvest]]:
     """The part of a key; with one of protocol C that of B, which is its start."""
     _, model, protocol = key
-    task = Task(
+    task = case_run.Task(
         model,
         plan.models[model],
         protocol,
@@ -153,22 +267,8 @@ def _run(
         yield start.part(replace(part, protocol="B", fingerprint=jobs[twin])), start
 
 
-class _Pace:
-    """Time left, by the mean of what was computed so far."""
-
-    def __init__(self, total: int, kept: int) -> None:
-        self.total, self.kept = total, kept
-        self.began = time.perf_counter()
-
-    def at(self, done: int, text: str) -> Advance:
-        computed = done - self.kept
-        spent = time.perf_counter() - self.began
-        left = spent / computed * (self.total - done) if computed else None
-        return Advance(done, self.total, text, left)
-
-
 def _jobs(plan: Plan) -> dict[Key, str]:
-    """Fingerprint of each part by (case, model, protocol)."""
+    """Fingerprint of each part by (case, model, protocol), but for the content of its files."""
     jobs: dict[Key, str] = {}
     for case in plan.cases:
         for name, model in plan.models.items():
@@ -177,8 +277,7 @@ def _jobs(plan: Plan) -> dict[Key, str]:
                     continue
                 jobs[case.id, name, protocol] = fingerprint(
                     engine_hash(name in BASELINES, protocol == "D"),
-                    {**vars(case), "labels": {str(k): v for k, v in case.labels.items()}},
-                    [_file_state(p) for p in (case.image, case.label, case.prompt_source)],
+                    _described(case),
                     vars(model.spec),
                     [vars(c) for c in plan.conditions(protocol, name)],
                     [plan.tolerance_mm, plan.limit, plan.settings],
@@ -191,6 +290,14 @@ def _jobs(plan: Plan) -> dict[Key, str]:
         }
         raise EvaluationError("nothing to run: " + "; ".join(sorted(why)))
     return jobs
+
+
+def _described(case: Case) -> dict[str, Any]:
+    """What a manifest says of a case; its files count by what they hold, not by where they lie."""
+    names = {"image": case.image.name, "label": case.label.name}
+    prompts = case.prompts.name if case.prompts else None
+    labels = {str(k): v for k, v in case.labels.items()}
+    return {**vars(case), **names, "prompts": prompts, "labels": labels}
 
 
 @cache
@@ -224,11 +331,3 @@ def engine_files(baseline: bool, disturbed: bool) -> list[Path]:
 def _sources(room: Path) -> list[Path]:
     """A module, or all modules of a package and of those in it."""
     return sorted(room.rglob("*.py")) if room.is_dir() else [room]
-
-
-def _file_state(path: Path) -> list[Any]:
-    try:
-        state = path.stat()
-    except OSError:
-        return [path.name]
-    return [path.name, state.st_size, state.st_mtime_ns]

@@ -99,15 +99,17 @@ class PartStore:
         """Where a part's file lies."""
         return self.folder / model.replace("/", "_") / protocol / f"{case}{ending}"
 
-    def load(self, case: str, model: str, protocol: str, fingerprint: str) -> Part | None:
-        """A finished part of that fingerprint; ``None`` if it is absent, stale or had an error."""
+    def load(
+        self, case: str, model: str, protocol: str, fingerprint: str, failed: bool = False
+    ) -> Part | None:
+        """A part of that fingerprint; ``None`` if it is absent, stale or, unless asked, failed."""
         try:
             content = json.loads(self.path(case, model, protocol, ".json").read_text("utf-8"))
         except (OSError, ValueError):
             return None
         if content.get("format") != FORMAT or content.get("fingerprint") != fingerprint:
             return None
-        if content.get("error"):
+        if content.get("error") and not failed:
             return None
         rows = tuple(Row.from_dict(row) for row in content.pop("rows"))
         slices = tuple(SliceScore(*line) for line in content.pop("slices"))

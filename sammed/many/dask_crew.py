@@ -223,7 +223,7 @@ class DaskHands:
             id, future = self._back.get(timeout=timeout_s)
         except queue.Empty:
             return None
-        if future is None or self._futures.get(id) is not future:
+        if id not in self._futures or self._futures[id] is not future:
             return None  # of a scheduler that is gone
         del self._futures[id]
         if future.status in ("cancelled", "lost"):

@@ -12,7 +12,14 @@ from typer.testing import CliRunner
 
 from sammed import io
 from sammed.cli.evaluate import app
-from sammed.errors import EvaluationError, GridMismatchError, InputError, OutputError, SammedError
+from sammed.errors import (
+    EvaluationError,
+    GridMismatchError,
+    InputError,
+    OutputError,
+    PartlyFailedError,
+    SammedError,
+)
 from sammed.evaluation.label_maps import score_files
 from sammed.evaluation.metrics import dice, score_labels
 from sammed.evaluation.objects import Wanted
@@ -37,7 +44,7 @@ def pair(tmp_path, labels):
 
 def run(*arguments):
     result = CliRunner().invoke(app, [str(a) for a in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
+    if not isinstance(result.exception, SystemExit | PartlyFailedError | None):
         raise result.exception
     return result
 
@@ -360,11 +367,13 @@ def test_a_cohort_by_the_command_and_a_comparison(cohort, tmp_path):
     out = tmp_path / "out"
     base = ["--cases", cohort, "--model", "ellipse", "--no-baselines", "--protocol", "A,B"]
     result = run(*base, "--jitter", "0,0.25", "--out", out, "--same-subject", "one,two")
-    assert result.exit_code == 0, result.output
+    assert isinstance(result.exception, PartlyFailedError), result.output
+    assert "1 of 3 cases could not be run" in str(result.exception)
     assert "| ellipse" in result.stdout
     assert "case broken could not be run" in result.stderr
     assert {p.name for p in out.iterdir()} == {
         "parts",
+        "record",
         "results.csv",
         "slices.csv",
         "summary.json",
