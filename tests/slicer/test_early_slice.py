@@ -23,6 +23,7 @@ from tests.slicer.workflows import (  # noqa: E402
     segment,
     segment_until_shown,
     segment_with,
+    steps,
 )
 
 
@@ -49,7 +50,7 @@ def test_the_corrected_slice_is_shown_before_the_others(corrected):
     run(corrected)
     final = mask_of(corrected)
     assert np.array_equal(final[10:13], np.stack([moved()] * 3))
-    assert len(corrected.history.past) == 2
+    assert steps(corrected) == 2
     corrected.undo()
     assert np.array_equal(mask_of(corrected), corrected.first)
     corrected.redo()
@@ -63,7 +64,7 @@ def test_cancel_takes_the_slice_back_and_keeps_the_prompt(corrected):
     assert np.array_equal(mask_of(corrected), corrected.first)
     asked, _ = prompts.read(corrected.volume, *chosen(corrected))
     assert asked["boxes"][0]["block"] == [11, 30, 40, 12, 50, 60]
-    assert len(corrected.history.past) == 1
+    assert steps(corrected) == 1
     corrected.parameters.model = "slow:0.001"
     again = segment(corrected)
     assert np.array_equal(again[11], moved())
@@ -123,7 +124,7 @@ def test_another_change_leaves_the_slice_up_until_its_own(corrected):
     run(corrected)
     assert mask_of(corrected)[10].sum() == 20 * 30
     assert prompts.right_slices(*chosen(corrected)) == (None, [])
-    assert len(corrected.history.past) == 2
+    assert steps(corrected) == 2
     corrected.undo()
     assert np.array_equal(mask_of(corrected), corrected.first)
 

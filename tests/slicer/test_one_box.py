@@ -110,9 +110,9 @@ def test_the_plane_is_the_one_that_was_chosen(workflow, plane, axis):
     workflow.add_segment("organ")
     prompts.place_box(*chosen(workflow), workflow.volume, geometry.tight(ORGAN))
     assert dice(segment(workflow), ORGAN) > 0.8
-    assert workflow.history.runs[workflow.key]["axis"] == axis
+    assert workflow.history.run(workflow.key)["axis"] == axis
     extent = geometry.tight(ORGAN)
-    indices = [line["index"] for line in workflow.history.runs[workflow.key]["slices"]]
+    indices = [line["index"] for line in workflow.history.run(workflow.key)["slices"]]
     assert extent[axis] <= indices[0] < indices[-1] < extent[axis + 3]
 
 

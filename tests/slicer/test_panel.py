@@ -200,9 +200,9 @@ def test_the_whole_use(module):
     first = mask_of(module)
     assert cells(ui.segmentTable, 0)[2:] == [
         "1□",
-        f"{workflow.history.volumes_ml[workflow.key]:.1f} ml",
+        f"{workflow.history.ml(workflow.key):.1f} ml",
     ]
-    lines = workflow.history.runs[workflow.key]["slices"]
+    lines = workflow.history.run(workflow.key)["slices"]
     assert ui.qualityTable.rowCount == len(lines)
     assert "Slice" in ui.stopLabel.text
 
@@ -432,7 +432,7 @@ def test_a_closed_scene_leaves_the_panel_empty_and_usable(module):
     assert ui.hintLabel.text == "Choose the volume to segment."
     assert ui.segmentTable.rowCount == 0
     assert not ui.segmentButton.enabled
-    assert not workflow.history.past
+    assert not workflow.can_undo
     node = slicer.util.addVolumeFromArray(phantom()[0])
     ui.volumeSelector.setCurrentNode(node)
     click(ui, "addSegmentButton")

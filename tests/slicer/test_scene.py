@@ -22,6 +22,7 @@ from tests.slicer.workflows import (  # noqa: E402
     mask_of,
     segment,
     show_slice,
+    steps,
 )
 
 
@@ -86,7 +87,7 @@ def test_auto_update_segments_once_the_hand_rests(workflow):
         time.sleep(0.01)
     run(workflow)
     assert mask_of(workflow).any()
-    assert len(workflow.history.past) == 1
+    assert steps(workflow) == 1
 
 
 def test_a_box_drawn_again_moves_the_segment(workflow):
@@ -112,7 +113,7 @@ def test_the_window_is_copied_from_the_display_once(workflow):
 def test_a_line_of_the_table_shows_its_slice(workflow):
     add_box(workflow)
     segment(workflow)
-    lines = workflow.history.runs[workflow.key]["slices"]
+    lines = workflow.history.run(workflow.key)["slices"]
     assert [line["index"] for line in lines] == sorted(line["index"] for line in lines)
     line = next(line for line in lines if line["index"] == 9)
     show_slice(workflow, 0, 3)

@@ -102,14 +102,14 @@ def from_limits(request, workflow):
     assert dice(segment(workflow), ORGAN) > 0.8
     workflow.parameters.plane = "auto"
     if request.param == "coronal":
-        assert workflow.history.runs[workflow.key]["axis"] == 1
+        assert workflow.history.run(workflow.key)["axis"] == 1
         assert placing.default_axis(workflow.volume, "auto") == 0
     return workflow
 
 
 def test_the_table_of_a_3d_box_shows_its_slices(from_limits):
     workflow = from_limits
-    run_of = workflow.history.runs[workflow.key]
+    run_of = workflow.history.run(workflow.key)
     axis, extent = workflow.axis, geometry.tight(ORGAN)
     assert axis == run_of["axis"]
     assert workflow.most_slices == ORGAN.shape[axis]
@@ -133,7 +133,7 @@ def test_a_slice_of_a_3d_box_is_right(from_limits):
     workflow.confirm_slice()
     assert prompts.right_slices(*chosen(workflow)) == (axis, [index])
     after = segment(workflow)
-    assert workflow.history.runs[workflow.key]["axis"] == axis
+    assert workflow.history.run(workflow.key)["axis"] == axis
     assert np.array_equal(after.take(index, axis), before.take(index, axis))
     assert dice(after, ORGAN) > 0.7
 
@@ -156,13 +156,13 @@ def test_a_slice_of_a_3d_box_painted_by_hand_is_kept(from_limits):
 def test_a_click_corrects_a_slice_of_a_3d_box(from_limits):
     workflow = from_limits
     before = mask_of(workflow)
-    line = workflow.history.runs[workflow.key]["slices"][3]
+    line = workflow.history.run(workflow.key)["slices"][3]
     at = [round(c) for c in line["centroid"]]
     world = geometry.world_from_ijk(workflow.volume, [at[::-1]])[0]
     prompts.add_point(*chosen(workflow), prompts.NEGATIVE, world)
     after = segment(workflow)
     axis = workflow.axis
-    lines = workflow.history.runs[workflow.key]["slices"]
+    lines = workflow.history.run(workflow.key)["slices"]
     assert any("points" in own["prompt"] for own in lines if own["index"] == at[axis])
     assert not np.array_equal(after.take(at[axis], axis), before.take(at[axis], axis))
 

@@ -46,11 +46,11 @@ def test_undo_takes_prompts_and_masks_back_together(workflow):
 def test_undo_brings_the_table_back_and_hands_still_count(workflow):
     add_box(workflow)
     first = segment(workflow)
-    run_before = workflow.history.runs[workflow.key]
+    run_before = workflow.history.run(workflow.key)
     prompts.place_box(*chosen(workflow), workflow.volume, [14, 15, 40, 15, 40, 60], 0)
     segment(workflow)
     workflow.undo()
-    assert workflow.history.runs[workflow.key] is run_before
+    assert workflow.history.run(workflow.key) is run_before
     painted = np.zeros(ORGAN.shape[1:], np.uint8)
     painted[24:33, 46:60] = 1
     paint(workflow, 14, painted)
@@ -72,12 +72,18 @@ def test_undo_takes_back_a_prompt_that_was_not_segmented_yet(workflow):
     assert prompts.count(node, segment_id) == (1, 0, 1)
 
 
-def test_undo_does_not_undo_work_by_hand(workflow):
+def test_work_by_hand_is_a_step_of_its_own(workflow):
     add_box(workflow)
-    segment(workflow)
+    first = segment(workflow)
     paint(workflow, 11, np.zeros(ORGAN.shape[1:], np.uint8))
     edited = mask_of(workflow)
     workflow.undo()
-    assert workflow.failed
-    assert "changed by hand" in workflow.message
+    assert "changed by hand is taken back" in workflow.message
+    assert np.array_equal(mask_of(workflow), first)
+    assert prompts.count(*chosen(workflow))[0] == 1
+    workflow.redo()
     assert np.array_equal(mask_of(workflow), edited)
+    workflow.undo()
+    workflow.undo()
+    assert not mask_of(workflow).any()
+    assert prompts.count(*chosen(workflow))[0] == 0

@@ -62,6 +62,11 @@ def show_slice(workflow, axis, index):
     view.UpdateMatrices()
 
 
+def steps(workflow):
+    """How many steps can be taken back."""
+    return workflow._steps._history.GetNumberOfStates()
+
+
 def segment_with(workflow, model):
     workflow.parameters.model = model
     return segment(workflow)

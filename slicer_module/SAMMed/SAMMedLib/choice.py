@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import prompts, segmentation
+from . import geometry, prompts, segmentation, subject
 
 
 class Choice:
@@ -24,6 +24,20 @@ class Choice:
         return node if node is not None and node.GetImageData() is not None else None
 
     @property
+    def grid(self):
+        """The volume's voxels as the chosen segmentation sees them; ``None`` without a volume."""
+        if self.volume is None:
+            return None
+        return geometry.grid_of(self.volume, self.parameters.segmentation)
+
+    def problem_of_volume(self):
+        """Why the chosen volume cannot be segmented; empty if it can."""
+        if self.volume is None:
+            return "Choose the volume to segment."
+        wrong = subject.problem(self.volume)
+        return f"{wrong}." if wrong else ""
+
+    @property
     def target(self):
         """The segmentation and the ID of the segment that are named; they need not exist."""
         return self.parameters.segmentation, self.parameters.segmentID
@@ -42,8 +56,9 @@ class Choice:
 
     def problem(self):
         """What is missing before anything can be segmented; empty if nothing is."""
-        if self.volume is None:
-            return "Choose the volume to segment."
+        wrong = self.problem_of_volume()
+        if wrong:
+            return wrong
         if self.key is None:
             return "Add a segment for the organ or lesion."
         wrong = segmentation.problem(self.parameters.segmentation, self.volume)

@@ -7,6 +7,7 @@ parent transforms of both nodes, linear or not.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -30,8 +31,58 @@ def as_array(matrix):
     return slicer.util.arrayFromVTKMatrix(matrix)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Grid:
+    """Where voxels lie, independent of what becomes of the volume that they were taken from.
+
+    Stands wherever a volume does that is only asked for its grid.
+
+    Attributes
+    ----------
+    matrix : (4, 4)
+        Voxel (i, j, k, 1) to RAS mm of the segmentation, without its parent transforms.
+    shape
+        Extents (k, j, i).
+    """
+
+    matrix: np.ndarray
+    shape: tuple
+
+    def fits(self, other):
+        """Whether another grid has the same voxels in the same places."""
+        if other is None or tuple(self.shape) != tuple(other.shape):
+            return False
+        ends = np.array(list(itertools.product(*((0, n - 1) for n in self.shape[::-1]))), float)
+        moved = ends @ (self.matrix - other.matrix)[:3, :3].T + (self.matrix - other.matrix)[:3, 3]
+        return bool(np.linalg.norm(moved, axis=1).max() <= SAME_GRID_MM)
+
+
+def grid_of(volume, segmentation=None):
+    """A volume's grid as a segmentation sees it, through the transforms between the two.
+
+    Returns
+    -------
+    Grid or None
+        ``None`` if the volume is empty, or a transform that is not linear lies between them.
+    """
+    if volume.GetImageData() is None:
+        return None
+    matrix = ras_from_ijk(volume)
+    source = volume.GetParentTransformNode()
+    target = source if segmentation is None else segmentation.GetParentTransformNode()
+    if source is not target:
+        between = vtk.vtkMatrix4x4()
+        nodes = slicer.vtkMRMLTransformNode
+        if not nodes.GetMatrixTransformBetweenNodes(source, target, between):
+            return None
+        matrix = as_array(between) @ matrix
+    return Grid(matrix, tuple(shape_of(volume)))
+
+
 def ras_from_ijk(volume):
-    """(4, 4): voxel (i, j, k, 1) to RAS mm of the volume, without its parent transforms."""
+    """(4, 4): voxel (i, j, k, 1) to RAS mm of a volume, without its parent transforms."""
+    if isinstance(volume, Grid):
+        return volume.matrix
     matrix = vtk.vtkMatrix4x4()
     volume.GetIJKToRASMatrix(matrix)
     return as_array(matrix)
@@ -45,6 +96,8 @@ def lps_from_kji(volume):
 
 def shape_of(volume):
     """Extents (k, j, i) of a volume."""
+    if isinstance(volume, Grid):
+        return volume.shape
     i, j, k = volume.GetImageData().GetDimensions()
     return k, j, i
 
@@ -115,15 +168,24 @@ def fit_roi(volume, roi, block):
     matrix = ras_from_ijk(volume)
     low, high = np.array(block[:3][::-1]) - 0.5, np.array(block[3:][::-1]) - 0.5
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)
+    turn_roi(volume, roi, matrix[:3, :3] @ ((low + high) / 2) + matrix[:3, 3])
+    roi.SetSize(*(float(v) for v in (high - low) * spacing))
+
+
+def turn_roi(volume, roi, centre=(0.0, 0.0, 0.0)):
+    """Turn a ROI to a volume's own axes, under its transform; its centre is in that frame.
+
+    Slicer lays a ROI along the world's axes unless it is turned before its first point.
+    """
+    matrix = ras_from_ijk(volume)
     placed = np.eye(4)
-    placed[:3, :3] = matrix[:3, :3] / spacing
+    placed[:3, :3] = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
     if np.linalg.det(placed[:3, :3]) < 0:  # a box is its own mirror image; a frame is not
         placed[:3, 0] *= -1
-    placed[:3, 3] = matrix[:3, :3] @ ((low + high) / 2) + matrix[:3, 3]
+    placed[:3, 3] = centre
     parent = volume.GetParentTransformNode()
     roi.SetAndObserveTransformNodeID(parent.GetID() if parent else None)
     roi.SetAndObserveObjectToNodeMatrix(slicer.util.vtkMatrixFromArray(placed))
-    roi.SetSize(*(float(v) for v in (high - low) * spacing))
 
 
 def axis_across(volume, normal):

@@ -1,192 +1,306 @@
-"""Undo and redo: prompts and masks together, by what changed and where."""
+"""One history for the module and the Segment Editor: Slicer's own, which keeps the segments.
+
+Each segment carries a tag with the name of the state that it is in. It is saved and restored with
+the segment by whoever undoes, so the module sees where the segment stands, and brings the prompts,
+the quality table and what the engine wrote along.
+"""
 
 from __future__ import annotations
 
-import collections
 import dataclasses
+import typing
+import uuid
 
 import numpy as np
 import slicer
 
 from . import geometry, prompts, segmentation
 
-STEPS = 50
-"""Steps kept; each holds only the voxels of the block that changed, packed to bits."""
+STATE_TAG = "SAMMed.State"
+
+STEPS = 20
+"""Steps kept where no Segment Editor keeps them; each has a copy of what changed."""
 
 
 class Packed:
-    """A bool array in an eighth of its memory."""
+    """A (tight block, bool array) in an eighth of its memory."""
 
     def __init__(self, voxels):
-        self.shape = voxels.shape
-        self.bits = np.packbits(voxels)
+        self.block, mask = voxels
+        self.shape = () if mask is None else mask.shape
+        self.bits = None if mask is None else np.packbits(mask)
 
     def unpack(self):
-        """The array."""
+        """The block and the array; ``None`` twice if there are no voxels."""
+        if self.block is None:
+            return None, None
         count = int(np.prod(self.shape))
-        return np.unpackbits(self.bits, count=count).astype(bool).reshape(self.shape)
-
-    def __eq__(self, other):
-        return self.shape == other.shape and np.array_equal(self.bits, other.bits)
-
-    __hash__ = None
+        return self.block, np.unpackbits(self.bits, count=count).astype(bool).reshape(self.shape)
 
 
 @dataclasses.dataclass
-class Step:
-    """One change of one segment."""
-
-    segmentation_id: str
-    segment_id: str
-    volume_id: str
-    prompts_before: dict
-    prompts_after: dict
-    block: list = None
-    before: Packed = None
-    after: Packed = None
-    run_before: dict = None
-    run_after: dict = None
-
-
-class History:
-    """What was done to each segment, and the steps that can be taken back.
+class State:
+    """What belongs to a segment in one state, beside the segment itself.
 
     Attributes
     ----------
-    past, future
-        Newest last.
-    settled, written
-        By (segmentation ID, segment ID): the prompts as they were at the last step, and the
-        voxels, as `segmentation.read` gives them, as the engine's answers left them.
-    told
-        Segments that the worker knows as they are in ``written``.
-    runs, volumes_ml
-        How the last segmentation went, and the volume of what it gave.
+    prompts
+        As they were when it came about.
+    subject
+        What the voxels were computed from; ``None`` if nothing was computed yet.
+    written
+        The segment as the engine's answers left it; what was changed by hand is not in it.
+    voxels
+        The segment itself as the step left it.
+    run, ml
+        How the segmentation went, and the volume of what it gave.
     """
 
-    def __init__(self):
-        self.past = collections.deque(maxlen=STEPS)
-        self.future = []
-        self.settled, self.written, self.told = {}, {}, set()
-        self.runs, self.volumes_ml = {}, {}
+    prompts: dict
+    subject: typing.Optional[object] = None
+    written: typing.Optional[Packed] = None
+    voxels: typing.Optional[Packed] = None
+    run: typing.Optional[dict] = None
+    ml: typing.Optional[float] = None
 
-    def record(self, key, volume, state, change, written, run):
-        """A result was written; what was taken back before is gone.
 
-        Parameters
-        ----------
-        key, volume
-            Which segment, of which volume.
-        state
-            The prompts that led to it.
-        change
-            A `running.Change`.
-        written
-            The segment as the engine's answers leave it.
-        run
-            How it went.
-        """
-        step = Step(*key, volume.GetID(), self.settled.get(key, prompts.EMPTY), state)
-        if change.block is not None:
-            step.block = change.block
-            step.before, step.after = Packed(change.before), Packed(change.after)
-            step.run_before, step.run_after = self.runs.get(key), run
-        self.past.append(step)
-        self.future.clear()
-        self.settled[key], self.written[key] = state, written
-        self.told.add(key)
-        self.runs[key] = run
-        self.volumes_ml[key] = segmentation.millilitres(volume, written[1])
+class Undo:
+    """Slicer's history of one segmentation, where no Segment Editor keeps one.
+
+    Parameters
+    ----------
+    node
+        The segmentation.
+    """
+
+    def __init__(self, node):
+        self._history = slicer.vtkSegmentationHistory()
+        self._history.SetMaximumNumberOfStates(STEPS)
+        self._history.SetSegmentation(node.GetSegmentation())
+
+    def save(self):
+        """Keep the segments as they are, before they are changed."""
+        self._history.SaveState()
+
+    def undo(self):
+        """Bring them back to the state before."""
+        self._history.RestorePreviousState()
+
+    def redo(self):
+        """Bring them to the state after."""
+        self._history.RestoreNextState()
+
+    @property
+    def can_undo(self):
+        """Whether there is a state before."""
+        return self._history.IsRestorePreviousStateAvailable()
+
+    @property
+    def can_redo(self):
+        """Whether there is a state after."""
+        return self._history.IsRestoreNextStateAvailable()
+
+
+class History:
+    """Which state each segment is in, and what belongs to it.
+
+    Attributes
+    ----------
+    editor
+        The Segment Editor's history, used for the segmentation that it shows: ``node`` and the
+        methods of `Undo`. ``None`` if there is no Segment Editor.
+    told
+        Segments that the worker knows as they were written.
+    """
+
+    def __init__(self, editor=None):
+        self.editor = editor
+        self.told = set()
+        self._states = {}
+        self._at = {}
+        self._frames = {}
+        self._undos = {}
+        self._lost = {}
+
+    def undo_of(self, node):
+        """The history that a segmentation has."""
+        if self.editor is not None and self.editor.node is node:
+            return self.editor
+        known = self._undos.get(node.GetID())
+        if known is None:
+            known = self._undos[node.GetID()] = Undo(node)
+        return known
+
+    # -- what is known of a segment ----------------------------------------------------------
+
+    def state(self, key):
+        """The state of a segment, ``None`` if the module has nothing to do with it."""
+        return self._states.get((key, self._at.get(key))) if key else None
+
+    def settled(self, key):
+        """The prompts as they were at the last step."""
+        state = self.state(key)
+        return state.prompts if state else prompts.EMPTY
+
+    def written(self, key):
+        """The segment as the engine's answers left it; ``None`` if there were none."""
+        state = self.state(key)
+        return state.written.unpack() if state and state.written else None
+
+    def run(self, key):
+        """How the last segmentation went; ``None`` if there was none."""
+        state = self.state(key)
+        return state.run if state else None
+
+    def ml(self, key):
+        """The volume of what it gave."""
+        state = self.state(key)
+        return state.ml if state else None
 
     def is_behind(self, node, segment_id):
         """Whether a segment has prompts that were not segmented yet."""
         now = prompts.snapshot(node, segment_id)
-        return not prompts.same(now, self.settled.get((node.GetID(), segment_id), prompts.EMPTY))
+        return not prompts.same(now, self.settled((node.GetID(), segment_id)))
 
-    def record_prompts(self, node, segment_id, volume):
+    def changed_by_hand(self, key, node, grid):
+        """Whether a segment is not as its last step left it."""
+        state = self.state(key)
+        if state is None or state.voxels is None:
+            return False
+        now = segmentation.read(node, key[1], grid)
+        return not segmentation.same(now, state.voxels.unpack())
+
+    # -- steps -------------------------------------------------------------------------------
+
+    def adopt(self, node, segment_id):
+        """Begin with a segment as it is: one that was loaded, or was not known before."""
+        key = node.GetID(), segment_id
+        if key not in self._at:
+            self._at[key] = self.name_of(node, segment_id)
+            self._states[key, self._at[key]] = State(prompts.snapshot(node, segment_id))
+
+    def begin(self, node, segment_id):
+        """Remember a segment that the module is about to change as it is."""
+        key = node.GetID(), segment_id
+        if key not in self._at:
+            self._at[key] = self.name_of(node, segment_id)
+            self._states[key, self._at[key]] = State(prompts.EMPTY)
+
+    def save(self, node, segment_id):
+        """Keep the segmentation as it is before a step, without prompts that lead to the step."""
+        now = prompts.snapshot(node, segment_id)["tags"]
+        prompts.set_tags(node, segment_id, self.settled((node.GetID(), segment_id))["tags"])
+        self.undo_of(node).save()
+        prompts.set_tags(node, segment_id, now)
+
+    def record(self, node, segment_id, state):
+        """A segment was brought to a new state by a step; the state before was saved."""
+        key, name = (node.GetID(), segment_id), uuid.uuid4().hex[:12]
+        self._states[key, name] = state
+        self._at[key] = name
+        node.GetSegmentation().GetSegment(segment_id).SetTag(STATE_TAG, name)
+        self.told.add(key)
+
+    def record_prompts(self, node, segment_id):
         """Make a step of the prompts that were not segmented yet."""
         key = node.GetID(), segment_id
-        before = self.settled.get(key, prompts.EMPTY)
-        now = prompts.snapshot(node, segment_id)
-        self.past.append(Step(*key, volume.GetID(), before, now))
+        self.begin(node, segment_id)
+        self.save(node, segment_id)
+        told = key in self.told
+        now = dataclasses.replace(self.state(key), prompts=prompts.snapshot(node, segment_id))
+        self.record(node, segment_id, now)
+        if not told:
+            self.told.discard(key)
 
-    def go(self, backwards):
-        """Take the last step back, or do again the one that was taken back last.
+    def forgive(self, node, segment_id, grid, axis, indices):
+        """Slices are no longer right: as they are now they count as the engine's own."""
+        state, key = self.state((node.GetID(), segment_id)), (node.GetID(), segment_id)
+        if state is None or state.written is None:
+            return
+        written, current = state.written.unpack(), segmentation.read(node, segment_id, grid)
+        union = geometry.union(written[0], current[0])
+        if union is None:
+            return
+        voxels, now = geometry.laid_on(union, *written), geometry.laid_on(union, *current)
+        index = [slice(None)] * 3
+        index[axis] = [i - union[axis] for i in indices if union[axis] <= i < union[axis + 3]]
+        voxels[tuple(index)] = now[tuple(index)]
+        state.written = Packed(geometry.crop(union, voxels))
+        self.told.discard(key)
+
+    # -- following ---------------------------------------------------------------------------
+
+    def follow(self, frame_of):
+        """See which segments were brought to another state by somebody's undo or redo.
+
+        Parameters
+        ----------
+        frame_of
+            Gives the frame of a sequence that a segmentation shows.
 
         Returns
         -------
-        key : tuple
-            (segmentation ID, segment ID) of the step.
-        problem : str
-            Why it cannot be; empty if it was done.
+        list of tuple
+            Their keys; their prompts are as they were in that state.
         """
-        source, target = (self.past, self.future) if backwards else (self.future, self.past)
-        step = source.pop()
-        key = step.segmentation_id, step.segment_id
-        node, volume = (slicer.mrmlScene.GetNodeByID(i) for i in (key[0], step.volume_id))
-        if volume is None or not segmentation.exists(node, key[1]):
-            return key, "That segment is gone; there is nothing to bring back."
-        if changed_since(step, node, volume, backwards):
-            source.append(step)
-            return (
-                key,
-                "The segment was changed by hand since: undo that in the Segment Editor first.",
-            )
-        self.replay(step, node, volume, backwards)
-        target.append(step)
-        return key, ""
+        followed = []
+        for key, name in list(self._at.items()):
+            node = slicer.mrmlScene.GetNodeByID(key[0])
+            if not segmentation.exists(node, key[1]):
+                self._lose(node, key)
+                continue
+            if key in self._lost:
+                prompts.restore(node, key[1], self._lost.pop(key))
+                followed.append(key)
+            frame = frame_of(node)
+            same_frame = self._frames.setdefault(key, frame) == frame
+            self._frames[key] = frame
+            now = self.name_of(node, key[1])
+            if now != name:
+                self._at[key] = now
+                self.told.discard(key)
+                if same_frame:
+                    prompts.restore(node, key[1], self.settled(key))
+                followed.append(key)
+        return followed
 
-    def replay(self, step, node, volume, backwards):
-        """Bring prompts and voxels to one side of a step."""
-        key = step.segmentation_id, step.segment_id
-        state = step.prompts_before if backwards else step.prompts_after
-        prompts.restore(node, step.segment_id, state)
-        self.settled[key] = state
-        self.told.discard(key)
-        if step.block is None:
-            return
-        voxels = (step.before if backwards else step.after).unpack()
-        segmentation.write(node, step.segment_id, volume, step.block, voxels)
-        current = segmentation.read(node, step.segment_id, volume)
-        self.written[key] = _engines(step, self.written.get(key, current), backwards)
-        self.volumes_ml[key] = segmentation.millilitres(volume, current[1])
-        self.runs[key] = step.run_before if backwards else step.run_after
+    def _lose(self, node, key):
+        """A segment is gone: its prompts go, and come back if it does."""
+        if key not in self._lost:
+            self._lost[key] = prompts.snapshot_nodes(key)
+            self.told.discard(key)
+            prompts.clear_nodes(key)
 
     def forget(self, key):
-        """A segment was removed."""
-
-        def stays(step):
-            return (step.segmentation_id, step.segment_id) != key
-
-        self.past = collections.deque(filter(stays, self.past), maxlen=STEPS)
-        self.future = list(filter(stays, self.future))
-        for kept in (self.settled, self.written, self.runs, self.volumes_ml):
-            kept.pop(key, None)
+        """A segment was removed for good."""
+        self._at.pop(key, None)
         self.told.discard(key)
 
-
-def changed_since(step, node, volume, backwards):
-    """Whether the voxels of a step are no longer as the step left them."""
-    if step.block is None:
-        return False
-    now = Packed(segmentation.on_block(node, step.segment_id, volume, step.block))
-    return now != (step.after if backwards else step.before)
+    @staticmethod
+    def name_of(node, segment_id):
+        """The name of the state that a segment is in."""
+        return prompts.get_tag(node.GetSegmentation().GetSegment(segment_id), STATE_TAG)
 
 
-def _engines(step, written, backwards):
-    """The segment as the engine's answers left it, on one side of a step.
+def step_back(history, node, segment_id, grid):
+    """Undo one step of a segmentation; what was changed by hand since is a step of its own.
 
-    Parameters
-    ----------
-    step
-        With voxels.
-    written
-        The same on the other side; what the user changed by hand is not in it.
-    backwards
-        Which way.
+    Tools that keep no history, or another, may have changed the segment. What they did is then
+    taken back first, and comes again by redo.
     """
-    before, after = step.before.unpack(), step.after.unpack()
-    voxels = geometry.laid_on(step.block, *written)
-    differ = before != after
-    voxels[differ] = (before if backwards else after)[differ]
-    return geometry.overlaid(written, step.block, voxels)
+    key, undo = (node.GetID(), segment_id), history.undo_of(node)
+    by_hand = grid is not None and history.changed_by_hand(key, node, grid)
+    before, aside = history.name_of(node, segment_id), Undo(node) if by_hand else None
+    if aside:
+        aside.save()
+    undo.undo()
+    if not by_hand or history.name_of(node, segment_id) == before:
+        return False
+    aside.undo()  # the work by hand: the history did not know what was before it
+    hand, after = segmentation.read(node, segment_id, grid), history.state(key).voxels.unpack()
+    block = geometry.union(hand[0], after[0])
+    segmentation.write(node, segment_id, grid, block, geometry.laid_on(block, *after))
+    undo.save()
+    aside.undo()
+    undo.undo()
+    return True

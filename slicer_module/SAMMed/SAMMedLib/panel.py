@@ -286,7 +286,7 @@ class Panel:
                 wanted = ui.addSegmentButton
             elif not workflow.has_start:
                 wanted = ui.boxButton
-            elif not workflow.history.runs.get(workflow.key) or workflow.prompts_changed:
+            elif not workflow.history.run(workflow.key) or workflow.prompts_changed:
                 wanted = ui.segmentButton
         for button in (ui.addSegmentButton, ui.boxButton, ui.segmentButton):
             style = _NEXT if button is wanted else ""

@@ -44,6 +44,7 @@ class Placing:
         node = found[0] if found else prompts.make(segmentation, segment_id, role, meaning)
         if role == prompts.BOX:
             node.SetAttribute(prompts.MEANING, meaning)
+            geometry.turn_roi(volume, node)  # Slicer draws it along its own axes from now on
         self._target = volume.GetID(), plane
         self.role = role
         self.watch()

@@ -34,10 +34,14 @@ COLOURS = {BOX: (1.0, 0.8, 0.2), POSITIVE: (0.2, 0.85, 0.3), NEGATIVE: (0.95, 0.
 
 def nodes(segmentation, segment_id, role=None):
     """Markups of a segment, in the order of the scene."""
+    return nodes_of((segmentation.GetID(), segment_id), role)
+
+
+def nodes_of(key, role=None):
+    """Markups of a (segmentation ID, segment ID), also of one that is gone."""
     found = []
     for node in slicer.util.getNodesByClass("vtkMRMLMarkupsNode"):
-        mine = node.GetNodeReferenceID(OWNER) == segmentation.GetID()
-        mine = mine and node.GetAttribute(SEGMENT) == segment_id
+        mine = node.GetAttribute(SEGMENT) == key[1] and node.GetNodeReferenceID(OWNER) == key[0]
         if mine and role in (None, node.GetAttribute(ROLE)):
             found.append(node)
     return found
@@ -176,7 +180,15 @@ def count(segmentation, segment_id):
 def right_slices(segmentation, segment_id):
     """(axis, sorted indices) of the slices that the user called right; axis ``None`` if none."""
     segment = segmentation.GetSegmentation().GetSegment(segment_id)
-    text = get_tag(segment, RIGHT_TAG)
+    return _right(get_tag(segment, RIGHT_TAG))
+
+
+def right_of(state):
+    """The same of a snapshot."""
+    return _right(state["tags"][RIGHT_TAG])
+
+
+def _right(text):
     if not text:
         return None, []
     axis, _, indices = text.partition(":")
@@ -207,6 +219,11 @@ def set_ends(segmentation, segment_id, axis, low, high):
     _set_tag(segmentation, segment_id, ENDS_TAG, f"{axis}:{low}:{high}")
 
 
+def remove_ends(segmentation, segment_id):
+    """Forget where the user ended the object."""
+    _set_tag(segmentation, segment_id, ENDS_TAG, "")
+
+
 def within_ends(volume, blocks, ends):
     """The 3D boxes of `read`, or the whole volume, cut at the object's ends.
 
@@ -219,6 +236,8 @@ def within_ends(volume, blocks, ends):
 
 def _set_tag(segmentation, segment_id, name, text):
     segment = segmentation.GetSegmentation().GetSegment(segment_id)
+    if text == get_tag(segment, name):
+        return  # any change of a segment ends what can be done again
     if text:
         segment.SetTag(name, text)
     else:
@@ -236,8 +255,15 @@ def get_tag(segment, name):
 
 def snapshot(segmentation, segment_id):
     """All prompts of a segment as plain values that compare by content."""
+    segment = segmentation.GetSegmentation().GetSegment(segment_id)
+    state = snapshot_nodes((segmentation.GetID(), segment_id))
+    return {**state, "tags": {t: get_tag(segment, t) for t in (RIGHT_TAG, ENDS_TAG)}}
+
+
+def snapshot_nodes(key):
+    """The markups of a (segmentation ID, segment ID), without what the segment carries itself."""
     states = []
-    for node in nodes(segmentation, segment_id):
+    for node in nodes_of(key):
         parent = node.GetTransformNodeID()
         state = {a: node.GetAttribute(a) for a in (ROLE, MEANING, AXIS)}
         state.update(id=node.GetID(), name=node.GetName(), parent=parent)
@@ -248,8 +274,7 @@ def snapshot(segmentation, segment_id):
             positions = slicer.util.arrayFromMarkupsControlPoints(node)
             state.update(points=positions.round(6).tolist())
         states.append(state)
-    segment = segmentation.GetSegmentation().GetSegment(segment_id)
-    return {"nodes": states, "tags": {t: get_tag(segment, t) for t in (RIGHT_TAG, ENDS_TAG)}}
+    return {"nodes": states, "tags": {}}
 
 
 EMPTY = {"nodes": [], "tags": {RIGHT_TAG: "", ENDS_TAG: ""}}
@@ -277,7 +302,12 @@ def restore(segmentation, segment_id, state):
             node = make(segmentation, segment_id, values[ROLE])
             node.SetName(values["name"])
         _set(node, values)
-    for name, text in state["tags"].items():
+    set_tags(segmentation, segment_id, state["tags"])
+
+
+def set_tags(segmentation, segment_id, tags):
+    """Bring the slices that are right, and the ends, to those of a snapshot."""
+    for name, text in tags.items():
         _set_tag(segmentation, segment_id, name, text)
 
 
@@ -295,9 +325,14 @@ def _set(node, values):
         slicer.util.updateMarkupsControlPointsFromArray(node, points)
 
 
+def clear_nodes(key):
+    """Remove the markups of a (segmentation ID, segment ID)."""
+    for node in nodes_of(key):
+        slicer.mrmlScene.RemoveNode(node)
+
+
 def clear(segmentation, segment_id):
     """Remove all prompts of a segment."""
-    for node in nodes(segmentation, segment_id):
-        slicer.mrmlScene.RemoveNode(node)
+    clear_nodes((segmentation.GetID(), segment_id))
     for name in (RIGHT_TAG, ENDS_TAG):
         _set_tag(segmentation, segment_id, name, "")

@@ -10,7 +10,6 @@ import dataclasses
 import typing
 
 import numpy as np
-import slicer
 
 from . import corrections, geometry, segmentation
 
@@ -31,8 +30,8 @@ class Running:
     ----------
     key
         (segmentation ID, segment ID).
-    volume_id
-        ID of the volume.
+    subject
+        What was asked about; see `subject.Subject`.
     base
         The segment when it was asked for, as `segmentation.read` gives it.
 
@@ -44,63 +43,97 @@ class Running:
         By (axis, index), where a slice was shown.
     """
 
-    def __init__(self, key, volume_id, base):
+    def __init__(self, key, subject, base):
         self.key = key
-        self.volume_id = volume_id
+        self.subject = subject
         self.base = self.expected = base
         self.blocks = {}
 
     def home(self):
-        """The segmentation and the volume; ``None`` twice if either is gone."""
-        node, volume = (slicer.mrmlScene.GetNodeByID(i) for i in (self.key[0], self.volume_id))
-        there = volume is not None and segmentation.exists(node, self.key[1])
-        return (node, volume) if there else (None, None)
+        """The segmentation; ``None`` if it or the segment is gone."""
+        node = self.subject.node
+        return node if segmentation.exists(node, self.key[1]) else None
 
-    def show(self, node, volume, part, voxels):
+    def misfit(self):
+        """Why what the engine answers does not fit any more; empty if it does."""
+        if self.home() is None:
+            return "the volume or the segment was removed"
+        return self.subject.misfit()
+
+    def volume_changed(self, about):
+        """Whether another volume, or other voxels, are asked about now."""
+        then = self.subject
+        return (then.volume_id, then.stamp, then.frame) != (
+            about.volume_id,
+            about.stamp,
+            about.frame,
+        )
+
+    def show(self, node, part, voxels):
         """Show all that the segment has on one slice, unless the user has changed it meanwhile.
 
         Parameters
         ----------
-        node, volume
-            The segmentation and the volume.
+        node
+            The segmentation.
         part
             A `work.SlicePart`.
         voxels : bool
             On its block; ``None`` if the slice is empty.
         """
-        plane = geometry.range_block(volume, part.axis, part.index, part.index + 1)
+        grid = self.subject.grid
+        plane = geometry.range_block(grid, part.axis, part.index, part.index + 1)
         own = geometry.common(self.expected[0], plane) if self.expected[0] else None
         block = geometry.union(part.block, own)
         if block is None:
             return
-        now = segmentation.on_block(node, self.key[1], volume, block)
+        now = segmentation.on_block(node, self.key[1], grid, block)
         if (now != geometry.laid_on(block, *self.expected)).any():
             return
         after = np.zeros_like(now)
         if part.block is not None:
             after[geometry.inside(part.block, block)] = voxels
-        segmentation.write(node, self.key[1], volume, block, after)
+        segmentation.write(node, self.key[1], grid, block, after)
         self.expected = geometry.overlaid(self.expected, block, after)
         place = part.axis, part.index
         self.blocks[place] = geometry.union(self.blocks.get(place), block)
 
-    def take_back(self, node, volume):
-        """Bring the slices that were shown back, but for those that the user has changed."""
-        for block in self.blocks.values():
-            now = segmentation.on_block(node, self.key[1], volume, block)
+    def take_back(self, node):
+        """Bring the slices that were shown back, but for those that the user has changed.
+
+        Returns
+        -------
+        bool
+            Whether they are as they were; not if the segment lies on other voxels by now.
+        """
+        grid = self._grid_now(node) if self.blocks else None
+        done = grid is not None and not segmentation.not_writable(node)
+        for block in self.blocks.values() if done else ():
+            now = segmentation.on_block(node, self.key[1], grid, block)
             if (now == geometry.laid_on(block, *self.expected)).all():
                 before = geometry.laid_on(block, *self.base)
-                segmentation.write(node, self.key[1], volume, block, before)
+                segmentation.write(node, self.key[1], grid, block, before)
+        done = done or not self.blocks
         self.blocks.clear()
         self.expected = self.base
+        return done
 
-    def finish(self, node, volume, result, voxels, engines):
+    def _grid_now(self, node):
+        """Where the voxels of then lie now: a segmentation may have been hardened as well."""
+        grid, volume = self.subject.grid, self.subject.volume
+        if segmentation.lies_on(node, self.key[1], grid):
+            return grid
+        now = geometry.grid_of(volume, node) if volume is not None else None
+        same = now is not None and tuple(now.shape) == tuple(grid.shape)
+        return now if same and segmentation.lies_on(node, self.key[1], now) else None
+
+    def finish(self, node, result, voxels, engines):
         """Write the result over the base.
 
         Parameters
         ----------
-        node, volume
-            The segmentation and the volume.
+        node
+            The segmentation.
         result
             A `work.Result`.
         voxels : bool
@@ -115,7 +148,8 @@ class Running:
         engines
             The segment as the engine wrote it now; what the user has changed is not in it.
         """
-        current = segmentation.read(node, self.key[1], volume)
+        grid = self.subject.grid
+        current = segmentation.read(node, self.key[1], grid)
         block = result.block
         for shown in self.blocks.values():
             block = geometry.union(block, shown)
@@ -134,7 +168,7 @@ class Running:
         )
         for own in (before, after):
             own[by_hand] = now[by_hand]
-        segmentation.write(node, self.key[1], volume, block, after)
+        segmentation.write(node, self.key[1], grid, block, after)
         if result.replace or engines is None:
             engines = geometry.crop(block, wanted)
         else:

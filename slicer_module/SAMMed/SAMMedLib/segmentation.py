@@ -8,8 +8,7 @@ import vtk
 from vtk.util import numpy_support
 
 from . import geometry
-
-_Logic = slicer.vtkSlicerSegmentationsModuleLogic
+from .work import EngineError
 
 ALLOW, OTHERS_KEEP = "allow", "keep"
 """What happens where a segment meets others: it may overlap them, or leaves them their voxels."""
@@ -38,6 +37,11 @@ _TYPES = {
     "tumour": "SCT^108369006^Neoplasm",
 }
 _SIDES = {"right": "SCT^24028007^Right", "left": "SCT^7771000^Left"}
+
+
+def _logic():
+    """The class of the Segmentations module, which may be loaded after this one is imported."""
+    return slicer.vtkSlicerSegmentationsModuleLogic
 
 
 def ids(node):
@@ -119,6 +123,62 @@ def exists(node, segment_id):
     return bool(segment_id) and node.GetSegmentation().GetSegment(segment_id) is not None
 
 
+# Representation ---------------------------------------------------------------------------
+
+
+def not_writable(node):
+    """Why voxels cannot be written to a segmentation; empty if they can.
+
+    What is written beside another source representation is lost: it is not saved, and made anew
+    from the source.
+    """
+    if _source(node) == _labelmap_name():
+        return ""
+    kind = _source(node).lower()
+    return f"{node.GetName()!r} is kept as a {kind}, which holds no voxels"
+
+
+def conversion_question(node):
+    """What to ask before a segmentation is converted to voxels; empty if nothing gets lost."""
+    segments = node.GetSegmentation()
+    if not not_writable(node):
+        return ""
+    if not any(
+        segments.GetSegment(i).GetRepresentation(_source(node)) is not None for i in ids(node)
+    ):
+        return ""
+    return (
+        f"{node.GetName()!r} is kept as a {_source(node).lower()}, on which no voxels can be "
+        "edited. Converting it to a binary labelmap may lose details of the surface.\n\n"
+        "Convert it to a binary labelmap?"
+    )
+
+
+def to_labelmap(node, volume):
+    """Make voxels the source representation, on a volume's grid.
+
+    Raises
+    ------
+    EngineError
+        If it cannot be converted; it is as it was then.
+    """
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    segments = node.GetSegmentation()
+    name = _labelmap_name()
+    made = not ids(node) or segments.CreateRepresentation(name, True)
+    if not made:
+        raise EngineError("source", f"{node.GetName()!r} could not be converted to voxels")
+    segments.SetSourceRepresentationName(name)
+
+
+def _source(node):
+    return node.GetSegmentation().GetSourceRepresentationName()
+
+
+def _labelmap_name():
+    return slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+
+
 # Voxels -------------------------------------------------------------------------------------
 
 
@@ -157,7 +217,15 @@ def write(node, segment_id, volume, block, voxels):
         Where.
     voxels : bool
         On the block.
+
+    Raises
+    ------
+    EngineError
+        If the segmentation's source is not voxels.
     """
+    refused = not_writable(node)
+    if refused:
+        raise EngineError("source", refused)
     segments = node.GetSegmentation()
     modified = node.StartModify()
     try:
@@ -169,14 +237,14 @@ def write(node, segment_id, volume, block, voxels):
         whole = geometry.union(own, block)
         if geometry.count(whole) <= max(WHOLE_VOXELS, WHOLE_SHARE * geometry.count(block)):
             voxels = geometry.laid_over(whole, own, mask, block, voxels)
-            steps, block = [_Logic.MODE_REPLACE], whole
+            steps, block = [_logic().MODE_REPLACE], whole
         else:  # take away what is no longer there, then add: exact in two steps
-            steps = [_Logic.MODE_MERGE_MIN, _Logic.MODE_MERGE_MAX]
+            steps = [_logic().MODE_MERGE_MIN, _logic().MODE_MERGE_MAX]
         for mode in steps:
             image = _image(volume, block, voxels, segment.GetLabelValue())
-            _Logic.SetBinaryLabelmapToSegment(image, node, segment_id, mode, _extent(block))
-        if _Logic.GetSegmentStatus(segment) == _Logic.NotStarted:
-            _Logic.SetSegmentStatus(segment, _Logic.InProgress)
+            _logic().SetBinaryLabelmapToSegment(image, node, segment_id, mode, _extent(block))
+        if _logic().GetSegmentStatus(segment) == _logic().NotStarted:
+            _logic().SetSegmentStatus(segment, _logic().InProgress)
     finally:
         node.EndModify(modified)
 
@@ -250,8 +318,7 @@ def _image(volume, block, voxels, value):
     image.SetExtent(_extent(block))
     kind = vtk.VTK_UNSIGNED_CHAR if value <= 255 else vtk.VTK_SHORT
     image.AllocateScalars(kind, 1)
-    matrix = vtk.vtkMatrix4x4()
-    volume.GetIJKToRASMatrix(matrix)
+    matrix = slicer.util.vtkMatrixFromArray(geometry.ras_from_ijk(volume))
     image.SetGeometryFromImageToWorldMatrix(matrix)
     scalars = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
     scalars[:] = np.ascontiguousarray(voxels).ravel() * scalars.dtype.type(value)
@@ -264,9 +331,8 @@ def _stored(node, segment_id, volume):
     if not node.GetBinaryLabelmapRepresentation(segment_id, image):
         return None, None
     voxels, first = _voxels(image, volume)
-    if voxels is None:  # on another grid: Slicer resamples it
-        voxels = slicer.util.arrayFromSegmentBinaryLabelmap(node, segment_id, volume)
-        first = [0, 0, 0]
+    if voxels is None:  # on another grid
+        voxels, first = _resampled(image, volume), [0, 0, 0]
     first = [int(n) for n in first]
     return [*first, *(n + size for n, size in zip(first, voxels.shape))], voxels != 0
 
@@ -290,6 +356,25 @@ def _voxels(image, volume):
     scalars = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
     first = (np.array(low) + offset)[::-1].astype(int)
     return scalars.reshape(shape), first
+
+
+def _resampled(image, volume):
+    """An oriented image on a volume's whole grid, nearest voxels; (k, j, i)."""
+    whole = [0, 0, 0, *geometry.shape_of(volume)]
+    reference = _image(volume, whole, np.zeros(geometry.shape_of(volume), bool), 1)
+    there = slicer.vtkOrientedImageData()
+    resample = slicer.vtkOrientedImageDataResample
+    resample.ResampleOrientedImageToReferenceOrientedImage(image, reference, there)
+    scalars = numpy_support.vtk_to_numpy(there.GetPointData().GetScalars())
+    return scalars.reshape(geometry.shape_of(volume))
+
+
+def lies_on(node, segment_id, grid):
+    """Whether a segment is stored on a grid's voxels; so is one that has none."""
+    image = slicer.vtkOrientedImageData()
+    if not node.GetBinaryLabelmapRepresentation(segment_id, image):
+        return True
+    return _voxels(image, grid)[0] is not None
 
 
 def _inside(block, mask, shape):

@@ -100,7 +100,7 @@ class SegmentTable:
     def _row(self, node, segment_id):
         segment = node.GetSegmentation().GetSegment(segment_id)
         shown = node.GetDisplayNode().GetSegmentVisibility(segment_id)
-        volume = self._workflow.history.volumes_ml.get((node.GetID(), segment_id))
+        volume = self._workflow.history.ml((node.GetID(), segment_id))
         return (
             tuple(segment.GetColor()),
             segment.GetName(),
@@ -131,7 +131,7 @@ class QualityTable:
 
     @property
     def _run(self):
-        return self._workflow.history.runs.get(self._workflow.key)
+        return self._workflow.history.run(self._workflow.key)
 
     def onCell(self, row, column=0):
         """Go to the slice of a line."""

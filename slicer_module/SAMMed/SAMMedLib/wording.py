@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from . import prompts
+import re
+
+import slicer
+
+from . import prompts, segmentation
+
+_NODE_ID = re.compile(r"vtkMRML\w+Node\w*\d+")
 
 DOUBTFUL = 0.7
 """Slices whose confidence or agreement is lower are marked."""
@@ -26,14 +32,45 @@ def kept(found):
     return sentence("; ".join(said)) if said else ""
 
 
-def summary(result):
-    """What is said of a result."""
-    slices = len(result.run.get("slices", []))
+def released(indices):
+    """What is said of slices that are no longer kept."""
+    if not indices:
+        return "The object may go beyond the slices that were erased again."
+    which = f"Slice {indices[0]} is" if len(indices) == 1 else f"All {len(indices)} slices are"
+    return f"{which} no longer kept: press Segment to segment again."
+
+
+def with_names(text):
+    """A text with names of nodes and segments where it has their IDs."""
+    for node_id in sorted(set(_NODE_ID.findall(text)), key=len, reverse=True):
+        node = slicer.mrmlScene.GetNodeByID(node_id)
+        if node is None:
+            continue
+        if node.IsA("vtkMRMLSegmentationNode"):
+            for segment_id in segmentation.ids(node):
+                name = node.GetSegmentation().GetSegment(segment_id).GetName()
+                text = text.replace(f"{node_id}/{segment_id}", name)
+        text = text.replace(node_id, node.GetName())
+    return text
+
+
+def summary(result, right=()):
+    """What is said of a result; the slices ``right`` were taken as they are."""
+    found = {line["index"] for line in result.run.get("slices", [])}
+    slices, kept = len(found), len(found.intersection(right))
     if not slices:
         return "Nothing was found."
+    if kept >= slices:
+        return (
+            f"Nothing was segmented: all {slices} slices are kept as they are. Release one, or "
+            "all, to have them segmented again."
+        )
     marked = sum(is_doubtful(line) for line in result.run["slices"])
     doubt = f"; {marked} of them marked for a look" if marked else ""
-    return f"{_count(slices, 'slice')} segmented{doubt}."
+    held = (
+        f", {_count(kept, 'slice')} kept as {'it is' if kept == 1 else 'they are'}" if kept else ""
+    )
+    return f"{_count(slices - kept, 'slice')} segmented{held}{doubt}."
 
 
 def hint(workflow):
@@ -53,7 +90,7 @@ def hint(workflow):
         return f"Click points {where} the object; press the button again to end."
     if problem:
         return problem
-    run = workflow.history.runs.get(workflow.key)
+    run = workflow.history.run(workflow.key)
     if not run:
         return "Press Segment."
     if workflow.prompts_changed:

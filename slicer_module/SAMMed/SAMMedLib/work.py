@@ -39,6 +39,7 @@ class VolumeData:
         self.array = array
         self.affine = np.asarray(affine, float)
         self.modality = modality
+        self.notes = []
         self._hash = None
 
     @property
@@ -48,10 +49,29 @@ class VolumeData:
 
     @property
     def hash(self):
-        """SHA-256 (hex) of the voxels; computed once, which takes a moment."""
+        """SHA-256 (hex) of the voxels; computed once, which takes a moment.
+
+        Voxels that are no number are replaced before, as the engine does with those of files.
+        """
         if self._hash is None:
+            self._replace_nan()
             self._hash = hashlib.sha256(np.ascontiguousarray(self.array).data).hexdigest()
         return self._hash
+
+    def _replace_nan(self):
+        if self.array.dtype.kind != "f":
+            return
+        finite = np.isfinite(self.array)
+        count = int(self.array.size - np.count_nonzero(finite))
+        if not count:
+            return
+        if count == self.array.size:
+            raise EngineError("refused", "no voxel of the volume holds a number (all are NaN)")
+        lowest = float(self.array[finite].min())
+        self.array = np.where(finite, self.array, self.array.dtype.type(lowest))
+        self.notes.append(
+            f"{count} voxels hold no number (NaN or infinite) and were taken as {lowest:g}."
+        )
 
     def describe(self):
         """The fields of a ``volume`` request, without the voxels."""

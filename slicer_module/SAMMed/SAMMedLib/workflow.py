@@ -10,10 +10,10 @@ import time
 
 import slicer
 
-from . import corrections, geometry, history, placing, prompts, segmentation, wording
-from .choice import Choice
+from . import corrections, geometry, history, placing, prompts, segmentation, subject, wording
 from .engine import Engine
 from .running import Running
+from .undoing import Undoing
 from .volumes import Volumes
 from .work import EngineError, Work
 
@@ -21,7 +21,7 @@ DEBOUNCE_SECONDS = 0.2
 """With auto-update on, a change of the prompts is segmented after so long a rest."""
 
 
-class Workflow(Choice):
+class Workflow(Undoing):
     """What the module does, on what is chosen.
 
     Parameters
@@ -38,32 +38,13 @@ class Workflow(Choice):
     """
 
     def __init__(self, launch):
+        super().__init__()
         self.engine = Engine(launch)
-        self.history = history.History()
-        self.placing = placing.Placing(self._prompt_settled)
         self.on_change = lambda: None
         self.message, self.failed = "", False
         self._volumes = Volumes()
         self._running = None
         self._due = None
-
-    @property
-    def axis(self):
-        """The array axis across which the chosen segment is segmented."""
-        run = self.history.runs.get(self.key) if self.key else None
-        drawn = self._box_axes()
-        if drawn:
-            return drawn[0]
-        return run["axis"] if run else placing.default_axis(self.volume, self.parameters.plane)
-
-    def _box_axes(self):
-        """The axes across which the chosen segment's boxes on one slice were drawn."""
-        boxes = prompts.nodes(*self.target, prompts.BOX) if self.key else ()
-        return [
-            prompts.box_axis(box, self.volume)
-            for box in boxes
-            if box.GetAttribute(prompts.MEANING) == prompts.SLICE and prompts.is_complete(box)
-        ]
 
     @property
     def busy(self):
@@ -91,94 +72,13 @@ class Workflow(Choice):
 
     def _prepared(self, kind, value):
         if kind == "failed":
-            self._say(wording.sentence(str(value)), failed=True)
+            self._say(self._words(value), failed=True)
 
     def _checked(self, kind, value):
         if kind == "failed":
-            self._say(wording.sentence(str(value)), failed=True)
+            self._say(self._words(value), failed=True)
         elif kind == "done":
             self._say(f"The engine works: sammed {value['sammed']}.")
-
-    # -- segments ----------------------------------------------------------------------------
-
-    def add_segment(self, name=""):
-        """Add a segment and choose it; makes the segmentation if there is none."""
-        if self.volume is None:
-            return self._say(self.problem(), failed=True)
-        if self.parameters.segmentation is None:
-            self.parameters.segmentation = segmentation.make(self.volume)
-        node = self.parameters.segmentation
-        if node.GetSegmentation().GetNumberOfSegments() == 0:
-            segmentation.attach(node, self.volume)
-        self.parameters.segmentID = segmentation.add(node, name)
-        self._say("")
-
-    def remove_segment(self):
-        """Remove the chosen segment with its prompts."""
-        if self.key is None:
-            return
-        key, node = self.key, self.parameters.segmentation
-        if self.engine.busy:
-            self.engine.cancel()
-        prompts.clear(node, key[1])
-        node.GetSegmentation().RemoveSegment(key[1])
-        self.history.forget(key)
-        ids = segmentation.ids(node)
-        self.parameters.segmentID = ids[-1] if ids else ""
-        self._say("")
-
-    # -- prompts -----------------------------------------------------------------------------
-
-    def place(self, role, meaning=prompts.SLICE):
-        """Let the user draw a box or click points in the slice views."""
-        if self.key is None:
-            self.add_segment()
-        if self.key is None:
-            return
-        self.placing.begin(
-            self.volume,
-            self.parameters.segmentation,
-            self.key[1],
-            role,
-            meaning,
-            self.parameters.plane,
-        )
-        if self.engine.state in ("off", "failed"):  # warm up while the user draws
-            self.engine.prepare(self._work(), self._prepared)
-        self.on_change()
-
-    def confirm_slice(self):
-        """Take the slice that is shown as right: it is kept, and its neighbours start from it."""
-        axis = self.axis
-        index = placing.shown_index(self.volume, axis)
-        if index is None:
-            plane = geometry.plane_of(self.volume, axis)
-            return self._say(
-                f"No view shows {plane} slices of the volume: press Align views first.", failed=True
-            )
-        node, segment_id = self.target
-        if index not in corrections.filled(node, segment_id, self.volume, axis):
-            return self._say(f"Slice {index} holds nothing of this segment yet.", failed=True)
-        prompts.add_right_slices(node, segment_id, axis, [index])
-        self._say(f"Slice {index} is kept as it is.")
-        self._prompt_settled()
-
-    def confirm_all(self):
-        """Take the segment as it is for a prompt: every slice of it is right."""
-        axis = self.axis
-        node, segment_id = self.target
-        indices = corrections.filled(node, segment_id, self.volume, axis)
-        if not indices:
-            return self._say("The segment is empty: there is nothing to start from.", failed=True)
-        prompts.set_right_slices(node, segment_id, axis, indices)
-        self._say(f"{len(indices)} slices of the segment are taken as they are.")
-        self._prompt_settled()
-
-    def clear_prompts(self):
-        """Remove the prompts of the chosen segment; its voxels stay."""
-        if self.key:
-            prompts.clear(self.parameters.segmentation, self.key[1])
-            self._say("")
 
     def _prompt_settled(self):
         if self.parameters is not None and self.parameters.autoUpdate and self.key:
@@ -187,23 +87,42 @@ class Workflow(Choice):
 
     # -- segmenting --------------------------------------------------------------------------
 
-    def segment(self):
-        """Segment the chosen segment from its prompts."""
+    def segment(self, ask=True):
+        """Segment the chosen segment from its prompts.
+
+        Parameters
+        ----------
+        ask
+            Whether the user may be asked something first.
+        """
         self._due = None
-        self.placing.end()
         if self.busy:
             return self._say("Another segmentation is running; cancel it first.", failed=True)
-        problem = self.problem() or self._ask()
+        problem = self.problem()
+        if not problem and not (self._writable() if ask else self._is_writable()):
+            return self._take_back()
+        problem = problem or self._ask()
         if problem:
             self._take_back()
             self._say(problem, failed=True)
+        return None
+
+    def _is_writable(self):
+        refused = segmentation.not_writable(self.parameters.segmentation)
+        if refused:
+            self._say(f"{wording.sentence(refused)} Press Segment to convert it.", failed=True)
+        return not refused
 
     def _ask(self):
         """Ask the engine; what is wrong with the prompts, or empty."""
         key, node = self.key, self.parameters.segmentation
+        about = subject.Subject(self.volume, node)
         known = self._running  # what was shown before it was cancelled for other prompts
-        if known is not None and (known.key, known.volume_id) != (key, self.volume.GetID()):
+        if known is not None and (
+            known.key != key or known.misfit() or known.volume_changed(about)
+        ):
             self._take_back()
+        self.history.begin(node, key[1])
         kept = self._keep_corrections(key)
         asked, problems = prompts.read(self.volume, node, key[1])
         if problems:
@@ -216,10 +135,10 @@ class Workflow(Choice):
         work = self._work()
         work.name = "/".join(key)
         work.prompts = asked
-        work.masks = corrections.masks(node, key[1], self.volume)
-        current = segmentation.read(node, key[1], self.volume)
+        work.masks = corrections.masks(node, key[1], about.grid)
+        current = segmentation.read(node, key[1], about.grid)
         if self._running is None:
-            self._running = Running(key, self.volume.GetID(), current)
+            self._running = Running(key, about, current)
         work.whole = not self._is_as_told(current)
         state = prompts.snapshot(node, key[1])
         try:
@@ -240,11 +159,12 @@ class Workflow(Choice):
         state = self.engine.state, self.engine.progress
         self.engine.poll()
         self.placing.poll()
+        self._follow()
         if self._due is not None and time.monotonic() > self._due:
             if self.busy:
                 self.engine.cancel()  # what was asked before is out of date
             else:
-                self.segment()
+                self.segment(ask=False)
         if state != (self.engine.state, self.engine.progress):
             self.on_change()
 
@@ -270,65 +190,97 @@ class Workflow(Choice):
             self._take(state, value)
         elif kind == "cancelled" and self._due is not None:
             self._say("")  # it is asked again at once: what was shown stays until then
+        elif kind == "cancelled":
+            self._say(self._back("Cancelled"), failed=False)
         else:
             self._take_back()
-            text = "Cancelled; the segment is as it was." if kind == "cancelled" else str(value)
-            self._say(wording.sentence(text), failed=kind == "failed")
+            self._say(self._words(value), failed=True)
+
+    def _words(self, error):
+        """An error as the user should read it: names of nodes and segments, not their IDs."""
+        return wording.sentence(wording.with_names(str(error)))
+
+    def _back(self, why):
+        """Take back what was shown early; what to say of it."""
+        if self._take_back():
+            return f"{why}; the segment is as it was."
+        return (
+            f"{why}. The segment was moved meanwhile: slices that were shown early could not be "
+            "taken back. Undo in the Segment Editor, or erase them."
+        )
 
     def _show(self, part):
         """Show a slice before the rest is there."""
-        node, volume = self._running.home()
-        if node is None or part.name != "/".join(self._running.key):
+        running = self._running
+        if part.name != "/".join(running.key) or running.misfit():
             return
+        node = running.home()
         voxels = segmentation.allowed(
-            node, self._running.key[1], volume, part, self.parameters.overlap
+            node, running.key[1], running.subject.grid, part, self.parameters.overlap
         )
-        self._running.show(node, volume, part, voxels)
+        running.show(node, part, voxels)
         self.on_change()
 
     def _take_back(self):
-        """The rest does not come: what was shown of it goes."""
-        if self._running is not None:
-            node, volume = self._running.home()
-            if node is not None:
-                self._running.take_back(node, volume)
-            self._running = None
+        """The rest does not come: what was shown of it goes; false if it could not."""
+        running, self._running = self._running, None
+        node = running.home() if running is not None else None
+        return running.take_back(node) if node is not None else True
 
     def _take(self, state, result):
-        node, volume = self._running.home()
-        key = self._running.key
-        if node is None:
-            self._running = None
-            return self._say(
-                "The volume or the segment was removed meanwhile; the result is dropped.", True
-            )
+        running = self._running
+        misfit = running.misfit()
+        if misfit:
+            why = wording.sentence(f"{misfit} meanwhile" if "kept as" not in misfit else misfit)
+            return self._say(self._back(f"{why} The result does not fit it and is dropped"), True)
+        node, key = running.home(), running.key
         if result.run.get("error"):
             self._take_back()
             self.history.told.discard(key)  # for the worker it is empty now
-            return self._say(wording.sentence(result.run["error"]), failed=True)
+            return self._say(self._words(result.run["error"]), failed=True)
         started = time.perf_counter()
-        running, self._running = self._running, None
-        voxels = segmentation.allowed(node, key[1], volume, result, self.parameters.overlap)
-        written = self.history.written.get(key)
-        change, written = running.finish(node, volume, result, voxels, written)
-        self.history.record(key, volume, state, change, written, result.run)
+        self._running = None
+        self._write(running, node, state, result)
         self.write_seconds = time.perf_counter() - started
         segmentation.refresh_surface(node, key[1])
-        self._say(wording.summary(result))
+        notes = self._volumes.data(running.subject.volume).notes
+        told = wording.summary(result, prompts.right_of(state)[1])
+        return self._say(" ".join([told, *notes]))
+
+    def _write(self, running, node, state, result):
+        """Write a result as one step of the segmentation's history."""
+        key, grid = running.key, running.subject.grid
+        voxels = segmentation.allowed(node, key[1], grid, result, self.parameters.overlap)
+        former = self.history.written(key)
+        running.take_back(node)  # the step begins from what was there before
+        self.history.save(node, key[1])
+        _, written = running.finish(node, result, voxels, former)
+        now = segmentation.read(node, key[1], grid)
+        ml = segmentation.millilitres(grid, written[1])
+        about = history.State(
+            state, running.subject, history.Packed(written), history.Packed(now), result.run, ml
+        )
+        self.history.record(node, key[1], about)
 
     def _last_shown(self, key):
         """The segment as the engine's answers left it; ``None`` if there were none."""
         running = self._running
         if self.shows_early and running.key == key:
             return running.expected
-        return self.history.written.get(key)
+        state = self.history.state(key)
+        if state is None or state.subject is None or state.subject.moved():
+            return None
+        if state.subject.frame != subject.frame_of(self.volume):
+            return None  # another frame's segment is not a correction of this one's
+        return self.history.written(key)
 
     def _is_as_told(self, current):
         """Whether the segment is as the worker thinks, but for slices shown early."""
         key = self._running.key
-        if key not in self.history.told or not segmentation.same(
-            self._running.base, self.history.written[key]
-        ):
+        written = self.history.written(key)
+        if key not in self.history.told or written is None:
+            return False
+        if not segmentation.same(self._running.base, written):
             return False
         return segmentation.same(self._running.expected, current)
 
@@ -338,53 +290,13 @@ class Workflow(Choice):
         if written is None:
             return ""
         node, axis = self.parameters.segmentation, self.axis
-        current = segmentation.read(node, key[1], self.volume)
+        current = segmentation.read(node, key[1], self.grid)
         found = corrections.find(written, current, axis)
         if found.painted:
             prompts.add_right_slices(node, key[1], axis, found.painted)
         if found.cut:
             prompts.set_ends(node, key[1], axis, found.first, found.last + 1)
         return wording.kept(found)
-
-    # -- undo --------------------------------------------------------------------------------
-
-    @property
-    def can_undo(self):
-        """Whether there is something to take back."""
-        return not self.busy and (bool(self.history.past) or self.prompts_changed)
-
-    @property
-    def can_redo(self):
-        """Whether something was taken back."""
-        return not self.busy and bool(self.history.future)
-
-    @property
-    def prompts_changed(self):
-        """Whether the chosen segment has prompts that were not segmented yet."""
-        return self.key is not None and self.history.is_behind(*self.target)
-
-    def undo(self):
-        """Take back prompts not segmented yet, else the last segmentation and its prompts."""
-        if self.can_undo:
-            if self.prompts_changed:
-                self.history.record_prompts(*self.target, self.volume)
-            self._go(backwards=True)
-
-    def redo(self):
-        """Do again what `undo` took back."""
-        if self.can_redo:
-            self._go(backwards=False)
-
-    def _go(self, backwards):
-        self._due = None
-        self._take_back()
-        key, problem = self.history.go(backwards)
-        if problem:
-            return self._say(problem, failed=True)
-        self.parameters.segmentID = key[1]
-        self.placing.watch()
-        segmentation.refresh_surface(slicer.mrmlScene.GetNodeByID(key[0]), key[1])
-        self._say("Undone." if backwards else "Done again.")
 
     # -- views and window --------------------------------------------------------------------
 
@@ -397,7 +309,7 @@ class Workflow(Choice):
 
     def jump(self, record):
         """Show the slice of a line of the quality table, centred on the object."""
-        run = self.history.runs.get(self.key)
+        run = self.history.run(self.key)
         if run is None or self.volume is None:
             return
         point = geometry.slice_centre(self.volume, run["axis"], record["index"], record["centroid"])
@@ -413,7 +325,7 @@ class Workflow(Choice):
             self.engine.cancel()
         self.placing.end()
         self._volumes.clear()
-        self.history = history.History()
+        self.history = history.History(self.history.editor)
         self._say("")
 
     def adopt(self):
@@ -421,8 +333,7 @@ class Workflow(Choice):
         self.placing.watch()
         for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
             for segment_id in segmentation.ids(node):
-                key = node.GetID(), segment_id
-                self.history.settled.setdefault(key, prompts.snapshot(node, segment_id))
+                self.history.adopt(node, segment_id)
         self.on_change()
 
     def close(self):

@@ -1,0 +1,92 @@
+"""What a job is about: the voxels that the engine was given, where they lie, and when they change.
+
+A result fits only what it was computed from. `Subject` remembers that, and is asked before every
+write: of a slice shown early, of a result, of what is taken back, undone or done again.
+"""
+
+from __future__ import annotations
+
+import slicer
+
+from . import geometry, segmentation
+
+IMAGES = ("vtkMRMLScalarVolumeNode",)
+"""What can be segmented: plain volumes, not label maps, colour pictures or tensors."""
+
+
+def problem(volume):
+    """Why a volume cannot be segmented; empty if it can."""
+    kind = volume.GetClassName()
+    if kind == "vtkMRMLLabelMapVolumeNode":
+        return (
+            f"{volume.GetName()!r} is a label map, not an image: choose the CT or MR that it "
+            "belongs to"
+        )
+    if kind not in IMAGES or volume.GetImageData().GetNumberOfScalarComponents() != 1:
+        return (
+            f"{volume.GetName()!r} has several values a voxel: choose a volume with one, CT or MR"
+        )
+    return ""
+
+
+def frame_of(volume):
+    """(browser's ID, item) that a volume shows of a sequence; ``None`` if it is of no sequence."""
+    for browser in slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode"):
+        if browser.GetSequenceNode(volume) is not None:
+            return browser.GetID(), browser.GetSelectedItemNumber()
+    return None
+
+
+def image_stamp(volume):
+    """Changes with a volume's voxels."""
+    image = volume.GetImageData()
+    return (image.GetAddressAsString(""), image.GetMTime()) if image is not None else None
+
+
+class Subject:
+    """A volume as it is now, seen from a segmentation.
+
+    Parameters
+    ----------
+    volume, node
+        The volume and the segmentation.
+    """
+
+    def __init__(self, volume, node):
+        self.volume_id, self.name, self.node_id = volume.GetID(), volume.GetName(), node.GetID()
+        self.stamp = image_stamp(volume)
+        self.frame = frame_of(volume)
+        self.grid = geometry.grid_of(volume, node)
+
+    @property
+    def volume(self):
+        """The volume; ``None`` if it is gone."""
+        return slicer.mrmlScene.GetNodeByID(self.volume_id)
+
+    @property
+    def node(self):
+        """The segmentation; ``None`` if it is gone."""
+        return slicer.mrmlScene.GetNodeByID(self.node_id)
+
+    def moved(self):
+        """Why the places of then are not those of now; empty if they are."""
+        volume, node = self.volume, self.node
+        if volume is None or node is None:
+            return ""
+        now = geometry.grid_of(volume, node)
+        if now is not None and tuple(now.shape) != tuple(self.grid.shape):
+            return f"{self.name!r} has another size now"
+        if not self.grid.fits(now):
+            return f"{self.name!r} was moved (its transform was changed or hardened)"
+        return ""
+
+    def misfit(self):
+        """Why a result of then does not fit what is there now; empty if it does."""
+        volume, node = self.volume, self.node
+        if volume is None or node is None or volume.GetImageData() is None:
+            return "the volume or the segment was removed"
+        if frame_of(volume) != self.frame:
+            return f"{self.name!r} shows another frame of its sequence"
+        if image_stamp(volume) != self.stamp and not self.moved():
+            return f"the voxels of {self.name!r} were changed"
+        return self.moved() or segmentation.not_writable(node)
