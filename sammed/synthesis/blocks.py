@@ -67,9 +67,22 @@ def draw_blocks(seed: int | tuple[int, ...], count: int) -> list[BlockSample]:
     count
         At most so many; fewer (even none) if the volume offers nothing to ask for.
     """
-    slab = make_block(seed)
     key = seed if isinstance(seed, tuple) else (seed,)
-    rng = np.random.default_rng((*key, 1))
+    return blocks_of(make_block(seed), np.random.default_rng((*key, 1)), count)
+
+
+def blocks_of(slab: Slab, rng: np.random.Generator, count: int) -> list[BlockSample]:
+    """Samples of a volume, as `draw_blocks` draws them.
+
+    Parameters
+    ----------
+    slab
+        A volume with what could be asked for, in grey.
+    rng
+        Source of randomness.
+    count
+        At most so many.
+    """
     whole = [t for t in slab.targets if _ended(t)]
     samples = []
     for _ in range(count):
@@ -90,7 +103,9 @@ def _ended(target: Target) -> bool:
 
 
 def _sample(rng: np.random.Generator, slab: Slab, target: Target) -> BlockSample:
-    image, mask = slab.image, drawn(rng, some_slices(rng, target.mask))
+    image, mask = slab.image, some_slices(rng, target.mask)
+    if not slab.by_hand:
+        mask = drawn(rng, mask)
     spacing = np.array((slab.slice_step, *slab.pixel), np.float32)
     order = rng.permutation(3)
     image, mask, spacing = image.transpose(order), mask.transpose(order), spacing[order]

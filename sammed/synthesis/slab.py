@@ -23,7 +23,7 @@ DEEP_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Slab:
-    """A synthetic image with its targets.
+    """An image with its targets.
 
     Attributes
     ----------
@@ -35,12 +35,15 @@ class Slab:
         Height and width of a pixel, in units of the smaller one.
     slice_step
         Distance of the slices, in the same unit.
+    by_hand
+        Whether people drew the targets: then they are taken as they are.
     """
 
     image: Array
     targets: list[Target]
     pixel: tuple[float, float] = (1.0, 1.0)
     slice_step: float = 1.0
+    by_hand: bool = False
 
     @property
     def colour(self) -> bool:

@@ -93,7 +93,25 @@ def draw_samples(
     """
     slab = make_slab(seed)
     key = seed if isinstance(seed, tuple) else (seed,)
-    rng = np.random.default_rng((*key, 1))
+    return samples_of(slab, np.random.default_rng((*key, 1)), count, modes)
+
+
+def samples_of(
+    slab: Slab, rng: np.random.Generator, count: int, modes: Mapping[str, float] = MODES
+) -> list[Sample]:
+    """Samples of a slab, as `draw_samples` draws them.
+
+    Parameters
+    ----------
+    slab
+        An image with what could be asked for.
+    rng
+        Source of randomness.
+    count
+        At most so many; half of them of a colour image.
+    modes
+        How samples are prompted, and how often.
+    """
     samples: list[Sample] = []
     if not slab.targets:
         return samples
@@ -127,7 +145,7 @@ def _sample(
             source = int(rng.choice(sources))
             return _following(rng, slab, target, source, source + step, mode)
     k = int(rng.choice(filled))
-    mask = _drawn(rng, target.mask[k])
+    mask = _drawn(rng, slab, target.mask[k])
     if mode == "own" and rng.random() < 0.75:
         mask = _component(rng, mask)
     if not mask.any() or (np.count_nonzero(mask) < 12 and rng.random() < 0.8):
@@ -136,7 +154,7 @@ def _sample(
     if mode == "whole":
         tight = _loosened(rng, _bounds(np.asarray(target.mask.any(0))), slab)
         depth = 0.0 if _cut(target) else _depth(k, filled)
-    previous = _near(rng, target.mask, k)
+    previous = _near(rng, slab, target.mask, k)
     if mode == "own":
         previous = _cropped(previous, _grown(tight, 0.15))
     if mode == "free":
@@ -188,12 +206,14 @@ def _goes(k: int, filled: NDArray[np.integer], depth: int, mode: str) -> bool:
 def _following(
     rng: np.random.Generator, slab: Slab, target: Target, source: int, k: int, mode: str
 ) -> Sample | None:
-    previous = _drawn(rng, target.mask[source])
+    previous = _drawn(rng, slab, target.mask[source])
     if not previous.any():
         return None
     tight = _bounds(previous)
     box = jittered(rng, _grown(tight, 0.05) if rng.random() < 0.6 else tight)
-    return _rendered(slab, target.kind, k, _drawn(rng, target.mask[k]), previous, box, box, mode)
+    return _rendered(
+        slab, target.kind, k, _drawn(rng, slab, target.mask[k]), previous, box, box, mode
+    )
 
 
 def _free(
@@ -211,9 +231,9 @@ def _free(
     return _rendered(slab, kind, k, mask, previous, tight, frame, "free")
 
 
-def _drawn(rng: np.random.Generator, mask: Mask) -> Mask:
+def _drawn(rng: np.random.Generator, slab: Slab, mask: Mask) -> Mask:
     """The mask as a person might draw it: smoother, a little off the edge."""
-    if rng.random() < 0.6 or not mask.any():
+    if slab.by_hand or rng.random() < 0.6 or not mask.any():
         return mask
     soft = ndimage.gaussian_filter(mask.astype(np.float32), rng.uniform(0.5, 1.3), truncate=2.5)
     drawn = np.asarray(soft > rng.uniform(0.38, 0.58))
@@ -232,11 +252,11 @@ def _component(rng: np.random.Generator, mask: Mask) -> Mask:
     return np.asarray(labels == 1 + int(rng.choice(count, p=weights / weights.sum())))
 
 
-def _near(rng: np.random.Generator, mask: Mask, k: int) -> Mask:
+def _near(rng: np.random.Generator, slab: Slab, mask: Mask, k: int) -> Mask:
     step = int(rng.choice((-1, 1)))
     for other in (k + step, k - step):
         if 0 <= other < len(mask) and mask[other].any():
-            return _drawn(rng, mask[other])
+            return _drawn(rng, slab, mask[other])
     return np.zeros(mask.shape[1:], bool)
 
 

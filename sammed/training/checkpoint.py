@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from sammed.errors import UnreadableFileError
 from sammed.models.compact.net import CompactNet
 from sammed.models.compact.quantization import eight_bit, four_bit
-from sammed.models.compact.weight_files import SCALE
+from sammed.models.compact.weight_files import packed
 
 
 def _write(path: Path, payload: bytes) -> None:
@@ -67,7 +67,7 @@ def export_weights(path: Path, weights: Mapping[str, Tensor], tag: str, note: st
         How they came to be, for the file's metadata.
     """
     metadata = {"architecture": tag, "note": note, "license": "Apache-2.0"}
-    _write(path, save(_packed(weights, eight_bit), metadata))
+    _write(path, save(packed(weights, eight_bit), metadata))
 
 
 def export_difference(
@@ -91,18 +91,4 @@ def export_difference(
     former = net.state_dict()
     change = {k: v - former[k] for k, v in weights.items() if v.is_floating_point()}
     metadata = {"architecture": net.architecture.tag, "base": base, "note": note}
-    _write(path, save(_packed(change, four_bit), metadata | {"license": "Apache-2.0"}))
-
-
-def _packed(
-    weights: Mapping[str, Tensor], in_few_bits: Callable[[Tensor], tuple[Tensor, Tensor]]
-) -> dict[str, Tensor]:
-    stored: dict[str, Tensor] = {}
-    for name, tensor in weights.items():
-        if not tensor.is_floating_point():
-            continue
-        if tensor.ndim > 1:
-            stored[name], stored[name + SCALE] = in_few_bits(tensor.detach().float())
-        else:
-            stored[name] = tensor.detach().half().contiguous()
-    return stored
+    _write(path, save(packed(change, four_bit), metadata | {"license": "Apache-2.0"}))

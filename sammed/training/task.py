@@ -89,35 +89,38 @@ class ViewsTask:
         prompts = batch.prompts
         if rng.random() < self._clicks:
             for _ in range(int(rng.integers(1, 4))):
-                prompts = add_clicks(rng, prompts, batch.target, _answer(net, prompts, half))
+                prompts = add_clicks(rng, prompts, batch.target, own_answer(net, prompts, half))
         net.train()
         target = torch.from_numpy(batch.target).float()
-        planes = _planes(prompts)
-        logits, iou, present = _forward(net, planes, half)
+        planes = views_planes(prompts)
+        logits, iou, present = views_forward(net, planes, half)
         loss, parts = compact_loss(logits.float(), iou.float(), present.float(), target)
         if self._teacher:
             with torch.no_grad():
-                wanted = _forward(self._teacher, planes, half)[0]
+                wanted = views_forward(self._teacher, planes, half)[0]
             taught = taught_loss(logits.float(), wanted.float(), target)
             loss, parts["taught"] = loss + taught, float(taught.detach())
         return loss, parts, len(target)
 
 
 @torch.no_grad()
-def _planes(prompts: Prompts) -> Tensor:
+def views_planes(prompts: Prompts) -> Tensor:
+    """What the network for views sees of prompts, laid out as it is quickest with."""
     return input_planes(prompts).contiguous(memory_format=torch.channels_last)
 
 
-def _forward(net: nn.Module, planes: Tensor, half: bool) -> tuple[Tensor, Tensor, Tensor]:
+def views_forward(net: nn.Module, planes: Tensor, half: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Candidates, predicted IoU and presence; ``half``: computed in bfloat16."""
     with torch.autocast("cpu", torch.bfloat16, enabled=half):
         answer: tuple[Tensor, Tensor, Tensor] = net(planes)
     return answer
 
 
 @torch.no_grad()
-def _answer(net: CompactNet, prompts: Prompts, half: bool) -> NDArray[np.float32]:
+def own_answer(net: CompactNet, prompts: Prompts, half: bool) -> NDArray[np.float32]:
+    """Logits of the candidate that the network itself thinks best, (n, s, s)."""
     net.eval()
-    logits, iou, _ = _forward(net, _planes(prompts), half)
+    logits, iou, _ = views_forward(net, views_planes(prompts), half)
     best = iou.argmax(1)
     chosen: NDArray[np.float32] = logits[torch.arange(len(best)), best].float().numpy()
     return chosen

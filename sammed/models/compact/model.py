@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -35,6 +37,9 @@ from sammed.models.protocols import (
     check_prompts,
 )
 from sammed.prompts import Interaction
+
+if TYPE_CHECKING:
+    from sammed.models.compact.tuned import Nets
 
 ZOOM = 1.5
 CHUNK = 16
@@ -104,12 +109,29 @@ class CompactModel:
         any case.
     device
         ``"cpu"``, ``"cuda"``, ``"mps"``.
+    nets
+        Instead of any file, networks that were tuned; they stay as they are.
+    digest
+        Hash of what tuned them.
     """
 
-    def __init__(self, weights: Path | None = None, device: str = "cpu") -> None:
-        net, digest = load_net(weights)
-        boxes, difference = (net, "") if weights else load_boxes(net, digest)
-        locator, other = load_locator()
+    def __init__(
+        self,
+        weights: Path | None = None,
+        device: str = "cpu",
+        nets: Nets | None = None,
+        digest: str = "",
+    ) -> None:
+        if nets is not None:
+            net, boxes, locator = (
+                copy.deepcopy(part) for part in (nets.views, nets.boxes, nets.locator)
+            )
+            hashes: tuple[str, ...] = (*nets.hashes.values(), digest)
+        else:
+            net, first = load_net(weights)
+            boxes, second = (net, "") if weights else load_boxes(net, first)
+            locator, third = load_locator()
+            hashes = first, second, third
         try:
             self._size = net.architecture.view
             self._device = torch.device(device)
@@ -127,7 +149,7 @@ class CompactModel:
             context=1,
             has_object_score=True,
             candidates="same object",
-            weights_hash=sha256_of(digest, difference, other),
+            weights_hash=sha256_of(*hashes),
             recipe=RECIPE,
             engine="torch",
             license="Apache-2.0",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -148,7 +148,7 @@ def load_network(
         raise WeightsMismatchError(
             f"{path} holds weights of {tag or 'another model'!r}; expected {usual.tag!r} or alike"
         ) from None
-    _fill(net, tensors, path)
+    _fill(net, tensors, str(path))
     return net.eval(), digest(path, "sha256")
 
 
@@ -186,21 +186,70 @@ def load_difference(net: _Net, path: Path, model: str, base: str) -> tuple[_Net,
             f"{path} tells the difference from weights {about.get('base', 'that it does not name')}"
             f"; expected {base}; reinstall sammed"
         )
-    weights: dict[str, Tensor] = {}
-    for name, value in net.state_dict().items():
+    return added(copy.deepcopy(net), stored, str(path), whole=True), digest(path, "sha256")
+
+
+def added(net: _Net, stored: Mapping[str, Tensor], what: str, *, whole: bool = False) -> _Net:
+    """A network changed by a difference from its weights, in place.
+
+    Parameters
+    ----------
+    net
+        The network.
+    stored
+        The difference, as `packed` made it; what it does not name stays.
+    what
+        It is called so in messages.
+    whole
+        Whether it has to name everything.
+
+    Raises
+    ------
+    WeightsMismatchError
+        If the difference is of another network.
+    """
+    former = {k: v for k, v in net.state_dict().items() if v.is_floating_point()}
+    weights = {} if whole else dict(former)
+    strange = sorted({name.removesuffix(SCALE) for name in stored} - former.keys())
+    if strange:
+        raise WeightsMismatchError(f"{what} is of another network: it has {strange[0]!r}")
+    for name, value in former.items():
         if name + SCALE in stored:
             change = from_four_bit(stored[name], stored[name + SCALE], value.shape)
             weights[name] = value + change
         elif name in stored:
             weights[name] = value + stored[name].float()
-    other = copy.deepcopy(net)
-    _fill(other, weights, path)
-    return other.eval(), digest(path, "sha256")
+    _fill(net, weights, what)
+    return net.eval()
 
 
-def _fill(net: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+def packed(
+    weights: Mapping[str, Tensor], in_few_bits: Callable[[Tensor], tuple[Tensor, Tensor]]
+) -> dict[str, Tensor]:
+    """Weights, or a difference of them, as files hold them.
+
+    Parameters
+    ----------
+    weights
+        Name → tensor; whole numbers are left out.
+    in_few_bits
+        What is done with kernels, see `sammed.models.compact.quantization`; the rest becomes half
+        precision.
+    """
+    stored: dict[str, Tensor] = {}
+    for name, tensor in weights.items():
+        if not tensor.is_floating_point():
+            continue
+        if tensor.ndim > 1:
+            stored[name], stored[name + SCALE] = in_few_bits(tensor.detach().float())
+        else:
+            stored[name] = tensor.detach().half().contiguous()
+    return stored
+
+
+def _fill(net: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
     wanted = {k: tuple(v.shape) for k, v in net.state_dict().items() if v.is_floating_point()}
-    check_tensors({k: tuple(v.shape) for k, v in tensors.items()}, wanted, str(path))
+    check_tensors({k: tuple(v.shape) for k, v in tensors.items()}, wanted, what)
     net.load_state_dict(tensors, strict=False)
 
 
