@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from sammed.cli.console import duration, meter, put, say, set_verbosity
-from sammed.cli.options import Device, Json, Quiet
-from sammed.errors import InputError
+from sammed.cli.console import put, say, set_verbosity
+from sammed.cli.crew import sayer, scans_meter
+from sammed.cli.options import Device, Json, Quiet, Scheduler, Threads, Workers
 
 
 def propose(
@@ -29,6 +29,9 @@ def propose(
         bool, typer.Option("--undo", help="Take back all that --accept-above accepted.")
     ] = False,
     device: Device = "cpu",
+    threads: Threads = None,
+    workers: Workers = 1,
+    scheduler: Scheduler = "",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:  # fmt: skip
@@ -36,13 +39,19 @@ def propose(
 
     What was proposed by the same model is not done again, so that it can be stopped and resumed.
 
-    Example: sammed propose study/ --accept-above 0.9
+    For example:
+
+      sammed propose study/ --accept-above 0.9
+
+      sammed propose study/ --workers 8
     """
     set_verbosity(quiet, verbose=False)
     from sammed.cli.learn import calibration_line, step_back
     from sammed.learning.proposing import propose as run
     from sammed.learning.proposing import undo_accepted
-    from sammed.models.devices import resolve_device
+    from sammed.many.crew import Crew
+    from sammed.many.runner import check_all_done
+    from sammed.models.devices import resolve_device, set_threads
     from sammed.project.folder import Project
 
     project = Project(folder)
@@ -51,14 +60,11 @@ def propose(
         say(f"{len(undone)} cases are proposals again: {', '.join(undone) or 'none'}")
         return
     step_back()
-    with meter(quiet, every=10) as draw:
-
-        def show(case: str, done: int, total: int, left: float) -> None:
-            draw(case, f"{duration(left)} left", done, total)
-
+    set_threads(threads)
+    with scans_meter(quiet) as show:
         found = run(
             project, model=model, accept_above=accept_above, device=resolve_device(device),
-            told=show,
+            threads=threads, crew=Crew(workers, scheduler), told=show, say=sayer(quiet),
         )  # fmt: skip
     if as_json:
         put({"cases": [asdict(one) for one in found.proposals], "skipped": list(found.skipped)})
@@ -69,5 +75,4 @@ def propose(
             say(f"{one.case}: {one.error or f'estimated Dice {told}{how}'}")
         say(calibration_line(found.calibration.as_dict()))
         say(f"{len(found.proposals)} cases, {len(found.skipped)} proposed before")
-    if found.proposals and all(one.error for one in found.proposals):
-        raise InputError("no case could be proposed; the lines above say why")
+    check_all_done(found.outcomes, "case")

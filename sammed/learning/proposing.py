@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from sammed.errors import Cancelled, InputError, SammedError
+from sammed.errors import InputError
 from sammed.imaging.volume import LabelVolume, label_dtype
 from sammed.learning.course import model_path
 from sammed.learning.estimate import Calibration, doubts
 from sammed.learning.judging import labels_of
+from sammed.many.content import fingerprint
+from sammed.many.crew import Crew, Tell
+from sammed.many.memory import needed
+from sammed.many.record import CLAIM_S
+from sammed.many.runner import Told, run_many
+from sammed.many.task import Entry, Outcome, Task, Watch
+from sammed.models.devices import set_threads
 from sammed.models.learned.model import LearnedModel
-from sammed.project.case import CaseFolder
-from sammed.project.folder import Project
+from sammed.project.case import CaseFolder, Record
+from sammed.project.folder import CASES, Project
 from sammed.project.lease import InWorkError
 
 BATCH = "accept-above"
 """What the history calls cases that were accepted by their estimate alone."""
+
+OVER_VOLUME = 16
+"""A worker's peak over the bytes of a scan: the shares of all structures, in 32 bits, twice."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +65,14 @@ class Proposed:
         Ids of cases that this model has proposed before.
     calibration
         How estimates were measured.
+    outcomes
+        The same as the runner tells it.
     """
 
     proposals: tuple[Proposal, ...]
     skipped: tuple[str, ...]
     calibration: Calibration
-
-
-Told = Callable[[str, int, int, float], None]
-"""Takes the case, how many are done of how many, and the seconds that are left."""
+    outcomes: tuple[Outcome, ...] = ()
 
 
 def propose(
@@ -72,7 +81,10 @@ def propose(
     model: Path | None = None,
     accept_above: float | None = None,
     device: str = "cpu",
-    told: Told = lambda case, done, total, left: None,
+    threads: int | None = None,
+    crew: Crew = Crew(),  # noqa: B008 - a value
+    told: Told = lambda advance: None,
+    say: Tell = lambda line: None,
 ) -> Proposed:
     """Label every case that is to do, or was proposed by another model.
 
@@ -88,10 +100,14 @@ def propose(
     accept_above
         Accept proposals of which every structure is thought to have at least this Dice; only with
         a model whose estimates were measured on held-back cases.
-    device
-        Where.
+    device, threads
+        Where, and on how many threads of each worker; ``None`` is PyTorch's own number.
+    crew
+        Who does the work.
     told
-        Called before every case; raises to stop.
+        Called whenever something has changed; raises to stop.
+    say
+        Takes lines for the user.
 
     Raises
     ------
@@ -115,18 +131,97 @@ def propose(
         )
     who = f"{path.name} {learned.spec.weights_hash[:12]}"
     waiting, skipped = _waiting(project, who)
-    done: list[Proposal] = []
-    began = time.monotonic()
-    for number, case in enumerate(waiting):
-        each = (time.monotonic() - began) / number if number else 0.0
-        told(case.id, number, len(waiting), each * (len(waiting) - number))
-        try:
-            done.append(_propose_one(project, case, learned, calibration, who, accept_above))
-        except Cancelled:
-            raise
-        except SammedError as error:
-            done.append(Proposal(case.id, error=" ".join(str(error).split())))
-    return Proposed(tuple(done), tuple(skipped), calibration)
+    if not waiting:
+        return Proposed((), tuple(skipped), calibration)
+    each = needed((case.image for case in waiting), OVER_VOLUME)
+    job = ProposeJob(
+        project.folder.absolute(), path.absolute(), who, accept_above, device, threads, each
+    )
+    tasks = [Task(case.id) for case in waiting]
+    outcomes = run_many(job, tasks, crew, about={"job": "propose"}, told=told, say=say)
+    proposals = tuple(_proposal(one) for one in outcomes)
+    return Proposed(proposals, tuple(skipped), calibration, tuple(outcomes))
+
+
+def _proposal(outcome: Outcome) -> Proposal:
+    if outcome.error:
+        return Proposal(outcome.id, error=outcome.error)
+    said = outcome.result
+    return Proposal(outcome.id, dict(said["estimated"]), bool(said["accepted"]))
+
+
+@dataclass(frozen=True)
+class ProposeJob:
+    """Proposing with one model; see `sammed.many.task.Job`.
+
+    Attributes
+    ----------
+    folder
+        Of the project.
+    model
+        The file of the learned model.
+    who
+        What the record of a case calls it.
+    accept_above, device, threads
+        As `propose`.
+    largest
+        Bytes that a worker may need.
+    """
+
+    folder: Path
+    model: Path
+    who: str
+    accept_above: float | None = None
+    device: str = "cpu"
+    threads: int | None = None
+    largest: int = 0
+
+    @property
+    def record(self) -> Path:
+        """Where it is kept what became of each try; what was proposed the case itself says."""
+        return self.folder / "record"
+
+    @property
+    def mark(self) -> str:
+        """Hash of the model."""
+        return fingerprint("propose", self.who)
+
+    def prepare(self) -> tuple[Project, LearnedModel]:
+        """The project, and the model."""
+        set_threads(self.threads)
+        return Project(self.folder), LearnedModel(self.model, self.device)
+
+    def memory(self) -> int:
+        """See `sammed.many.task.Job`."""
+        return self.largest
+
+    def finished(self, task: Task, entry: Entry | None) -> Mapping[str, Any] | None:
+        """What the case says, if it was proposed by this model meanwhile."""
+        record = CaseFolder(self.folder / CASES / task.id).record
+        proposed = record.state == "proposed"
+        accepted = record.state == "accepted" and _last(record) == BATCH
+        if record.model != self.who or not (proposed or accepted):
+            return None
+        return {"estimated": dict(record.estimated), "accepted": accepted}
+
+    def begin(self, task: Task, entry: Entry | None) -> Mapping[str, Any]:
+        """Nothing: the case itself is changed as a whole or not at all."""
+        return {}
+
+    def work(
+        self,
+        tools: tuple[Project, LearnedModel],
+        task: Task,
+        entry: Entry | None,
+        watch: Watch,
+    ) -> Mapping[str, Any]:
+        """Propose one case."""
+        project, learned = tools
+        calibration = Calibration.from_dict(learned.teaching.calibration)
+        found = _propose_one(
+            project, project.case(task.id), learned, calibration, self.who, self.accept_above, watch
+        )
+        return {"estimated": dict(found.estimated), "accepted": found.accepted}
 
 
 def _check_fits(project: Project, learned: LearnedModel) -> None:
@@ -156,13 +251,14 @@ def _propose_one(
     calibration: Calibration,
     who: str,
     accept_above: float | None,
+    watch: Watch,
 ) -> Proposal:
-    with case.held(0.0) as lease:
+    with case.held(0.0, fresh_s=CLAIM_S) as lease:
         if case.record.state not in ("todo", "proposed"):
             raise InWorkError(f"{case.id} was {case.record.state} meanwhile")
         volume = case.volume()
         plan = learned.teaching.plan
-        seen = learned.see(volume, lease.check)
+        seen = learned.see(volume, watch.check)
         voxels = labels_of(seen, plan, volume)
         voxels = voxels.astype(label_dtype(max(plan.structures)))
         labels = LabelVolume(voxels, volume.grid, dict(project.description.names))
@@ -221,5 +317,9 @@ def undo_accepted(project: Project) -> list[str]:
 
 def _by_estimate(case: CaseFolder) -> bool:
     record = case.record
-    last = record.history[-1]["what"] if record.history else ""
-    return record.state == "accepted" and last == BATCH
+    return record.state == "accepted" and _last(record) == BATCH
+
+
+def _last(record: Record) -> str:
+    """What was done to a case last."""
+    return str(record.history[-1]["what"]) if record.history else ""

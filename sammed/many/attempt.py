@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -99,9 +99,17 @@ def tools_for(job: Job) -> Any:
     return _tools[key]
 
 
+def finished_before(job: Job, task: Task, entry: Entry | None) -> Mapping[str, Any] | None:
+    """As `Job.finished`; of what cannot even be looked at, the work itself will say why."""
+    try:
+        return job.finished(task, entry)
+    except (SammedError, OSError):
+        return None
+
+
 def _do(job: Job, task: Task, number: int, watch: Watch, record: Record, lease: Lease) -> Outcome:
     entry = record.entry(task.id)
-    finished = job.finished(task, entry)
+    finished = finished_before(job, task, entry)
     if finished is not None:
         return Outcome(task.id, "done", finished, kept=True)
     tools = tools_for(job)

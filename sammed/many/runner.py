@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sammed.errors import InputError, PartlyFailedError
-from sammed.many.attempt import TRIES
+from sammed.many.attempt import TRIES, finished_before
 from sammed.many.crew import Crew, Hands, Tell, hired
 from sammed.many.record import Record
 from sammed.many.task import Entry, Job, Outcome, Task
@@ -121,7 +121,7 @@ def run_many(
     state = _State(job, record, told, len(tasks))
     for task in tasks:
         state.advance("looking for what is finished")
-        finished = job.finished(task, record.entry(task.id))
+        finished = finished_before(job, task, record.entry(task.id))
         if finished is None:
             state.waiting.append((task, 1, 0.0))
         else:

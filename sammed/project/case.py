@@ -24,7 +24,7 @@ from sammed import io
 from sammed.errors import InputError, UnreadableFileError
 from sammed.imaging.volume import LabelVolume, Volume
 from sammed.io.output import atomic_text
-from sammed.project.lease import STALE_S, WAIT_S, Holder, Lease, held, holder_of, user_name
+from sammed.project.lease import WAIT_S, Holder, Lease, held, holder_of, user_name
 
 CASE_FORMAT = "sammed-case/1"
 STATE_FORMAT = "sammed-state/1"
@@ -200,7 +200,7 @@ class CaseFolder:
 
     @contextmanager
     def held(
-        self, wait_s: float = WAIT_S, lease: Lease | None = None, fresh_s: float = STALE_S
+        self, wait_s: float = WAIT_S, lease: Lease | None = None, fresh_s: float = 0.0
     ) -> Iterator[Lease]:
         """Its lease for a while, see `sammed.project.lease.held`; or the one that we hold."""
         if lease is not None:

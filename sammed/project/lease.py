@@ -56,7 +56,7 @@ class Holder:
     renewed
         Seconds since 1970 at which its holder was last known to be at work.
     fresh_s
-        Not renewed for so many seconds, it is anybody's.
+        Not renewed for so many seconds, it is anybody's; 0: for `STALE_S`.
     """
 
     user: str
@@ -67,12 +67,12 @@ class Holder:
     token: str
     over: bool = False
     renewed: float = 0.0
-    fresh_s: float = STALE_S
+    fresh_s: float = 0.0
 
     @property
     def is_free(self) -> bool:
         """Whether the lease may be taken over."""
-        if self.over or time.time() - max(self.since, self.renewed) > self.fresh_s:
+        if self.over or time.time() - max(self.since, self.renewed) > (self.fresh_s or STALE_S):
             return True
         return self.host == socket.gethostname() and not _alive(self.pid, self.born)
 
@@ -142,7 +142,7 @@ def holder_of(folder: Path) -> Holder | None:
     return None if holder is None or holder.is_free else holder
 
 
-def take(folder: Path, wait_s: float = 0.0, fresh_s: float = STALE_S) -> Lease:
+def take(folder: Path, wait_s: float = 0.0, fresh_s: float = 0.0) -> Lease:
     """Take the lease of a folder.
 
     Parameters
@@ -152,7 +152,7 @@ def take(folder: Path, wait_s: float = 0.0, fresh_s: float = STALE_S) -> Lease:
     wait_s
         How long to wait for whoever holds it.
     fresh_s
-        Not renewed for so many seconds, it is anybody's.
+        Not renewed for so many seconds, it is anybody's; 0: for `STALE_S`.
 
     Raises
     ------
@@ -179,7 +179,7 @@ def take(folder: Path, wait_s: float = 0.0, fresh_s: float = STALE_S) -> Lease:
 
 
 @contextmanager
-def held(folder: Path, wait_s: float = WAIT_S, fresh_s: float = STALE_S) -> Iterator[Lease]:
+def held(folder: Path, wait_s: float = WAIT_S, fresh_s: float = 0.0) -> Iterator[Lease]:
     """The lease of a folder for a while; a short one is renewed meanwhile, by a thread.
 
     Parameters
@@ -190,7 +190,7 @@ def held(folder: Path, wait_s: float = WAIT_S, fresh_s: float = STALE_S) -> Iter
     lease = take(folder, wait_s, fresh_s)
     over = threading.Event()
     keeper = threading.Thread(target=_keep, args=(lease, over, fresh_s / 4), daemon=True)
-    if fresh_s < STALE_S:
+    if fresh_s:
         keeper.start()
     try:
         yield lease
