@@ -14,6 +14,7 @@ from typing import Any
 import typer
 
 from sammed.cli import cache, evaluate, models, project, train
+from sammed.cli.batch import batch
 from sammed.cli.console import report_error, say
 from sammed.cli.convert import convert
 from sammed.cli.doctor import doctor
@@ -59,6 +60,7 @@ def _root(
 
 
 app.command()(segment)
+app.command()(batch)
 app.command("open")(open_)
 app.command()(info)
 app.command()(convert)
@@ -85,7 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 ok, 1 bad input, 2 usage, 3 model or weights missing, 4 nothing segmented, 130 stopped.
+        0 ok, 1 bad input, 2 usage, 3 model or weights missing, 4 nothing segmented, 5 some of
+        many scans failed, 130 stopped.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's matrices here are small
     command = typer.main.get_command(app)

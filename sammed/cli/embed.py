@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
-import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sammed.cli.console import say, set_verbosity
+from sammed.cli.console import meter, set_verbosity
+from sammed.cli.crew import say_outcomes, sayer, scans_meter
 from sammed.cli.options import (
     Device,
     EncodeSize,
@@ -19,22 +16,27 @@ from sammed.cli.options import (
     Frame,
     Precision,
     Quiet,
+    Scheduler,
     Series,
     Threads,
     Verbose,
     Window,
+    Workers,
 )
 from sammed.errors import InputError
 
 if TYPE_CHECKING:
-    from sammed.views.slices import View
-
-MEMORY_BYTES = 64 << 20
-"""What is kept in memory meanwhile; the disk is what counts."""
+    from sammed.many.embedding import Encoding
 
 
 def embed(
-    image: Annotated[Path, typer.Argument(help="NIfTI, NRRD, MHA, image or DICOM folder.")],
+    image: Annotated[
+        Path,
+        typer.Argument(
+            help="NIfTI, NRRD, MHA, image or DICOM folder; or many: a folder of them, a quoted "
+            "glob, a table with a column image."
+        ),
+    ],
     model: Annotated[
         str, typer.Option("--model", help="A segment-anything model, or a checkpoint file.")
     ] = "vit_b",
@@ -53,85 +55,74 @@ def embed(
     precision: Precision = None,
     device: Device = "auto",
     threads: Threads = None,
+    workers: Workers = 1,
+    scheduler: Scheduler = "",
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Encode the slices of a volume and keep the embeddings, for instance over night.
+    """Encode the slices of a volume, or of many, and keep the embeddings, say over night.
 
     What is kept already is not encoded again, so that an interrupted run goes on where it was.
     ``sammed segment`` with the same model, window, plane and size then encodes nothing. Only models
     that see whole slices (segment-anything's) have anything to prepare.
 
-    Example: sammed embed ct.nii.gz --model vit_b --window soft-tissue
+    For example:
+
+      sammed embed ct.nii.gz --model vit_b --window soft-tissue
+
+      sammed embed 'scans/*.nii.gz' --model vit_b --workers 4
     """
     set_verbosity(quiet, verbose)
-    from sammed import api, folders
-    from sammed.engine.decoding import SliceDecoder
-    from sammed.engine.settings import Settings
-    from sammed.models import registry
-    from sammed.models.protocols import ImageModel
-    from sammed.session import Session
-    from sammed.views.embeddings import EmbeddingStore
-    from sammed.views.slices import PLANES, SliceStack, View, choose_plane
+    from sammed.many.embedding import Encoding, is_many
 
-    built = registry.build(
-        model,
-        device=device,
-        threads=threads,
-        engine=engine,
-        precision=precision,
-        encode_size=encode_size,
-    )
-    spec = built.spec
-    if not isinstance(built, ImageModel) or not spec.expensive_encode or spec.zoom is not None:
-        raise InputError(
-            f"model {spec.name!r} has nothing to prepare: it encodes no whole slices that could "
-            "be kept; choose one that does, such as vit_b"
-        )
-    volume, _ = api.timed_read(image, frame=frame, series=series)
-    store = EmbeddingStore(MEMORY_BYTES, folders.embeddings_folder())
-    session = Session(volume, built, Settings(window=window), store)
-    names = list(PLANES) if plane == "all" else [choose_plane(plane, volume)]
-    if not quiet:
-        say(f"window {session.window}: segment with the same one")
-    for name in names:
-        stack = SliceStack(volume, name, session.window)
-        decoder = SliceDecoder(stack, built, store, session.volume_hash)
-        views = [
-            View.whole(index, stack.shape, built.spec.view_size)
-            for index in _range(slices, len(stack))
-        ]
-        size = built.spec.batch
-        batches = [views[n : n + size] for n in range(0, len(views), size)]
-        with _progress(name, batches, quiet) as shown:
-            for batch in shown:
-                decoder.embed_batch(batch)
-        if not quiet:
-            done = decoder.counts["encode"]
-            say(f"{name}: {done} slices encoded, {len(views) - done} were kept already")
-
-
-def _range(text: str | None, n: int) -> range:
-    """Slices of ``A:B``, half-open; all for ``None``."""
-    if text is None:
-        return range(n)
-    match = re.fullmatch(r"(\d*):(\d*)", text.strip())
-    chosen = range(0)
-    if match:
-        low, high = (int(group) if group else None for group in match.groups())
-        chosen = range(n)[low:high]
-    if not chosen:
-        raise InputError(f"no slices in {text!r}; expected A:B with A < B within 0:{n}")
-    return chosen
-
-
-@contextmanager
-def _progress(name: str, batches: list[list[View]], quiet: bool) -> Iterator[Iterable[list[View]]]:
-    """The batches of views, with a bar on a terminal's stderr."""
-    if quiet or not sys.stderr.isatty():
-        yield batches
+    options = {
+        "device": device, "threads": threads, "engine": engine, "precision": precision,
+        "encode_size": encode_size,
+    }  # fmt: skip
+    how = Encoding(model, window, plane, slices, options)
+    if is_many(image):
+        if frame is not None or series is not None:
+            raise InputError(
+                "--frame and --series choose of one image; in a table of scans they are columns"
+            )
+        _embed_many(image, how, workers, scheduler, quiet)
         return
-    from rich.console import Console
-    from rich.progress import track
+    if workers > 1 or scheduler:
+        raise InputError(
+            f"{image} is one scan, which is encoded by one program; leave --workers and "
+            "--scheduler out, or give a folder, a glob or a table of scans"
+        )
+    _embed_one(image, how, frame, series, quiet)
 
-    yield track(batches, description=name, console=Console(stderr=True), transient=True)
+
+def _embed_one(
+    image: Path, how: Encoding, frame: int | None, series: str | None, quiet: bool
+) -> None:
+    from sammed.many.embedding import encode
+    from sammed.many.manifest import Scan
+
+    told = sayer(quiet)
+    with meter(quiet) as draw:
+        found = encode(
+            Scan("", image, series=series, frame=frame),
+            how,
+            how.build(),
+            say_window=lambda window: told(f"window {window}: segment with the same one"),
+            told=lambda plane, done, total: draw(plane, "", done, total),
+        )
+    for one in found:
+        told(f"{one.plane}: {one.now} slices encoded, {one.kept} were kept already")
+
+
+def _embed_many(scans: Path, how: Encoding, workers: int, scheduler: str, quiet: bool) -> None:
+    from sammed.many.crew import Crew
+    from sammed.many.embedding import embed_many
+    from sammed.many.runner import check_all_done
+
+    with scans_meter(quiet) as show:
+        outcomes = embed_many(scans, how, Crew(workers, scheduler), told=show, say=sayer(quiet))
+    say_outcomes(outcomes, quiet)
+    planes = [plane for one in outcomes for plane in one.result.get("planes", ())]
+    now, kept = (sum(plane[which] for plane in planes) for which in ("now", "kept"))
+    sayer(quiet)(f"{now} slices encoded, {kept} were kept already")
+    check_all_done(outcomes)

@@ -106,7 +106,7 @@ def _of_folder(folder: Path) -> Iterator[Found]:
         yield from _of_nnunet(folder)
     elif (folder / "dataset_description.json").is_file():
         yield from _of_bids(folder)
-    elif _holds_dicom(folder):
+    elif holds_dicom(folder):
         yield from _of_dicom(folder)
     else:
         for path in sorted(folder.iterdir()):
@@ -118,7 +118,8 @@ def _of_folder(folder: Path) -> Iterator[Found]:
                 yield _of_file(path)
 
 
-def _holds_dicom(folder: Path) -> bool:
+def holds_dicom(folder: Path) -> bool:
+    """Whether one of the first files of a folder is DICOM."""
     for path in sorted(folder.iterdir())[:20]:
         if path.is_file() and path.stat().st_size > 132:
             with path.open("rb") as stream:
