@@ -20,7 +20,6 @@ import uvicorn
 from sammed.errors import InputError
 from sammed.workbench.app import PAGE, Workbench
 from sammed.workbench.bench import Bench
-from sammed.workbench.casework import CaseBench
 from sammed.workbench.desk import Desk
 from sammed.workbench.guard import Token
 from sammed.workbench.socket import MOST_FRAME_BYTES
@@ -71,13 +70,22 @@ def serve(
         As ``sammed segment`` on the same image; or if it cannot listen there.
     """
     check_host(host)
-    bench = CaseBench(wishes, engine) if wishes.project else Bench(wishes, engine)
+    bench = _bench(wishes, engine)
     try:
         bench.start()
         with _listening(host, port) as listener:
             return asyncio.run(_serve(bench, listener, browser, say, page))
     finally:
         bench.close()
+
+
+def _bench(wishes: Wishes, engine: Engine | None) -> Bench:
+    """The table for one scan, or for a project; a project's needs the engine from the start."""
+    if not wishes.project:
+        return Bench(wishes, engine)
+    from sammed.workbench.casework import CaseBench
+
+    return CaseBench(wishes, engine)
 
 
 def check_host(host: str) -> None:
