@@ -18,7 +18,7 @@ from sammed.engine.strategy import Scene, Strategy
 from sammed.engine.tracing import block_limits
 from sammed.engine.volumewise import as_trace, within_limits
 from sammed.errors import PromptError
-from sammed.models.protocols import StructureModel, VolumeImage, VolumeMask
+from sammed.models.protocols import ImageModel, StructureModel, VolumeImage, VolumeMask
 from sammed.prompts import ObjectPrompts
 from sammed.prompts.strokes import without_strokes
 from sammed.views.slices import PLANES, SliceStack, choose_plane
@@ -27,9 +27,9 @@ from sammed.views.slices import PLANES, SliceStack, choose_plane
 class NamedStrategy:
     """Finds what a `StructureModel` knows by name, and leaves the rest to another strategy.
 
-    An object that is called as a structure is that structure; 3D boxes limit it, clicks, strokes
-    and painted slices mend it where they lie. One that has a box on a slice, or another name, is
-    what its prompts say.
+    An object that is called as a structure is that structure; clicks, strokes and painted slices
+    mend it where they lie, and 3D boxes limit it. One that has a box on a slice, or another name,
+    is what its prompts say, and so is one with a 3D box if the model has its own answer to that.
 
     Parameters
     ----------
@@ -38,12 +38,15 @@ class NamedStrategy:
     scene
         The volume, and how to clean up.
     other
-        Makes the strategy for objects with prompts, when the first of them comes.
+        Makes the strategy for objects with prompts that a model answers, when the first of them
+        comes.
     """
 
-    def __init__(self, model: StructureModel, scene: Scene, other: Callable[[], Strategy]) -> None:
+    def __init__(
+        self, model: StructureModel, scene: Scene, other: Callable[[ImageModel], Strategy]
+    ) -> None:
         self._model, self._scene, self._make_other = model, scene, other
-        self._other: Strategy | None = None
+        self._others: dict[int, Strategy] = {}
         self._found: Mapping[str, VolumeMask] | None = None
         self._seconds: defaultdict[str, float] = defaultdict(float)
 
@@ -58,19 +61,24 @@ class NamedStrategy:
                 f"model {self._model.spec.name!r} knows no {obj.name!r}; it knows "
                 f"{', '.join(self._model.spec.structures)}, and for others give a prompt"
             )
-        self._prompted.check(obj)
+        self._prompted(obj).check(obj)
 
     def slices_to_come(self, objects: Sequence[ObjectPrompts]) -> int | None:
         """See `sammed.engine.strategy.Strategy`; what is known by name counts as nothing."""
-        rest = [obj for obj in objects if not self._by_name(obj)]
-        return self._prompted.slices_to_come(rest) if rest else None
+        rest: dict[int, list[ObjectPrompts]] = defaultdict(list)
+        for obj in objects:
+            if not self._by_name(obj):
+                rest[id(self._prompted(obj))].append(obj)
+        counts = [self._prompted(some[0]).slices_to_come(some) for some in rest.values()]
+        known = [count for count in counts if count is not None]
+        return sum(known) if counts and len(known) == len(counts) else None
 
     def segment(
         self, obj: ObjectPrompts, former: ObjectRun | None, reporter: Reporter
     ) -> ObjectRun:
         """See `sammed.engine.strategy.Strategy`."""
         if not self._by_name(obj):
-            return self._prompted.segment(obj, former, reporter)
+            return self._prompted(obj).segment(obj, former, reporter)
         wanted = self._scene.settings.plane
         plane = wanted if wanted in PLANES else choose_plane("auto", self._scene.volume)
         axis = PLANES[plane]
@@ -80,7 +88,7 @@ class NamedStrategy:
         volume = within_limits(found, obj, self._scene.volume.shape)
         if volume.block.is_empty or not volume.mask.any():
             if any(point.positive for point in obj.points):
-                return self._prompted.segment(obj, former, reporter)
+                return self._prompted(obj).segment(obj, former, reporter)
             error = f"the model found no {obj.name!r}; if it is there, give it a prompt"
             return not_found(obj, plane, error)
         slices = SliceStack(self._scene.volume, plane, self._scene.window())
@@ -97,19 +105,23 @@ class NamedStrategy:
     def timings(self) -> Mapping[str, float]:
         """See `sammed.engine.strategy.Strategy`."""
         seconds = defaultdict(float, self._seconds)
-        for stage, spent in (self._other.timings if self._other else {}).items():
-            seconds[stage] += spent
+        for other in self._others.values():
+            for stage, spent in other.timings.items():
+                seconds[stage] += spent
         return dict(seconds)
 
     @property
     def counts(self) -> Mapping[str, int]:
         """See `sammed.engine.strategy.Strategy`."""
-        theirs = self._other.counts if self._other else {"encode": 0, "decode": 0}
-        looked = int(self._found is not None)
-        return {**theirs, "decode": theirs.get("decode", 0) + looked}
+        theirs = [other.counts for other in self._others.values()]
+        counts = {what: sum(one.get(what, 0) for one in theirs) for what in ("encode", "decode")}
+        return {**counts, "decode": counts["decode"] + int(self._found is not None)}
 
     def _by_name(self, obj: ObjectPrompts) -> bool:
-        return obj.name in self._model.spec.structures and not without_strokes(obj).boxes
+        if obj.name not in self._model.spec.structures:
+            return False
+        asks = bool(obj.blocks) and self._model.takes_blocks(obj.name)
+        return not (asks or without_strokes(obj).boxes)
 
     def _mended(
         self, obj: ObjectPrompts, volume: ObjectVolume, slices: SliceStack, reporter: Reporter
@@ -120,20 +132,19 @@ class NamedStrategy:
             return volume, {}
         scene = self._scene
         limit = obj.limit(scene.volume.shape)
-        decoder = SliceDecoder(
-            slices, self._model.prompted, scene.store, scene.volume_hash(), scene.settings.zoom
-        )
+        model = self._model.prompted(obj.name)
+        decoder = SliceDecoder(slices, model, scene.store, scene.volume_hash(), scene.settings.zoom)
         reporter.begin(obj.name, slices.axis, clicked)
         return repair(
             decoder.checked(reporter.check), volume, clicked, block_limits(limit, slices),
             reporter.on_slice,
         )  # fmt: skip
 
-    @property
-    def _prompted(self) -> Strategy:
-        if self._other is None:
-            self._other = self._make_other()
-        return self._other
+    def _prompted(self, obj: ObjectPrompts) -> Strategy:
+        model = self._model.prompted(obj.name)
+        if id(model) not in self._others:
+            self._others[id(model)] = self._make_other(model)
+        return self._others[id(model)]
 
     def _all(self, reporter: Reporter) -> Mapping[str, VolumeMask]:
         if self._found is None:

@@ -52,7 +52,7 @@ def strategy_for(model: Model, scene: Scene) -> Strategy:
             )
         return VolumewiseStrategy(model, scene)
     if isinstance(model, StructureModel):
-        return NamedStrategy(model, scene, lambda: strategy_for(model.prompted, scene))
+        return NamedStrategy(model, scene, lambda one: strategy_for(one, scene))
     raise InputError(
         f"{type(model).__name__} is no model: expected encode and decode (a model of views) or "
         "open (a model of volumes), see sammed.models.protocols"

@@ -18,23 +18,74 @@ def model_card(teaching: Teaching) -> str:
     """
     about = teaching.about
     named = ", ".join(f"{name} ({value})" for value, name in teaching.plan.structures.items())
+    looks = teaching.plan.as_dict()["looks"]
     lines = [
         f"# {teaching.name}",
         "",
-        "A segmenter that needs no prompt, learned from a user's own cases. Not a medical device.",
+        "Learned from a user's own cases. Not a medical device.",
         "",
-        f"- finds: {named}",
-        f"- learned from {len(teaching.cases)} cases: {', '.join(teaching.cases)}",
         f"- round {about['round']}, {about['when']}, {about['seconds']:.0f} s, seed "
         f"{about['seed']}, sammed {about['sammed']}",
-        f"- looks: {'; '.join(_look(look) for look in teaching.plan.as_dict()['looks'])}",
         "",
-        *reached_lines(teaching.judged, bool(about["rehearsed"])),
-        "",
+        *(_segmenter_lines(teaching, named) if looks else ()),
+        *(_tuned_lines(teaching.tuned) if teaching.tuned else ()),
         "It was judged on scans such as those that it learned from, and on no others: other "
         "scanners, protocols, ages or diseases may look different to it.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _segmenter_lines(teaching: Teaching, named: str) -> list[str]:
+    looks = teaching.plan.as_dict()["looks"]
+    return [
+        "## Without a prompt",
+        "",
+        f"- finds: {named}",
+        f"- learned from {len(teaching.cases)} cases: {', '.join(teaching.cases)}",
+        f"- looks: {'; '.join(_look(look) for look in looks)}",
+        "",
+        *reached_lines(teaching.judged, bool(teaching.about["rehearsed"])),
+        "",
+    ]
+
+
+def _tuned_lines(tuned: Mapping[str, Any]) -> list[str]:
+    return [
+        "## From prompts",
+        "",
+        f"- compact, tuned on {len(tuned['cases'])} cases: {', '.join(tuned['cases'])}",
+        f"- round {tuned['round']}, {tuned['when']}",
+        f"- left to compact as it is shipped: {', '.join(tuned['worse']) or 'nothing'}",
+        "",
+        *gained_lines(tuned["judged"], bool(tuned["rehearsed"])),
+        "",
+    ]
+
+
+def gained_lines(gained: Mapping[str, Any], rehearsed: bool) -> list[str]:
+    """What tuning compact gained on held-back cases, a line a structure.
+
+    Parameters
+    ----------
+    gained
+        See `sammed.learning.prompted.gains`.
+    rehearsed
+        Whether it was a rehearsal that was judged.
+    """
+    if not gained:
+        return ["No case was held back: whether a box goes further now, nobody knows."]
+    mean = gained["mean"]
+    how = " by a shorter run that had not seen them" if rehearsed else ""
+    people = f"{mean['subjects']} {'person' if mean['subjects'] == 1 else 'people'}"
+    head = f"Dice from one 3D box on {mean['cases']} held-back cases of {people}{how}:"
+    lines = [f"- {name}: {_gained(one)}" for name, one in gained["structures"].items()]
+    return [head, *lines, f"- mean: {_gained(mean)}"]
+
+
+def _gained(one: Mapping[str, Any]) -> str:
+    interval = "" if one["low"] is None else f" ({one['low']:+.3f} to {one['high']:+.3f})"
+    left = "; left to compact as it is shipped" if one["difference"] < 0 else ""
+    return f"{one['before']:.3f} to {one['after']:.3f}, {one['difference']:+.3f}{interval}{left}"
 
 
 def reached_lines(judged: Mapping[str, Any], rehearsed: bool) -> list[str]:

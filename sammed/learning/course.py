@@ -1,9 +1,10 @@
 """A course: from the accepted cases of a project to a learned model, judged before it is used.
 
-With many people, some are held back for good. With few, all are learned from in the end; a shorter
-rehearsal without some of them says beforehand what to expect, and what it learned is gone on with,
-so that its minutes are not lost. A model that is worse than the one
-that is there is kept in its round, and not used.
+Two things are learned: a segmenter that needs no prompt, and what changes compact so that a prompt
+of the project's structures goes further. With many people, some are held back for good. With few,
+all are learned from in the end; a shorter rehearsal without some of them says beforehand what to
+expect, and what it learned is gone on with, so that its minutes are not lost. What is worse than
+what is there is not used.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +24,34 @@ from sammed.io.output import atomic_output
 from sammed.learning import judging
 from sammed.learning.card import model_card
 from sammed.learning.estimate import Calibration
+from sammed.learning.exercises import Exercise, make_exercises
 from sammed.learning.judging import Judgement
 from sammed.learning.lessons import Lesson, make_lesson
+from sammed.learning.outcome import Outcome, Progress
+from sammed.learning.phases import REHEARSAL, Phase, What, check_what, phases
 from sammed.learning.planning import make_plan
+from sammed.learning.prompted import Prompted, gains, judge_prompted, worse
 from sammed.learning.pupils import Pupils, read_all, survey
 from sammed.learning.rounds import Round, new_round, open_round, rounds_folder
-from sammed.learning.split import Split, split
-from sammed.learning.stepping import Budget, Pace
+from sammed.learning.split import Split, by_lot, split
+from sammed.learning.stepping import Budget, Pace, Stepper
 from sammed.learning.training import LookTrainer, Recipe
-from sammed.models.learned.file import SUFFIX, Teaching, pack, read_learned
+from sammed.learning.tuning import Tuner, TuningRecipe, parts_for, towards
+from sammed.learning.verdict import (
+    Made,
+    former_model,
+    joined,
+    segmenter_verdict,
+    tuned_verdict,
+)
+from sammed.models.compact.model import CompactModel
+from sammed.models.compact.tuned import Nets, difference, shipped_nets, tuned_nets
+from sammed.models.learned.file import SUFFIX, LearnedFile, Teaching, pack
 from sammed.models.learned.plan import Plan
 from sammed.models.learned.sight import build_nets
 from sammed.project.folder import Project
 from sammed.project.lease import held
 from sammed.version import __version__
-
-REHEARSAL = 0.33
-"""Share of the minutes for the rehearsal."""
-
-COARSE = 0.3
-"""Share of a run for its coarse look, if it has two."""
 
 KEEP_EVERY_S = 30.0
 """Seconds between states that are kept, for --resume after a crash."""
@@ -56,85 +66,24 @@ class Wishes:
     minutes
         In all, without reading and judging.
     steps
-        Instead of minutes: of each look of the run that counts.
+        Instead of minutes: of each network in the run that counts.
     seed
         ``None``: the project's.
-    recipe
-        How networks learn.
+    what
+        ``"segmenter"`` (finds without a prompt), ``"promptable"`` (compact tuned), ``"both"``.
+    recipe, tuning
+        How the segmenter learns, and how compact is tuned.
     device
-        Where.
+        Where the segmenter learns; compact is tuned on the processor.
     """
 
     minutes: float = 5.0
     steps: int | None = None
     seed: int | None = None
+    what: What = "both"
     recipe: Recipe = field(default_factory=Recipe)
+    tuning: TuningRecipe = field(default_factory=TuningRecipe)
     device: str = "cpu"
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a course is.
-
-    Attributes
-    ----------
-    doing
-        In a few words.
-    share
-        Of the minutes, [0, 1].
-    seconds_left
-        Of them.
-    pace
-        Of the look that is learned; ``None`` while cases are read or judged.
-    """
-
-    doing: str
-    share: float
-    seconds_left: float
-    pace: Pace | None = None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a course.
-
-    Attributes
-    ----------
-    file
-        The learned model: the project's, or in its round if it is not used.
-    used
-        Whether it is what the project uses from now on.
-    report
-        Plain data, as in ``rounds/NNN/report.json``.
-    """
-
-    file: Path
-    used: bool
-    report: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Phase:
-    """A part of a course that learns one look of one run.
-
-    Attributes
-    ----------
-    run
-        ``"rehearsal"`` or ``"final"``.
-    look
-        Its number.
-    share
-        Of the minutes.
-    """
-
-    run: str
-    look: int
-    share: float
-
-    @property
-    def key(self) -> str:
-        """For what is kept."""
-        return f"{self.run} {self.look}"
 
 
 Told = Callable[[Progress], None]
@@ -190,18 +139,20 @@ class _Course:
         self, project: Project, wishes: Wishes, resume: bool, told: Told, shield: Shield | None
     ) -> None:
         self._project, self._told, self._shield = project, told, shield
+        check_what(wishes.what)
         told(Progress("reading cases", 0.0, 60 * wishes.minutes))
         self._pupils: Pupils = survey(project)
         self._round: Round = open_round(project) if resume else new_round(project)
         self._seed = project.description.seed if wishes.seed is None else wishes.seed
         self._split: Split = split(self._pupils.subjects, self._seed)
-        prints = [self._pupils.prints[id] for id in self._split.learned]
-        self._plan: Plan = make_plan(prints, self._pupils.structures)
         marks = {id: project.case(id).scan.mark for id in self._pupils.subjects}
         self._marks = {id: marks[id] for id in self._split.learned}
         self._wishes = self._begun(wishes, resume, marks)
+        prints = [self._pupils.prints[id] for id in self._split.learned]
+        self._plan: Plan = make_plan(prints, self._pupils.structures)
         self._kept: dict[str, Any] = self._round.kept() if resume else {}
         self._done: dict[str, dict[str, Tensor]] = dict(self._kept.get("done", {}))
+        self._exercises: tuple[str, list[Exercise]] = "", []
 
     def _begun(self, wishes: Wishes, resume: bool, marks: Mapping[str, str]) -> Wishes:
         """What this round was begun with; a run that is resumed has to have the same cases."""
@@ -209,6 +160,7 @@ class _Course:
             "minutes": wishes.minutes,
             "steps": wishes.steps,
             "seed": self._seed,
+            "what": wishes.what,
             "cases": dict(marks),
             "structures": {str(v): n for v, n in self._pupils.structures.items()},
         }
@@ -222,47 +174,44 @@ class _Course:
                 "again without --resume"
             )
         self._seed = int(former["seed"])
-        return Wishes(
-            float(former["minutes"]), former["steps"], self._seed, wishes.recipe, wishes.device
-        )
+        return replace(
+            wishes, minutes=float(former["minutes"]), steps=former["steps"], seed=self._seed,
+            what=check_what(former["what"]),
+        )  # fmt: skip
 
     def run(self) -> Outcome:
         began = time.monotonic()
-        judged: list[Judgement] = []
-        phases = self._phases()
-        for number, phase in enumerate(phases):
+        looked: list[Judgement] = []
+        prompted: list[Prompted] = []
+        course = self._phases
+        for number, phase in enumerate(course):
             if phase.key not in self._done:
-                self._teach(phase, sum(before.share for before in phases[:number]))
-            last = number + 1 == len(phases) or phases[number + 1].run != phase.run
+                self._teach(phase, sum(before.share for before in course[:number]))
+            last = number + 1 == len(course) or course[number + 1].run != phase.run
             judges = phase.run == ("rehearsal" if self._split.rehearsed else "final")
             if last and judges and self._split.held:
-                judged = self._judged(phase.run)
-        return self._finished(judged, time.monotonic() - began)
+                looked, prompted = self._judged(phase.run), self._judged_prompted(phase.run)
+        return self._finished(looked, prompted, time.monotonic() - began)
 
+    @cached_property
     def _phases(self) -> list[Phase]:
-        looks = len(self._plan.looks)
-        shares = [1.0] if looks == 1 else [COARSE, 1 - COARSE]
-        first = REHEARSAL if self._split.rehearsed else 0.0
-        runs = [("rehearsal", first), ("final", 1 - first)]
-        return [
-            Phase(run, look, share * shares[look])
-            for run, share in runs
-            if share
-            for look in range(looks)
-        ]
+        what = self._wishes.what
+        parts = () if what == "segmenter" else parts_for(self._exercises_of("final"))
+        return phases(self._split, what, len(self._plan.looks), parts)
+
+    @cached_property
+    def _shipped(self) -> Nets:
+        return shipped_nets()
+
+    # -- learning ------------------------------------------------------------------------------
 
     def _teach(self, phase: Phase, before: float) -> None:
-        look = self._plan.looks[phase.look]
-        seed = self._seed + (phase.run == "final")
-        trainer = LookTrainer(
-            self._lessons(phase), self._plan, look, seed, self._wishes.recipe,
-            self._wishes.device,
-        )  # fmt: skip
-        rehearsed = self._done.get(f"rehearsal {phase.look}")
+        stepper = self._stepper(phase)
+        rehearsed = self._done.get(f"rehearsal {phase.what}")
         if phase.run == "final" and rehearsed is not None:
-            trainer.start_from(rehearsed)
+            stepper.start_from(rehearsed)
         if self._kept.get("phase") == phase.key:
-            trainer.resume(self._kept["state"])
+            stepper.resume(self._kept["state"])
         total = 60 * self._wishes.minutes
         steps = self._wishes.steps
         if steps is not None and phase.run == "rehearsal":
@@ -275,48 +224,102 @@ class _Course:
             left = pace.seconds_left + total * (1 - before - phase.share)
             if steps is not None and pace.share > 0:
                 left = pace.seconds_left * (1 - share) / max(phase.share * (1 - pace.share), 1e-3)
-            self._told(Progress(_WORDS[phase.run], share, left, pace))
+            self._told(Progress(f"{_WORDS[phase.run]} {_doing(phase)}", share, left, pace))
             if time.monotonic() - kept_at > KEEP_EVERY_S:
-                self._keep(phase, trainer)
+                self._keep(phase, stepper)
                 kept_at = time.monotonic()
 
         try:
-            trainer.run(Budget(phase.share * total, steps), told, self._shield)
+            stepper.run(Budget(phase.share * total, steps), told, self._shield)
         except (KeyboardInterrupt, SammedError):
-            self._keep(phase, trainer)
+            self._keep(phase, stepper)
             raise
-        self._done[phase.key] = trainer.weights
+        self._done[phase.key] = stepper.weights
         self._kept = {}
         self._round.keep({"done": self._done})
 
-    def _keep(self, phase: Phase, trainer: LookTrainer) -> None:
-        state = {"done": self._done, "phase": phase.key, "state": trainer.state()}
+    def _keep(self, phase: Phase, stepper: Stepper) -> None:
+        state = {"done": self._done, "phase": phase.key, "state": stepper.state()}
         self._round.keep(state)
 
+    def _stepper(self, phase: Phase) -> Stepper:
+        seed = self._seed + (phase.run == "final")
+        if phase.part is not None:
+            exercises = self._exercises_of(phase.run)
+            net = self._shipped.part(phase.part)
+            return Tuner(phase.part, net, exercises, seed, self._wishes.tuning)
+        look = self._plan.looks[phase.look or 0]
+        return LookTrainer(
+            self._lessons(phase), self._plan, look, seed, self._wishes.recipe,
+            self._wishes.device,
+        )  # fmt: skip
+
+    def _shown(self, run: str) -> list[str]:
+        """Ids of the cases that a run learns from."""
+        left_out = self._split.held if run == "rehearsal" else ()
+        return [id for id in self._split.learned if id not in left_out]
+
     def _lessons(self, phase: Phase) -> list[Lesson]:
-        left_out = self._split.held if phase.run == "rehearsal" else ()
-        ids = [id for id in self._split.learned if id not in left_out]
         return [
             make_lesson(
                 one.id, one.volume, one.labels, self._plan.structures,
-                self._plan.looks[phase.look], self._plan.brightness,
+                self._plan.looks[phase.look or 0], self._plan.brightness,
             )
-            for one in read_all(self._project, ids)
+            for one in read_all(self._project, self._shown(phase.run))
         ]  # fmt: skip
 
+    def _exercises_of(self, run: str) -> list[Exercise]:
+        if self._exercises[0] != run:
+            cases = read_all(self._project, self._shown(run))
+            made = make_exercises(cases, self._pupils.structures, self._seed)
+            self._exercises = run, made
+        return self._exercises[1]
+
+    # -- judging -------------------------------------------------------------------------------
+
     def _weights(self, run: str) -> tuple[dict[str, Tensor], ...]:
-        return tuple(self._done[f"{run} {look}"] for look in range(len(self._plan.looks)))
+        keys = [one.key for one in self._phases if one.run == run and one.part is None]
+        return tuple(self._done[key] for key in keys)
+
+    def _tuned(self, run: str) -> dict[str, dict[str, Tensor]]:
+        """What tuning changed, as it is stored."""
+        found: dict[str, dict[str, Tensor]] = {}
+        for one in self._phases:
+            if one.run == run and one.part is not None:
+                net = self._shipped.part(one.part)
+                mixed = towards(net, self._done[one.key], self._wishes.tuning.share)
+                found[one.part] = difference(net, mixed)
+        return found
+
+    def _judging(self, run: str) -> Callable[[], None]:
+        doing = Progress("judging", 1.0 if run == "final" else REHEARSAL, 0.0)
+        return lambda: self._told(doing)
 
     def _judged(self, run: str) -> list[Judgement]:
-        nets = build_nets(self._plan, self._weights(run))
+        weights = self._weights(run)
+        if not weights:
+            return []
+        nets = build_nets(self._plan, weights)
         cases = read_all(self._project, self._split.held)
-        doing = Progress("judging", 1.0 if run == "final" else REHEARSAL, 0.0)
-        return judging.judge(cases, self._plan, nets, lambda: self._told(doing))
+        return judging.judge(cases, self._plan, nets, self._judging(run))
 
-    def _finished(self, judged: list[Judgement], seconds: float) -> Outcome:
-        reached = judging.summary(judged)
-        calibration = judging.calibration_of(judged) if judged else Calibration()
-        verdict = self._verdict(judged, reached)
+    def _judged_prompted(self, run: str) -> list[Prompted]:
+        tuned = self._tuned(run)
+        if not tuned:
+            return []
+        nets = tuned_nets(self._shipped, self._shipped.hashes, tuned)
+        before, after = (CompactModel(nets=one) for one in (self._shipped, nets))
+        subjects = {id: self._pupils.subjects[id] for id in self._split.held}
+        cases = read_all(self._project, by_lot(subjects, self._seed))
+        return judge_prompted(cases, self._pupils.structures, before, after, self._judging(run))
+
+    # -- what comes of it ----------------------------------------------------------------------
+
+    def _finished(
+        self, looked: list[Judgement], prompted: list[Prompted], seconds: float
+    ) -> Outcome:
+        reached, gained = judging.summary(looked), gains(prompted)
+        calibration = judging.calibration_of(looked) if looked else Calibration()
         about = {
             "round": self._round.number,
             "when": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -324,18 +327,30 @@ class _Course:
             "minutes": self._wishes.minutes,
             "steps": self._wishes.steps,
             "seed": self._seed,
+            "what": self._wishes.what,
             "sammed": __version__,
             "held": list(self._split.held),
             "rehearsed": self._split.rehearsed,
         }
-        name = self._project.description.name
-        teaching = Teaching(self._plan, name, self._marks, reached, about, calibration.as_dict())
-        payload = pack(teaching, self._weights("final"), model_card(teaching))
+        new = Made(
+            Teaching(
+                self._plan, self._project.description.name, self._marks, reached, about,
+                calibration.as_dict(), self._about_tuned(gained, about),
+            ),
+            self._weights("final"),
+            self._tuned("final"),
+        )  # fmt: skip
+        former, why = former_model(model_path(self._project))
+        verdict, tuned = self._verdicts(new, former, why, looked, gained)
+        segmenter = bool(verdict.get("used"))
+        used = segmenter or bool(tuned.get("used"))
         file = model_path(self._project)
-        if not verdict["used"]:
-            file = self._round.folder / f"not-used{SUFFIX}"
-        with atomic_output(file, force=True) as temporary:
-            temporary.write_bytes(payload)
+        if used:
+            self._write(file, joined(new, former, segmenter, bool(tuned.get("used"))))
+        if not all(one["used"] for one in (verdict, tuned) if one):
+            kept = self._round.folder / f"not-used{SUFFIX}"
+            self._write(kept, new)
+            file = file if used else kept
         report = {
             "format": "sammed-round/1",
             **about,
@@ -346,59 +361,68 @@ class _Course:
             "cases": [
                 {"case": one.case, "structure": one.structure, "dice": round(one.dice, 4),
                  "estimated": round(calibration.estimate(one.doubt), 4)}
-                for one in judged
+                for one in looked
             ],
             "calibration": calibration.as_dict(),
             "verdict": verdict,
+            "prompted": {"gained": gained, "verdict": tuned, "cases": [
+                {"case": one.case, "structure": one.structure, "before": round(one.before, 4),
+                 "after": round(one.after, 4)}
+                for one in prompted
+            ]},
             "notes": list(self._pupils.notes),
             "file": file.name,
         }  # fmt: skip
         self._round.finish(report)
-        return Outcome(file, bool(verdict["used"]), report)
+        return Outcome(file, used, report)
 
-    def _verdict(self, judged: list[Judgement], reached: Mapping[str, Any]) -> dict[str, Any]:
-        """Whether the new model takes the former one's place, and why."""
-        path = model_path(self._project)
-        if not path.is_file():
-            return {"used": True, "why": "there was none before"}
-        try:
-            former = read_learned(path)
-        except SammedError as error:
-            return {"used": True, "why": f"the one before cannot be read ({error})"}
-        if not judged:
-            return {"used": True, "why": "no case is held back, so nothing can be said of either"}
-        same = self._unseen_by(former.teaching, judged)
-        if same:
-            nets = build_nets(former.teaching.plan, former.weights)
-            cases = read_all(self._project, dict.fromkeys(one.case for one in same))
-            before = judging.judge(cases, former.teaching.plan, nets)
-            known = {(one.case, one.structure) for one in before}
-            both = [one for one in same if (one.case, one.structure) in known]
-            if both:
-                found = judging.difference(before, both)
-                better = found["difference"] >= 0
-                return {"used": better, "why": "on the same held-back cases", **found}
-        return _by_figures(former.teaching.judged, reached)
+    def _about_tuned(self, gained: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, Any]:
+        """What the file says of compact's tuning; nothing if it was not tuned."""
+        if all(one.part is None for one in self._phases):
+            return {}
+        return {
+            "parents": dict(self._shipped.hashes),
+            "structures": list(self._plan.structures.values()),
+            "cases": self._marks,
+            "judged": gained,
+            "held": list(self._split.held),
+            "worse": worse(gained),
+            "round": about["round"],
+            "when": about["when"],
+            "rehearsed": self._split.rehearsed,
+        }
 
-    def _unseen_by(self, former: Teaching, judged: list[Judgement]) -> list[Judgement]:
-        """Judgements of cases that the former model did not learn from."""
+    def _verdicts(
+        self,
+        new: Made,
+        former: LearnedFile | None,
+        why: str,
+        looked: list[Judgement],
+        gained: Mapping[str, Any],
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Of the segmenter and of compact's tuning; empty of what was not learned."""
+        read = partial(read_all, self._project)
+        verdict = (
+            segmenter_verdict(former, why, looked, new.teaching.judged, self._unseen_by, read)
+            if new.weights
+            else {}
+        )
+        tuned = tuned_verdict(former, gained, self._split.held) if new.tuned else {}
+        return verdict, tuned  # fmt: skip
+
+    def _unseen_by(self, former: Teaching) -> set[str]:
+        """Ids of held-back cases that the former model did not learn from."""
         seen = set(former.cases.values())
-        unseen = {id for id in self._split.held if self._project.case(id).scan.mark not in seen}
-        return [one for one in judged if one.case in unseen]
+        return {id for id in self._split.held if self._project.case(id).scan.mark not in seen}
+
+    def _write(self, file: Path, made: Made) -> None:
+        payload = pack(made.teaching, made.weights, model_card(made.teaching), made.tuned)
+        with atomic_output(file, force=True) as temporary:
+            temporary.write_bytes(payload)
 
 
 _WORDS = {"rehearsal": "rehearsing", "final": "learning"}
 
 
-def _by_figures(former: Mapping[str, Any], reached: Mapping[str, Any]) -> dict[str, Any]:
-    """What each reached when it was judged, where there are no cases that neither has seen."""
-    if not former:
-        return {"used": True, "why": "the one before was never judged"}
-    before, after = float(former["mean"]["dice"]), float(reached["mean"]["dice"])
-    return {
-        "used": after >= before,
-        "why": "by what each reached on the cases held back in its own round",
-        "before": before,
-        "after": after,
-        "difference": round(after - before, 4),
-    }
+def _doing(phase: Phase) -> str:
+    return "to find them" if phase.part is None else "from prompts"

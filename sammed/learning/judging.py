@@ -129,7 +129,12 @@ def summary(judged: Sequence[Judgement], model: str = "learned") -> dict[str, An
 
 def difference(before: Sequence[Judgement], after: Sequence[Judgement]) -> Mapping[str, Any]:
     """The paired difference of two models over the same cases, as plain data."""
-    found = compare([one.row("a") for one in before], [one.row("b") for one in after])
+    return told_difference([one.row("a") for one in before], [one.row("b") for one in after])
+
+
+def told_difference(before: Sequence[Row], after: Sequence[Row]) -> Mapping[str, Any]:
+    """The paired difference of two sets of rows, see `sammed.evaluation.statistics.compare`."""
+    found = compare(before, after)
     return {
         "before": round(found.first, 4),
         "after": round(found.second, 4),
@@ -137,6 +142,7 @@ def difference(before: Sequence[Judgement], after: Sequence[Judgement]) -> Mappi
         "low": _number(found.low),
         "high": _number(found.high),
         "cases": found.cases,
+        "subjects": found.subjects,
     }
 
 

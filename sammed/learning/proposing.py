@@ -122,6 +122,11 @@ def propose(
             f"{project.folder} has no learned model; 'sammed learn {project.folder}' makes one"
         )
     learned = LearnedModel(path, device)
+    if not learned.teaching.plan.looks:
+        raise InputError(
+            f"{path} finds nothing without a prompt; 'sammed learn {project.folder} --what "
+            "segmenter' teaches it"
+        )
     calibration = Calibration.from_dict(learned.teaching.calibration)
     _check_fits(project, learned)
     if accept_above is not None and calibration.people < 2:

@@ -65,6 +65,29 @@ def split(subjects: Mapping[str, str], seed: int) -> Split:
     return Split(tuple(id for id in subjects if id not in held), held, False)
 
 
+def by_lot(subjects: Mapping[str, str], seed: int) -> list[str]:
+    """Cases in the order of their people's lots, one of each person before anybody's second.
+
+    Parameters
+    ----------
+    subjects
+        Case → person.
+    seed
+        Of the project.
+
+    Examples
+    --------
+    >>> by_lot({"a": "anna", "b": "bert", "c": "bert"}, seed=1)
+    ['b', 'a', 'c']
+    """
+    turns: dict[str, int] = {}
+    order = {}
+    for id, person in subjects.items():
+        turns[person] = turns.get(person, 0) + 1
+        order[id] = turns[person], lot(person, seed), id
+    return sorted(order, key=lambda id: order[id])
+
+
 def lot(person: str, seed: int) -> float:
     """A number in [0, 1) that a person draws."""
     drawn = hashlib.sha256(f"{seed} {person}".encode()).digest()

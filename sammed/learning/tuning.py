@@ -10,8 +10,8 @@ doi:10.1007/978-3-319-46493-0_37). In the end its weights are averaged with the 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -58,14 +58,18 @@ class TuningRecipe:
         Of the tuned weights in their mean with the shipped ones.
     trained
         Which weights learn.
+    chunk, window
+        Samples that are drawn at once, and how many times as many a step is drawn from.
     """
 
-    rates: Rates = Rates(rate=3e-4, decay=0.0, average=0.99, loudest=1.0)
+    rates: Rates = field(default_factory=lambda: Rates(3e-4, 0.0, 0.99, loudest=1.0))
     real: int = 6
     replayed: int = 2
     clicks: float = 0.2
     share: float = 1.0
     trained: Trained = "all"
+    chunk: int = 48
+    window: int = 6
 
 
 class Tuner(Stepper):
@@ -98,7 +102,6 @@ class Tuner(Stepper):
         solid = part == "locator"
         self._exercises = [one for one in exercises if one.solid == solid]
         self._half = has_bfloat16()
-        self._shipped = {name: value.clone() for name, value in net.state_dict().items()}
         self._teacher = fold_norms(copy.deepcopy(net)).requires_grad_(False)
         layout = torch.channels_last_3d if solid else torch.channels_last
         # norms keep what they know of a whole training: a batch of a few structures says little
@@ -106,15 +109,6 @@ class Tuner(Stepper):
         for name, value in learner.named_parameters():
             value.requires_grad_(_learns(name, value, self.recipe.trained))
         super().__init__(learner, self.recipe.rates)
-
-    @property
-    def tuned(self) -> dict[str, Tensor]:
-        """The averaged weights, and their mean with the shipped ones."""
-        share = self.recipe.share
-        return {
-            name: self._shipped[name].lerp(value, share) if value.is_floating_point() else value
-            for name, value in self.weights.items()
-        }
 
     def _batches(self, first: int) -> Iterator[Arrays]:
         recipe, only = self.recipe, self._part == "boxes"
@@ -129,8 +123,8 @@ class Tuner(Stepper):
             def synthetic(seed: int, index: int, size: int) -> list[Any]:
                 return stream.make_chunk(seed, index, size, only)
 
-        real = stream.StreamPlan(self._seed, recipe.real, chunk=48, window=6, replay=2.0)
-        old = stream.StreamPlan(self._seed + 1, recipe.replayed, chunk=48, window=6, replay=3.0)
+        plan = stream.StreamPlan(self._seed, recipe.real, recipe.chunk, recipe.window, replay=2.0)
+        real, old = plan, replace(plan, seed=self._seed + 1, batch=recipe.replayed)
         shown = stream.drawn(real, first, self._draw, pack)
         replayed = stream.drawn(old, first, synthetic, pack)
         for one, two in zip(shown, replayed, strict=True):
@@ -205,3 +199,21 @@ def parts_for(exercises: Sequence[Exercise]) -> tuple[Part, ...]:
     """
     solid = any(one.solid for one in exercises)
     return ("views", "boxes", "locator") if solid else ("views", "boxes")
+
+
+def towards(net: nn.Module, weights: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+    """The mean of tuned weights and those that they come from, so that less is forgotten.
+
+    Parameters
+    ----------
+    net
+        As it is shipped.
+    weights
+        Tuned.
+    share
+        Of the tuned ones, see `TuningRecipe`.
+    """
+    return {
+        name: value.lerp(weights[name], share) if value.is_floating_point() else value
+        for name, value in net.state_dict().items()
+    }

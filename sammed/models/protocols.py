@@ -420,9 +420,21 @@ class StructureModel(Protocol):
         """What the engine needs to know of this model."""
         ...
 
-    @property
-    def prompted(self) -> ImageModel:
-        """The model that answers prompts beside it."""
+    def prompted(self, name: str) -> ImageModel:
+        """The model that answers prompts of an object beside it; the same one each time.
+
+        Parameters
+        ----------
+        name
+            Of the object: prompts of what it was taught may have a model of their own.
+        """
+        ...
+
+    def takes_blocks(self, name: str) -> bool:
+        """Whether a 3D box of a structure is a prompt for `prompted`.
+
+        Else it limits what is found by the name.
+        """
         ...
 
     def find(self, image: VolumeImage, *, reporter: Watch) -> Mapping[str, VolumeMask]:

@@ -15,10 +15,14 @@ from sammed.models.devices import resolve_device, set_threads
 from sammed.models.entry import OWN_PACKAGE, BuildRequest, ModelEntry
 from sammed.models.learned.entry import LEARNED
 from sammed.models.learned.entry import structures as _structures_in
+from sammed.models.learned.file import SUFFIX
 from sammed.models.sam.entries import ANY_CHECKPOINT
 
 if TYPE_CHECKING:
     from sammed.models.protocols import Model
+
+PROMPTS_ONLY = "#prompts"
+"""Behind the path of a learned model: nothing is found by its name."""
 
 OWN_LICENSE = "unknown (own weights file)"
 """Of weights that the user brings."""
@@ -115,10 +119,12 @@ def structures(name_or_path: str) -> Mapping[str, int]:
     >>> structures("compact")
     {}
     """
-    if not is_weights_path(name_or_path):
+    path, prompts_only = _prompts_only(name_or_path)
+    if not is_weights_path(path):
         return {}
-    check_there(Path(name_or_path))
-    return _structures_in(Path(name_or_path))
+    check_there(Path(path))
+    found = _structures_in(Path(path))
+    return {} if prompts_only else found
 
 
 def check(name_or_path: str) -> None:
@@ -129,8 +135,9 @@ def check(name_or_path: str) -> None:
     InputError, ModelError
         As `build`.
     """
-    if is_weights_path(name_or_path):
-        check_there(Path(name_or_path))
+    path, _ = _prompts_only(name_or_path)
+    if is_weights_path(path):
+        check_there(Path(path))
     else:
         _weights_of(catalogue.resolve(name_or_path), None)
 
@@ -149,7 +156,8 @@ def build(
     ----------
     name_or_path
         A registry name or alias, or the path of a weights file: the entries are asked whose it
-        is, and what none of them recognises is read as segment-anything's.
+        is, and what none of them recognises is read as segment-anything's. ``FILE.sammed#prompts``
+        is a learned model that finds nothing by its name: every object is what its prompts say.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``; the baselines always run on the CPU.
     threads
@@ -182,9 +190,12 @@ def build(
     >>> model.spec.name, sorted(model.spec.prompts)
     ('ellipse', ['box'])
     """
+    name_or_path, prompts_only = _prompts_only(name_or_path)
     if is_weights_path(name_or_path):
         weights = Path(name_or_path)
         entry = _entry_of_file(weights)
+        if prompts_only:
+            options = {"prompts_only": True, **options}
     else:
         entry = catalogue.resolve(name_or_path)
     options = {option: value for option, value in options.items() if value is not None}
@@ -204,6 +215,12 @@ def build(
         model: Model = entry.build(request, **options)
         return model
     return _build_foreign(entry, request, options)
+
+
+def _prompts_only(name_or_path: str) -> tuple[str, bool]:
+    """A path without the mark that says that its prompts alone are to be answered."""
+    bare = str(name_or_path).removesuffix(PROMPTS_ONLY)
+    return bare, bare != str(name_or_path) and bare.lower().endswith(SUFFIX)
 
 
 def _check_options(entry: ModelEntry, weights: Path | None, options: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import numpy as np
 from sammed.errors import InputError, LabelError, SammedError
 from sammed.imaging.volume import LabelVolume, Volume
 from sammed.models import registry
+from sammed.models.learned.entry import answers_prompts
+from sammed.models.learned.file import is_learned
 from sammed.project.case import Record
 from sammed.project.folder import Project, no_labels, overview
 from sammed.project.importing import map_names
@@ -145,6 +148,8 @@ class CaseBench(Bench):
         structures = self._project.description.structures
         try:
             known = dict(registry.structures(path))
+            if is_learned(Path(path)):
+                answers_prompts(Path(path))
             for name, value in known.items():
                 if self._project.structure_value(name) != value:
                     raise InputError(
@@ -158,11 +163,16 @@ class CaseBench(Bench):
     def _model_for(self, source: Source) -> str:
         """The learned one where it has to find things by name, else the one for prompts.
 
-        Label maps that are there stay as they are, so nothing is found beside them.
+        Label maps that are there stay as they are, so nothing is found beside them; but compact as
+        it was tuned to the project mends them.
         """
-        learned = self.wishes.model is None and not self._held().case.record.labels
-        if learned and self._known_by_name()[0]:
-            return str(self._project.model_file)
+        file = self._project.model_file
+        if self.wishes.model is None and file.is_file():
+            if not self._held().case.record.labels and self._known_by_name()[0]:
+                return str(file)
+            with suppress(SammedError):  # `_known_by_name` has told why
+                if answers_prompts(file):
+                    return f"{file}{registry.PROMPTS_ONLY}"
         return self.wishes.model_name
 
     def _outputs(self, source: Source) -> tuple[Path, Path, str]:

@@ -35,7 +35,7 @@ from tests.worker.conftest import Client
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-QUICK = Wishes(steps=3)
+QUICK = Wishes(steps=3, what="segmenter")
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def taught_project(folder: Path, count: int = 4, taught: int = 3) -> Project:
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory, one_thread) -> Project:
     project = taught_project(tmp_path_factory.mktemp("learned"))
-    learn(project, Wishes(steps=150))
+    learn(project, Wishes(steps=150, what="segmenter"))
     return project
 
 

@@ -123,9 +123,8 @@ class CompactModel:
         digest: str = "",
     ) -> None:
         if nets is not None:
-            net, boxes, locator = (
-                copy.deepcopy(part) for part in (nets.views, nets.boxes, nets.locator)
-            )
+            net, boxes = copy.deepcopy(nets.views), copy.deepcopy(nets.boxes)
+            locator = copy.deepcopy(nets.locator)
             hashes: tuple[str, ...] = (*nets.hashes.values(), digest)
         else:
             net, first = load_net(weights)

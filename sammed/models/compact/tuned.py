@@ -9,10 +9,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from torch import Tensor, nn
 
 from sammed.errors import WeightsMismatchError
+from sammed.models.checkpoints import digest
+from sammed.models.compact.entry import BOXES, LOCATOR, WEIGHTS
 from sammed.models.compact.locator import load_locator
 from sammed.models.compact.locator_net import LocatorNet
 from sammed.models.compact.model import load_boxes, load_net
@@ -100,17 +103,40 @@ def tuned_nets(shipped: Nets, parents: Mapping[str, str], parts: Mapping[str, Di
     Raises
     ------
     WeightsMismatchError
-        If a difference is from other weights than those of the package.
+        If a difference is from other weights than those of the package, or of another network.
     """
+    _check("it", parents, shipped.hashes)
     changed: dict[str, nn.Module] = {}
     for name, stored in parts.items():
-        if name not in PARTS or parents.get(name) != shipped.hashes[name]:
-            theirs, ours = str(parents.get(name))[:12], shipped.hashes.get(name, "none")[:12]
-            raise WeightsMismatchError(
-                f"it was tuned from other weights of compact's {name} ({theirs}) than this "
-                f"sammed's ({ours}); learn again with 'sammed learn --what promptable', or use "
-                "the sammed that it was learned with"
-            )
         net = copy.deepcopy(shipped.part(name))
         changed[name] = added(net, stored, f"the tuned {name}")
     return replace(shipped, **changed)  # type: ignore[arg-type]
+
+
+def check_parents(path: Path, parents: Mapping[str, str]) -> None:
+    """Make sure that a file was tuned from the weights of this package.
+
+    Parameters
+    ----------
+    path
+        The file.
+    parents
+        Part → hash of the weights that it was tuned from.
+
+    Raises
+    ------
+    WeightsMismatchError
+        If it was tuned from others.
+    """
+    files = dict(zip(PARTS, (WEIGHTS, BOXES, LOCATOR), strict=True))
+    _check(str(path), parents, {name: digest(file, "sha256") for name, file in files.items()})
+
+
+def _check(what: str, parents: Mapping[str, str], ours: Mapping[str, str]) -> None:
+    for name, parent in parents.items():
+        if parent != ours.get(name):
+            raise WeightsMismatchError(
+                f"{what} was tuned from other weights of compact's {name} ({parent[:12]}) than "
+                f"this sammed has ({ours.get(name, 'none')[:12]}); learn again with 'sammed learn "
+                "--what promptable', or use the sammed that it was learned with"
+            )

@@ -14,13 +14,15 @@ if TYPE_CHECKING:
     from sammed.models.learned.model import LearnedModel
 
 
-def build(request: BuildRequest) -> LearnedModel:
+def build(request: BuildRequest, *, prompts_only: bool = False) -> LearnedModel:
     """Build a learned model.
 
     Parameters
     ----------
     request
         With its file.
+    prompts_only
+        Whether nothing is to be found by its name.
 
     Raises
     ------
@@ -36,7 +38,7 @@ def build(request: BuildRequest) -> LearnedModel:
         )
     from sammed.models.learned.model import LearnedModel
 
-    return LearnedModel(request.weights, request.device)
+    return LearnedModel(request.weights, request.device, prompts_only=prompts_only)
 
 
 def structures(path: Path) -> Mapping[str, int]:
@@ -49,13 +51,35 @@ def structures(path: Path) -> Mapping[str, int]:
     """
     if not is_learned(path):
         return {}
-    return {name: value for value, name in read_teaching(path).plan.structures.items()}
+    return read_teaching(path).structures
+
+
+def answers_prompts(path: Path) -> bool:
+    """Whether a learned model's file holds what tunes compact, and tunes the one of this package.
+
+    Parameters
+    ----------
+    path
+        A learned model's file that is there.
+
+    Raises
+    ------
+    WeightsMismatchError
+        If it was cut or edited, is of a newer version, or tuned from other weights of compact.
+    """
+    tuned = read_teaching(path).tuned
+    if tuned:
+        from sammed.models.compact.tuned import check_parents
+
+        check_parents(path, tuned["parents"])
+    return bool(tuned)
 
 
 LEARNED = ModelEntry(
     "learned",
-    "what 'sammed learn' made of your own cases (a .sammed file); needs no prompt",
+    "what 'sammed learn' made of your own cases (a .sammed file)",
     "as the cases that it learned from",
     build,
+    options=("prompts_only",),
     recognises=is_learned,
 )

@@ -21,6 +21,9 @@ FORMAT = "sammed-learned/"
 VERSION = 1
 SUFFIX = ".sammed"
 
+_TUNED = "tuned"
+"""How names of tensors begin that tell what was changed of compact."""
+
 _REMEDY = "learn it again with 'sammed learn', or take a whole copy"
 _LONGEST_HEADER = 64 << 20
 
@@ -43,6 +46,10 @@ class Teaching:
         When, for how long, in how many steps, by which version.
     calibration
         How its own doubt becomes an estimated Dice, see `sammed.learning.estimate`.
+    tuned
+        What compact was tuned on, the hashes of what it was tuned from (``parents``), what that
+        gains and the structures that it is used for (``used``), see `sammed.learning.tuning_round`;
+        empty if it was not.
     """
 
     plan: Plan
@@ -51,6 +58,13 @@ class Teaching:
     judged: Mapping[str, Any] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
     calibration: Mapping[str, Any] = field(default_factory=dict)
+    tuned: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def structures(self) -> dict[str, int]:
+        """What is found without a prompt, name → value: nothing, if no look was learned."""
+        found = self.plan.structures.items() if self.plan.looks else ()
+        return {name: value for value, name in found}
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,15 +81,23 @@ class LearnedFile:
         The model card, as text.
     digest
         SHA-256 (hex) of everything.
+    tuned
+        Part of compact → what tuning changed of it, see `sammed.models.compact.tuned`.
     """
 
     teaching: Teaching
     weights: tuple[Mapping[str, Tensor], ...]
     card: str
     digest: str
+    tuned: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
 
 
-def pack(teaching: Teaching, weights: tuple[Mapping[str, Tensor], ...], card: str) -> bytes:
+def pack(
+    teaching: Teaching,
+    weights: tuple[Mapping[str, Tensor], ...],
+    card: str,
+    tuned: Mapping[str, Mapping[str, Tensor]] | None = None,
+) -> bytes:
     """The content of a file, which `read_learned` reads.
 
     Parameters
@@ -86,6 +108,8 @@ def pack(teaching: Teaching, weights: tuple[Mapping[str, Tensor], ...], card: st
         State of each look's network.
     card
         The model card, as text.
+    tuned
+        As in `LearnedFile`.
     """
     from safetensors.torch import save
 
@@ -94,6 +118,11 @@ def pack(teaching: Teaching, weights: tuple[Mapping[str, Tensor], ...], card: st
         for number, state in enumerate(weights)
         for name, tensor in state.items()
     }
+    tensors |= {
+        f"{_TUNED}.{part}.{name}": tensor.contiguous()
+        for part, stored in (tuned or {}).items()
+        for name, tensor in stored.items()
+    }
     said = {
         "plan": teaching.plan.as_dict(),
         "name": teaching.name,
@@ -101,6 +130,7 @@ def pack(teaching: Teaching, weights: tuple[Mapping[str, Tensor], ...], card: st
         "judged": dict(teaching.judged),
         "about": dict(teaching.about),
         "calibration": dict(teaching.calibration),
+        "tuned": dict(teaching.tuned),
     }
     metadata = {
         "format": f"{FORMAT}{VERSION}",
@@ -133,10 +163,15 @@ def read_learned(path: Path) -> LearnedFile:
             f"{path} was changed since it was learned (its checksum does not fit); {_REMEDY}"
         )
     weights: list[dict[str, Tensor]] = [{} for _ in teaching.plan.looks]
+    tuned: dict[str, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
-        number, _, rest = name.partition(".")
-        weights[int(number)][rest] = tensor.float() if tensor.is_floating_point() else tensor
-    return LearnedFile(teaching, tuple(weights), metadata.get("card", ""), digest)
+        first, _, rest = name.partition(".")
+        if first == _TUNED:
+            part, _, rest = rest.partition(".")
+            tuned.setdefault(part, {})[rest] = tensor
+        else:
+            weights[int(first)][rest] = tensor.float() if tensor.is_floating_point() else tensor
+    return LearnedFile(teaching, tuple(weights), metadata.get("card", ""), digest, tuned)
 
 
 def read_teaching(path: Path) -> Teaching:
@@ -198,6 +233,7 @@ def _teaching(path: Path, metadata: Mapping[str, str]) -> Teaching:
             dict(said["judged"]),
             dict(said["about"]),
             dict(said["calibration"]),
+            dict(said.get("tuned", {})),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise WeightsMismatchError(

@@ -11,6 +11,8 @@ import numpy as np
 
 from sammed.imaging.boxes import Box3D
 from sammed.imaging.volume import Volume
+from sammed.models.compact.model import CompactModel
+from sammed.models.compact.tuned import check_parents, shipped_nets, tuned_nets
 from sammed.models.learned.file import Teaching, read_learned
 from sammed.models.learned.sight import Seen, Shares, build_nets, look_at
 from sammed.models.protocols import ImageModel, ModelSpec, VolumeImage, VolumeMask, Watch
@@ -32,21 +34,26 @@ class LearnedModel:
         Its file.
     device
         Where its networks run.
+    prompts_only
+        Whether nothing is found by its name: all objects are what their prompts say.
 
     Raises
     ------
     WeightsNotFoundError, WeightsMismatchError
-        See `sammed.models.learned.file.read_learned`.
+        See `sammed.models.learned.file.read_learned`; also if compact was tuned from other weights
+        than those of this package.
     """
 
-    def __init__(self, path: Path, device: str = "cpu") -> None:
+    def __init__(self, path: Path, device: str = "cpu", *, prompts_only: bool = False) -> None:
         read = read_learned(path)
         self.teaching: Teaching = read.teaching
+        self._tuned = read.tuned
+        if read.tuned:
+            check_parents(path, read.teaching.tuned["parents"])
         self.card = read.card
         self._device = device
         self.nets = [net.to(device) for net in build_nets(read.teaching.plan, read.weights)]
         self._last: tuple[weakref.ref[Volume] | None, Mapping[str, VolumeMask]] = None, {}
-        plan = read.teaching.plan
         self._spec = ModelSpec(
             name="learned",
             prompts=frozenset({"box", "points", "mask", "box3d"}),
@@ -54,7 +61,7 @@ class LearnedModel:
             license="as the cases that it learned from",
             engine="torch",
             recipe=PLAIN,
-            structures={name: value for value, name in plan.structures.items()},
+            structures={} if prompts_only else self.teaching.structures,
         )
 
     @property
@@ -62,15 +69,25 @@ class LearnedModel:
         """See `sammed.models.protocols.StructureModel`."""
         return self._spec
 
-    @cached_property
-    def prompted(self) -> ImageModel:
-        """The built-in network."""
-        from sammed.models.registry import build
+    def prompted(self, name: str) -> ImageModel:
+        """The built-in network: as it was tuned, but for structures of which that made it worse."""
+        return self._compact_tuned if self._is_tuned_for(name) else self._compact
 
-        built = build("compact", device=self._device)
-        if not isinstance(built, ImageModel):
-            raise TypeError("compact answers prompts on slices")
-        return built
+    def takes_blocks(self, name: str) -> bool:
+        """See `sammed.models.protocols.StructureModel`: where compact was tuned to it."""
+        return self._is_tuned_for(name)
+
+    def _is_tuned_for(self, name: str) -> bool:
+        return bool(self._tuned) and name not in self.teaching.tuned["worse"]
+
+    @cached_property
+    def _compact(self) -> CompactModel:
+        return CompactModel(device=self._device)
+
+    @cached_property
+    def _compact_tuned(self) -> CompactModel:
+        nets = tuned_nets(shipped_nets(), self.teaching.tuned["parents"], self._tuned)
+        return CompactModel(device=self._device, nets=nets, digest=self._spec.weights_hash)
 
     def find(self, image: VolumeImage, *, reporter: Watch) -> Mapping[str, VolumeMask]:
         """See `sammed.models.protocols.StructureModel`."""

@@ -118,7 +118,8 @@ class Plan:
     structures
         Value in the label map → name; the network's channel 1 is the first, 0 is background.
     looks
-        One, or a coarse one that says where and a fine one that says what.
+        One, or a coarse one that says where and a fine one that says what; none if nothing was
+        learned that is found without a prompt.
     brightness
         See `Brightness`.
     mirrors
@@ -162,8 +163,8 @@ class Plan:
             Look(**{**look, "spacing": tuple(look["spacing"]), "patch": tuple(look["patch"])})
             for look in said["looks"]
         )
-        if not looks or not said["structures"]:
-            raise ValueError("a plan has a look and a structure")
+        if not said["structures"]:
+            raise ValueError("a plan has a structure")
         return cls(
             {int(value): str(name) for value, name in said["structures"].items()},
             looks,

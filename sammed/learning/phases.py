@@ -1,0 +1,115 @@
+"""The parts of a course: which network learns when, and how much of the minutes is its."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from sammed.errors import InputError
+from sammed.learning.split import Split
+from sammed.learning.tuning import Part
+
+What = Literal["both", "segmenter", "promptable"]
+WHAT: tuple[str, ...] = get_args(What)
+
+REHEARSAL = 0.33
+"""Share of the minutes for the rehearsal."""
+
+COARSE = 0.3
+"""Share of a segmenter's minutes for its coarse look, if it has two."""
+
+SEGMENTER = 0.6
+"""Share of the segmenter where both are learned."""
+
+PART_SHARES: dict[Part, float] = {"views": 0.5, "boxes": 0.25, "locator": 0.25}
+"""Of the promptable network's minutes: most of what a prompt goes through is the network for
+views."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of a course in which one network of one run learns.
+
+    Attributes
+    ----------
+    run
+        ``"rehearsal"`` or ``"final"``.
+    look
+        Number of the segmenter's look; ``None``: it is compact that is tuned.
+    part
+        Which of compact's networks is tuned; ``None``: it is a look that learns.
+    share
+        Of the minutes.
+    """
+
+    run: str
+    share: float
+    look: int | None = None
+    part: Part | None = None
+
+    @property
+    def what(self) -> str:
+        """Which network, for what is kept."""
+        return f"look {self.look}" if self.part is None else self.part
+
+    @property
+    def key(self) -> str:
+        """For what is kept."""
+        return f"{self.run} {self.what}"
+
+
+def check_what(what: str) -> What:
+    """One of `WHAT`.
+
+    Raises
+    ------
+    InputError
+        If it is not.
+    """
+    for known in get_args(What):
+        if what == known:
+            return known
+    raise InputError(f"cannot learn {what!r}; expected {', '.join(WHAT)}")
+
+
+def phases(split: Split, what: What, looks: int, parts: Sequence[Part]) -> list[Phase]:
+    """All phases of a course, in order; their shares add up to 1.
+
+    Parameters
+    ----------
+    split
+        Whether there is a rehearsal.
+    what
+        What is learned.
+    looks
+        How many the segmenter has.
+    parts
+        Of compact, which are tuned.
+
+    Examples
+    --------
+    >>> once = Split(("a", "b"), ("c",), rehearsed=False)
+    >>> [(one.key, round(one.share, 2)) for one in phases(once, "both", 1, ("views", "boxes"))]
+    [('final look 0', 0.6), ('final views', 0.27), ('final boxes', 0.13)]
+    """
+    first = REHEARSAL if split.rehearsed else 0.0
+    whole = _one_run(what, looks, parts)
+    return [
+        Phase(run, share * one.share, one.look, one.part)
+        for run, share in (("rehearsal", first), ("final", 1 - first))
+        if share
+        for one in whole
+    ]
+
+
+def _one_run(what: What, looks: int, parts: Sequence[Part]) -> list[Phase]:
+    mine = {"both": SEGMENTER, "segmenter": 1.0, "promptable": 0.0}[what]
+    found = []
+    if mine:
+        shares = [1.0] if looks == 1 else [COARSE, 1 - COARSE]
+        found += [Phase("", mine * share, look=n) for n, share in enumerate(shares)]
+    if mine < 1:
+        total = sum(PART_SHARES[part] for part in parts)
+        found += [Phase("", (1 - mine) * PART_SHARES[part] / total, part=part) for part in parts]
+    return found
