@@ -141,6 +141,33 @@ def resolve_window(spec: str, volume: Volume, region: NDArray[np.generic] | None
     )
 
 
+def check_window(spec: str) -> None:
+    """Make sure that a text stands for a window, before there is a volume.
+
+    What only the file can tell (``dicom``) is not looked at.
+
+    Parameters
+    ----------
+    spec
+        As in `resolve_window`.
+
+    Raises
+    ------
+    WindowError
+        If the text cannot be read, or the window would be empty.
+
+    Examples
+    --------
+    >>> check_window("400/40")
+    >>> check_window("0/40")
+    Traceback (most recent call last):
+    sammed.errors.WindowError: window width 0 is not positive; W/L means width/level
+    """
+    if not spec.strip().lower().startswith("dicom"):
+        ramp = np.arange(1000, dtype=np.int16).reshape(10, 10, 10)
+        resolve_window(spec, Volume.from_array(ramp, np.eye(4)))
+
+
 def ct_offset(volume: Volume) -> float | None:
     """What has to be taken from the values of a CT for Hounsfield units; ``None`` if it is no CT.
 

@@ -48,7 +48,8 @@ LOCAL = {
 def dask_hands(crew: Crew, job: Job, stop: Path, say: Tell, most: int) -> Iterator[Hands]:
     """Workers that take scans; see `sammed.many.crew.hired`, whose parameters these are."""
     distributed = _distributed(crew)
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # a lost worker is no news here
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # a lost worker is no news here
     closing: list[Any] = []
     try:
         if crew.scheduler:
@@ -110,7 +111,7 @@ def _local_cluster(distributed: Any, wanted: int, job: Job, say: Tell) -> Any:
             processes=True,
             host="127.0.0.1",
             security=_private(distributed),
-            dashboard_address="127.0.0.1:0" if find_spec("bokeh") else None,
+            dashboard_address="127.0.0.1:0",
             memory_limit=max(each, free() // workers),
             silence_logs=logging.CRITICAL,
         )
@@ -184,7 +185,8 @@ class DaskHands:
                     "same command again"
                 ) from error
         self._gone, self._counted = False, float("-inf")
-        if "dashboard" in self._client.scheduler_info(n_workers=0).get("services", {}):
+        served = "dashboard" in self._client.scheduler_info(n_workers=0).get("services", {})
+        if served and (self._address or find_spec("bokeh")):  # without bokeh it is an empty page
             self._say(f"dashboard: {self._client.dashboard_link}")
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from sammed import folders, io
 from sammed.engine.decoding import SliceDecoder
 from sammed.engine.settings import Settings
 from sammed.errors import InputError
-from sammed.imaging.intensity import Window
+from sammed.imaging.intensity import Window, check_window
 from sammed.io.recognition import longest_ending
 from sammed.many.content import fingerprint
 from sammed.many.crew import Crew, Tell
@@ -236,6 +236,7 @@ def embed_many(
     manifest = read_scans(scans)
     for note in manifest.notes:
         say(f"note: {note}")
+    check_window(how.window)
     spec = how.build().spec
     mark = fingerprint("embed", __version__, asdict(spec), asdict(how))
     tasks = [Task(scan.id, replace(scan, image=scan.image.absolute())) for scan in manifest.scans]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sammed import api, io
 from sammed.engine.settings import Settings
 from sammed.errors import InputError, OutputError
-from sammed.imaging.intensity import window_notes
+from sammed.imaging.intensity import check_window, window_notes
 from sammed.io.output import check_folder, check_output
 from sammed.io.recognition import output_format, stem
 from sammed.many.content import fingerprint, is_same, look
@@ -256,6 +256,7 @@ def batch(
     folder = check_folder(output)
     crew = Crew(workers, scheduler)
     settings = settings or Settings()
+    check_window(settings.window)
     spec = registry.build(model, device=device, threads=threads).spec
     mark = fingerprint("segment", __version__, asdict(spec), asdict(settings))
     largest = needed(scan.image for scan in manifest.scans)
