@@ -6,44 +6,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from sammed import io
 from sammed.engine.progress import Progress
 from sammed.engine.settings import Settings
 from sammed.errors import InputError, SegmentationError
+from sammed.examples.asking import example_model
+from sammed.gathering import gather_prompts as gather_prompts  # a step of what is done here
 from sammed.imaging.intensity import window_notes
 from sammed.imaging.volume import LabelVolume, Volume
-from sammed.io.memory import is_image, labels_like, volume_of
-from sammed.io.voxels import labels_from_volume
+from sammed.io.memory import labels_like, volume_of
 from sammed.models import registry
 from sammed.prompts import (
-    PROPAGATE,
-    ObjectPrompts,
     PromptSet,
     Propagate,
-    merge,
-    with_labels,
 )
-from sammed.prompts.files import read_prompts
-from sammed.prompts.masks import only_label, painted_objects
-from sammed.prompts.naming import named_objects, with_values
-from sammed.prompts.numeric import Box, Point, as_boxes, as_points
-from sammed.prompts.placing import canonical_array, place_box, place_point
-from sammed.prompts.text import (
-    apply_labels,
-    check_space,
-    split_label,
-    split_name,
-)
+from sammed.prompts.numeric import as_boxes, as_points
 from sammed.session import Session
 
 if TYPE_CHECKING:
@@ -61,6 +44,7 @@ def segment(
     mask: Any = (),
     prompts: str | PathLike[str] | None = None,
     objects: Collection[str] | None = None,
+    examples: Any = (),
     labels: Mapping[str, int] | None = None,
     space: str = "voxel",
     propagate: Propagate | None = None,
@@ -98,8 +82,11 @@ def segment(
     prompts
         A prompt file (``sammed-prompts/1``) or Slicer markups (``.mrk.json``, ``.fcsv``).
     objects
-        Names of objects that the model knows without a prompt, see `load_model`; by default, and
-        without any prompt, all that it knows.
+        Names of objects that the model or the examples know without a prompt, in English, German
+        or Latin, or by SNOMED CT codes; by default, and without any prompt, all that is known.
+    examples
+        Labelled scans that explain this one, see `sammed.examples.asking.gathered`: pairs ``(image,
+        labels)``, or a folder of them. For more choices give an `example_model` as ``model``.
     labels
         Label values by object name; the others get the lowest free ones.
     space
@@ -140,6 +127,9 @@ def segment(
     ({1: 'spleen'}, (64, 128, 152))
     """
     volume = as_volume(image, frame=frame, series=series)
+    if not isinstance(examples, list | tuple) or examples:
+        companion = load_model(model, device=device) if isinstance(model, str) else model
+        model = example_model(examples, companion, objects, labels)
     structures = known_structures(model)
     gathered = gather_prompts(
         volume,
@@ -310,52 +300,6 @@ def known_structures(model: str | Model) -> Mapping[str, int]:
     return registry.structures(model) if isinstance(model, str) else model.spec.structures
 
 
-def gather_prompts(
-    volume: Volume,
-    *,
-    named: Collection[str] | None = None,
-    structures: Mapping[str, int] | None = None,
-    boxes: Iterable[str | Box] = (),
-    points: Iterable[str | Point] = (),
-    masks: Any = (),
-    files: Iterable[Path] = (),
-    labels: Mapping[str, int] | None = None,
-    space: str = "voxel",
-    propagate: Propagate | None = None,
-) -> PromptSet:
-    """Join prompts from numbers, text and files into objects, checked on the volume.
-
-    Parameters are those of `segment`, boxes and points one by one; ``named`` are its ``objects``,
-    ``structures`` what the model knows.
-
-    Raises
-    ------
-    PromptError, LabelError
-        If a prompt or a label makes no sense.
-    """
-    check_space(space)
-    if propagate is not None and propagate not in PROPAGATE:
-        raise InputError(f"unknown propagation {propagate!r}; expected {', '.join(PROPAGATE)}")
-    parts: list[ObjectPrompts] = []
-    notes: list[str] = []
-    read_mask = partial(_read_mask, volume=volume, notes=notes)
-    for path in files:
-        found = read_prompts(path, volume, read_mask)
-        parts += found
-        notes += found.notes
-    parts += [place_box(box, volume, space) for box in boxes]
-    parts += [place_point(point, volume, space) for point in points]
-    parts += _painted(masks, volume, notes)
-    known = structures or {}
-    parts = [*named_objects(named, known, alone=not parts), *parts]
-    objects = with_values(apply_labels(merge(parts), dict(labels or {})), known)
-    if propagate is not None:
-        objects = tuple(replace(obj, propagate=propagate) for obj in objects)
-    gathered = PromptSet(with_labels(objects), tuple(notes))
-    gathered.check(volume.shape, known)
-    return gathered
-
-
 def make_session(
     volume: Volume,
     model: Model,
@@ -395,48 +339,3 @@ def timed_read(
     started = time.perf_counter()
     volume = io.read(image, frame=frame, series=series, allow_gaps=allow_gaps)
     return volume, time.perf_counter() - started
-
-
-def _read_mask(
-    path: Path, value: int | None, volume: Volume, notes: list[str]
-) -> NDArray[np.bool_]:
-    """One label of a file, or the only one that it holds."""
-    labels = _read_painted(path, volume, notes)
-    only = only_label(labels, value, f"the mask {path}", str(path))
-    return np.asarray(labels.voxels == only)
-
-
-def _read_painted(path: str | PathLike[str], volume: Volume, notes: list[str]) -> LabelVolume:
-    labels = io.read_labels(path, like=volume)
-    notes += [f"{Path(path).name}: {note}" for note in labels.notes]
-    return labels
-
-
-def _painted(given: Any, volume: Volume, notes: list[str], name: str = "") -> list[ObjectPrompts]:
-    """Painted slices, however they are given: one object, or one a label if it has no name."""
-    if isinstance(given, str):
-        return _painted_file(given, volume, notes, name)
-    if isinstance(given, PathLike):
-        return painted_objects(_read_painted(given, volume, notes), name, str(given))
-    if isinstance(given, LabelVolume):
-        return painted_objects(given.on_grid_of(volume, "the mask"), name, "")
-    if isinstance(given, Mapping):
-        each = (_painted(one, volume, notes, str(key)) for key, one in given.items())
-        return [part for parts in each for part in parts]
-    if isinstance(given, list | tuple):
-        return [part for one in given for part in _painted(one, volume, notes, name)]
-    if is_image(given):
-        labels = labels_from_volume(volume_of(given, keep_nan=True)).on_grid_of(volume, "the mask")
-        return painted_objects(labels, name, "")
-    voxels = canonical_array(given, volume, "the mask")
-    painted = Volume(voxels, volume.grid, source=Path("the mask"))
-    return painted_objects(labels_from_volume(painted), name, "")
-
-
-def _painted_file(text: str, volume: Volume, notes: list[str], name: str) -> list[ObjectPrompts]:
-    """``[name=]file[#label]``."""
-    if not name and not Path(text).exists():
-        found, rest = split_name(text)
-        name, text = ("" if rest == text else found), rest
-    file, value = (text, None) if Path(text).exists() else split_label(text)
-    return painted_objects(_read_painted(file, volume, notes), name, file, value)

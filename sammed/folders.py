@@ -45,3 +45,8 @@ def state_folder() -> Path:
     from platformdirs import user_state_path
 
     return user_state_path("sammed", appauthor=False)
+
+
+def examples_folder() -> Path:
+    """Where is kept what was carried from labelled examples onto scans."""
+    return home() / "examples"

@@ -82,11 +82,12 @@ FLOORS = (
     ("imaging",),
     ("prompts", "io"),
     ("models",),
-    ("views",),
+    ("views", "project"),
     ("engine", "notebook"),
-    ("session",),
+    ("session", "gathering"),
+    ("examples",),
     ("api",),
-    ("reporting", "synthesis", "project"),
+    ("reporting", "synthesis"),
     ("many",),
     ("evaluation", "training", "worker"),
     ("learning", "workbench"),
@@ -152,7 +153,9 @@ def test_torch_stays_with_the_models_and_their_training():
 
 
 def test_file_formats_stay_in_io():
-    assert not offenders(("sammed.io",), FORMATS)
+    """But for the one place where images are aligned: those in memory are SimpleITK's, too."""
+    assert not offenders(("sammed.io", "sammed.imaging.registration"), FORMATS)
+    assert not offenders(("sammed.io",), FORMATS - {"SimpleITK"})
 
 
 def test_the_package_stands_alone():

@@ -89,7 +89,8 @@ class NamedStrategy:
         if volume.block.is_empty or not volume.mask.any():
             if any(point.positive for point in obj.points):
                 return self._prompted(obj).segment(obj, former, reporter)
-            error = f"the model found no {obj.name!r}; if it is there, give it a prompt"
+            why = f" ({found.reason})" if found.reason else ""
+            error = f"the model found no {obj.name!r}{why}; if it is there, give it a prompt"
             return not_found(obj, plane, error)
         slices = SliceStack(self._scene.volume, plane, self._scene.window())
         volume, mended = self._mended(without_strokes(obj), volume, slices, reporter)

@@ -58,14 +58,22 @@ LEFT, RIGHT = Code("7771000", "Left"), Code("24028007", "Right")
 GENERIC = SegmentCodes(CATEGORIES["tissue"], Code("85756007", "Tissue"), known=False)
 """For names that say nothing known; 3D Slicer and dcmqi use the same one."""
 
-_SIDES = {"left": LEFT, "lt": LEFT, "l": LEFT, "right": RIGHT, "rt": RIGHT, "r": RIGHT}
+_LEFT_WORDS = ("left", "lt", "l", "links", "linke", "linker", "linkes", "sinister", "sinistra",
+               "sinistrum")  # fmt: skip
+_RIGHT_WORDS = ("right", "rt", "r", "rechts", "rechte", "rechter", "rechtes", "dexter", "dextra",
+                "dextrum")  # fmt: skip
+_SIDES = dict.fromkeys(_LEFT_WORDS, LEFT) | dict.fromkeys(_RIGHT_WORDS, RIGHT)
 _SHORT_SIDES = {"l", "r"}
 _LINK_WORDS = {"of", "the", "in"}
+
+
+_SPELLED = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "æ": "ae", "œ": "oe"})
 
 
 class _Entry(NamedTuple):
     category: str
     code: Code
+    paired: bool = False
 
 
 def codes_for(name: str) -> SegmentCodes:
@@ -123,6 +131,95 @@ def known_names() -> list[str]:
     return list(first.values())
 
 
+@dataclass(frozen=True)
+class Concept:
+    """What a name means, as far as two names can mean the same.
+
+    Attributes
+    ----------
+    codes
+        SNOMED CT codes: of the thing, and of the region of a finding.
+    meaning
+        In words.
+    side
+        ``"left"``, ``"right"`` of the patient, or ``""``.
+    paired
+        Whether there is one on each side: without a side two are meant.
+    """
+
+    codes: tuple[str, ...]
+    meaning: str
+    side: str = ""
+    paired: bool = False
+
+    def say(self) -> str:
+        """As messages call it."""
+        return f"{self.meaning}{', ' * bool(self.side)}{self.side} (SCT {' '.join(self.codes)})"
+
+
+def concept(name: str) -> Concept | None:
+    """What a name, a synonym (English, German, Latin) or a SNOMED CT code means.
+
+    Parameters
+    ----------
+    name
+        ``"left kidney"``, ``"Niere links"``, ``"ren sinister"``, ``"64033007 left"``.
+
+    Returns
+    -------
+    Concept or None
+        ``None`` if it is not in the table.
+
+    Examples
+    --------
+    >>> concept("Niere links") == concept("left kidney") == concept("64033007 left")
+    True
+    >>> concept("kidney").paired, concept("zebra")
+    (True, None)
+    """
+    words = _words(name)
+    side, rest = _take_side(words)
+    coded = [entry for entry in _table().values() if rest == [entry.code.value]]
+    if coded:
+        code, sided = coded[0].code, _side_word(side)
+        return Concept((code.value,), code.meaning, sided, coded[0].paired)
+    found = codes_for(name)
+    if not found.known:
+        return None
+    paired = any(e.paired for e in _table().values() if e.code == found.type)
+    codes = (found.type.value, *((found.region.value,) if found.region else ()))
+    meaning = found.type.meaning + (f" of {found.region.meaning}" if found.region else "")
+    return Concept(codes, meaning, _side_word(found.side), paired)
+
+
+def other_side(name: str) -> str:
+    """The same of the other side: ``kidney_left`` of ``kidney_right``; a name without one stays.
+
+    Examples
+    --------
+    >>> other_side("kidney_left"), other_side("Right lung"), other_side("liver")
+    ('kidney_right', 'Left lung', 'liver')
+    """
+    if _find(_words(name)):
+        return name  # "left ventricle": the side is a part of the name
+    turned = dict(zip(_LEFT_WORDS, _RIGHT_WORDS, strict=False)) | dict(
+        zip(_RIGHT_WORDS, _LEFT_WORDS, strict=False)
+    )
+
+    def swap(match: re.Match[str]) -> str:
+        word = match[0]
+        new = turned.get(word.lower(), word)
+        if len(word) == 1 and match.start() != 0 and match.end() != len(name):
+            return word
+        return new.capitalize() if word[0].isupper() else new
+
+    return re.sub(r"[A-Za-z]+", swap, name)
+
+
+def _side_word(side: Code | None) -> str:
+    return "" if side is None else side.meaning.lower()
+
+
 def _finding_in_region(words: list[str], side: Code | None) -> SegmentCodes | None:
     """``liver tumour``, ``tumour of liver``: a finding before or after the name of an organ."""
     words = [w for w in words if w not in _LINK_WORDS]
@@ -136,7 +233,7 @@ def _finding_in_region(words: list[str], side: Code | None) -> SegmentCodes | No
 
 def _words(name: str) -> list[str]:
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
-    return re.findall(r"[a-z]+\d*|\d+", spaced.lower())
+    return re.findall(r"[a-z]+\d*|\d+", spaced.lower().translate(_SPELLED))
 
 
 def _take_side(words: list[str]) -> tuple[Code | None, list[str]]:
@@ -159,6 +256,7 @@ def _table() -> dict[str, _Entry]:
     text = (files("sammed.io") / "terminology.csv").read_text("utf-8")
     entries = {}
     for row in csv.DictReader(text.splitlines()):
-        entry = _Entry(row["category"], Code(row["code"], row["meaning"]))
-        entries.update(dict.fromkeys(row["names"].split("|"), entry))
+        entry = _Entry(row["category"], Code(row["code"], row["meaning"]), row["paired"] == "yes")
+        more = row["german_latin"].split("|") if row["german_latin"] else []
+        entries.update(dict.fromkeys([*row["names"].split("|"), *more], entry))
     return entries

@@ -350,11 +350,14 @@ class VolumeMask:
         On the block; > 0 is foreground.
     predicted_iou
         The model's own estimate, [0, 1]; 1 if it has none.
+    reason
+        Why nothing was found, if the model can tell.
     """
 
     block: Box3D
     logits: NDArray[np.float16]
     predicted_iou: float = 1.0
+    reason: str = ""
 
 
 class Watch(Protocol):
@@ -421,20 +424,11 @@ class StructureModel(Protocol):
         ...
 
     def prompted(self, name: str) -> ImageModel:
-        """The model that answers prompts of an object beside it; the same one each time.
-
-        Parameters
-        ----------
-        name
-            Of the object: prompts of what it was taught may have a model of their own.
-        """
+        """The model that answers prompts of an object of that name; the same one each time."""
         ...
 
     def takes_blocks(self, name: str) -> bool:
-        """Whether a 3D box of a structure is a prompt for `prompted`.
-
-        Else it limits what is found by the name.
-        """
+        """Whether a 3D box of a structure is a prompt for `prompted`; else it limits it."""
         ...
 
     def find(self, image: VolumeImage, *, reporter: Watch) -> Mapping[str, VolumeMask]:

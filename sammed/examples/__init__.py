@@ -1,0 +1,1 @@
+"""One scan explains another: what is known of labelled scans, carried onto a new one."""
