@@ -144,10 +144,12 @@ def run(
     from sammed.many.crew import Crew
 
     crew = Crew(workers, scheduler)
-    build = partial(build_models, _models(model or ["compact"], baselines), device, threads)
+    wanted = _models(model or ["compact"], baselines)
+    built = build_models(wanted, device, threads)
+    build = partial(build_models, wanted, device, _same_threads(threads, crew, quiet))
     plan = Plan(
         cases=tuple(_cases(cases, images, references, labels, case, same_subject)),
-        models=build(),
+        models=built,
         protocols=tuple(parse_protocols(protocol)),
         seeds=tuple(int(s) for s in _numbers(seeds, "--seeds")),
         jitters=tuple(_numbers(jitter, "--jitter")),
@@ -279,6 +281,21 @@ def _models(wanted: list[str], baselines: bool) -> dict[str, str]:
         file.stem if file else name: str(file or name)
         for name, file in zip(names, files, strict=True)
     }
+
+
+def _same_threads(threads: int | None, crew: Crew, quiet: bool) -> int | None:
+    """Threads of each worker: as this program's own, on which the last bits of scores depend."""
+    if threads is not None or crew.alone:
+        return threads
+    from sammed.models.devices import threads_now
+
+    own = threads_now()
+    if own > 1 and not quiet:
+        say(
+            f"note: each worker may use {own} threads, as one program here would, so that scores "
+            "are the same to the last bit; --threads 1 is quicker where a model uses several"
+        )
+    return own
 
 
 def _run_plan(plan: Plan, out: Path, crew: Crew, build: Build, quiet: bool) -> list[Part]:

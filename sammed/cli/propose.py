@@ -72,7 +72,11 @@ def propose(
         for one in sorted(found.proposals, key=lambda one: -sum(one.estimated.values())):
             told = ", ".join(f"{name} {dice:.2f}" for name, dice in one.estimated.items())
             how = " (accepted)" if one.accepted else ""
-            say(f"{one.case}: {one.error or f'estimated Dice {told}{how}'}")
+            if not one.error:
+                say(f"{one.case}: estimated Dice {told}{how}")
         say(calibration_line(found.calibration.as_dict()))
         say(f"{len(found.proposals)} cases, {len(found.skipped)} proposed before")
+    for one in found.proposals:
+        if one.error:
+            say(f"{one.case} failed: {one.error}")
     check_all_done(found.outcomes, "case")

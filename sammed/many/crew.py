@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -54,6 +55,20 @@ class Crew:
     def alone(self) -> bool:
         """Whether this process does all."""
         return self.workers == 1 and not self.scheduler
+
+    def threads(self, wanted: int | None) -> int | None:
+        """Threads of each worker: as wanted, else its share of this computer's cores.
+
+        ``None`` leaves the choice to this program alone, or to each worker of a cluster.
+
+        Examples
+        --------
+        >>> Crew(workers=2).threads(3), Crew().threads(None), Crew(workers=1000).threads(None)
+        (3, None, 1)
+        """
+        if wanted is not None or self.alone or self.scheduler:
+            return wanted
+        return max(1, (os.cpu_count() or 1) // self.workers)
 
 
 class Hands(Protocol):

@@ -239,6 +239,9 @@ def embed_many(
     check_window(how.window)
     spec = how.build().spec
     mark = fingerprint("embed", __version__, asdict(spec), asdict(how))
+    options = dict(how.options or {})
+    options["threads"] = crew.threads(options.get("threads"))
+    how = replace(how, options=options)
     tasks = [Task(scan.id, replace(scan, image=scan.image.absolute())) for scan in manifest.scans]
     job = EmbedJob(
         folders.home().absolute() / "records" / fingerprint(mark, str(Path(scans).absolute())),

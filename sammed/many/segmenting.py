@@ -258,6 +258,7 @@ def batch(
     settings = settings or Settings()
     check_window(settings.window)
     spec = registry.build(model, device=device, threads=threads).spec
+    threads = crew.threads(threads)
     mark = fingerprint("segment", __version__, asdict(spec), asdict(settings))
     largest = needed(scan.image for scan in manifest.scans)
     job = SegmentJob(

@@ -65,6 +65,13 @@ def set_threads(threads: int | None) -> None:
     torch.set_num_threads(threads)
 
 
+def threads_now() -> int:
+    """How many threads PyTorch uses in this process."""
+    import torch
+
+    return torch.get_num_threads()
+
+
 @lru_cache(maxsize=1)
 def fastest_threads() -> int:
     """How many threads multiply matrices fastest here: PyTorch's own number, or fewer.

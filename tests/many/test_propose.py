@@ -12,7 +12,6 @@ import torch
 from sammed import cli
 from sammed.learning.course import Wishes, learn, model_path
 from sammed.learning.proposing import propose
-from sammed.many.crew import Crew
 from sammed.many.record import Record
 from sammed.project.folder import Project
 from sammed.project.importing import import_labels, pair
@@ -74,8 +73,8 @@ def test_two_workers_propose_the_same_and_go_on(
         assert project.case(id).record.history[-1]["what"] == "propose"
     err = capsys.readouterr().err
     assert "1 of 5 cases failed" in err
-    assert "p5: the scan" in err
-    found = propose(project, crew=Crew(2))
+    assert "p5 failed: the scan" in err
+    found = propose(project)
     assert sorted(found.skipped) == ["p1", "p2", "p3", "p4"]
     assert [one.case for one in found.proposals] == ["p5"]
     assert "is gone" in Record(project.folder / "record").entry("p5").error
