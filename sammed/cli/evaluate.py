@@ -63,7 +63,8 @@ def run(
         ),
     ] = None,
     protocol: Annotated[
-        str, typer.Option("--protocol", help="Some of A,B,B2,C,D,P; see docs/evaluation.md.")
+        str,
+        typer.Option("--protocol", help="Some of A,B,B2,C,D,P,N; or L. See docs/evaluation.md."),
     ] = "A,B,B2",
     model: Annotated[
         list[str] | None,
@@ -103,6 +104,24 @@ def run(
             "--resample", help="Put the prediction on the reference's grid, extended to hold it."
         ),
     ] = False,
+    rounds: Annotated[
+        str, typer.Option("--rounds", help="Protocol L: cases that are labelled in each round.")
+    ] = "3,5,12",
+    minutes: Annotated[
+        float, typer.Option("--minutes", min=0.01, help="Protocol L: of learning after each round.")
+    ] = 1.0,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="Protocol L: steps instead of minutes.")
+    ] = None,
+    target: Annotated[
+        float, typer.Option("--target", min=0, max=1, help="Protocol L: Dice that is good enough.")
+    ] = 0.85,
+    untouched: Annotated[
+        int, typer.Option("--untouched", min=1, help="Protocol L: cases that stay unlabelled.")
+    ] = 10,
+    order: Annotated[
+        str, typer.Option("--order", help="Protocol L: cheapest, random or doubt come next.")
+    ] = "random",
     window: Window = "auto",
     plane: Plane = "auto",
     device: Device = "auto",
@@ -131,12 +150,22 @@ def run(
       sammed evaluate --cases cases.json --model compact --out results --workers 8
 
       sammed evaluate compare results/results.csv other/results.csv
+
+      sammed evaluate --cases cases.json --protocol L --rounds 3,5,12 --out results
     """
     set_verbosity(quiet, verbose)
     if maps:
         _check_maps(maps, cases, images)
         found = _score_maps(maps[0], maps[1], labels, tolerance, resample, out, title)
         _show_scores(found, out, quiet, as_json)
+        return
+    if protocol.strip().upper() == "L":
+        from sammed.cli.evaluate_loop import loop_plan, run_loop_protocol
+
+        first = int(_numbers(seeds, "--seeds")[0])
+        loop = loop_plan(rounds, minutes, steps, target, untouched, order, first)
+        labelled = _cases(cases, images, references, labels, case, same_subject)
+        run_loop_protocol(labelled, loop, out, title, _command(), quiet, as_json)
         return
     from sammed.engine.settings import Settings
     from sammed.evaluation.cohort import Plan, build_models

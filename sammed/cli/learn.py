@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -109,21 +109,27 @@ def _progress(quiet: bool) -> Iterator[Callable[[Progress], None]]:
 
 
 def _say_outcome(outcome: Outcome) -> None:
+    for note in outcome.report["notes"]:
+        say(f"note: {note}")
+    for line in round_lines(outcome.report):
+        say(line)
+    say(f"wrote {outcome.file}")
+
+
+def round_lines(report: Mapping[str, Any]) -> list[str]:
+    """What came of a round: of each half that was learned what it reaches, and the verdict."""
     from sammed.learning.card import gained_lines, reached_lines
 
-    report: Any = outcome.report
-    for note in report["notes"]:
-        say(f"note: {note}")
+    lines = []
     if report["verdict"]:
-        for line in reached_lines(report["reached"], report["rehearsed"]):
-            say(line)
-        say(calibration_line(report["calibration"]))
-        say(f"round {report['round']}: without a prompt: {_verdict(report['verdict'])}")
+        lines += reached_lines(report["reached"], report["rehearsed"])
+        lines += [calibration_line(report["calibration"])]
+        lines += [f"without a prompt, round {report['round']}: {_verdict(report['verdict'])}"]
     if report["prompted"]["verdict"]:
-        for line in gained_lines(report["prompted"]["gained"], report["rehearsed"]):
-            say(line)
-        say(f"round {report['round']}: from prompts: {_verdict(report['prompted']['verdict'])}")
-    say(f"wrote {outcome.file}")
+        said = report["prompted"]
+        lines += gained_lines(said["gained"], report["rehearsed"])
+        lines += [f"from prompts, round {report['round']}: {_verdict(said['verdict'])}"]
+    return lines
 
 
 def _verdict(said: dict[str, Any]) -> str:

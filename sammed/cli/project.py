@@ -81,15 +81,31 @@ def status(folder: Folder, as_json: Json = False) -> None:
 
 
 @app.command()
-def next(folder: Folder, as_json: Json = False) -> None:
+def next(
+    folder: Folder,
+    order: Annotated[
+        str,
+        typer.Option(
+            "--order",
+            help="cheapest: proposals thought to be best, then by chance. random: by chance, what "
+            "was found in cases taking turns. doubt: what the model is least sure of.",
+        ),
+    ] = "cheapest",
+    as_json: Json = False,
+) -> None:
     """The case to look at next: proposals that are cheapest to mend, then cases by chance.
 
-    Example: sammed project next study/
+    For example:
+
+      sammed project next study/
+
+      sammed project next study/ --order random
     """
     from sammed.project.folder import Project
+    from sammed.project.order import check_order
     from sammed.project.working import NOTHING_WAITS
 
-    case = Project(folder).next()
+    case = Project(folder).next(check_order(order))
     if as_json:
         put(None if case is None else {"case": case.id, "image": str(case.image)})
     elif case is None:
@@ -228,17 +244,14 @@ def export(
 
 def _say_learned(project: Project) -> None:
     """What the last round's model reaches."""
-    from sammed.cli.learn import calibration_line
-    from sammed.learning.card import reached_lines
+    from sammed.cli.learn import round_lines
     from sammed.learning.rounds import rounds
 
     reports = [report for report in (one.report() for one in rounds(project)) if report]
     for report in reports[-1:]:
-        used = "used" if report["verdict"]["used"] else "not used"
-        typer.echo(f"round {report['round']}: {len(report['learned'])} cases learned, {used}")
-        for line in reached_lines(report["reached"], report["rehearsed"]):
+        typer.echo(f"round {report['round']}: {len(report['learned'])} cases learned")
+        for line in round_lines(report):
             typer.echo(line)
-        typer.echo(calibration_line(report["calibration"]))
 
 
 def _names(text: str | None, source: Path) -> dict[int, str] | None:

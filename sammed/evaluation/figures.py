@@ -130,6 +130,36 @@ _CAPTIONS = {
 }
 
 
+@dataclass(frozen=True)
+class Curve:
+    """A line of a figure: its name, and where it goes."""
+
+    name: str
+    at: tuple[float, ...]
+    values: tuple[float, ...]
+
+
+def curves(lines: Sequence[Curve], x_name: str, y_name: str) -> str:
+    """Some lines in one figure, as SVG text.
+
+    Parameters
+    ----------
+    lines
+        At least one point each.
+    x_name, y_name
+        Of the axes.
+    """
+    require_matplotlib()
+    palette = Palette([line.name for line in lines])
+    figure, axes = _axes(1, 5.2, 3.2)
+    for line in lines:
+        axes[0].plot(
+            line.at, line.values, label=line.name, marker="o", markersize=3.5, **palette[line.name]
+        )
+    axes[0].set_ylabel(y_name)
+    return _finish(figure, axes, x_name, None)
+
+
 def _ladder(results: Results, palette: Palette, protocol: str) -> str:
     figure, axes = _axes(1, 5.2, 3.2)
     for model in results.models:

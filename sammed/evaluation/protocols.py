@@ -7,6 +7,7 @@ C  as B, then corrective clicks (the CVPR 2025 interactive challenge)
 D  as B, on disturbed images
 P  points only, on every slice (SAM.MD)
 N  no prompt: the object's name alone, for models that know it
+L  the labelling loop from end to end, by itself: see `sammed.learning.loop_trial`
 """
 
 from __future__ import annotations
@@ -112,6 +113,8 @@ def parse_protocols(text: str) -> list[str]:
         If one is unknown.
     """
     wanted = list(dict.fromkeys(p.strip().upper() for p in text.split(",") if p.strip()))
+    if "L" in wanted:
+        raise InputError("protocol L runs by itself; leave the others out")
     unknown = [p for p in wanted if p not in PROTOCOLS]
     if unknown or not wanted:
         raise InputError(

@@ -26,14 +26,15 @@ from sammed.learning.card import model_card
 from sammed.learning.estimate import Calibration
 from sammed.learning.exercises import Exercise, make_exercises
 from sammed.learning.judging import Judgement
+from sammed.learning.jury import Jury
 from sammed.learning.lessons import Lesson, make_lesson
 from sammed.learning.outcome import Outcome, Progress
-from sammed.learning.phases import REHEARSAL, Phase, What, check_what, phases
+from sammed.learning.phases import EARLIER, REHEARSAL, Phase, What, check_what, phases
 from sammed.learning.planning import make_plan
-from sammed.learning.prompted import Prompted, gains, judge_prompted, worse
+from sammed.learning.prompted import Prompted, gains, worse
 from sammed.learning.pupils import Pupils, read_all, survey
 from sammed.learning.rounds import Round, new_round, open_round, rounds_folder
-from sammed.learning.split import Split, by_lot, split
+from sammed.learning.split import Split, split
 from sammed.learning.stepping import Budget, Pace, Stepper
 from sammed.learning.training import LookTrainer, Recipe
 from sammed.learning.tuning import Tuner, TuningRecipe, parts_for, towards
@@ -44,11 +45,9 @@ from sammed.learning.verdict import (
     segmenter_verdict,
     tuned_verdict,
 )
-from sammed.models.compact.model import CompactModel
-from sammed.models.compact.tuned import Nets, difference, shipped_nets, tuned_nets
+from sammed.models.compact.tuned import Nets, difference, shipped_nets
 from sammed.models.learned.file import SUFFIX, LearnedFile, Teaching, pack
 from sammed.models.learned.plan import Plan
-from sammed.models.learned.sight import build_nets
 from sammed.project.folder import Project
 from sammed.project.lease import held
 from sammed.version import __version__
@@ -182,6 +181,7 @@ class _Course:
     def run(self) -> Outcome:
         began = time.monotonic()
         looked: list[Judgement] = []
+        earlier: list[Judgement] = []
         prompted: list[Prompted] = []
         course = self._phases
         for number, phase in enumerate(course):
@@ -190,8 +190,12 @@ class _Course:
             last = number + 1 == len(course) or course[number + 1].run != phase.run
             judges = phase.run == ("rehearsal" if self._split.rehearsed else "final")
             if last and judges and self._split.held:
-                looked, prompted = self._judged(phase.run), self._judged_prompted(phase.run)
-        return self._finished(looked, prompted, time.monotonic() - began)
+                jury, tuned = self._jury(phase.run), self._tuned(phase.run)
+                prompted = jury.on_prompts(tuned)
+                times = [self._weights(phase.run, share) for share in (1.0, *EARLIER)]
+                looked, *rest = jury.on_looks(times, tuned, prompted) or [[]]
+                earlier = [one for some in rest for one in some]
+        return self._finished(looked, earlier, prompted, time.monotonic() - began)
 
     @cached_property
     def _phases(self) -> list[Phase]:
@@ -224,6 +228,7 @@ class _Course:
             left = pace.seconds_left + total * (1 - before - phase.share)
             if steps is not None and pace.share > 0:
                 left = pace.seconds_left * (1 - share) / max(phase.share * (1 - pace.share), 1e-3)
+            self._keep_earlier(phase, pace.share, stepper)
             self._told(Progress(f"{_WORDS[phase.run]} {_doing(phase)}", share, left, pace))
             if time.monotonic() - kept_at > KEEP_EVERY_S:
                 self._keep(phase, stepper)
@@ -237,6 +242,15 @@ class _Course:
         self._done[phase.key] = stepper.weights
         self._kept = {}
         self._round.keep({"done": self._done})
+
+    def _keep_earlier(self, phase: Phase, share: float, stepper: Stepper) -> None:
+        """Weights on the way of a rehearsal's last look, see `EARLIER`."""
+        if phase.run != "rehearsal" or phase.look != len(self._plan.looks) - 1:
+            return
+        for wanted in EARLIER:
+            if share >= wanted and phase.at(wanted) not in self._done:
+                now = stepper.weights.items()
+                self._done[phase.at(wanted)] = {name: value.clone() for name, value in now}
 
     def _keep(self, phase: Phase, stepper: Stepper) -> None:
         state = {"done": self._done, "phase": phase.key, "state": stepper.state()}
@@ -277,9 +291,13 @@ class _Course:
 
     # -- judging -------------------------------------------------------------------------------
 
-    def _weights(self, run: str) -> tuple[dict[str, Tensor], ...]:
-        keys = [one.key for one in self._phases if one.run == run and one.part is None]
-        return tuple(self._done[key] for key in keys)
+    def _weights(self, run: str, share: float = 1.0) -> tuple[dict[str, Tensor], ...]:
+        """Of each look of a run; of its last one as they were on the way. Empty of none."""
+        looks = [one for one in self._phases if one.run == run and one.part is None]
+        keys = [one.key for one in looks]
+        if share < 1 and looks:
+            keys[-1] = looks[-1].at(share)
+        return tuple(self._done[key] for key in keys) if self._done.keys() >= set(keys) else ()
 
     def _tuned(self, run: str) -> dict[str, dict[str, Tensor]]:
         """What tuning changed, as it is stored."""
@@ -291,35 +309,22 @@ class _Course:
                 found[one.part] = difference(net, mixed)
         return found
 
-    def _judging(self, run: str) -> Callable[[], None]:
+    def _jury(self, run: str) -> Jury:
         doing = Progress("judging", 1.0 if run == "final" else REHEARSAL, 0.0)
-        return lambda: self._told(doing)
-
-    def _judged(self, run: str) -> list[Judgement]:
-        weights = self._weights(run)
-        if not weights:
-            return []
-        nets = build_nets(self._plan, weights)
-        cases = read_all(self._project, self._split.held)
-        return judging.judge(cases, self._plan, nets, self._judging(run))
-
-    def _judged_prompted(self, run: str) -> list[Prompted]:
-        tuned = self._tuned(run)
-        if not tuned:
-            return []
-        nets = tuned_nets(self._shipped, self._shipped.hashes, tuned)
-        before, after = (CompactModel(nets=one) for one in (self._shipped, nets))
-        subjects = {id: self._pupils.subjects[id] for id in self._split.held}
-        cases = read_all(self._project, by_lot(subjects, self._seed))
-        return judge_prompted(cases, self._pupils.structures, before, after, self._judging(run))
+        held = {id: self._pupils.subjects[id] for id in self._split.held}
+        return Jury(self._project, held, self._plan, self._seed, lambda: self._told(doing))
 
     # -- what comes of it ----------------------------------------------------------------------
 
     def _finished(
-        self, looked: list[Judgement], prompted: list[Prompted], seconds: float
+        self,
+        looked: list[Judgement],
+        earlier: list[Judgement],
+        prompted: list[Prompted],
+        seconds: float,
     ) -> Outcome:
         reached, gained = judging.summary(looked), gains(prompted)
-        calibration = judging.calibration_of(looked) if looked else Calibration()
+        calibration = judging.calibration_of(looked, earlier) if looked else Calibration()
         about = {
             "round": self._round.number,
             "when": time.strftime("%Y-%m-%dT%H:%M:%S%z"),

@@ -1,14 +1,15 @@
 """How good a proposal is thought to be: Dice from what the model itself doubts.
 
-Two things are known of every structure without a reference: what Dice the model's own shares
-promise, and how far its looks agree (each is about as good, and makes other mistakes). How they
-become a Dice is measured on cases that were held back; with few of these it stays close to the
-mean of both, and without any it is called uncalibrated.
+Three things are known of every structure without a reference: what Dice the model's own shares
+promise, how far its looks agree (each is about as good, and makes other mistakes), and how far the
+promptable network agrees that is asked about some slices. How they become a Dice is measured on
+cases that were held back; with few of these it stays close to their mean, and without any it is
+called uncalibrated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +23,14 @@ from sammed.models.learned.sight import Seen
 MODESTY = 0.05
 """Strength with which a calibration stays at the start: that of so many held-back structures."""
 
-START = (0.0, 0.5, 0.5)
-"""Offset, and shares of the promise and of the agreement, before anything was measured."""
+Weights = tuple[float, float, float, float]
+"""Offset, and shares of the promise, of the agreement and of the second opinion."""
+
+START: Weights = (0.0, 0.5, 0.5, 0.0)
+"""Before anything was measured, without a second opinion..."""
+
+START_SECOND: Weights = (0.0, 1 / 3, 1 / 3, 1 / 3)
+"""... and with one."""
 
 
 @dataclass(frozen=True)
@@ -36,19 +43,27 @@ class Doubt:
         Dice that the mean shares promise.
     agreement
         Mean Dice between the single looks and their mean; 1 with one look.
+    second
+        Dice with what the promptable network says, see `sammed.learning.opinion`; ``None``: it was
+        not asked.
     """
 
     promise: float
     agreement: float
+    second: float | None = None
 
     @property
-    def features(self) -> tuple[float, float, float]:
+    def features(self) -> Weights:
         """For the calibration."""
-        return 1.0, self.promise, self.agreement
+        return 1.0, self.promise, self.agreement, self.second or 0.0
 
 
-def doubts(seen: Seen, plan: Plan) -> dict[str, Doubt]:
-    """By structure; both are 0 where nothing was found.
+Opinion = Callable[[str, NDArray[np.bool_]], float]
+"""A second opinion on a structure, by its name, and its mask on the block that was seen."""
+
+
+def doubts(seen: Seen, plan: Plan, second: Opinion | None = None) -> dict[str, Doubt]:
+    """By structure; all are 0 where nothing was found.
 
     Parameters
     ----------
@@ -56,22 +71,27 @@ def doubts(seen: Seen, plan: Plan) -> dict[str, Doubt]:
         A scan.
     plan
         Of the model that looked.
+    second
+        Gives a second opinion on what was found.
     """
+    nothing = Doubt(0.0, 0.0, None if second is None else 0.0)
     if not seen.looks:
-        return {name: Doubt(0.0, 0.0) for name in plan.structures.values()}
+        return dict.fromkeys(plan.structures.values(), nothing)
     mean = seen.mean
     chosen = mean.argmax(0)
+    shown = seen.shares.argmax(0) if second is not None else chosen
     each = [look.argmax(0) for look in seen.looks]
     found = {}
     for number, name in enumerate(plan.structures.values(), 1):
         mask = chosen == number
         if not mask.any():
-            found[name] = Doubt(0.0, 0.0)
+            found[name] = nothing
             continue
         share = float(mean[number].sum())
         promise = 2 * float(mean[number][mask].sum()) / (share + int(mask.sum()))
         agreement = float(np.mean([_dice(mask, one == number) for one in each]))
-        found[name] = Doubt(promise, agreement)
+        asked = None if second is None else second(name, shown == number)
+        found[name] = Doubt(promise, agreement, asked)
     return found
 
 
@@ -97,11 +117,16 @@ class Calibration:
         Mean absolute difference, likewise.
     """
 
-    weights: tuple[float, float, float] = START
+    weights: Weights = START
     structures: int = 0
     people: int = 0
     r: float = float("nan")
     error: float = float("nan")
+
+    @property
+    def asks(self) -> bool:
+        """Whether it needs a second opinion."""
+        return self.weights[3] > 0
 
     def estimate(self, doubt: Doubt) -> float:
         """The Dice that a structure is thought to have."""
@@ -125,13 +150,16 @@ class Calibration:
         """What `as_dict` told; the start if that was nothing."""
         if not said:
             return cls()
-        a, b, c = (float(w) for w in said["weights"])
+        a, b, c, d = (float(w) for w in (*said["weights"], 0.0)[:4])
         r, error = (float("nan") if said[k] is None else float(said[k]) for k in ("r", "error"))
-        return cls((a, b, c), int(said["structures"]), int(said["people"]), r, error)
+        return cls((a, b, c, d), int(said["structures"]), int(said["people"]), r, error)
 
 
 def calibrate(
-    people: Sequence[str], doubted: Sequence[Doubt], true: Sequence[float]
+    people: Sequence[str],
+    doubted: Sequence[Doubt],
+    true: Sequence[float],
+    judged: int | None = None,
 ) -> Calibration:
     """Measure how doubts become Dice.
 
@@ -141,6 +169,8 @@ def calibrate(
         Whose each structure is; their own do not count in the judgement of their estimates.
     doubted, true
         Doubts and Dice of held-back structures that were found.
+    judged
+        How many of these, the first ones, the calibration is judged on; by default all.
 
     Examples
     --------
@@ -151,30 +181,33 @@ def calibrate(
     """
     used = [n for n, doubt in enumerate(doubted) if doubt.promise > 0]
     names = np.array([people[n] for n in used])
-    features = np.array([doubted[n].features for n in used]).reshape(-1, 3)
+    features = np.array([doubted[n].features for n in used]).reshape(-1, 4)
     truth = np.array([true[n] for n in used])
     several = len(set(names)) > 1
-    weights = _fit(features, truth) if len(used) else START
+    asked = bool(used) and all(doubted[n].second is not None for n in used)
+    start = START_SECOND if asked else START
+    weights = _fit(features, truth, start) if len(used) else START
+    count = sum(n < (len(people) if judged is None else judged) for n in used)
     if not several:
-        return Calibration(weights, len(used), len(set(names)))
+        return Calibration(weights, count, len(set(names)))
     guesses = np.empty(len(used))
     for name in set(names):
         own = names == name
-        guesses[own] = features[own] @ np.array(_fit(features[~own], truth[~own]))
-    guesses = guesses.clip(0, 1)
+        guesses[own] = features[own] @ np.array(_fit(features[~own], truth[~own], start))
+    guesses, truth = guesses.clip(0, 1)[:count], truth[:count]
     spread = guesses.std() * truth.std()
     r = float(np.corrcoef(guesses, truth)[0, 1]) if spread > 1e-9 else float("nan")
     error = float(np.abs(guesses - truth).mean())
-    return Calibration(weights, len(used), len(set(names)), r, error)
+    return Calibration(weights, count, len(set(names)), r, error)
 
 
-def _fit(features: NDArray[np.float64], truth: NDArray[np.float64]) -> tuple[float, float, float]:
+def _fit(features: NDArray[np.float64], truth: NDArray[np.float64], start: Weights) -> Weights:
     """Least squares that stay near the start; more promise or agreement never means less Dice."""
-    strength = np.sqrt([MODESTY / 10, MODESTY, MODESTY])
+    strength = np.sqrt([MODESTY / 10, MODESTY, MODESTY, MODESTY])
     found = lsq_linear(
         np.vstack([features, np.diag(strength)]),
-        np.concatenate([truth, strength * np.array(START)]),
-        ([-np.inf, 0.0, 0.0], np.inf),
+        np.concatenate([truth, strength * np.array(start)]),
+        ([-np.inf, 0.0, 0.0, 0.0], np.inf),
     )
-    a, b, c = (float(weight) for weight in found.x)
-    return a, b, c
+    a, b, c, d = (float(weight) for weight in found.x)
+    return a, b, c, d if start[3] else 0.0

@@ -14,7 +14,8 @@ from sammed.evaluation.metrics import dice
 from sammed.evaluation.results import Row
 from sammed.evaluation.statistics import Mean, average, compare
 from sammed.imaging.volume import Volume
-from sammed.learning.estimate import Calibration, Doubt, calibrate, doubts
+from sammed.learning.estimate import Calibration, Doubt, Opinion, calibrate, doubts
+from sammed.learning.opinion import Asked, second_opinion
 from sammed.models.learned.plan import Plan
 from sammed.models.learned.sight import Seen, look_at
 
@@ -72,6 +73,7 @@ def judge(
     plan: Plan,
     nets: Sequence[nn.Module],
     check: Callable[[], None] = lambda: None,
+    prompted: Asked | None = None,
 ) -> list[Judgement]:
     """Look at cases and compare; structures that neither has are left out.
 
@@ -83,18 +85,43 @@ def judge(
         Of the model.
     check
         Called often; raises to stop.
+    prompted
+        The networks that are asked for a second opinion.
     """
     done = []
     for case in cases:
         seen = look_at(case.volume, plan, nets, check)
         found = labels_of(seen, plan, case.volume)
-        doubted = doubts(seen, plan)
+        doubted = doubts(seen, plan, opinion_on(case.volume, seen, prompted))
         for value, name in plan.structures.items():
             ours, theirs = found == value, np.asarray(case.labels == value)
             if ours.any() or theirs.any():
                 reached = dice(ours, theirs)
                 done.append(Judgement(case.id, case.subject, name, reached, doubted[name]))
     return done
+
+
+def opinion_on(volume: Volume, seen: Seen, prompted: Asked | None) -> Opinion | None:
+    """A second opinion on what was seen of a scan; ``None`` if nobody is asked.
+
+    Parameters
+    ----------
+    volume
+        The scan.
+    seen
+        What was seen of it.
+    prompted
+        The networks that are asked.
+    """
+    if prompted is None:
+        return None
+
+    def asked(name: str, mask: NDArray[np.bool_]) -> float:
+        whole = np.zeros(volume.shape, bool)
+        whole[seen.block.slices] = mask
+        return second_opinion(volume, whole, name, prompted)
+
+    return asked
 
 
 def labels_of(seen: Seen, plan: Plan, volume: Volume) -> NDArray[np.uint16]:
@@ -106,12 +133,23 @@ def labels_of(seen: Seen, plan: Plan, volume: Volume) -> NDArray[np.uint16]:
     return labels
 
 
-def calibration_of(judged: Sequence[Judgement]) -> Calibration:
-    """How the model's doubts become an estimated Dice; no person helps to judge their own."""
+def calibration_of(judged: Sequence[Judgement], earlier: Sequence[Judgement] = ()) -> Calibration:
+    """How the model's doubts become an estimated Dice; no person helps to judge their own.
+
+    Parameters
+    ----------
+    judged
+        Of the model.
+    earlier
+        Of the same cases by the model on its way: more to learn the calibration from, and nothing
+        that it is judged on.
+    """
+    every = [*judged, *earlier]
     return calibrate(
-        [one.subject for one in judged],
-        [one.doubt for one in judged],
-        [one.dice for one in judged],
+        [one.subject for one in every],
+        [one.doubt for one in every],
+        [one.dice for one in every],
+        len(judged),
     )
 
 

@@ -13,8 +13,13 @@ from sammed.learning.tuning import Part
 What = Literal["both", "segmenter", "promptable"]
 WHAT: tuple[str, ...] = get_args(What)
 
-REHEARSAL = 0.33
-"""Share of the minutes for the rehearsal."""
+REHEARSAL = 0.5
+"""Share of the minutes for the rehearsal. What it learned is gone on with, so that little is lost
+by a long one; a third of few minutes from nothing promised far too little, see the notebook."""
+
+EARLIER = (0.4, 0.7)
+"""Shares of a rehearsal after which its segmenter is judged as well, for the estimates alone: so
+that they rest on proposals that are bad, middling and good, of however few people."""
 
 COARSE = 0.3
 """Share of a segmenter's minutes for its coarse look, if it has two."""
@@ -57,6 +62,10 @@ class Phase:
     def key(self) -> str:
         """For what is kept."""
         return f"{self.run} {self.what}"
+
+    def at(self, share: float) -> str:
+        """The same of what is kept on the way."""
+        return f"{self.key} at {share}"
 
 
 def check_what(what: str) -> What:

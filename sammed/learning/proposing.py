@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from sammed.errors import InputError
 from sammed.imaging.volume import LabelVolume, label_dtype
 from sammed.learning.course import model_path
 from sammed.learning.estimate import Calibration, doubts
-from sammed.learning.judging import labels_of
+from sammed.learning.judging import labels_of, opinion_on
 from sammed.many.content import fingerprint
 from sammed.many.crew import Crew, Tell
 from sammed.many.memory import needed
@@ -101,7 +101,7 @@ def propose(
         Accept proposals of which every structure is thought to have at least this Dice; only with
         a model whose estimates were measured on held-back cases.
     device, threads
-        Where, and on how many threads of each worker; ``None`` is PyTorch's own number.
+        Where, and on how many threads of each worker; see `Crew.threads`.
     crew
         Who does the work.
     told
@@ -140,8 +140,9 @@ def propose(
         return Proposed((), tuple(skipped), calibration)
     each = needed((case.image for case in waiting), OVER_VOLUME)
     job = ProposeJob(
-        project.folder.absolute(), path.absolute(), who, accept_above, device, threads, each
-    )
+        project.folder.absolute(), path.absolute(), who, accept_above, device,
+        crew.threads(threads), each,
+    )  # fmt: skip
     tasks = [Task(case.id) for case in waiting]
     outcomes = run_many(job, tasks, crew, about={"job": "propose"}, told=told, say=say)
     proposals = tuple(_proposal(one) for one in outcomes)
@@ -267,7 +268,8 @@ def _propose_one(
         voxels = labels_of(seen, plan, volume)
         voxels = voxels.astype(label_dtype(max(plan.structures)))
         labels = LabelVolume(voxels, volume.grid, dict(project.description.names))
-        doubted = doubts(seen, plan)
+        asked = learned.prompted if calibration.asks else None
+        doubted = doubts(seen, plan, opinion_on(volume, seen, asked))
         estimated = {name: round(calibration.estimate(one), 4) for name, one in doubted.items()}
         accepted = accept_above is not None and min(estimated.values()) >= accept_above
         report = {
@@ -275,7 +277,9 @@ def _propose_one(
             "estimated": estimated,
             "calibrated": calibration.people > 0,
             "looks": {
-                name: {"promise": round(one.promise, 4), "agreement": round(one.agreement, 4)}
+                name: {
+                    key: round(value, 4) for key, value in asdict(one).items() if value is not None
+                }
                 for name, one in doubted.items()
             },
             "volumes_ml": {name: round(ml, 3) for name, ml in labels.volumes_ml().items()},

@@ -32,6 +32,7 @@ from sammed.project.description import (
     write_description,
 )
 from sammed.project.lease import Lease, held
+from sammed.project.order import Order, Waiting, in_order
 from sammed.project.sources import Found
 
 CASES = "cases"
@@ -224,29 +225,26 @@ class Project:
             raise LabelError(f"the project has no structure {name!r}; it has {known}")
         return self.description.structures[name]
 
-    def queue(self) -> list[CaseFolder]:
+    def queue(self, order: Order = "cheapest") -> list[CaseFolder]:
         """Cases that wait for a person, the next one first.
 
-        Proposals come first, those that are thought to be best before the others: they are the
-        cheapest to mend. Then those without any, by chance (the same for everybody), people with
-        no accepted case before people with one.
+        Parameters
+        ----------
+        order
+            See `sammed.project.order`.
         """
-        waiting: list[tuple[tuple[Any, ...], CaseFolder]] = []
-        cases = [(case, case.record, case.scan) for case in self.cases()]
-        done = {scan.subject for _, record, scan in cases if record.state == "accepted"}
-        for case, record, scan in cases:
-            if record.state == "proposed":
-                waiting.append(((0, -record.estimate, case.id), case))
-            elif record.state == "todo":
-                waiting.append(((1, scan.subject in done, self._lot(case.id)), case))
-        return [case for _, case in sorted(waiting, key=lambda pair: pair[0])]
+        cases = [Waiting(case, case.record, case.scan) for case in self.cases()]
+        return [one.case for one in in_order(cases, order, self.description.seed)]
 
-    def _lot(self, id: str) -> str:
-        return hashlib.sha256(f"{self.description.seed} {id}".encode()).hexdigest()
+    def next(self, order: Order = "cheapest") -> CaseFolder | None:
+        """The first case of the queue that nobody works on; ``None`` if all are done.
 
-    def next(self) -> CaseFolder | None:
-        """The first case of the queue that nobody works on; ``None`` if all are done."""
-        return next((case for case in self.queue() if case.worker is None), None)
+        Parameters
+        ----------
+        order
+            See `sammed.project.order`.
+        """
+        return next((case for case in self.queue(order) if case.worker is None), None)
 
     def accept(
         self,

@@ -233,11 +233,11 @@ def test_what_was_accepted_by_estimate_is_undone_at_once(tmp_path, monkeypatch):
     from sammed.learning import proposing
     from sammed.learning.estimate import Calibration, Doubt
 
-    said = Calibration((0.0, 1.0, 0.0), 4, 2, 0.9, 0.02).as_dict()
+    said = Calibration((0.0, 1.0, 0.0, 0.0), 4, 2, 0.9, 0.02).as_dict()
     monkeypatch.setattr(Calibration, "from_dict", classmethod(lambda cls, _: cls(
         tuple(said["weights"]), 4, 2, 0.9, 0.02)))  # fmt: skip
     monkeypatch.setattr(
-        proposing, "doubts", lambda seen, plan: {n: Doubt(0.95, 1) for n in ("ball", "box")}
+        proposing, "doubts", lambda *_: {n: Doubt(0.95, 1) for n in ("ball", "box")}
     )
     found = propose(project, accept_above=0.9)
     assert all(one.accepted for one in found.proposals)

@@ -15,7 +15,7 @@ from sammed import api, cli
 from sammed.errors import Cancelled, InputError, WeightsMismatchError
 from sammed.evaluation.protocols import Condition
 from sammed.evaluation.trial import Target, run_trial
-from sammed.learning import course, prompted
+from sammed.learning import jury, prompted
 from sammed.learning.course import Wishes, learn, model_path
 from sammed.learning.exercises import make_exercises, slab_of
 from sammed.learning.prompted import Prompted, gains, worse
@@ -206,7 +206,7 @@ def test_tuning_that_held_back_cases_call_worse_is_not_used(tmp_path, monkeypatc
     learn(project, Wishes(steps=2, what="segmenter"))
     before = model_path(project).read_bytes()
     lower = [Prompted("p1", "p1", "ball", 0.9, 0.8), Prompted("p1", "p1", "box", 0.7, 0.72)]
-    monkeypatch.setattr(course, "judge_prompted", lambda *_: lower)
+    monkeypatch.setattr(jury, "judge_prompted", lambda *_: lower)
     outcome = learn(project, QUICK)
     assert not outcome.used
     assert outcome.report["prompted"]["verdict"]["why"] == "worse than compact as it is shipped"
