@@ -11,7 +11,7 @@ SLICER_VENV := .venv-slicer
 SLICER_STAMP := $(SLICER_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-loop open wheel test lint test-fast test-slow test-slicer bench bench-slicer coverage docs docs-serve clean
+.PHONY: help demo demo-loop open wheel test lint test-fast test-slow test-slicer slicer-package bench bench-slicer coverage docs docs-serve clean
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -73,6 +73,13 @@ $(SLICER_STAMP): $(STAMP)
 test-slicer: $(STAMP) $(SLICER_STAMP) ## Tests of the 3D Slicer module on real MRML, in .venv-slicer
 	SAMMED_PYTHON=$(CURDIR)/$(BIN)/python QT_QPA_PLATFORM=offscreen \
 	  $(SLICER_VENV)/bin/python -m pytest -o addopts=-ra --confcutdir=tests/slicer tests/slicer
+
+slicer-package: $(STAMP) $(SLICER_STAMP) ## The 3D Slicer extension as a repository of its own, in dist/, tested there
+	rm -rf dist/SlicerSAMMed
+	$(BIN)/python slicer_module/make_package.py dist/SlicerSAMMed
+	cd dist/SlicerSAMMed && SAMMED_PYTHON=$(CURDIR)/$(BIN)/python QT_QPA_PLATFORM=offscreen \
+	  PYTHONDONTWRITEBYTECODE=1 $(CURDIR)/$(SLICER_VENV)/bin/python -m pytest -p no:cacheprovider -ra \
+	  --confcutdir=tests/slicer tests/slicer
 
 bench-slicer: $(STAMP) $(SLICER_STAMP) ## What the users of the 3D Slicer module wait for
 	SAMMED_PYTHON=$(CURDIR)/$(BIN)/python $(SLICER_VENV)/bin/python benchmarks/slicer_worker.py

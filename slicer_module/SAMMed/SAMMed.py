@@ -10,11 +10,21 @@ import os
 import qt
 import slicer
 import vtk
-from SAMMedLib import dependencies, prompts
+from SAMMedLib import (
+    dependencies,
+    editing,
+    installing,
+    parameters,
+    prompts,
+    scripting,
+    shortcuts,
+    views,
+)
 from SAMMedLib.panel import Panel
 from SAMMedLib.work import EngineError
 from SAMMedLib.workflow import Workflow
-from slicer.parameterNodeWrapper import parameterNodeWrapper
+from slicer.i18n import tr as _
+from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
@@ -26,6 +36,9 @@ from slicer.util import VTKObservationMixin
 POLL_MS = 20
 PYTHON_SETTING = "SAMMed/Python"
 
+SAMPLE = "https://raw.githubusercontent.com/sammed/sammed/main/sample_data/phantom_ct.nii.gz"
+SAMPLE_SHA256 = "4dc32c4424f6a3db1d07cc16a68cf129fa890f4f0456fc911c30038719f2c6a2"
+
 
 class SAMMed(ScriptedLoadableModule):
     """What Slicer shows of the module before it is opened."""
@@ -33,34 +46,36 @@ class SAMMed(ScriptedLoadableModule):
     def __init__(self, parent):
         ScriptedLoadableModule.__init__(self, parent)
         parent.title = "SAMMed"
-        parent.categories = ["Segmentation"]
-        parent.dependencies = []
+        parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
+        parent.dependencies = ["Segmentations", "Markups", "Sequences", "Terminologies"]
         parent.contributors = ["The sammed developers"]
-        parent.helpText = (
-            "Segment an organ or a lesion of a CT or MR from one box on one slice. "
-            "Everything is computed on this computer; nothing leaves it. "
-            'See the <a href="https://github.com/sammed/sammed/tree/main/slicer_module">'
-            "tutorial</a>. Not a medical device: for research only."
+        parent.helpText = _(
+            "Segment an organ or a lesion of a CT or MR from one box on one slice. Everything is "
+            "computed on this computer; nothing leaves it. See the "
+            '<a href="https://github.com/sammed/SlicerSAMMed">tutorial</a>. '
+            "Not a medical device: for research only."
         )
-        parent.acknowledgementText = (
+        parent.acknowledgementText = _(
             "sammed follows segment-anything (Kirillov et al. 2023, "
-            "doi:10.1109/ICCV51070.2023.00371). Licence: Apache-2.0."
+            "doi:10.1109/ICCV51070.2023.00371). License: Apache-2.0."
         )
+        slicer.app.connect("startupCompleted()", registerSampleData)
 
 
-@parameterNodeWrapper
-class SAMMedParameterNode:
-    """What is chosen in the panel; saved with the scene."""
+def registerSampleData():
+    """The synthetic sample volume, in the module Sample Data."""
+    import SampleData
 
-    volume: slicer.vtkMRMLScalarVolumeNode
-    segmentation: slicer.vtkMRMLSegmentationNode
-    segmentID: str = ""
-    boxMeaning: str = prompts.SLICE
-    plane: str = "auto"
-    window: str = ""
-    model: str = "compact"
-    overlap: str = "allow"
-    autoUpdate: bool = False
+    icons = os.path.join(os.path.dirname(__file__), "Resources", "Icons")
+    SampleData.SampleDataLogic.registerCustomSampleDataSource(
+        category="SAMMed",
+        sampleName="SAMMedPhantomCT",
+        uris=SAMPLE,
+        fileNames="SAMMedPhantomCT.nii.gz",
+        nodeNames="SAMMedPhantomCT",
+        checksums="SHA256:" + SAMPLE_SHA256,
+        thumbnailFileName=os.path.join(icons, "SAMMed.png"),
+    )
 
 
 class SAMMedWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -71,6 +86,7 @@ class SAMMedWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         VTKObservationMixin.__init__(self)
         self.logic = None
         self.panel = None
+        self.shortcuts = None
         self._timer = None
 
     def setup(self):
@@ -80,15 +96,21 @@ class SAMMedWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.layout.addWidget(widget)
         widget.setMRMLScene(slicer.mrmlScene)
         self.logic = SAMMedLogic()
-        self.panel = Panel(
-            slicer.util.childWidgetVariables(widget),
-            self.logic.workflow,
-            {
-                "install": self.onInstall,
-                "python": self.onPython,
-            },
+        workflow = self.logic.workflow
+        workflow.ask = self.ask
+        ui = slicer.util.childWidgetVariables(widget)
+        self.editor = editing.SegmentEditor(ui.editorPlace.layout())
+        workflow.history.editor = self.editor.history
+        setup = installing.Setup(
+            lambda: self.logic.requirements(self.resourcePath("requirements.txt")),
+            self.ask,
+            workflow.engine.stop,
         )
+        icons = self.resourcePath("Icons")
+        self.panel = Panel(ui, workflow, setup, self.editor, self.onPython, icons)
         self.panel.showPython(self.logic.python)
+        self.shortcuts = shortcuts.Shortcuts(shortcuts.window(widget), self.panel.actions())
+        self.shortcuts.enable(False)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEnd)
@@ -105,31 +127,41 @@ class SAMMedWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self._timer is not None:
             self._timer.stop()
         self.removeObservers()
+        if self.shortcuts is not None:
+            self.shortcuts.release()
         if self.logic is not None:
+            self.panel.connectParameters(None)
             self.logic.workflow.close()
 
     def enter(self):
         """The module is opened."""
         self.initializeParameterNode()
+        self.editor.enter()
+        self.logic.workflow.placing.strokes.watch(views.slice_views())
+        self.shortcuts.enable(True)
         self._timer.start()
 
     def exit(self):
-        """Another module is opened: leave place mode; what runs goes on."""
+        """Another module is opened: tools are put away; what runs goes on."""
         self.logic.workflow.placing.end()
+        self.logic.workflow.placing.strokes.release()
+        self.editor.exit()
+        self.shortcuts.enable(False)
 
     def initializeParameterNode(self):
         """Take the scene's parameter node, with a volume chosen if there is just one."""
         if slicer.mrmlScene is None:
             return
-        parameters = self.logic.getParameterNode()
-        self.logic.workflow.parameters = parameters
-        if parameters.volume is None:
+        chosen = self.logic.getParameterNode()
+        self.logic.workflow.parameters = chosen
+        if chosen.volume is None:
             volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
             plain = [v for v in volumes if v.GetClassName() == "vtkMRMLScalarVolumeNode"]
             if len(plain) == 1:
-                parameters.volume = plain[0]
+                chosen.volume = plain[0]
         self.logic.workflow.adopt()
-        self.panel.connectParameters(parameters)
+        self.panel.connectParameters(chosen)
+        prompts.show_only(self.logic.workflow.key)
 
     def onSceneStartClose(self, caller, event):
         """Let go of nodes that are about to vanish."""
@@ -138,6 +170,7 @@ class SAMMedWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onSceneEnd(self, caller, event):
         """A scene was closed or loaded: take up what it holds."""
+        self.editor.connect()
         self.initializeParameterNode()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
@@ -151,10 +184,11 @@ class SAMMedWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Let the workflow go on; an error here must not repeat fifty times a second."""
         try:
             self.logic.workflow.poll()
+            self.panel.poll()
         except Exception as error:
             logging.exception("SAMMed")
             self.logic.workflow.cancel()
-            self.logic.workflow.message = f"Unexpected error: {error}"
+            self.logic.workflow.message = _("Unexpected error: {error}").format(error=error)
             self.panel.update()
 
     def onPython(self, path):
@@ -163,17 +197,9 @@ class SAMMedWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic.workflow.engine.stop()
         self.panel.update()
 
-    def onInstall(self):
-        """Install sammed into Slicer's Python, after a question."""
-        try:
-            with slicer.util.WaitCursor():
-                done = self.logic.install(self.resourcePath("requirements.txt"))
-        except EngineError as error:
-            slicer.util.errorDisplay(str(error), windowTitle="SAMMed")
-            return
-        if done:
-            self.logic.workflow.engine.stop()
-            self.panel.update()
+    def ask(self, question):
+        """Put a question to the user."""
+        return slicer.util.confirmYesNoDisplay(question, windowTitle="SAMMed")
 
 
 class SAMMedLogic(ScriptedLoadableModuleLogic):
@@ -191,26 +217,38 @@ class SAMMedLogic(ScriptedLoadableModuleLogic):
 
     def getParameterNode(self):
         """The module's parameter node of this scene."""
-        return SAMMedParameterNode(super().getParameterNode())
+        return parameters.of(super().getParameterNode())
+
+    def segment(self, volume, boxes=(), **choices):
+        """Segment one object of a volume and wait for it; see `SAMMedLib.scripting.segment`."""
+        self._choose()
+        return scripting.segment(self.workflow, volume, boxes, **choices)
+
+    def segmentAll(self, boxes, volumes=None, **choices):
+        """The same in several volumes of the scene; see `SAMMedLib.scripting.segment_all`."""
+        self._choose()
+        return scripting.segment_all(self.workflow, boxes, volumes, **choices)
+
+    def _choose(self):
+        if self.workflow.parameters is None:
+            self.workflow.parameters = self.getParameterNode()
 
     @property
     def python(self):
-        """The Python that runs the engine; empty for Slicer's own."""
-        return qt.QSettings().value(PYTHON_SETTING, dependencies.SLICER) or dependencies.SLICER
+        """The Python that runs the engine; empty for the environment of its own."""
+        return qt.QSettings().value(PYTHON_SETTING, dependencies.OWN) or dependencies.OWN
 
     @python.setter
     def python(self, path):
         qt.QSettings().setValue(PYTHON_SETTING, path)
 
-    def install(self, requirementsFile):
-        """Ask, then install sammed into Slicer's Python; whether that was done."""
-        wanted = dependencies.requirements(requirementsFile, os.path.realpath(__file__))
-        return dependencies.install(wanted, slicer.util.confirmOkCancelDisplay)
+    def requirements(self, requirementsFile):
+        """What pip is to install into the engine's environment."""
+        return dependencies.requirements(requirementsFile, os.path.realpath(__file__))
 
     def nodeRemoved(self, node):
         """Cancel what runs on a node that was removed, and forget it."""
-        parameters = self.workflow.parameters
-        if parameters is None or node is None:
+        if self.workflow.parameters is None or node is None:
             return
         used = node.IsA("vtkMRMLScalarVolumeNode") or node.IsA("vtkMRMLSegmentationNode")
         if used and self.workflow.engine.busy and self.workflow.volume is None:
@@ -225,9 +263,21 @@ class SAMMedTest(ScriptedLoadableModuleTest):
         slicer.mrmlScene.Clear(0)
 
     def runTest(self):
-        """Run all cases."""
+        """Run all cases.
+
+        Raises
+        ------
+        unittest.SkipTest
+            If there is no engine to run them with.
+        """
+        import unittest
+
         from SAMMedLib import selftest
 
+        why = dependencies.missing(SAMMedLogic().python)
+        if why:
+            self.delayDisplay(_("Skipped: {why}").format(why=why))
+            raise unittest.SkipTest(why)
         for case in selftest.CASES:
             self.setUp()
             self.delayDisplay(case.__doc__.strip())
@@ -237,4 +287,7 @@ class SAMMedTest(ScriptedLoadableModuleTest):
                 case(logic.workflow)
             finally:
                 logic.workflow.close()
-        self.delayDisplay("All cases passed")
+        self.delayDisplay(_("All cases passed"))
+
+
+__all__ = ["EngineError", "SAMMed", "SAMMedLogic", "SAMMedTest", "SAMMedWidget"]

@@ -17,11 +17,17 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
-MODULE = ROOT / "slicer_module" / "SAMMed"
+EXTENSION = ROOT / "slicer_module" if (ROOT / "slicer_module").is_dir() else ROOT
+"""Where the extension lies: in sammed's source tree, or published as a repository of its own."""
+MODULE = EXTENSION / "SAMMed"
 SAMMED_PYTHON = os.environ.get("SAMMED_PYTHON", sys.executable)
 HAS_SLICER = importlib.util.find_spec("slicer") is not None
 
 sys.path[:0] = [str(MODULE), str(Path(__file__).parent)]
+
+from standin import i18n  # noqa: E402
+
+i18n.install()
 
 OBLIQUE_RAS = np.array(
     [
@@ -125,6 +131,8 @@ def parameters(volume):
         plane="auto",
         window="",
         model="two_class",
+        device="auto",
+        boxMeaning="slice",
         overlap="allow",
         autoUpdate=False,
     )

@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-EXTENSION = ROOT / "slicer_module"
-MODULE = EXTENSION / "SAMMed"
-METADATA = (ROOT / "CMakeLists.txt").read_text()
+from tests.slicer.conftest import EXTENSION, MODULE, ROOT
+
+METADATA = (EXTENSION / "CMakeLists.txt").read_text()
 ENTRY = json.loads((EXTENSION / "SAMMed.json").read_text())
 SOURCES = [MODULE / "SAMMed.py", *sorted((MODULE / "SAMMedLib").glob("*.py"))]
 
@@ -32,15 +31,23 @@ def cmake():
     return found
 
 
-def test_the_extension_configures_and_packs_every_file(tmp_path):
-    build, program = tmp_path / "build", cmake()
+def configure(source, build, **options):
+    """Configure an extension against the stand-in for Slicer's build tree."""
     stub = Path(__file__).with_name("cmake_stub")
-    subprocess.run(
-        [program, "-S", str(ROOT), "-B", str(build), f"-DSlicer_DIR={stub}", "-DBUILD_TESTING=ON"],
-        check=True,
+    set_to = [f"-D{name}={value}" for name, value in {"Slicer_DIR": stub, **options}.items()]
+    return subprocess.run(
+        [cmake(), "-S", str(source), "-B", str(build), *set_to],
         capture_output=True,
+        text=True,
+        check=False,
     )
-    packer = Path(program).with_name("cpack")
+
+
+def test_the_extension_configures_and_packs_every_file(tmp_path):
+    build = tmp_path / "build"
+    run = configure(EXTENSION, build, BUILD_TESTING="ON")
+    assert run.returncode == 0, run.stderr
+    packer = Path(cmake()).with_name("cpack")
     subprocess.run([str(packer)], cwd=build, check=True, capture_output=True)
     with tarfile.open(build / "extension.tar.gz") as archive:
         packed = {
@@ -52,27 +59,34 @@ def test_the_extension_configures_and_packs_every_file(tmp_path):
     present = {
         str(p.relative_to(MODULE))
         for p in MODULE.rglob("*")
-        if p.is_file() and p.suffix in (".py", ".png", ".ui", ".txt") and "Testing" not in p.parts
+        if p.is_file() and "Testing" not in p.parts and "__pycache__" not in p.parts
     }
-    present -= {n for n in present if "__pycache__" in n or n == "CMakeLists.txt"}
-    assert packed == present
+    assert packed == present - {"CMakeLists.txt"}
 
 
-def test_a_listed_file_that_is_missing_stops_the_build(tmp_path):
-    for name in ("CMakeLists.txt", "slicer_module"):
-        source = ROOT / name
-        copy = shutil.copytree if source.is_dir() else shutil.copy
-        copy(source, tmp_path / name)
-    (tmp_path / "slicer_module/SAMMed/SAMMedLib/geometry.py").unlink()
-    stub = Path(__file__).with_name("cmake_stub")
-    run = subprocess.run(
-        [cmake(), "-S", str(tmp_path), "-B", str(tmp_path / "b"), f"-DSlicer_DIR={stub}"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+@pytest.mark.parametrize(
+    ("file", "old", "new", "said"),
+    [
+        ("CMakeLists.txt", "project(SAMMed)", "project(SAMMed LANGUAGES NONE)", "bitness"),
+        ("CMakeLists.txt", "project(SAMMed)", "project(SAMMed LANGUAGES C)", "CXX_COMPILER_ID"),
+        ("CMakeLists.txt", "EXTENSION_DEPENDS", "EXTENSION_NEEDS", "EXTENSION_DEPENDS is not set"),
+        ("CMakeLists.txt", "EXTENSION_HOMEPAGE", "EXTENSION_PAGE", "EXTENSION_HOMEPAGE is not set"),
+        ("CMakeLists.txt", "include(${Slicer_USE_FILE})", "", "UseSlicer.cmake was not included"),
+        ("SAMMed/CMakeLists.txt", "WITH_GENERIC_TESTS", "WITH_OTHER_TESTS", "does not exist"),
+        ("SAMMed/CMakeLists.txt", "geometry.py", "geography.py", "geography.py does not exist"),
+    ],
+)
+def test_what_slicers_build_refuses_is_seen_here(tmp_path, file, old, new, said):
+    """Each of these stops the build of a released Slicer, or its packaging."""
+    copied = tmp_path / "extension"
+    ignored = shutil.ignore_patterns(".git", "dist", "tests", "__pycache__")
+    shutil.copytree(EXTENSION, copied, ignore=ignored)
+    text = (copied / file).read_text()
+    assert old in text
+    (copied / file).write_text(text.replace(old, new))
+    run = configure(copied, tmp_path / "build")
     assert run.returncode != 0
-    assert "geometry.py does not exist" in run.stderr
+    assert said in " ".join(run.stderr.split())
 
 
 def test_the_root_has_the_metadata_literally():
@@ -85,13 +99,25 @@ def test_the_root_has_the_metadata_literally():
     assert (ROOT / "LICENSE").is_file()
 
 
+def test_dependencies_are_named_in_both_places_or_in_none():
+    named = re.search(r'^set\(EXTENSION_DEPENDS "([^"]+)"\)$', METADATA, re.MULTILINE)[1]
+    assert ENTRY["build_dependencies"] == [n for n in named.split() if n != "NA"]
+
+
 def test_pictures_that_the_metadata_names_are_in_the_repository():
-    urls = re.findall(
-        r"https://raw\.githubusercontent\.com/sammed/sammed/main/([^\s\"]+)", METADATA
-    )
+    repository = ENTRY["scm_url"].removesuffix(".git").replace("github", "raw.githubusercontent")
+    urls = re.findall(rf"{repository}/main/([^\s\"]+)", METADATA)
     assert len(urls) == 3
+    assert len(re.findall("https://raw", METADATA)) == 3
     for path in urls:
-        assert (ROOT / path).read_bytes()[:4] == b"\x89PNG", path
+        place = EXTENSION / path
+        if not place.exists():  # the package takes it from the manual
+            place = ROOT / "docs" / "images" / place.name
+        assert place.read_bytes()[:4] == b"\x89PNG", path
+
+
+def test_the_repository_is_named_as_the_index_wants_it():
+    assert ENTRY["scm_url"].rpartition("/")[2].startswith("Slicer")
 
 
 def test_the_icon_is_128_px():
@@ -120,21 +146,47 @@ def test_the_index_entry_follows_the_schema():
 
 
 def test_line_ends_are_those_of_unix():
-    for path in [ROOT / "CMakeLists.txt", *EXTENSION.rglob("*")]:
+    for path in EXTENSION.rglob("*"):
         if path.suffix in (".py", ".txt", ".json", ".ui", ".md", ".cmake"):
             assert b"\r" not in path.read_bytes(), path
 
 
-def test_a_checkout_stays_below_100_mb():
-    names = subprocess.run(
-        ["git", "-C", str(ROOT), "ls-files", "-z"], capture_output=True, check=False
-    ).stdout.split(b"\0")
-    if len(names) < 2:
-        pytest.skip("not a git checkout")
-    sizes = [
-        (ROOT / n.decode()).stat().st_size for n in names if n and (ROOT / n.decode()).exists()
-    ]
-    assert sum(sizes) < 100e6
+@pytest.fixture
+def package(tmp_path):
+    """The tree that ``make slicer-package`` writes."""
+    maker = ROOT / "slicer_module" / "make_package.py"
+    if not maker.exists() or not (ROOT / ".git").exists():
+        pytest.skip("not sammed's own checkout: this is the package")
+    target = tmp_path / "SlicerSAMMed"
+    subprocess.run([sys.executable, str(maker), str(target)], check=True, capture_output=True)
+    return target
+
+
+def test_the_package_is_complete_and_small(package, tmp_path):
+    for name in ("CMakeLists.txt", "LICENSE", "README.md", "SAMMed.json", "SAMMed/SAMMed.py"):
+        assert (package / name).is_file(), name
+    assert sum(f.stat().st_size for f in package.rglob("*") if f.is_file()) < 5e6
+    text = (package / "README.md").read_text()
+    assert "](../" not in text
+    assert '"../' not in text
+    pictures = re.findall(r"(?:\]\(|src=\")([^)\"]+\.png)", text)
+    assert len(pictures) >= 3
+    for picture in pictures:
+        assert (package / picture).read_bytes()[:4] == b"\x89PNG", picture
+    assert configure(package, tmp_path / "build").returncode == 0
+
+
+def test_the_packages_own_tests_run_from_it(package):
+    """Those that need no slicer-core; ``make slicer-package`` runs all of them."""
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "tests/slicer/test_extension.py"],
+        cwd=package,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout
+    assert "passed" in run.stdout
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.name)
@@ -171,6 +223,46 @@ def test_nothing_runs_at_file_scope(path):
 def test_the_syntax_is_that_of_python_3_9(path):
     """Stable releases of Slicer still have it."""
     ast.parse(path.read_text(), feature_version=(3, 9))
+
+
+UNLOADED = """
+import sys, types
+sys.path.insert(0, {module!r})
+
+class Bare(types.ModuleType):
+    def __getattr__(self, name):
+        raise AttributeError(f"{{self.__name__}}.{{name}} is used while {{name}} may not be loaded")
+
+slicer = sys.modules["slicer"] = Bare("slicer")
+slicer.__path__ = []
+slicer.util = Bare("slicer.util")
+slicer.util.VTKObservationMixin = type("VTKObservationMixin", (), {{}})
+for name in ("qt", "ctk", "vtk", "vtk.util", "slicer.util", "slicer.i18n"):
+    sys.modules[name] = Bare(name)
+sys.modules["slicer.util"] = slicer.util
+sys.modules["slicer.i18n"].tr = lambda text: text
+sys.modules["slicer.i18n"].translate = lambda context, text: text
+sys.modules["vtk"].calldata_type = lambda kind: lambda function: function
+sys.modules["vtk"].VTK_OBJECT = 13
+sys.modules["vtk.util"].numpy_support = None
+base = sys.modules["slicer.ScriptedLoadableModule"] = types.ModuleType("base")
+for kind in ("", "Widget", "Logic", "Test"):
+    name = "ScriptedLoadableModule" + kind
+    setattr(base, name, type(name, (), {{}}))
+import SAMMed
+import SAMMedLib.selftest
+"""
+
+
+def test_no_class_of_a_module_is_used_at_import():
+    """Modules load in no certain order: Segmentations, Markups may come after this one."""
+    run = subprocess.run(
+        [sys.executable, "-c", UNLOADED.format(module=str(MODULE))],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr.splitlines()[-1]
 
 
 def test_nothing_speaks_to_the_network_or_downloads_code():

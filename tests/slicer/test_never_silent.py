@@ -238,8 +238,6 @@ def test_the_result_of_a_volume_that_was_replaced_is_dropped(slow, replace, said
 def sequence(volume, frames):
     """A browser over frames of a volume; the volume shows the frame that is chosen."""
     scene = slicer.mrmlScene
-    logic = slicer.vtkSlicerSequencesLogic()
-    logic.SetMRMLScene(scene)
     kept = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "frames")
     for number, voxels in enumerate(frames):
         frame = slicer.util.addVolumeFromArray(voxels, geometry.ras_from_ijk(volume))
@@ -251,7 +249,7 @@ def sequence(volume, frames):
 
     def go(number):
         browser.SetSelectedItemNumber(number)
-        logic.UpdateProxyNodesFromSequences(browser)
+        slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
 
     go(0)
     return browser, go

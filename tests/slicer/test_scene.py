@@ -8,7 +8,7 @@ import pytest
 slicer = pytest.importorskip("slicer", reason="needs slicer-core: run by make test-slicer")
 
 import vtk  # noqa: E402
-from SAMMedLib import geometry, prompts, segmentation  # noqa: E402
+from SAMMedLib import geometry, prompts, terms  # noqa: E402
 
 from tests.slicer.conftest import (  # noqa: E402
     load_scene,
@@ -21,6 +21,8 @@ from tests.slicer.workflows import (  # noqa: E402
     chosen,
     mask_of,
     segment,
+    segment_until_shown,
+    segment_with,
     show_slice,
     steps,
 )
@@ -185,46 +187,68 @@ def test_names_bring_terminology(workflow):
     assert entry.GetTypeObject().GetCodeMeaning() == "Kidney"
     assert entry.GetTypeModifierObject().GetCodeMeaning() == "Left"
     assert entry.GetCategoryObject().GetCodeValue() == "123037004"
-    assert segmentation.terminology("something else") == ""
+    assert terms.entry("something else") == ""
 
 
-def test_a_surface_that_is_shown_follows(workflow):
+def settle(workflow):
+    """Until the surfaces are as the segments are."""
+    end = time.monotonic() + 30
+    while workflow.surfaces.busy:
+        workflow.poll()
+        time.sleep(0.005)
+        assert time.monotonic() < end
+
+
+def surface_of(workflow):
+    node, segment_id = chosen(workflow)
+    return node.GetClosedSurfaceInternalRepresentation(segment_id)
+
+
+@pytest.mark.parametrize("shown", [False, True])
+def test_a_surface_follows_whether_it_is_shown_or_not(workflow, shown):
     add_box(workflow)
     segment(workflow)
     node, segment_id = chosen(workflow)
-    name = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
-    assert not node.GetSegmentation().ContainsRepresentation(name)
+    assert surface_of(workflow) is None
     node.CreateClosedSurfaceRepresentation()
-    size = node.GetClosedSurfaceInternalRepresentation(segment_id).GetNumberOfPoints()
+    node.GetDisplayNode().SetVisibility3D(shown)
+    size = surface_of(workflow).GetNumberOfPoints()
     prompts.clear(node, segment_id)
     prompts.place_box(node, segment_id, workflow.volume, [11, 24, 48, 12, 32, 56], 0)
     segment(workflow)
-    surface = node.GetClosedSurfaceInternalRepresentation(segment_id)
-    assert surface is not None
-    assert 0 < surface.GetNumberOfPoints() != size
+    settle(workflow)
+    ours = surface_of(workflow)
+    assert 0 < ours.GetNumberOfPoints() < size
+    node.CreateClosedSurfaceRepresentation()  # Slicer's own way gives the same
+    slicers = surface_of(workflow)
+    assert slicers.GetNumberOfPoints() == ours.GetNumberOfPoints()
+    np.testing.assert_allclose(slicers.GetBounds(), ours.GetBounds(), atol=1e-6)
+    workflow.undo()
+    settle(workflow)
+    assert surface_of(workflow).GetNumberOfPoints() == size
 
 
-class Spied:
-    """A segmentation node that counts how often its surfaces are made."""
-
-    def __init__(self, node):
-        self.node, self.made = node, 0
-
-    def __getattr__(self, name):
-        return getattr(self.node, name)
-
-    def CreateClosedSurfaceRepresentation(self):
-        self.made += 1
-
-
-@pytest.mark.parametrize(("shown", "exists", "made"), [(1, 1, 1), (0, 1, 0), (1, 0, 0)])
-def test_no_surface_is_made_that_nobody_sees(workflow, shown, exists, made):
+def test_no_surface_is_made_where_there_is_none(workflow):
     add_box(workflow)
     segment(workflow)
-    node, segment_id = chosen(workflow)
-    if exists:
-        node.CreateClosedSurfaceRepresentation()
-    node.GetDisplayNode().SetVisibility3D(bool(shown))
-    spied = Spied(node)
-    segmentation.refresh_surface(spied, segment_id)
-    assert spied.made == made
+    settle(workflow)
+    assert surface_of(workflow) is None
+    assert workflow.surfaces.made == 0
+
+
+def test_early_slices_make_no_surface_and_the_result_makes_one(slow):
+    segment_with(slow, "slow:0.001")
+    node, _ = chosen(slow)
+    node.CreateClosedSurfaceRepresentation()
+    before = surface_of(slow)
+    stamp = before.GetMTime()
+    box = prompts.nodes(*chosen(slow), prompts.BOX)[0]
+    geometry.fit_roi(slow.volume, box, [11, 30, 40, 12, 50, 60])
+    slow.parameters.model = "slow:0.1"
+    segment_until_shown(slow)
+    assert surface_of(slow) is before
+    assert before.GetMTime() == stamp
+    run(slow)
+    settle(slow)
+    assert slow.surfaces.made == 1
+    assert surface_of(slow).GetMTime() > stamp

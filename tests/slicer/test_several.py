@@ -52,12 +52,7 @@ def test_other_segments_are_never_damaged(workflow, neighbours, overlap):
         assert np.array_equal(mask_of(workflow, segment_id), drawn)
 
 
-@pytest.mark.parametrize("whole", [0, 10**9])
-def test_a_block_is_written_exactly_whichever_way_is_faster(
-    workflow, neighbours, whole, monkeypatch
-):
-    monkeypatch.setattr(segmentation, "WHOLE_VOXELS", whole)
-    monkeypatch.setattr(segmentation, "WHOLE_SHARE", 0)
+def test_a_block_is_written_exactly_inside_and_beyond_what_is_there(workflow, neighbours):
     random = np.random.default_rng(3)
     workflow.add_segment("organ")
     node, segment_id = chosen(workflow)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from slicer.i18n import tr as _
+
 from . import geometry, prompts, segmentation, subject
 
 
@@ -12,7 +14,8 @@ class Choice:
     ----------
     parameters
         The module's parameter node: ``volume``, ``segmentation``, ``segmentID``, ``plane``,
-        ``window``, ``model``, ``overlap``, ``autoUpdate``; ``None`` while there is no scene.
+        ``window``, ``model``, ``device``, ``overlap``, ``autoUpdate``; ``None`` while there is no
+        scene.
     """
 
     parameters = None
@@ -33,7 +36,7 @@ class Choice:
     def problem_of_volume(self):
         """Why the chosen volume cannot be segmented; empty if it can."""
         if self.volume is None:
-            return "Choose the volume to segment."
+            return _("Choose the volume to segment.")
         wrong = subject.problem(self.volume)
         return f"{wrong}." if wrong else ""
 
@@ -51,8 +54,7 @@ class Choice:
     @property
     def has_start(self):
         """Whether a prompt of the chosen segment says where the object is."""
-        boxes, inside, _ = prompts.count(*self.target)
-        return bool(boxes or inside or prompts.right_slices(*self.target)[1])
+        return prompts.says_where(*self.target)
 
     def problem(self):
         """What is missing before anything can be segmented; empty if nothing is."""
@@ -60,10 +62,10 @@ class Choice:
         if wrong:
             return wrong
         if self.key is None:
-            return "Add a segment for the organ or lesion."
+            return _("Add a segment for the organ or lesion.")
         wrong = segmentation.problem(self.parameters.segmentation, self.volume)
         if wrong:
             return wrong
         if not self.has_start:
-            return "Draw a box round it, or click a point inside it."
+            return _("Draw a box around it, or click a point inside it.")
         return ""

@@ -1,24 +1,37 @@
-"""Which Python runs the engine, and how sammed gets into Slicer's own when the user says so.
+"""Which Python runs the engine: one of its own beside Slicer's settings, or another of the user's.
 
-Nothing here runs at import or at start-up.
+Nothing here runs at import or at start-up, and nothing is ever installed into Slicer's own Python.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 
 import slicer
 
+from .environment import Environment
 from .work import EngineError
 
-SLICER = ""
-"""The choice of Slicer's own Python; any other choice is the path of an interpreter."""
+OWN = ""
+"""The choice of the engine's own environment; any other choice is the path of an interpreter."""
 
-MINIMUM_TORCH = ">=2.4"
+OLDEST = (3, 10)
+"""The oldest Python that the engine runs in; Slicer 5.10 is the first that has a newer one."""
 
 _FOREIGN = ("PYTHONHOME", "PYTHONPATH", "PYTHONNOUSERSITE", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+_WORKER = ["-m", "sammed.worker"]
+
+
+def own_environment():
+    """The engine's own environment: a folder beside Slicer's settings, one for each Python."""
+    settings = getattr(slicer.app, "slicerUserSettingsFilePath", "") or os.path.join(
+        os.path.expanduser("~"), ".config", "slicer.org", "Slicer.ini"
+    )
+    name = f"SAMMed-engine-{sys.version_info[0]}.{sys.version_info[1]}"
+    return Environment(os.path.join(os.path.dirname(os.path.abspath(settings)), name))
 
 
 def launcher(choice):
@@ -27,17 +40,36 @@ def launcher(choice):
     Raises
     ------
     EngineError
-        If there is no such program.
+        If there is no such program, or the engine is not installed.
     """
-    if choice == SLICER:
-        python = shutil.which("PythonSlicer") or sys.executable
-        return [python, "-m", "sammed.worker"], dict(os.environ)
+    if choice == OWN:
+        own = own_environment()
+        if not own.is_installed:
+            raise EngineError(
+                "no_sammed", "the engine is not installed: press Install in the section Engine"
+            )
+        return [own.python, "-I", *_WORKER], own.variables()
     python = shutil.which(os.path.expanduser(choice))
     if python is None:
         raise EngineError(
             "start", f"{choice} is not a program; choose the Python in which sammed is installed"
         )
-    return [python, "-m", "sammed.worker"], foreign_environment()
+    return [python, *_WORKER], foreign_environment()
+
+
+def missing(choice):
+    """Why there is no engine to run; empty if there is one. Takes a moment."""
+    try:
+        command, environment = launcher(choice)
+    except EngineError as error:
+        return str(error)
+    tried = subprocess.run(
+        [*command[: -len(_WORKER)], "-c", "import sammed.worker"],
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
+    return "" if tried.returncode == 0 else f"{command[0]} has no sammed"
 
 
 def foreign_environment():
@@ -48,6 +80,24 @@ def foreign_environment():
     except AttributeError:  # slicer.app of this Slicer does not know it
         environment = dict(os.environ)
     return {name: value for name, value in environment.items() if name not in _FOREIGN}
+
+
+def base_python():
+    """Slicer's own Python, from which the environment is made; ``uv`` finds a newer one itself.
+
+    Raises
+    ------
+    EngineError
+        If it is too old, and there is no ``uv``.
+    """
+    if sys.version_info[:2] < OLDEST and shutil.which("uv") is None:
+        found = ".".join(map(str, sys.version_info[:2]))
+        raise EngineError(
+            "old",
+            f"this Slicer's Python is {found}, the engine needs {'.'.join(map(str, OLDEST))} or "
+            "newer: use Slicer 5.10 or newer, or choose another Python that has sammed",
+        )
+    return shutil.which("PythonSlicer") or sys.executable
 
 
 def source_tree(module_file):
@@ -71,69 +121,18 @@ def requirements(requirements_file, module_file):
     return [line for line in lines if line]
 
 
-def torch_missing():
-    """Whether Slicer's Python has no torch."""
-    import importlib.util
-
-    return importlib.util.find_spec("torch") is None
-
-
-def install(wanted, confirm):
-    """Install sammed into Slicer's own Python; the user is asked before anything is done.
-
-    Parameters
-    ----------
-    wanted : list of str
-        For pip.
-    confirm
-        Takes a question, tells whether the user agrees.
-
-    Returns
-    -------
-    bool
-        Whether it was installed; false if the user said no.
-
-    Raises
-    ------
-    EngineError
-        If it did not work.
-    """
-    question = (
-        "This installs sammed and the packages that it needs (PyTorch, MONAI, nibabel, SimpleITK, "
-        "pydicom and others; up to 3 GB, from the internet) into Slicer's own Python. "
-        f"pip will be asked for: {' '.join(wanted)}\n\nInstall now?"
+def question(wanted, environment):
+    """What the user is asked before anything is fetched."""
+    kind, size = ("an NVIDIA GPU", "6 GB") if has_nvidia() else ("the CPU", "2 GB")
+    return (
+        "This installs the engine: sammed and the packages that it needs, with PyTorch for "
+        f"{kind}. About {size} from the internet go into a folder of its own:\n\n"
+        f"{environment.folder}\n\n"
+        "Slicer's own packages stay as they are, and the engine can be removed again at any time. "
+        f"Installed is: {' '.join(wanted)}\n\nInstall now?"
     )
-    if not confirm(question):
-        return False
-    try:
-        if torch_missing() and not _install_torch():
-            return False
-        _pip(wanted)
-    except EngineError:
-        raise
-    except Exception as error:
-        raise EngineError("install", f"the installation failed: {error}") from error
-    return True
 
 
-def _pip(wanted):
-    packaging = getattr(slicer, "packaging", None)
-    if packaging is not None and not any(os.path.sep in item for item in wanted):
-        packaging.pip_ensure(wanted, prompt_install=False, requester="SAMMed")
-    else:  # an older Slicer, or a folder, which pip_ensure cannot check
-        slicer.util.pip_install(wanted)
-
-
-def _install_torch():
-    """PyTorch by Slicer's PyTorch extension, which knows the right build for this computer."""
-    try:
-        import PyTorchUtils
-    except ImportError:
-        raise EngineError(
-            "install",
-            "PyTorch is missing: install the extension 'PyTorch' in the Extensions Manager, "
-            "restart Slicer, and press Install again; or choose another Python",
-        ) from None
-    logic = PyTorchUtils.PyTorchUtilsLogic()
-    installed = logic.installTorch(askConfirmation=True, torchVersionRequirement=MINIMUM_TORCH)
-    return installed is not None
+def has_nvidia():
+    """Whether this computer has a driver for an NVIDIA GPU."""
+    return shutil.which("nvidia-smi") is not None

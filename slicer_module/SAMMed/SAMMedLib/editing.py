@@ -8,6 +8,84 @@ from __future__ import annotations
 
 import slicer
 
+UNDO_STATES = 20
+PARAMETERS = "SAMMed"
+
+
+class SegmentEditor:
+    """The Segment Editor's widget inside the panel: Slicer's table, tools, masking, Show 3D.
+
+    Parameters
+    ----------
+    layout
+        Where it is put.
+    """
+
+    def __init__(self, layout):
+        self.widget = slicer.qMRMLSegmentEditorWidget()
+        self.widget.setMaximumNumberOfUndoStates(UNDO_STATES)
+        self.widget.setSegmentationNodeSelectorVisible(False)
+        self._of_source("set{}NodeSelectorVisible")(False)
+        self.history = EditorHistory(self.widget)
+        self._seen = ""
+        self.connect()
+        layout.addWidget(self.widget)
+
+    def connect(self):
+        """Take up the scene; its parameters are a node of their own, saved with it."""
+        scene = slicer.mrmlScene
+        node = scene.GetSingletonNode(PARAMETERS, "vtkMRMLSegmentEditorNode")
+        if node is None:
+            node = slicer.vtkMRMLSegmentEditorNode()
+            node.SetSingletonTag(PARAMETERS)
+            node = scene.AddNode(node)
+        self.widget.setMRMLSegmentEditorNode(node)  # first: choices made by the scene are kept
+        self.widget.setMRMLScene(scene)
+
+    def enter(self):
+        """The module is opened: its tools see the views."""
+        self.widget.setupViewObservations()
+
+    def exit(self):
+        """Another module is opened."""
+        self.put_away()
+        self.widget.removeViewObservations()
+
+    def put_away(self):
+        """No tool of the Segment Editor is active: one of ours is armed."""
+        if self.widget.activeEffect() is not None:
+            self.widget.setActiveEffect(None)
+
+    @property
+    def is_active(self):
+        """Whether one of its tools is active."""
+        return self.widget.activeEffect() is not None
+
+    def show(self, volume, node, segment_id):
+        """Show what is chosen in the panel; returns the segment that the user chose in the table.
+
+        ``None`` if it is still the one that is chosen.
+        """
+        if self.widget.segmentationNode() is not node:
+            self.widget.setSegmentationNode(node)
+            self._seen = ""
+        if node is not None and self._of_source("{}Node", low=True)() is not volume:
+            self._of_source("set{}Node")(volume)
+        current = self.widget.currentSegmentID() or ""
+        if current != self._seen and self._seen and segment_id == self._seen:
+            self._seen = current
+            return current
+        if segment_id and current != segment_id:
+            self.widget.setCurrentSegmentID(segment_id)
+        self._seen = segment_id or current
+        return None if segment_id == self._seen else self._seen
+
+    def _of_source(self, name, low=False):
+        """A method that newer Slicers call after the source volume, older after the master."""
+        words = ("sourceVolume", "masterVolume") if low else ("SourceVolume", "MasterVolume")
+        found = (getattr(self.widget, name.format(word), None) for word in words)
+        return next(method for method in found if method is not None)
+
 
 class EditorHistory:
     """Undo and redo of a Segment Editor.
@@ -40,6 +118,15 @@ class EditorHistory:
     def redo(self):
         """Bring them to the state after."""
         self._call("Redo", "redo")
+
+    def clear(self):
+        """Forget all steps."""
+        if self._is_logic:
+            self.editor.ClearUndoState()
+            return
+        node = self.node
+        self.editor.setSegmentationNode(None)
+        self.editor.setSegmentationNode(node)
 
     @property
     def can_undo(self):

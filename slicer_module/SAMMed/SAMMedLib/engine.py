@@ -153,7 +153,7 @@ class Engine:
     # -- tasks -------------------------------------------------------------------------------
 
     def _prepare(self, work):
-        yield from self._greet(work.model)
+        yield from self._greet(work.model, work.device)
         yield from self._hand_over(work.volume)
         yield from self._set(work)
 
@@ -165,7 +165,7 @@ class Engine:
         answer = yield Ask("segment", {"whole": whole, "partial": True})
         return read_result(answer, work.name)
 
-    def _greet(self, model):
+    def _greet(self, model, device="auto"):
         if self._process is not None:
             return
         self.state = "starting"
@@ -176,7 +176,7 @@ class Engine:
             raise EngineError("start", f"cannot start {command[0]}: {error.strerror}") from error
         self._reset_knowledge()
         self.hello = None
-        answer = yield Ask("hello", {"protocol": PROTOCOL, "model": model})
+        answer = yield Ask("hello", {"protocol": PROTOCOL, "model": model, "device": device})
         self.hello = answer
         self._process.exchange = answer["exchange"]
 
@@ -198,7 +198,7 @@ class Engine:
         self._objects = {name: None for name in answer["objects"]}
 
     def _set(self, work):
-        wanted = {"model": work.model, "options": work.options}
+        wanted = {"model": work.model, "device": work.device, "options": work.options}
         if self._settings == wanted:
             return
         for name in list(self._objects):  # what stays would be segmented again as well

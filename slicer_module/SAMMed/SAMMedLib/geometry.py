@@ -289,6 +289,15 @@ def laid_on(block, own, mask):
     return voxels
 
 
+def labels_on(block, own, labels):
+    """Labels that fill their own block, on another block; 0 where they have none."""
+    laid = np.zeros([block[a + 3] - block[a] for a in range(3)], labels.dtype)
+    shared = common(own, block)
+    if shared:
+        laid[inside(shared, block)] = labels[inside(shared, own)]
+    return laid
+
+
 def laid_over(whole, own, mask, block, voxels):
     """A mask that fills its own block, on a larger one, with its voxels on a third set anew."""
     laid = laid_on(whole, own, mask)

@@ -244,7 +244,10 @@ class History:
             Their keys; their prompts are as they were in that state.
         """
         followed = []
-        for key, name in list(self._at.items()):
+        if slicer.mrmlScene.IsBatchProcessing():
+            return followed  # half of the scene may be there
+        for key in {*prompts.owners(), *self._at, *self._lost}:
+            name = self._at.get(key)
             node = slicer.mrmlScene.GetNodeByID(key[0])
             if not segmentation.exists(node, key[1]):
                 self._lose(node, key)
@@ -252,9 +255,13 @@ class History:
             if key in self._lost:
                 prompts.restore(node, key[1], self._lost.pop(key))
                 followed.append(key)
+            if name is None:
+                continue  # nothing was done to it yet
             frame = frame_of(node)
             same_frame = self._frames.setdefault(key, frame) == frame
             self._frames[key] = frame
+            if not same_frame:
+                self._clear_steps(node)  # they are another frame's
             now = self.name_of(node, key[1])
             if now != name:
                 self._at[key] = now
@@ -263,6 +270,11 @@ class History:
                     prompts.restore(node, key[1], self.settled(key))
                 followed.append(key)
         return followed
+
+    def _clear_steps(self, node):
+        if self.editor is not None and self.editor.node is node:
+            self.editor.clear()
+        self._undos.pop(node.GetID(), None)
 
     def _lose(self, node, key):
         """A segment is gone: its prompts go, and come back if it does."""

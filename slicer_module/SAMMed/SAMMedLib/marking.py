@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from slicer.i18n import tr as _
+
 from . import corrections, geometry, placing, prompts, segmentation, wording
 from .choice import Choice
 from .work import EngineError
@@ -18,7 +20,7 @@ class Marking(Choice):
 
     def __init__(self):
         self.ask = lambda question: False
-        self.placing = placing.Placing(self._prompt_settled)
+        self.placing = placing.Placing(self._prompt_settled, self._refused)
 
     @property
     def axis(self):
@@ -52,6 +54,7 @@ class Marking(Choice):
         if node.GetSegmentation().GetNumberOfSegments() == 0:
             segmentation.attach(node, self.volume)
         self.parameters.segmentID = segmentation.add(node, name)
+        prompts.show_only(self.key)
         return self._say("")
 
     def remove_segment(self):
@@ -77,7 +80,9 @@ class Marking(Choice):
         if question and not self.ask(question):
             refused = segmentation.not_writable(node)
             self._say(
-                f"{wording.sentence(refused)} Agree to convert it, or choose another segmentation.",
+                _("{refused} Agree to convert it, or choose another segmentation.").format(
+                    refused=wording.sentence(refused)
+                ),
                 failed=True,
             )
             return False
@@ -108,6 +113,19 @@ class Marking(Choice):
             self.engine.prepare(self._work(), self._prepared)  # warm up while the user draws
         self.on_change()
 
+    def retarget(self):
+        """Another segment, or another way to draw, was chosen: the armed tool goes on with it."""
+        if self.key is None or self.volume is None:
+            self.placing.end()
+        else:
+            parameters = self.parameters
+            meaning, plane = parameters.boxMeaning, parameters.plane
+            self.placing.retarget(self.volume, *self.target, meaning, plane)
+        prompts.show_only(self.key)
+
+    def _refused(self, words):
+        self._say(words, failed=True)
+
     def clear_prompts(self):
         """Remove the prompts of the chosen segment; its voxels stay."""
         if self.key:
@@ -121,9 +139,8 @@ class Marking(Choice):
         index = placing.shown_index(self.volume, self.axis)
         if index is None:
             plane = geometry.plane_of(self.volume, self.axis)
-            self._say(
-                f"No view shows {plane} slices of the volume: press Align views first.", failed=True
-            )
+            words = _("No view shows {plane} slices of the volume: press Align views first.")
+            self._say(words.format(plane=plane), failed=True)
         return index
 
     def confirm_slice(self):
@@ -135,9 +152,10 @@ class Marking(Choice):
             return None
         node, segment_id = self.target
         if index not in corrections.filled(node, segment_id, self.volume, self.axis):
-            return self._say(f"Slice {index} holds nothing of this segment yet.", failed=True)
+            words = _("Slice {index} holds nothing of this segment yet.").format(index=index)
+            return self._say(words, failed=True)
         prompts.add_right_slices(node, segment_id, self.axis, [index])
-        self._say(f"Slice {index} is kept as it is.")
+        self._say(_("Slice {index} is kept as it is.").format(index=index))
         return self._prompt_settled()
 
     def confirm_all(self):
@@ -148,9 +166,11 @@ class Marking(Choice):
         node, segment_id = self.target
         indices = corrections.filled(node, segment_id, self.volume, axis)
         if not indices:
-            return self._say("The segment is empty: there is nothing to start from.", failed=True)
+            words = _("The segment is empty: there is nothing to start from.")
+            return self._say(words, failed=True)
         prompts.set_right_slices(node, segment_id, axis, indices)
-        self._say(f"{len(indices)} slices of the segment are taken as they are.")
+        words = _("{count} slices of the segment are taken as they are.")
+        self._say(words.format(count=len(indices)))
         return self._prompt_settled()
 
     def release_slice(self):
@@ -161,7 +181,8 @@ class Marking(Choice):
         if index is None:
             return None
         if index not in prompts.right_slices(*self.target)[1]:
-            return self._say(f"Slice {index} is not kept: it is segmented anyway.", failed=True)
+            words = _("Slice {index} is not kept: it is segmented anyway.").format(index=index)
+            return self._say(words, failed=True)
         return self._release([index])
 
     def release_all(self):
@@ -170,7 +191,7 @@ class Marking(Choice):
             return None
         indices = prompts.right_slices(*self.target)[1]
         if not indices and prompts.ends(*self.target) is None:
-            return self._say("No slice of this segment is kept.", failed=True)
+            return self._say(_("No slice of this segment is kept."), failed=True)
         prompts.remove_ends(*self.target)
         return self._release(indices)
 

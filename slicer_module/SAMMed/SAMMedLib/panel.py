@@ -2,34 +2,58 @@
 
 from __future__ import annotations
 
+import os
+
 import qt
 import slicer
+from slicer.i18n import tr as _
 
 from . import geometry, prompts, segmentation, wording
-from .tables import QualityTable, SegmentTable, swatch
-
-PLANES = (
-    ("auto", "as the box was drawn"),
-    ("axial", "axial"),
-    ("coronal", "coronal"),
-    ("sagittal", "sagittal"),
-    ("all", "all three, then fused (slower)"),
-)
-OVERLAPS = (
-    (segmentation.ALLOW, "may overlap other segments"),
-    (segmentation.OTHERS_KEEP, "leaves other segments their voxels"),
-)
-MEANINGS = (
-    (prompts.SLICE, "on one slice; the ends are found"),
-    (prompts.LIMITS, "the limits of the whole object"),
-)
-MODELS = ("compact", "two_class", "medsam", "vit_b", "vit_l", "vit_h", "ellipse", "box")
+from .tables import QualityTable
 
 _RED = "#c0392b"
 _NEXT = (
     "background-color: palette(highlight); color: palette(highlighted-text); "
     "border-radius: 3px; padding: 4px 8px; font-weight: bold;"
 )
+_TOOLS = (
+    ("boxButton", prompts.BOX, "ToolBox.svg"),
+    ("positiveButton", prompts.POSITIVE, "ToolInside.svg"),
+    ("negativeButton", prompts.NEGATIVE, "ToolOutside.svg"),
+    ("scribbleButton", prompts.SCRIBBLE, "ToolScribble.svg"),
+    ("lassoButton", prompts.LASSO, "ToolLasso.svg"),
+)
+
+
+def _choices():
+    """What can be chosen, by the name of the combo box: parameter, then values and words."""
+    return {
+        "meaningBox": (
+            "boxMeaning",
+            (prompts.SLICE, _("the organ on one slice")),
+            (prompts.LIMITS, _("the whole organ (3D)")),
+        ),
+        "planeBox": (
+            "plane",
+            ("auto", _("as the box was drawn")),
+            ("axial", _("axial")),
+            ("coronal", _("coronal")),
+            ("sagittal", _("sagittal")),
+            ("all", _("all three, then fused (slower)")),
+        ),
+        "overlapBox": (
+            "overlap",
+            (segmentation.ALLOW, _("may overlap other segments")),
+            (segmentation.OTHERS_KEEP, _("leaves other segments their voxels")),
+        ),
+        "deviceBox": (
+            "device",
+            ("auto", _("GPU if there is one, else CPU")),
+            ("cpu", _("CPU")),
+            ("cuda", _("NVIDIA GPU")),
+            ("mps", _("Apple GPU")),
+        ),
+    }
 
 
 class Panel:
@@ -41,74 +65,92 @@ class Panel:
         The widgets of ``SAMMed.ui`` by name.
     workflow
         See `workflow.Workflow`.
-    actions
-        Functions of the module: ``install()`` and ``python(path)``.
+    setup
+        See `installing.Setup`.
+    editor
+        See `editing.SegmentEditor`.
+    onPython
+        Called with the path of the Python that was chosen.
+    icons
+        The folder of the icons.
     """
 
-    def __init__(self, ui, workflow, actions):
-        self.ui = ui
-        self.workflow = workflow
-        self.actions = actions
+    def __init__(self, ui, workflow, setup, editor, onPython, icons):
+        self.ui, self.workflow, self.setup, self.editor = ui, workflow, setup, editor
+        self._onPython = onPython
         self._updating = False
-        self._segments = SegmentTable(ui.segmentTable, workflow, self._parameters, self.update)
+        self._connected = None
+        self._known_models = None
         self._quality = QualityTable(ui.qualityTable, ui.stopLabel, workflow)
-        self._fill()
+        self._combos = _choices()
+        self._fill(icons)
         self._connect()
         workflow.on_change = self.update
 
     # -- once --------------------------------------------------------------------------------
 
-    def _fill(self):
-        ui = self.ui
-        for box, choices in (
-            (ui.planeBox, PLANES),
-            (ui.overlapBox, OVERLAPS),
-            (ui.meaningBox, MEANINGS),
-            (ui.modelBox, [(name, name) for name in MODELS]),
-        ):
+    def _fill(self, icons):
+        for name, (_parameter, *choices) in self._combos.items():
             for value, text in choices:
-                box.addItem(text, value)
-        for button, role in (
-            (ui.boxButton, prompts.BOX),
-            (ui.positiveButton, prompts.POSITIVE),
-            (ui.negativeButton, prompts.NEGATIVE),
-        ):
-            button.setIcon(swatch(prompts.COLOURS[role], 9))
+                getattr(self.ui, name).addItem(text, value)
+        for name, _role, icon in _TOOLS:
+            getattr(self.ui, name).setIcon(qt.QIcon(os.path.join(icons, icon)))
 
     def _connect(self):
-        ui = self.ui
+        ui, workflow = self.ui, self.workflow
         for name, slot in (
-            ("addSegmentButton", self.onAdd),
-            ("removeSegmentButton", self.onRemove),
-            ("boxButton", self.onBox),
-            ("positiveButton", self.onPositive),
-            ("negativeButton", self.onNegative),
-            ("rightButton", self.workflow.confirm_slice),
-            ("startButton", self.workflow.confirm_all),
-            ("clearButton", self.workflow.clear_prompts),
+            ("rightButton", workflow.confirm_slice),
+            ("releaseButton", workflow.release_slice),
+            ("releaseAllButton", workflow.release_all),
+            ("nextButton", workflow.next_doubtful),
+            ("startButton", workflow.confirm_all),
+            ("clearButton", workflow.clear_prompts),
             ("segmentButton", self.onSegment),
-            ("undoButton", self.workflow.undo),
-            ("redoButton", self.workflow.redo),
+            ("framesButton", workflow.segment_frames),
+            ("undoButton", workflow.undo),
+            ("redoButton", workflow.redo),
             ("alignButton", self.onAlign),
-            ("windowButton", self.workflow.copy_window),
+            ("windowButton", workflow.copy_window),
             ("browseButton", self.onBrowse),
-            ("checkButton", self.onCheck),
+            ("checkButton", workflow.check),
             ("installButton", self.onInstall),
+            ("removeButton", self.onRemove),
             ("stopButton", self.onStop),
         ):
             getattr(ui, name).connect("clicked()", slot)
-        for name in ("planeBox", "overlapBox", "meaningBox", "modelBox"):
+        for name, role, _icon in _TOOLS:
+            getattr(ui, name).connect("clicked()", lambda role=role: self.arm(role))
+        for name in (*self._combos, "modelBox"):
             getattr(ui, name).connect("currentIndexChanged(int)", self.onChoice)
         for name in ("volumeSelector", "segmentationSelector"):
             getattr(ui, name).connect("currentNodeChanged(vtkMRMLNode*)", self.onNode)
-        ui.autoCheck.connect("toggled(bool)", self.onAuto)
-        ui.windowEdit.connect("editingFinished()", self.onWindow)
         ui.pythonEdit.connect("editingFinished()", self.onPythonEdited)
+
+    def actions(self):
+        """What the module's keys do, by name."""
+        workflow = self.workflow
+        tools = ("box", "inside", "outside", "scribble", "lasso")
+        armed = {
+            name: lambda role=role: self.arm(role)
+            for name, (_button, role, _icon) in zip(tools, _TOOLS)
+        }
+        return {
+            **armed,
+            "segment": self.onEnter,
+            "cancel": self.onEscape,
+            "undo": workflow.undo,
+            "redo": workflow.redo,
+            "next": workflow.next_doubtful,
+        }
 
     def connectParameters(self, parameters):
         """Show another parameter node; ``None`` while there is no scene."""
+        if self._connected is not None:
+            self._connected[0].disconnectGui(self._connected[1])
+        self._connected = None
         self.workflow.parameters = parameters
-        self._segments.forget()
+        if parameters is not None:
+            self._connected = parameters, parameters.connectGui(self.ui)
         self._quality.forget()
         self.update()
 
@@ -125,12 +167,13 @@ class Panel:
             return
         parameters.volume = self.ui.volumeSelector.currentNode()
         chosen = self.ui.segmentationSelector.currentNode()
-        if chosen is not parameters.segmentation:
-            parameters.segmentation = chosen
-            ids = segmentation.ids(chosen)
+        parameters.segmentation = chosen
+        ids = segmentation.ids(chosen)
+        if parameters.segmentID not in ids:
             parameters.segmentID = ids[0] if ids else ""
-        if chosen is not None and not segmentation.ids(chosen) and parameters.volume is not None:
+        if chosen is not None and not ids and parameters.volume is not None:
             segmentation.attach(chosen, parameters.volume)
+        self.workflow.retarget()
         self.update()
 
     def onChoice(self, index=0):
@@ -138,47 +181,20 @@ class Panel:
         parameters = self._parameters()
         if parameters is None:
             return
-        parameters.plane = _value(self.ui.planeBox)
-        parameters.overlap = _value(self.ui.overlapBox)
-        parameters.boxMeaning = _value(self.ui.meaningBox)
-        parameters.model = _value(self.ui.modelBox)
+        for name, (parameter, *_values) in self._combos.items():
+            setattr(parameters, parameter, _value(getattr(self.ui, name)))
+        parameters.model = _value(self.ui.modelBox) or parameters.model
+        self.workflow.retarget()
         self.update()
 
-    def onAuto(self, checked=False):
-        """Auto-update was switched."""
-        if self._parameters() is not None:
-            self.workflow.parameters.autoUpdate = bool(checked)
-
-    def onWindow(self):
-        """A window was typed."""
-        if self._parameters() is not None:
-            self.workflow.parameters.window = self.ui.windowEdit.text.strip()
-
-    def onAdd(self):
-        """Add a segment."""
-        self.workflow.add_segment()
-
-    def onRemove(self):
-        """Remove the chosen segment."""
-        self.workflow.remove_segment()
-
-    def onBox(self):
-        """Draw a box, or stop drawing."""
-        self._place(prompts.BOX)
-
-    def onPositive(self):
-        """Click points inside, or stop."""
-        self._place(prompts.POSITIVE)
-
-    def onNegative(self):
-        """Click points outside, or stop."""
-        self._place(prompts.NEGATIVE)
-
-    def _place(self, role):
-        if self.workflow.placing.role == role:
-            self.workflow.placing.end()
-        elif self.workflow.parameters is not None and self.workflow.volume is not None:
-            self.workflow.place(role, self.workflow.parameters.boxMeaning)
+    def arm(self, role):
+        """Take a tool; pressing it again puts it away."""
+        workflow = self.workflow
+        if workflow.placing.role == role:
+            workflow.placing.end()
+        elif workflow.parameters is not None and workflow.volume is not None:
+            self.editor.put_away()
+            workflow.place(role, workflow.parameters.boxMeaning)
         self.update()
 
     def onSegment(self):
@@ -188,6 +204,19 @@ class Panel:
         else:
             self.workflow.segment()
 
+    def onEnter(self):
+        """The key Enter: segment, if nothing runs."""
+        if not self.workflow.busy and self.workflow.parameters is not None:
+            self.workflow.segment()
+
+    def onEscape(self):
+        """The key Esc: cancel what runs, else put the tool away."""
+        if self.workflow.busy:
+            self.workflow.cancel()
+        else:
+            self.workflow.placing.end()
+        self.update()
+
     def onAlign(self):
         """Turn the views into the volume's planes."""
         if self.workflow.parameters is not None and self.workflow.volume is not None:
@@ -195,22 +224,25 @@ class Panel:
 
     def onBrowse(self):
         """Choose a Python."""
-        path = qt.QFileDialog.getOpenFileName(slicer.util.mainWindow(), "The Python of sammed")
+        title = _("The Python of sammed")
+        path = qt.QFileDialog.getOpenFileName(slicer.util.mainWindow(), title)
         if path:
             self.ui.pythonEdit.setText(path)
             self.onPythonEdited()
 
     def onPythonEdited(self):
         """Another Python was chosen."""
-        self.actions["python"](self.ui.pythonEdit.text.strip())
-
-    def onCheck(self):
-        """Start the engine to see whether it works."""
-        self.workflow.check()
+        self._onPython(self.ui.pythonEdit.text.strip())
 
     def onInstall(self):
-        """Install sammed; the module asks first."""
-        self.actions["install"]()
+        """Install the engine after a question, or cancel that."""
+        self.setup.install()
+        self.update()
+
+    def onRemove(self):
+        """Remove the engine after a question."""
+        self.setup.remove()
+        self.update()
 
     def onStop(self):
         """End the engine."""
@@ -218,6 +250,22 @@ class Panel:
         self.update()
 
     # -- what the user sees ------------------------------------------------------------------
+
+    def poll(self):
+        """See what was chosen in the Segment Editor, and how far an installation is."""
+        parameters = self.workflow.parameters
+        if self.setup.poll():
+            self._show_engine()
+        if parameters is None or self._updating:
+            return
+        if self.editor.is_active and self.workflow.placing.role is not None:
+            self.workflow.placing.end()
+            self.update()
+        chosen = self.editor.show(self.workflow.volume, *self.workflow.target)
+        if chosen is not None and chosen != parameters.segmentID:
+            parameters.segmentID = chosen
+            self.workflow.retarget()
+            self.update()
 
     def update(self):
         """Show the state of everything."""
@@ -239,67 +287,83 @@ class Panel:
             return
         ui.volumeSelector.setCurrentNode(parameters.volume)
         ui.segmentationSelector.setCurrentNode(parameters.segmentation)
-        for box, value in (
-            (ui.planeBox, parameters.plane),
-            (ui.overlapBox, parameters.overlap),
-            (ui.meaningBox, parameters.boxMeaning),
-            (ui.modelBox, parameters.model),
-        ):
-            _choose(box, value)
-        ui.autoCheck.setChecked(parameters.autoUpdate)
-        if not ui.windowEdit.hasFocus():
+        self._show_models()
+        for name, (parameter, *_values) in self._combos.items():
+            _choose(getattr(ui, name), getattr(parameters, parameter))
+        if not ui.windowEdit.hasFocus() and ui.windowEdit.text != parameters.window:
             ui.windowEdit.setText(parameters.window)
-        self._segments.show(parameters.segmentation, parameters.segmentID)
         self._show_prompts()
         self._show_progress()
         self._show_next()
         self._quality.show()
 
+    def _show_models(self):
+        """The models that the engine knows; before it has started, the one that is chosen."""
+        hello = self.workflow.engine.hello
+        models = hello["models"] if hello else self._known_models or []
+        box = self.ui.modelBox
+        if models != self._known_models:
+            self._known_models = models
+            box.clear()
+            for number, model in enumerate(models):
+                words = model["name"] if model["available"] else _("{name} (weights to be fetched)")
+                box.addItem(words.format(name=model["name"]), model["name"])
+                about = _("{what} License: {license}").format(
+                    what=wording.sentence(model["description"]), license=model["license"]
+                )
+                box.setItemData(number, about, qt.Qt.ToolTipRole)
+        _choose(box, self.workflow.parameters.model)
+
     def _show_prompts(self):
         ui, workflow = self.ui, self.workflow
-        node, segment_id = workflow.parameters.segmentation, workflow.parameters.segmentID
-        there = workflow.key is not None
-        name = node.GetSegmentation().GetSegment(segment_id).GetName() if there else ""
-        ui.promptGroup.setTitle(f"Prompts of {name}" if there else "Prompts")
-        ui.promptLabel.setText(wording.prompts_long(node, segment_id) if there else "")
-        ready = workflow.volume is not None
+        node, segment_id = workflow.target
+        there, ready, role = workflow.key is not None, workflow.volume is not None, None
+        title, drawn, kept = _("Draw in a slice view"), "", ""
+        if there:
+            segment = node.GetSegmentation().GetSegment(segment_id)
+            title = _("Draw {name} in a slice view").format(name=segment.GetName())
+            drawn = wording.prompts_long(node, segment_id)
+            kept = wording.kept_slices(node, segment_id)
+        ui.promptGroup.setTitle(title)
+        ui.promptLabel.setText(drawn)
+        ui.keptLabel.setText(kept)
         role = workflow.placing.role
-        for button, its_role in (
-            (ui.boxButton, prompts.BOX),
-            (ui.positiveButton, prompts.POSITIVE),
-            (ui.negativeButton, prompts.NEGATIVE),
-        ):
-            button.setEnabled(ready)
-            button.setChecked(role == its_role)
-        for button in (ui.rightButton, ui.startButton):
-            button.setEnabled(ready and there and not workflow.busy)
-        ui.clearButton.setEnabled(there and not workflow.busy)
-        ui.removeSegmentButton.setEnabled(there)
-        ui.addSegmentButton.setEnabled(ready)
+        for name, its_role, _icon in _TOOLS:
+            getattr(ui, name).setEnabled(ready)
+            getattr(ui, name).setChecked(role == its_role)
+        free = ready and there and not workflow.busy
+        for button in (ui.rightButton, ui.startButton, ui.clearButton):
+            button.setEnabled(free)
+        held = free and (
+            prompts.right_slices(*workflow.target)[1] or prompts.ends(node, segment_id)
+        )
+        ui.releaseButton.setEnabled(bool(held))
+        ui.releaseAllButton.setEnabled(bool(held))
+        ui.nextButton.setEnabled(
+            bool(there and wording.doubtful(workflow.history.run(workflow.key)))
+        )
+        ui.framesButton.setVisible(workflow.is_sequence)
+        ui.framesButton.setEnabled(bool(free and workflow.has_start))
 
     def _show_next(self):
-        """Give the button that comes next the colour of the hint."""
+        """Give the button that comes next the color of the hint."""
         ui, workflow = self.ui, self.workflow
         wanted = None
         if workflow.volume is not None and not workflow.busy and workflow.placing.role is None:
-            if workflow.key is None:
-                wanted = ui.addSegmentButton
-            elif not workflow.has_start:
+            if workflow.key is None or not workflow.has_start:
                 wanted = ui.boxButton
             elif not workflow.history.run(workflow.key) or workflow.prompts_changed:
                 wanted = ui.segmentButton
-        for button in (ui.addSegmentButton, ui.boxButton, ui.segmentButton):
+        for button in (ui.boxButton, ui.segmentButton):
             style = _NEXT if button is wanted else ""
             if button.styleSheet != style:
                 button.setStyleSheet(style)
 
     def _show_progress(self):
         ui, workflow = self.ui, self.workflow
-        state = workflow.engine.state
-        busy = workflow.busy
-        ui.segmentButton.setText(
-            "Segment" if not busy else "Cancelling..." if state == "cancelling" else "Cancel"
-        )
+        state, busy = workflow.engine.state, workflow.busy
+        cancel = _("Cancelling...") if state == "cancelling" else _("Cancel")
+        ui.segmentButton.setText(cancel if busy else _("Segment"))
         ui.segmentButton.setEnabled(state != "cancelling" and (busy or not workflow.problem()))
         ui.undoButton.setEnabled(workflow.can_undo)
         ui.redoButton.setEnabled(workflow.can_redo)
@@ -314,11 +378,15 @@ class Panel:
         ui.messageLabel.setStyleSheet(f"color: {_RED}" if workflow.failed else "")
 
     def _show_engine(self):
-        ui, engine = self.ui, self.workflow.engine
-        ui.stateLabel.setText(wording.engine_state(engine))
+        ui, engine, setup = self.ui, self.workflow.engine, self.setup
+        words = setup.message if setup.running or setup.failed else wording.engine_state(engine)
+        ui.stateLabel.setText(words)
+        ui.installButton.setText(_("Cancel") if setup.running else _("Install engine..."))
+        ui.removeButton.setText(setup.title)
+        ui.removeButton.setEnabled(setup.is_installed)
         ui.stopButton.setEnabled(engine.state not in ("off", "failed"))
-        ui.checkButton.setEnabled(not engine.busy)
-        log = "\n".join(engine.log)
+        ui.checkButton.setEnabled(not engine.busy and not setup.running)
+        log = "\n".join(setup.log or engine.log)
         if ui.logText.plainText != log:
             ui.logText.setPlainText(log)
 
@@ -336,4 +404,5 @@ def _choose(box, value):
     if index < 0:
         box.addItem(value, value)
         index = box.count - 1
-    box.setCurrentIndex(index)
+    if box.currentIndex != index:
+        box.setCurrentIndex(index)

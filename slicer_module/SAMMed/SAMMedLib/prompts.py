@@ -10,7 +10,7 @@ import numpy as np
 import slicer
 import vtk
 
-from . import geometry
+from . import geometry, strokes
 
 ROLE = "SAMMed.Role"
 SEGMENT = "SAMMed.SegmentID"
@@ -21,15 +21,31 @@ RIGHT_TAG = "SAMMed.RightSlices"
 ENDS_TAG = "SAMMed.Ends"
 
 BOX, POSITIVE, NEGATIVE = "box", "positive", "negative"
+SCRIBBLE, LASSO = "scribble", "lasso"
+OUTSIDE = "SAMMed.Outside"
 SLICE, LIMITS = "slice", "limits"
 
 _CLASSES = {
     BOX: "vtkMRMLMarkupsROINode",
     POSITIVE: "vtkMRMLMarkupsFiducialNode",
     NEGATIVE: "vtkMRMLMarkupsFiducialNode",
+    SCRIBBLE: "vtkMRMLMarkupsCurveNode",
+    LASSO: "vtkMRMLMarkupsClosedCurveNode",
 }
-_NAMES = {BOX: "box", POSITIVE: "inside", NEGATIVE: "outside"}
-COLOURS = {BOX: (1.0, 0.8, 0.2), POSITIVE: (0.2, 0.85, 0.3), NEGATIVE: (0.95, 0.25, 0.2)}
+_NAMES = {
+    BOX: "box",
+    POSITIVE: "inside",
+    NEGATIVE: "outside",
+    SCRIBBLE: "scribble",
+    LASSO: "lasso",
+}
+COLORS = {
+    BOX: (1.0, 0.8, 0.2),
+    POSITIVE: (0.2, 0.85, 0.3),
+    NEGATIVE: (0.95, 0.25, 0.2),
+    SCRIBBLE: (0.2, 0.85, 0.3),
+    LASSO: (0.2, 0.85, 0.3),
+}
 
 
 def nodes(segmentation, segment_id, role=None):
@@ -47,8 +63,17 @@ def nodes_of(key, role=None):
     return found
 
 
-def make(segmentation, segment_id, role, meaning=SLICE):
-    """A new, empty markups node for a segment."""
+def owners():
+    """(segmentation ID, segment ID) of all prompts of the scene."""
+    found = set()
+    for node in slicer.util.getNodesByClass("vtkMRMLMarkupsNode"):
+        if node.GetAttribute(ROLE):
+            found.add((node.GetNodeReferenceID(OWNER), node.GetAttribute(SEGMENT)))
+    return found
+
+
+def make(segmentation, segment_id, role, meaning=SLICE, outside=False):
+    """A new, empty markups node for a segment, below its segmentation in the Data tree."""
     name = segmentation.GetSegmentation().GetSegment(segment_id).GetName()
     node = slicer.mrmlScene.AddNewNodeByClass(_CLASSES[role], f"{name} {_NAMES[role]}")
     node.SetAttribute(ROLE, role)
@@ -56,20 +81,45 @@ def make(segmentation, segment_id, role, meaning=SLICE):
     node.SetNodeReferenceID(OWNER, segmentation.GetID())
     if role == BOX:
         node.SetAttribute(MEANING, meaning)
+    if outside:
+        node.SetAttribute(OUTSIDE, "1")
+    if role in (SCRIBBLE, LASSO):
+        node.SetCurveTypeToLinear()
+        node.SetLocked(True)  # what was drawn is drawn anew, not bent
     node.CreateDefaultDisplayNodes()
-    _dress(node, role)
+    _dress(node, NEGATIVE if outside else role)
+    tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    if tree is not None:
+        parent = tree.GetItemByDataNode(segmentation)
+        item = tree.GetItemByDataNode(node) or tree.CreateItem(parent, node)
+        if parent and tree.GetItemParent(item) != parent:
+            tree.SetItemParent(item, parent)
     return node
+
+
+def show_only(key):
+    """Show the prompts of a segment and hide those of all others, so that none is moved unseen."""
+    for node in slicer.util.getNodesByClass("vtkMRMLMarkupsNode"):
+        if not node.GetAttribute(ROLE):
+            continue
+        mine = key == (node.GetNodeReferenceID(OWNER), node.GetAttribute(SEGMENT))
+        display = node.GetDisplayNode()
+        if display is not None and bool(display.GetVisibility()) != mine:
+            display.SetVisibility(mine)
 
 
 def _dress(node, role):
     display = node.GetDisplayNode()
-    display.SetSelectedColor(*COLOURS[role])
-    display.SetColor(*COLOURS[role])
+    display.SetSelectedColor(*COLORS[role])
+    display.SetColor(*COLORS[role])
     display.SetPointLabelsVisibility(False)
     display.SetPropertiesLabelVisibility(False)
     if role == BOX:
         display.SetFillOpacity(0.06)
         display.SetOutlineOpacity(1.0)
+    elif node.GetAttribute(ROLE) in (SCRIBBLE, LASSO):
+        display.SetGlyphScale(0.1)
+        display.SetLineThickness(0.6)
     else:
         display.SetGlyphScale(1.6)
 
@@ -88,6 +138,14 @@ def add_point(segmentation, segment_id, role, point):
     found = nodes(segmentation, segment_id, role)
     node = found[0] if found else make(segmentation, segment_id, role)
     node.AddControlPointWorld(*(float(v) for v in point))
+    return node
+
+
+def add_stroke(segmentation, segment_id, role, points, outside=False):
+    """A finished scribble or lasso through RAS world points (n, 3)."""
+    node = make(segmentation, segment_id, role, outside=outside)
+    for point in points:
+        node.AddControlPointWorld(*(float(v) for v in point))
     return node
 
 
@@ -113,7 +171,7 @@ def read(volume, segmentation, segment_id):
     Returns
     -------
     prompts : dict
-        ``boxes``, ``blocks``, ``points``, in voxels of the volume.
+        ``boxes``, ``blocks``, ``points``, ``scribbles``, ``lassos``, in voxels of the volume.
     problems : list of str
         Prompts that lie outside the volume.
     """
@@ -137,7 +195,20 @@ def read(volume, segmentation, segment_id):
                 problems.append(f"a point {_NAMES[role]} the segment lies outside the volume")
             else:
                 points.append({"at": voxel, "positive": role == POSITIVE})
-    return {"boxes": boxes, "blocks": blocks, "points": points}, problems
+    found = {"boxes": boxes, "blocks": blocks, "points": points}
+    for kind, role, reader in (
+        ("scribbles", SCRIBBLE, strokes.scribble),
+        ("lassos", LASSO, _lasso),
+    ):
+        told = [(node, reader(volume, node)) for node in nodes(segmentation, segment_id, role)]
+        found[kind] = [{**t, "positive": not n.GetAttribute(OUTSIDE)} for n, t in told if t]
+        problems += [f"{n.GetName()!r} lies outside the volume" for n, t in told if not t]
+    return found, problems
+
+
+def _lasso(volume, node):
+    told = node.GetAttribute(AXIS)
+    return strokes.lasso(volume, node, None if told is None else int(told))
 
 
 def is_complete(node):
@@ -172,6 +243,19 @@ def count(segmentation, segment_id):
         sum(1 for _ in _positions(segmentation, segment_id, role)) for role in (POSITIVE, NEGATIVE)
     )
     return boxes, inside, outside
+
+
+def count_strokes(segmentation, segment_id):
+    """How many scribbles and lassos a segment has."""
+    return tuple(len(nodes(segmentation, segment_id, role)) for role in (SCRIBBLE, LASSO))
+
+
+def says_where(segmentation, segment_id):
+    """Whether a prompt says where the object is; one that says where it is not does not do."""
+    boxes, inside, _ = count(segmentation, segment_id)
+    strokes = nodes(segmentation, segment_id, SCRIBBLE) + nodes(segmentation, segment_id, LASSO)
+    drawn = any(not node.GetAttribute(OUTSIDE) for node in strokes)
+    return bool(boxes or inside or drawn or right_slices(segmentation, segment_id)[1])
 
 
 # Slices that are right ---------------------------------------------------------------------
@@ -265,7 +349,7 @@ def snapshot_nodes(key):
     states = []
     for node in nodes_of(key):
         parent = node.GetTransformNodeID()
-        state = {a: node.GetAttribute(a) for a in (ROLE, MEANING, AXIS)}
+        state = {a: node.GetAttribute(a) for a in (ROLE, MEANING, AXIS, OUTSIDE)}
         state.update(id=node.GetID(), name=node.GetName(), parent=parent)
         if state[ROLE] == BOX:
             matrix = geometry.as_array(node.GetObjectToNodeMatrix())
@@ -299,7 +383,8 @@ def restore(segmentation, segment_id, state):
     for node_id, values in wanted.items():
         node = slicer.mrmlScene.GetNodeByID(node_id)
         if node is None:
-            node = make(segmentation, segment_id, values[ROLE])
+            outside = bool(values.get(OUTSIDE))
+            node = make(segmentation, segment_id, values[ROLE], outside=outside)
             node.SetName(values["name"])
         _set(node, values)
     set_tags(segmentation, segment_id, state["tags"])

@@ -10,6 +10,7 @@ import dataclasses
 import typing
 
 import numpy as np
+from slicer.i18n import tr as _
 
 from . import corrections, geometry, segmentation
 
@@ -57,7 +58,7 @@ class Running:
     def misfit(self):
         """Why what the engine answers does not fit any more; empty if it does."""
         if self.home() is None:
-            return "the volume or the segment was removed"
+            return _("the volume or the segment was removed")
         return self.subject.misfit()
 
     def volume_changed(self, about):

@@ -5,38 +5,14 @@ from __future__ import annotations
 import numpy as np
 import slicer
 import vtk
+from slicer.i18n import tr as _
 from vtk.util import numpy_support
 
-from . import geometry
+from . import geometry, terms
 from .work import EngineError
 
 ALLOW, OTHERS_KEEP = "allow", "keep"
 """What happens where a segment meets others: it may overlap them, or leaves them their voxels."""
-
-WHOLE_VOXELS, WHOLE_SHARE = 8_000_000, 3
-"""A segment that is stored on at most so many voxels, or so many times those of the block that
-changes, is written anew as a whole: that is faster then than merging the block into it."""
-
-_CONTEXT = "Segmentation category and type - DICOM master list"
-_ANATOMY = "SCT^123037004^Anatomical Structure"
-_ALTERED = "SCT^49755003^Morphologically Altered Structure"
-_TYPES = {
-    "liver": "SCT^10200004^Liver",
-    "spleen": "SCT^78961009^Spleen",
-    "kidney": "SCT^64033007^Kidney",
-    "pancreas": "SCT^15776009^Pancreas",
-    "gallbladder": "SCT^28231008^Gallbladder",
-    "stomach": "SCT^69695003^Stomach",
-    "prostate": "SCT^41216001^Prostate",
-    "aorta": "SCT^15825003^Aorta",
-    "heart": "SCT^80891009^Heart",
-    "lung": "SCT^39607008^Lung",
-    "brain": "SCT^12738006^Brain",
-    "esophagus": "SCT^32849002^Esophagus",
-    "tumor": "SCT^108369006^Neoplasm",
-    "tumour": "SCT^108369006^Neoplasm",
-}
-_SIDES = {"right": "SCT^24028007^Right", "left": "SCT^7771000^Left"}
 
 
 def _logic():
@@ -72,15 +48,15 @@ def attach(node, volume):
 def problem(node, volume):
     """Why segments of this volume cannot go into a segmentation; empty if they can."""
     if node.GetParentTransformNode() is not volume.GetParentTransformNode():
-        return (
-            f"{node.GetName()!r} is not under the same transform as {volume.GetName()!r}; "
-            "move it there, or choose another segmentation"
-        )
+        return _(
+            "{name} is not under the same transform as {volume}; move it there, or choose another "
+            "segmentation"
+        ).format(name=repr(node.GetName()), volume=repr(volume.GetName()))
     return ""
 
 
 def add(node, name=""):
-    """Add a segment with a colour of its own and, for known organs, its terminology."""
+    """Add a segment with a color of its own and, for known organs, its terminology."""
     segmentation = node.GetSegmentation()
     if not name:
         name = _free_name(segmentation)
@@ -98,22 +74,7 @@ def rename(node, segment_id, name):
     """Name a segment; a name that is known brings its terminology."""
     segment = node.GetSegmentation().GetSegment(segment_id)
     segment.SetName(name)
-    entry = terminology(name)
-    if entry:
-        segment.SetTag(segment.GetTerminologyEntryTagName(), entry)
-
-
-def terminology(name):
-    """Terminology entry of names such as ``"left kidney"``; empty if it is not known."""
-    words = name.lower().replace("_", " ").replace("-", " ").split()
-    sides = [w for w in words if w in _SIDES]
-    organs = [w for w in words if w not in _SIDES]
-    if len(organs) != 1 or organs[0] not in _TYPES or len(sides) > 1:
-        return ""
-    category = _ALTERED if organs[0].startswith("tumo") else _ANATOMY
-    side = _SIDES[sides[0]] if sides else "^^"
-    region = "Anatomic codes - DICOM master list~^^~^^"
-    return f"{_CONTEXT}~{category}~{_TYPES[organs[0]]}~{side}~{region}"
+    terms.give(segment)
 
 
 def exists(node, segment_id):
@@ -134,8 +95,9 @@ def not_writable(node):
     """
     if _source(node) == _labelmap_name():
         return ""
-    kind = _source(node).lower()
-    return f"{node.GetName()!r} is kept as a {kind}, which holds no voxels"
+    return _("{name} is kept as a {kind}, which holds no voxels").format(
+        name=repr(node.GetName()), kind=_source(node).lower()
+    )
 
 
 def conversion_question(node):
@@ -147,11 +109,10 @@ def conversion_question(node):
         segments.GetSegment(i).GetRepresentation(_source(node)) is not None for i in ids(node)
     ):
         return ""
-    return (
-        f"{node.GetName()!r} is kept as a {_source(node).lower()}, on which no voxels can be "
-        "edited. Converting it to a binary labelmap may lose details of the surface.\n\n"
-        "Convert it to a binary labelmap?"
-    )
+    return _(
+        "{name} is kept as a {kind}, on which no voxels can be edited. Converting it to a binary "
+        "labelmap may lose details of the surface.\n\nConvert it to a binary labelmap?"
+    ).format(name=repr(node.GetName()), kind=_source(node).lower())
 
 
 def to_labelmap(node, volume):
@@ -167,7 +128,8 @@ def to_labelmap(node, volume):
     name = _labelmap_name()
     made = not ids(node) or segments.CreateRepresentation(name, True)
     if not made:
-        raise EngineError("source", f"{node.GetName()!r} could not be converted to voxels")
+        words = _("{name} could not be converted to voxels").format(name=repr(node.GetName()))
+        raise EngineError("source", words)
     segments.SetSourceRepresentationName(name)
 
 
@@ -233,31 +195,66 @@ def write(node, segment_id, volume, block, voxels):
         if len(segments.GetSegmentIDsForLayer(layer)) > 1:  # writing would touch the others
             segments.SeparateSegmentLabelmap(segment_id)
         segment = segments.GetSegment(segment_id)
-        own, mask = _stored(node, segment_id, volume)
-        whole = geometry.union(own, block)
-        if geometry.count(whole) <= max(WHOLE_VOXELS, WHOLE_SHARE * geometry.count(block)):
+        if not _write_inside(segment, volume, block, voxels):
+            own, mask = _stored(node, segment_id, volume)
+            whole = geometry.union(own, block)
             voxels = geometry.laid_over(whole, own, mask, block, voxels)
-            steps, block = [_logic().MODE_REPLACE], whole
-        else:  # take away what is no longer there, then add: exact in two steps
-            steps = [_logic().MODE_MERGE_MIN, _logic().MODE_MERGE_MAX]
-        for mode in steps:
-            image = _image(volume, block, voxels, segment.GetLabelValue())
-            _logic().SetBinaryLabelmapToSegment(image, node, segment_id, mode, _extent(block))
+            image = _image(volume, whole, voxels, segment.GetLabelValue())
+            segment.AddRepresentation(_labelmap_name(), image)
         if _logic().GetSegmentStatus(segment) == _logic().NotStarted:
             _logic().SetSegmentStatus(segment, _logic().InProgress)
     finally:
         node.EndModify(modified)
 
 
+def _write_inside(segment, volume, block, voxels):
+    """Write into the image that a segment has; false if the block is not inside it.
+
+    Slicer's own way to write makes all surfaces anew, each time; see `surfaces.Surfaces`.
+    """
+    image = segment.GetRepresentation(_labelmap_name())
+    if image is None:
+        return False
+    array, first = _voxels(image, volume)
+    if array is None or array.base is None:
+        return False
+    stored = [*first, *(n + size for n, size in zip(first, array.shape))]
+    if geometry.common(stored, block) != [int(n) for n in block]:
+        return False
+    kind = array.dtype.type
+    array[geometry.inside(block, stored)] = voxels * kind(segment.GetLabelValue())
+    fresh = slicer.vtkOrientedImageData()  # what is modified in place loses its surface
+    fresh.ShallowCopy(image)
+    fresh.GetPointData().GetScalars().Modified()
+    segment.AddRepresentation(_labelmap_name(), fresh)
+    return True
+
+
 def others(node, segment_id, volume, block):
-    """Voxels of a block that belong to any other segment, bool."""
+    """Voxels of a block that belong to any other segment, bool; each layer is read once."""
     taken = np.zeros([block[a + 3] - block[a] for a in range(3)], bool)
-    segmentation = node.GetSegmentation()
-    for n in range(segmentation.GetNumberOfSegments()):
-        other = segmentation.GetNthSegmentID(n)
-        if other != segment_id:
-            taken |= on_block(node, other, volume, block)
+    segments = node.GetSegmentation()
+    mine = segments.GetSegment(segment_id)
+    for layer in range(segments.GetNumberOfLayers()):
+        there = [i for i in segments.GetSegmentIDsForLayer(layer) if i != segment_id]
+        if not there:
+            continue
+        image = segments.GetLayerDataObject(layer, _labelmap_name())
+        labels = geometry.labels_on(block, *_labels(image, volume))
+        found = labels != 0
+        if len(segments.GetSegmentIDsForLayer(layer)) > len(there):
+            found &= labels != mine.GetLabelValue()
+        taken |= found
     return taken
+
+
+def _labels(image, volume):
+    """A layer's labels: (block, array)."""
+    labels, first = _voxels(image, volume)
+    if labels is None:
+        labels, first = _resampled(image, volume), [0, 0, 0]
+    first = [int(n) for n in first]
+    return [*first, *(n + size for n, size in zip(first, labels.shape))], labels
 
 
 def allowed(node, segment_id, volume, part, overlap):
@@ -288,15 +285,6 @@ def allowed(node, segment_id, volume, part, overlap):
 def leave_others(node, segment_id, volume, block, voxels):
     """The voxels, bool on a block, without those that belong to any other segment."""
     return voxels & ~others(node, segment_id, volume, block)
-
-
-def refresh_surface(node, segment_id):
-    """Make the 3D surface again if the user has it shown."""
-    name = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
-    display = node.GetDisplayNode()
-    shown = display is not None and display.GetVisibility3D()
-    if shown and node.GetSegmentation().ContainsRepresentation(name):
-        node.CreateClosedSurfaceRepresentation()
 
 
 def millilitres(volume, mask):
@@ -330,11 +318,8 @@ def _stored(node, segment_id, volume):
     image = slicer.vtkOrientedImageData()
     if not node.GetBinaryLabelmapRepresentation(segment_id, image):
         return None, None
-    voxels, first = _voxels(image, volume)
-    if voxels is None:  # on another grid
-        voxels, first = _resampled(image, volume), [0, 0, 0]
-    first = [int(n) for n in first]
-    return [*first, *(n + size for n, size in zip(first, voxels.shape))], voxels != 0
+    block, voxels = _labels(image, volume)
+    return block, voxels != 0
 
 
 def _voxels(image, volume):
@@ -345,7 +330,7 @@ def _voxels(image, volume):
     offset = np.rint(to_ijk[:3, 3])
     extent = image.GetExtent()
     low, high = extent[::2], extent[1::2]
-    if any(h < n for n, h in zip(low, high)):
+    if any(h < n for n, h in zip(low, high)) or image.GetPointData().GetScalars() is None:
         return np.zeros((1, 1, 1), np.uint8), [0, 0, 0]
     corners = np.array([[*low, 1], [*high, 1]], float)
     moved = np.array([[*(n + o for n, o in zip(end, offset)), 1] for end in (low, high)])

@@ -106,7 +106,7 @@ def cancelled_in_time(workflow):
     assert prompts.count(node, segment_id)[0] == 2
 
 
-def neighbours_are_kept(workflow):
+def neighbors_are_kept(workflow):
     """A segment that was there before is not changed."""
     _prepare(workflow)
     node = workflow.parameters.segmentation
@@ -125,7 +125,7 @@ CASES = (
     corrected_slice,
     undo_and_redo,
     cancelled_in_time,
-    neighbours_are_kept,
+    neighbors_are_kept,
 )
 
 

@@ -7,25 +7,23 @@ write: of a slice shown early, of a result, of what is taken back, undone or don
 from __future__ import annotations
 
 import slicer
+from slicer.i18n import tr as _
 
 from . import geometry, segmentation
 
 IMAGES = ("vtkMRMLScalarVolumeNode",)
-"""What can be segmented: plain volumes, not label maps, colour pictures or tensors."""
+"""What can be segmented: plain volumes, not label maps, color pictures or tensors."""
 
 
 def problem(volume):
     """Why a volume cannot be segmented; empty if it can."""
-    kind = volume.GetClassName()
+    kind, name = volume.GetClassName(), repr(volume.GetName())
     if kind == "vtkMRMLLabelMapVolumeNode":
-        return (
-            f"{volume.GetName()!r} is a label map, not an image: choose the CT or MR that it "
-            "belongs to"
-        )
+        words = _("{name} is a label map, not an image: choose the CT or MR that it belongs to")
+        return words.format(name=name)
     if kind not in IMAGES or volume.GetImageData().GetNumberOfScalarComponents() != 1:
-        return (
-            f"{volume.GetName()!r} has several values a voxel: choose a volume with one, CT or MR"
-        )
+        words = _("{name} has several values a voxel: choose a volume with one, CT or MR")
+        return words.format(name=name)
     return ""
 
 
@@ -68,6 +66,9 @@ class Subject:
         """The segmentation; ``None`` if it is gone."""
         return slicer.mrmlScene.GetNodeByID(self.node_id)
 
+    def _words(self, words):
+        return words.format(name=repr(self.name))
+
     def moved(self):
         """Why the places of then are not those of now; empty if they are."""
         volume, node = self.volume, self.node
@@ -75,18 +76,18 @@ class Subject:
             return ""
         now = geometry.grid_of(volume, node)
         if now is not None and tuple(now.shape) != tuple(self.grid.shape):
-            return f"{self.name!r} has another size now"
+            return self._words(_("{name} has another size now"))
         if not self.grid.fits(now):
-            return f"{self.name!r} was moved (its transform was changed or hardened)"
+            return self._words(_("{name} was moved (its transform was changed or hardened)"))
         return ""
 
     def misfit(self):
         """Why a result of then does not fit what is there now; empty if it does."""
         volume, node = self.volume, self.node
         if volume is None or node is None or volume.GetImageData() is None:
-            return "the volume or the segment was removed"
+            return _("the volume or the segment was removed")
         if frame_of(volume) != self.frame:
-            return f"{self.name!r} shows another frame of its sequence"
+            return self._words(_("{name} shows another frame of its sequence"))
         if image_stamp(volume) != self.stamp and not self.moved():
-            return f"the voxels of {self.name!r} were changed"
+            return self._words(_("the voxels of {name} were changed"))
         return self.moved() or segmentation.not_writable(node)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from . import history, segmentation, subject, wording
+from slicer.i18n import tr as _
+
+from . import history, segmentation, subject, surfaces, wording
 from .marking import Marking
 from .work import EngineError
 
@@ -13,6 +15,7 @@ class Undoing(Marking):
     def __init__(self):
         super().__init__()
         self.history = history.History()
+        self.surfaces = surfaces.Surfaces()
 
     @property
     def _steps(self):
@@ -53,7 +56,7 @@ class Undoing(Marking):
             self._say(wording.sentence(str(error)), failed=True)
             return
         self._followed()
-        self._say("What was changed by hand is taken back." if by_hand else "Undone.")
+        self._say(_("What was changed by hand is taken back.") if by_hand else _("Undone."))
 
     def redo(self):
         """Do again what `undo` took back."""
@@ -61,7 +64,7 @@ class Undoing(Marking):
             return
         self._steps.redo()
         self._followed()
-        self._say("Done again.")
+        self._say(_("Done again."))
 
     def _stuck(self):
         """Whether steps of then would be written to the wrong place; says so."""
@@ -73,8 +76,10 @@ class Undoing(Marking):
         if not why:
             return False
         self._say(
-            f"{wording.sentence(why)} Steps from before then cannot be taken back or done again: "
-            "they would be written to the wrong place.",
+            _(
+                "{why} Steps from before then cannot be taken back or done again: they would be "
+                "written to the wrong place."
+            ).format(why=wording.sentence(why)),
             failed=True,
         )
         return True
@@ -89,7 +94,7 @@ class Undoing(Marking):
             self.parameters.segmentID = own[0][1]
         self.placing.watch()
         for key in own:
-            segmentation.refresh_surface(self.parameters.segmentation, key[1])
+            self.surfaces.refresh(self.parameters.segmentation, key[1])
 
     def _follow(self):
         """See whether the Segment Editor has undone or done again a step of ours."""

@@ -1,17 +1,26 @@
-"""What the user is told, in words."""
+"""What the user is told, in words; US English, translated where Slicer has a translation."""
 
 from __future__ import annotations
 
 import re
 
 import slicer
+from slicer.i18n import tr as _
 
 from . import prompts, segmentation
 
+DOUBTFUL = 0.7
+"""Slices of which the model is less certain, or that fit their neighbor less, are marked."""
+
 _NODE_ID = re.compile(r"vtkMRML\w+Node\w*\d+")
 
-DOUBTFUL = 0.7
-"""Slices whose confidence or agreement is lower are marked."""
+_DRAWING = {
+    prompts.BOX: "Drag a box around the organ in a slice view. Esc puts the tool away.",
+    prompts.POSITIVE: "Click on what belongs to the organ. Esc puts the tool away.",
+    prompts.NEGATIVE: "Click on what does not belong to the organ. Esc puts the tool away.",
+    prompts.SCRIBBLE: "Draw a line over the organ; with Ctrl, over what does not belong to it.",
+    prompts.LASSO: "Draw around a part of the organ; with Ctrl, around what does not belong to it.",
+}
 
 
 def sentence(text):
@@ -25,19 +34,27 @@ def kept(found):
     said = []
     if found.painted:
         slices = ", ".join(map(str, found.painted[:6])) + (", ..." if found.painted[6:] else "")
-        word = "slice" if len(found.painted) == 1 else "slices"
-        said.append(f"corrected by hand and kept: {word} {slices}")
+        words = _("corrected by hand and kept: slice {slices}")
+        if len(found.painted) > 1:
+            words = _("corrected by hand and kept: slices {slices}")
+        said.append(words.format(slices=slices))
     if found.cut:
-        said.append(f"ends where you cut it: slices {found.first} to {found.last}")
+        words = _("ends where you cut it: slices {first} to {last}")
+        said.append(words.format(first=found.first, last=found.last))
     return sentence("; ".join(said)) if said else ""
 
 
 def released(indices):
     """What is said of slices that are no longer kept."""
     if not indices:
-        return "The object may go beyond the slices that were erased again."
-    which = f"Slice {indices[0]} is" if len(indices) == 1 else f"All {len(indices)} slices are"
-    return f"{which} no longer kept: press Segment to segment again."
+        return _("The organ may go beyond the slices that were erased again.")
+    if len(indices) == 1:
+        return _("Slice {index} is no longer kept: press Segment to segment again.").format(
+            index=indices[0]
+        )
+    return _("All {count} slices are no longer kept: press Segment to segment again.").format(
+        count=len(indices)
+    )
 
 
 def with_names(text):
@@ -57,48 +74,50 @@ def with_names(text):
 def summary(result, right=()):
     """What is said of a result; the slices ``right`` were taken as they are."""
     found = {line["index"] for line in result.run.get("slices", [])}
-    slices, kept = len(found), len(found.intersection(right))
+    slices, kept_as_is = len(found), len(found.intersection(right))
     if not slices:
-        return "Nothing was found."
-    if kept >= slices:
-        return (
-            f"Nothing was segmented: all {slices} slices are kept as they are. Release one, or "
-            "all, to have them segmented again."
-        )
-    marked = sum(is_doubtful(line) for line in result.run["slices"])
-    doubt = f"; {marked} of them marked for a look" if marked else ""
-    held = (
-        f", {_count(kept, 'slice')} kept as {'it is' if kept == 1 else 'they are'}" if kept else ""
-    )
-    return f"{_count(slices - kept, 'slice')} segmented{held}{doubt}."
+        return _("Nothing was found.")
+    if kept_as_is >= slices:
+        return _(
+            "Nothing was segmented: all {count} slices are kept as they are. Release one, or all, "
+            "to have them segmented again."
+        ).format(count=slices)
+    said = [_("{slices} segmented").format(slices=_slices(slices - kept_as_is))]
+    if kept_as_is:
+        said.append(_("{slices} kept").format(slices=_slices(kept_as_is)))
+    marked = doubtful(result.run)
+    if marked:
+        said.append(_("{count} to be checked (press N)").format(count=len(marked)))
+    return ", ".join(said) + "."
 
 
 def hint(workflow):
     """What to do next."""
-    problem = workflow.problem()
     if workflow.engine.state == "cancelling":
-        return "Cancelling..."
+        return _("Cancelling...")
     if workflow.busy and workflow.shows_early:
-        return "The slice is done; those that depend on it follow. You can go on working."
+        return _("The slice is done; those that depend on it follow. You can go on working.")
     if workflow.busy:
-        return "Segmenting; you can go on working."
-    role = workflow.placing.role
-    if role == prompts.BOX:
-        return "Draw the box: click two opposite corners in a slice view."
-    if role is not None:
-        where = "inside" if role == prompts.POSITIVE else "outside"
-        return f"Click points {where} the object; press the button again to end."
+        return _("Segmenting; you can go on working.")
+    if workflow.placing.role is not None:
+        return _(_DRAWING[workflow.placing.role])
+    problem = workflow.problem()
     if problem:
         return problem
     run = workflow.history.run(workflow.key)
     if not run:
-        return "Press Segment."
+        return _("Press Segment.")
     if workflow.prompts_changed:
-        return "Press Segment: what depends on the change is computed again."
-    look = "Look through the slices"
-    if any(is_doubtful(line) for line in run["slices"]):
-        look += ", first at the marked ones below"
-    return f"{look}. Fix one with any tool, or add a prompt, and press Segment again."
+        return _("Press Segment: what depends on the change is computed again.")
+    if doubtful(run):
+        return _(
+            "Look through the slices, first at the marked ones (N). Correct one with any tool, or "
+            "add a prompt, and press Segment again."
+        )
+    return _(
+        "Look through the slices. Correct one with any tool, or add a prompt, and press Segment "
+        "again."
+    )
 
 
 def progress(engine, most=0):
@@ -107,66 +126,72 @@ def progress(engine, most=0):
     ``most`` is how many slices there are at all.
     """
     if engine.state == "starting":
-        return 0, 0, "starting the engine"
+        return 0, 0, _("starting the engine")
     told = engine.progress
     if told is None:
-        return 0, 0, "preparing"
+        return 0, 0, _("preparing")
     done, total, left = told["done"], told["total"] or 0, told["seconds_left"]
     if not total:
-        text = f"{_count(done, 'slice')} done"
+        text = _("{slices} done").format(slices=_slices(done))
         if most > done and told.get("seconds_per_slice"):
-            text += f", at most {_time((most - done) * told['seconds_per_slice'])} left"
+            seconds = (most - done) * told["seconds_per_slice"]
+            text = _("{text}, at most {time} left").format(text=text, time=_time(seconds))
         return 0, 0, text
-    text = f"slice {done} of {total}"
+    text = _("slice {done} of {total}").format(done=done, total=total)
     if left is not None:
-        text += f", {_time(left)} left"
+        text = _("{text}, {time} left").format(text=text, time=_time(left))
     return done, total, text
-
-
-def prompts_short(node, segment_id):
-    """The prompts of a segment in a few characters."""
-    boxes, inside, outside = prompts.count(node, segment_id)
-    _, right = prompts.right_slices(node, segment_id)
-    said = [
-        f"{number}{sign}"
-        for number, sign in ((boxes, "□"), (inside, "+"), (outside, "−"), (len(right), "✓"))
-        if number
-    ]
-    return " ".join(said)
 
 
 def prompts_long(node, segment_id):
     """The prompts of a segment in words."""
     boxes, inside, outside = prompts.count(node, segment_id)
-    _, right = prompts.right_slices(node, segment_id)
+    scribbles, lassos = prompts.count_strokes(node, segment_id)
     said = []
-    if boxes:
-        said.append(_count(boxes, "box", "boxes"))
-    if inside or outside:
-        said.append(f"{_count(inside + outside, 'point')} ({inside} +, {outside} −)")
+    for number, one, many in (
+        (boxes, _("1 box"), _("{n} boxes")),
+        (inside, _("1 point inside"), _("{n} points inside")),
+        (outside, _("1 point outside"), _("{n} points outside")),
+        (scribbles, _("1 scribble"), _("{n} scribbles")),
+        (lassos, _("1 lasso"), _("{n} lassos")),
+    ):
+        if number:
+            said.append(one if number == 1 else many.format(n=number))
+    return ", ".join(said) if said else _("Nothing drawn yet")
+
+
+def kept_slices(node, segment_id):
+    """Which slices are kept as they are, in words."""
+    right = prompts.right_slices(node, segment_id)[1]
+    said = []
     if right:
-        shown = ", ".join(map(str, right[:4])) + ("..." if right[4:] else "")
-        said.append(f"kept: {shown}")
+        shown = ", ".join(map(str, right[:5])) + (", ..." if right[5:] else "")
+        said.append(_("Kept as is: {count} ({slices})").format(count=len(right), slices=shown))
     if prompts.ends(node, segment_id):
-        _, low, high = prompts.ends(node, segment_id)
-        said.append(f"ends: {low} to {high - 1}")
-    return "; ".join(said) if said else "No prompts yet"
+        _axis, low, high = prompts.ends(node, segment_id)
+        said.append(_("Ends at {low} and {high}").format(low=low, high=high - 1))
+    return "; ".join(said) if said else _("No slice is kept as is")
 
 
 def stops(run):
-    """Where and why the engine stopped, one line each."""
-    lines = [f"Slice {s['index']}: {s['text']}." for s in run["stops"]]
-    return "\n".join(lines) if lines else "Segmented on the prompted slices only."
+    """Why the engine stopped at either end, a line each."""
+    lines = [
+        _("Slice {index}: {text}.").format(index=s["index"], text=s["text"]) for s in run["stops"]
+    ]
+    return "\n".join(lines) if lines else _("Segmented on the prompted slices only.")
 
 
 def quality(line):
-    """The cells of a line of the quality table."""
+    """The cells of a line of the table of slices."""
+    source = line["prompt"]
+    if line["retries"]:
+        source = _("{source}, try {number}").format(source=source, number=line["retries"] + 1)
     return (
         str(line["index"]),
-        f"{line['area_mm2']:.0f} mm²",
+        f"{line['area_mm2'] / 100:.1f} cm²",
         _percent(line["predicted_iou"]),
         _percent(line["neighbour_iou"]),
-        line["prompt"] + (f", try {line['retries'] + 1}" if line["retries"] else ""),
+        source,
     )
 
 
@@ -176,26 +201,38 @@ def is_doubtful(line):
     return any(value is not None and value < DOUBTFUL for value in values)
 
 
+def doubtful(run):
+    """The lines of a run that deserve a look, in the order of the slices."""
+    return [line for line in run["slices"] if is_doubtful(line)] if run else []
+
+
 def engine_state(engine):
     """What the engine does, and which."""
-    version = f" (sammed {engine.hello['sammed']})" if engine.hello else ""
     words = {
-        "off": "not started; starts with the first prompt",
-        "starting": "starting",
-        "ready": "ready",
-        "busy": "working",
-        "cancelling": "cancelling",
-        "failed": "stopped by an error" if not engine.hello else "ready; the last request failed",
+        "off": _("not started; starts with the first prompt"),
+        "starting": _("starting"),
+        "ready": _("ready"),
+        "busy": _("working"),
+        "cancelling": _("cancelling"),
+        "failed": _("ready; the last request failed") if engine.hello else _("stopped by an error"),
     }
+    version = f" (sammed {engine.hello['sammed']})" if engine.hello else ""
     return words[engine.state] + version
 
 
+def size(number):
+    """Bytes in words."""
+    return f"{number / 1e9:.1f} GB" if number > 1e9 else f"{number / 1e6:.0f} MB"
+
+
 def _time(seconds):
-    return f"{max(seconds, 1):.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+    if seconds < 90:
+        return _("{n} s").format(n=f"{max(seconds, 1):.0f}")
+    return _("{n} min").format(n=f"{seconds / 60:.0f}")
 
 
-def _count(number, word, plural=None):
-    return f"{number} {word if number == 1 else plural or word + 's'}"
+def _slices(number):
+    return _("1 slice") if number == 1 else _("{n} slices").format(n=number)
 
 
 def _percent(value):

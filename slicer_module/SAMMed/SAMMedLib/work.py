@@ -92,8 +92,8 @@ class Work:
     ----------
     volume
         The image.
-    model, options
-        As the worker's ``settings``.
+    model, options, device
+        As the worker's ``settings``; the device ``"auto"`` is a GPU if there is one.
     name
         Of the object; its prompts are in ``prompts``, without ``mask``.
     masks
@@ -109,6 +109,7 @@ class Work:
     prompts: dict = dataclasses.field(default_factory=dict)
     masks: list = dataclasses.field(default_factory=list)
     whole: bool = False
+    device: str = "auto"
 
 
 @dataclasses.dataclass

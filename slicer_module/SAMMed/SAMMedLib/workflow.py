@@ -9,8 +9,19 @@ from __future__ import annotations
 import time
 
 import slicer
+from slicer.i18n import tr as _
 
-from . import corrections, geometry, history, placing, prompts, segmentation, subject, wording
+from . import (
+    corrections,
+    frames,
+    geometry,
+    history,
+    placing,
+    prompts,
+    segmentation,
+    subject,
+    wording,
+)
 from .engine import Engine
 from .running import Running
 from .undoing import Undoing
@@ -45,11 +56,17 @@ class Workflow(Undoing):
         self._volumes = Volumes()
         self._running = None
         self._due = None
+        self._frames = None
 
     @property
     def busy(self):
         """Whether a segmentation of the user's runs; warming up does not count."""
-        return self.engine.segmenting
+        return self.engine.segmenting or self._frames is not None
+
+    @property
+    def is_sequence(self):
+        """Whether the chosen volume is a frame of a sequence."""
+        return frames.browser_of(self.volume) is not None
 
     @property
     def most_slices(self):
@@ -67,7 +84,7 @@ class Workflow(Undoing):
         """Start the engine to see whether it works; what it says is in ``message``."""
         if self.engine.busy:
             return
-        self._say("Starting the engine.")
+        self._say(_("Starting the engine."))
         self.engine.check(self._checked)
 
     def _prepared(self, kind, value):
@@ -78,7 +95,7 @@ class Workflow(Undoing):
         if kind == "failed":
             self._say(self._words(value), failed=True)
         elif kind == "done":
-            self._say(f"The engine works: sammed {value['sammed']}.")
+            self._say(_("The engine works: sammed {version}.").format(version=value["sammed"]))
 
     def _prompt_settled(self):
         if self.parameters is not None and self.parameters.autoUpdate and self.key:
@@ -97,20 +114,54 @@ class Workflow(Undoing):
         """
         self._due = None
         if self.busy:
-            return self._say("Another segmentation is running; cancel it first.", failed=True)
+            return self._say(_("Another segmentation is running; cancel it first."), failed=True)
         problem = self.problem()
         if not problem and not (self._writable() if ask else self._is_writable()):
-            return self._take_back()
+            self._take_back()
+            return None
         problem = problem or self._ask()
         if problem:
             self._take_back()
             self._say(problem, failed=True)
         return None
 
+    def segment_frames(self):
+        """Segment all frames of the sequence from the prompts of this one."""
+        problem = self.problem()
+        if self.busy or problem:
+            words = _("Another segmentation is running; cancel it first.")
+            return self._say(problem or words, failed=True)
+        if not self._writable():
+            return None
+        try:
+            self._frames = frames.Frames(self.volume, self.parameters.segmentation)
+        except EngineError as error:
+            return self._say(self._words(error), failed=True)
+        return self._next_frame()
+
+    def _next_frame(self):
+        """Go on to the next frame, or end."""
+        if self._frames.next() and self.key is not None:
+            self._due = None
+            problem = self.problem() or self._ask()
+            if problem:
+                self._end_frames(problem, failed=True)
+        else:
+            words = _("{done} of {count} frames segmented.")
+            self._end_frames(words.format(done=self._frames.done, count=self._frames.count))
+
+    def _end_frames(self, words, failed=False):
+        ended, self._frames = self._frames, None
+        self._take_back()
+        ended.end()
+        self.history.follow(subject.frame_of)
+        self._say(words, failed)
+
     def _is_writable(self):
         refused = segmentation.not_writable(self.parameters.segmentation)
         if refused:
-            self._say(f"{wording.sentence(refused)} Press Segment to convert it.", failed=True)
+            words = _("{refused} Press Segment to convert it.")
+            self._say(words.format(refused=wording.sentence(refused)), failed=True)
         return not refused
 
     def _ask(self):
@@ -160,6 +211,7 @@ class Workflow(Undoing):
         self.engine.poll()
         self.placing.poll()
         self._follow()
+        self.surfaces.poll()
         if self._due is not None and time.monotonic() > self._due:
             if self.busy:
                 self.engine.cancel()  # what was asked before is out of date
@@ -170,7 +222,8 @@ class Workflow(Undoing):
 
     def _work(self):
         options = {"plane": self._plane(), "window": self.parameters.window or "auto"}
-        return Work(self._volumes.data(self.volume), self.parameters.model or "compact", options)
+        data, model = self._volumes.data(self.volume), self.parameters.model or "compact"
+        return Work(data, model, options, device=self.parameters.device or "auto")
 
     def _plane(self):
         """The plane to ask for: slices that are right are so only across their own axis."""
@@ -190,8 +243,14 @@ class Workflow(Undoing):
             self._take(state, value)
         elif kind == "cancelled" and self._due is not None:
             self._say("")  # it is asked again at once: what was shown stays until then
+        elif self._frames is not None:
+            done = _("{done} of {count} frames are done.").format(
+                done=self._frames.done, count=self._frames.count
+            )
+            why = self._back(_("Cancelled")) if kind == "cancelled" else self._words(value)
+            self._end_frames(f"{done} {why}", failed=kind != "cancelled")
         elif kind == "cancelled":
-            self._say(self._back("Cancelled"), failed=False)
+            self._say(self._back(_("Cancelled")), failed=False)
         else:
             self._take_back()
             self._say(self._words(value), failed=True)
@@ -203,11 +262,11 @@ class Workflow(Undoing):
     def _back(self, why):
         """Take back what was shown early; what to say of it."""
         if self._take_back():
-            return f"{why}; the segment is as it was."
-        return (
-            f"{why}. The segment was moved meanwhile: slices that were shown early could not be "
+            return _("{why}; the segment is as it was.").format(why=why)
+        return _(
+            "{why}. The segment was moved meanwhile: slices that were shown early could not be "
             "taken back. Undo in the Segment Editor, or erase them."
-        )
+        ).format(why=why)
 
     def _show(self, part):
         """Show a slice before the rest is there."""
@@ -230,19 +289,28 @@ class Workflow(Undoing):
     def _take(self, state, result):
         running = self._running
         misfit = running.misfit()
+        if misfit and self._frames is not None:
+            return self._end_frames(wording.sentence(misfit), failed=True)
         if misfit:
-            why = wording.sentence(f"{misfit} meanwhile" if "kept as" not in misfit else misfit)
-            return self._say(self._back(f"{why} The result does not fit it and is dropped"), True)
+            if not segmentation.not_writable(running.subject.node or self.parameters.segmentation):
+                misfit = _("{what} meanwhile").format(what=misfit)
+            dropped = _("{why} The result does not fit it and is dropped")
+            return self._say(self._back(dropped.format(why=wording.sentence(misfit))), True)
         node, key = running.home(), running.key
         if result.run.get("error"):
             self._take_back()
             self.history.told.discard(key)  # for the worker it is empty now
+            if self._frames is not None:  # nothing is found in this one
+                return self._next_frame()
             return self._say(self._words(result.run["error"]), failed=True)
         started = time.perf_counter()
         self._running = None
         self._write(running, node, state, result)
         self.write_seconds = time.perf_counter() - started
-        segmentation.refresh_surface(node, key[1])
+        self.surfaces.refresh(node, key[1])
+        if self._frames is not None:
+            self._frames.store()
+            return self._next_frame()
         notes = self._volumes.data(running.subject.volume).notes
         told = wording.summary(result, prompts.right_of(state)[1])
         return self._say(" ".join([told, *notes]))
@@ -307,6 +375,20 @@ class Workflow(Undoing):
             self.parameters.window = f"{display.GetWindow():.6g}/{display.GetLevel():.6g}"
         self.on_change()
 
+    def next_doubtful(self):
+        """Show the next slice that deserves a look, after the one that is shown."""
+        lines = wording.doubtful(self.history.run(self.key)) if self.volume is not None else []
+        if not lines:
+            return self._say(_("No slice is marked for a look."))
+        shown = placing.shown_index(self.volume, self.axis)
+        later = [line for line in lines if shown is None or line["index"] > shown]
+        line = later[0] if later else lines[0]
+        self.jump(line)
+        words = _("Slice {index}: {number} of {count} to be checked.")
+        return self._say(
+            words.format(index=line["index"], number=lines.index(line) + 1, count=len(lines))
+        )
+
     def jump(self, record):
         """Show the slice of a line of the quality table, centred on the object."""
         run = self.history.run(self.key)
@@ -320,11 +402,12 @@ class Workflow(Undoing):
 
     def reset(self):
         """The scene was closed: nothing of it is known any more."""
-        self._due = self._running = None
+        self._due = self._running = self._frames = None
         if self.engine.busy:
             self.engine.cancel()
         self.placing.end()
         self._volumes.clear()
+        self.surfaces.forget()
         self.history = history.History(self.history.editor)
         self._say("")
 

@@ -101,6 +101,11 @@ def make(settings_path):
         def getColor(cls, start):
             return cls.chosen
 
+    class Shortcut(QtGui.QShortcut):
+        def __init__(self, key, parent):
+            super().__init__(key, unwrap(parent))
+
+    module.QShortcut = Shortcut
     module.QSettings, module.QFileDialog, module.QColorDialog = Settings, FileDialog, ColorDialog
     sys.modules["qt"] = module
     return module

@@ -11,6 +11,8 @@ import types
 import slicer
 import vtk
 
+from . import i18n
+
 VIEWS = (
     ("Red", (0.9, 0.3, 0.3), "Axial"),
     ("Yellow", (0.9, 0.8, 0.2), "Sagittal"),
@@ -27,6 +29,7 @@ def _logics(scene, application):
         "segmentations": slicer.vtkSlicerSegmentationsModuleLogic(),
         "subjecthierarchy": slicer.vtkSlicerSubjectHierarchyModuleLogic(),
         "terminologies": slicer.vtkSlicerTerminologiesModuleLogic(),
+        "sequences": slicer.vtkSlicerSequencesLogic(),
     }
     for name, logic in logics.items():
         logic.SetMRMLApplicationLogic(application)
@@ -37,6 +40,7 @@ def _logics(scene, application):
 
 def start():
     """Make the scene and the application object; returns the application's stand-in."""
+    i18n.install()
     vtk.vtkObject.GlobalWarningDisplayOff()
     scene = slicer.vtkMRMLScene()
     application = slicer.vtkSlicerApplicationLogic()

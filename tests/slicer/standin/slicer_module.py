@@ -10,7 +10,7 @@ import typing
 import slicer
 from PySide6 import QtWidgets
 
-from . import qt_module, widgets
+from . import editor_widget, qt_module, widgets
 
 
 class ScriptedLoadableModule:
@@ -53,37 +53,103 @@ class ScriptedLoadableModuleTest:
         self.messages = [*getattr(self, "messages", []), message]
 
 
-def parameterNodeWrapper(kind):
+class _Parameters:
     """Fields of a class as parameters and node references of the scene's parameter node."""
-    hints = typing.get_type_hints(kind)
 
-    def init(self, node):
+    def __init__(self, node):
         object.__setattr__(self, "parameterNode", node)
 
-    def get(self, name):
-        if name not in hints:
+    def __getattr__(self, name):
+        if name not in self._hints:
             raise AttributeError(name)
-        if issubclass(hints[name], slicer.vtkMRMLNode):
+        kind = self._hints[name]
+        if issubclass(kind, slicer.vtkMRMLNode):
             return self.parameterNode.GetNodeReference(name)
         text = self.parameterNode.GetParameter(name)
         if not text:
-            return kind._defaults[name]
-        return text[1:] == "True" if hints[name] is bool else text[1:]
+            return self._defaults[name]
+        return text[1:] == "True" if kind is bool else text[1:]
 
-    def put(self, name, value):
-        if name not in hints:
+    def __setattr__(self, name, value):
+        if name not in self._hints:
             raise AttributeError(name)
-        if issubclass(hints[name], slicer.vtkMRMLNode):
+        kind = self._hints[name]
+        if issubclass(kind, slicer.vtkMRMLNode):
             self.parameterNode.SetNodeReferenceID(name, value.GetID() if value else None)
+        elif not isinstance(value, kind):
+            raise TypeError(f"{name} must be {kind}, found {value!r}")
         else:
-            if not isinstance(value, hints[name]):
-                raise TypeError(f"{name} must be {hints[name]}, found {value!r}")
             self.parameterNode.SetParameter(name, f"={value}")
 
-    defaults = {n: getattr(kind, n, None) for n in hints}
-    body = {"__init__": init, "__getattr__": get, "__setattr__": put, "_defaults": defaults}
-    kind._defaults = defaults
-    return type(kind.__name__, (), body)
+    def connectGui(self, ui):
+        """Selectors, check boxes and fields that are named after a parameter, both ways."""
+        connected = []
+        for widget in vars(ui).values():
+            name = qt_module.unwrap(widget).property("SlicerParameterName")
+            if name is not None:
+                connected.append(_Connection(self, name, qt_module.unwrap(widget)))
+        return connected
+
+    def disconnectGui(self, connected):
+        for connection in connected:
+            connection.end()
+
+
+def parameterNodeWrapper(kind):
+    hints = typing.get_type_hints(kind)
+    defaults = {name: getattr(kind, name, None) for name in hints}
+    return type(kind.__name__, (_Parameters,), {"_hints": hints, "_defaults": defaults})
+
+
+class _Connection:
+    """One widget and one parameter."""
+
+    def __init__(self, parameters, name, widget):
+        self._parameters, self._name, self._widget = parameters, name, widget
+        signal, self._show = {
+            "qMRMLNodeComboBox": ("currentNodeChanged", "setCurrentNode"),
+            "QCheckBox": ("toggled", "setChecked"),
+            "QLineEdit": ("textChanged", "setText"),
+        }[type(widget).__name__]
+        self._signal = getattr(widget, signal)
+        self.show()
+        self._signal.connect(self.take)
+        node = parameters.parameterNode
+        self._tag = node, node.AddObserver("ModifiedEvent", lambda *_: self.show())
+
+    def show(self):
+        value = getattr(self._parameters, self._name)
+        getattr(self._widget, self._show)(value)
+
+    def take(self, value):
+        setattr(self._parameters, self._name, value)
+
+    def end(self):
+        self._signal.disconnect(self.take)
+        self._tag[0].RemoveObserver(self._tag[1])
+
+
+class LayoutManager:
+    """Slice views of which there is an interactor and a node, and no window."""
+
+    def __init__(self):
+        import vtk
+
+        self.interactors = {}
+        for name in ("Red", "Yellow", "Green"):
+            interactor = vtk.vtkGenericRenderWindowInteractor()
+            interactor.SetInteractorStyle(vtk.vtkInteractorStyleUser())
+            self.interactors[name] = interactor
+
+    def sliceViewNames(self):
+        return list(self.interactors)
+
+    def sliceWidget(self, name):
+        style = self.interactors[name].GetInteractorStyle()
+        return types.SimpleNamespace(
+            sliceView=lambda: types.SimpleNamespace(interactorStyle=lambda: style),
+            mrmlSliceNode=lambda: slicer.mrmlScene.GetNodeByID(f"vtkMRMLSliceNode{name}"),
+        )
 
 
 def install(settings_path):
@@ -105,6 +171,17 @@ def install(settings_path):
     slicer.util.loadUI = widgets.load_ui
     slicer.util.childWidgetVariables = widgets.children
     slicer.util.mainWindow = lambda: None
+    manager = LayoutManager()
+    slicer.app.layoutManager = lambda: manager
+    slicer.app.connect = lambda signal, slot: None
+    slicer.app.slicerUserSettingsFilePath = str(settings_path)
+    slicer.qMRMLSegmentEditorWidget = lambda: qt_module.wrap(
+        editor_widget.qMRMLSegmentEditorWidget()
+    )
+    slicer.util.findChild = lambda widget, name: qt_module.wrap(
+        qt_module.unwrap(widget).child(name)
+    )
+    slicer.util.confirmYesNoDisplay = lambda text, **_: slicer.util.said.append(text) or False
     slicer.util.said = []
     slicer.util.errorDisplay = lambda text, **_: slicer.util.said.append(text)
     slicer.util.confirmOkCancelDisplay = lambda text, *_: slicer.util.said.append(text) or False

@@ -1,6 +1,7 @@
-"""Runs the module's own cases in the Slicer application; needs a Python with sammed.
+"""Runs the module's own cases in the Slicer application.
 
-The Python is the one chosen in the panel, Slicer's own by default.
+Skipped, with the reason, where the engine is not installed: neither in its own environment nor in
+the Python that was chosen in the panel.
 """
 
 import unittest
@@ -12,5 +13,5 @@ class SAMMedSelfTest(unittest.TestCase):
     """All cases of SAMMedLib/selftest.py."""
 
     def test_all_cases(self):
-        """One box, limits, a corrected slice, undo, neighbours."""
+        """One box, limits, a corrected slice, undo, neighbors."""
         SAMMed.SAMMedTest().runTest()

@@ -1,1 +1,0 @@
-# Slicer writes the extension description here.
