@@ -15,17 +15,38 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from sammed import io
 from sammed.evaluation.manifest import Case, read_manifest
+from sammed.evaluation.metrics import dice
+from sammed.evaluation.protocols import Condition
+from sammed.evaluation.results import Row
+from sammed.evaluation.trial import Target, run_trial
 from sammed.imaging.volume import LabelVolume, Volume
 from sammed.learning.course import Wishes, learn
 from sammed.learning.estimate import Calibration
-from sammed.learning.judging import Judgement, Taught, calibration_of, judge, summary
+from sammed.learning.exercises import make_exercises
+from sammed.learning.judging import (
+    Judgement,
+    Taught,
+    calibration_of,
+    judge,
+    summary,
+    told_difference,
+)
+from sammed.learning.phases import PART_SHARES
+from sammed.learning.planning import fingerprint, make_plan
+from sammed.learning.stepping import Budget
+from sammed.learning.tuning import Tuner, TuningRecipe, parts_for, towards
+from sammed.models.compact.model import CompactModel
+from sammed.models.compact.tuned import difference, shipped_nets, tuned_nets
+from sammed.models.learned.file import Teaching, pack
 from sammed.models.learned.model import LearnedModel
+from sammed.models.protocols import ImageModel
 from sammed.project.folder import Project
 from sammed.project.sources import Found
 from sammed.synthesis.abdomens import ORGANS, make_abdomen
@@ -43,6 +64,8 @@ class Cohort:
 
 def cohort(name: str, folder: Path, work: Path) -> Cohort:
     """A cohort by its name; abdomens are written into the working folder."""
+    if name == "polyps":
+        return polyps(folder.parent)
     if name != "abdomens":
         cases = read_manifest(folder / name / "cases.json")
         named = {n: v for v, n in cases[0].labels.items() if isinstance(v, int)}
@@ -60,6 +83,8 @@ def cohort(name: str, folder: Path, work: Path) -> Cohort:
 
 def read(case: Case, structures: dict[str, int]) -> tuple[Volume, LabelVolume]:
     """A scan and its reference, with the structures' values alone."""
+    if case.image.suffix == ".jpg":
+        return picture(case)
     volume = io.read(case.image)
     if case.modality and not volume.modality:
         volume = replace(volume, modality=case.modality)
@@ -85,6 +110,92 @@ def taught(cases: list[Case], structures: dict[str, int]) -> Iterator[Taught]:
         yield Taught(case.id, case.subject, "", volume, labels.voxels)
 
 
+def polyps(folder: Path) -> Cohort:
+    """Colour pictures with a polyp each; those in ``built`` are among them."""
+    images = sorted((folder / "polyp_kvasir" / "images").glob("*.jpg"))
+    cases = [
+        Case(image.stem, image, image.parents[1] / "masks" / image.name, {1: "polyp"},
+             subject=image.stem)
+        for image in images
+    ]  # fmt: skip
+    return Cohort(cases, {"polyp": 1})
+
+
+def picture(case: Case) -> tuple[Volume, LabelVolume]:
+    """A JPEG and its mask as a volume of one slice, 1 mm assumed."""
+    from PIL import Image
+
+    seen = np.asarray(Image.open(case.image).convert("RGB"))[None]
+    mask = (np.asarray(Image.open(case.label).convert("L")) > 127)[None]
+    affine = np.diag([1.0, 1.0, 1.0, 1.0])[[2, 1, 0, 3]]
+    volume = Volume.from_array(seen, affine)
+    return volume, LabelVolume(mask.astype(np.uint8), volume.grid, {1: "polyp"})
+
+
+def prompted(model: ImageModel, cases: list[Case], found: Cohort, said: argparse.Namespace) -> Any:
+    """Dice of every structure of cases, from simulated prompts, as rows."""
+    rows = []
+    condition = Condition(said.prompt)
+    for case in cases:
+        volume, labels = read(case, found.structures)
+        for name in [said.structure] if said.structure else found.structures:
+            mask = labels.voxels == found.structures[name]
+            if mask.any():
+                target = Target(name, found.structures[name], mask, mask)
+                step = next(iter(run_trial(volume, target, model, condition, case=case.id)))
+                reached = dice(step.mask, mask)
+                rows.append(Row(case.id, case.subject or case.id, "", "", "", name, "", "compact",
+                                said.prompt, dice=reached))  # fmt: skip
+    return rows
+
+
+def one_tuning(found: Cohort, said: argparse.Namespace, seed: int) -> None:
+    """Tune compact to one draw, and prompt the others before and after."""
+    learned, others = draw(found, said.learn, said.test, seed)
+    names = {v: n for n, v in found.structures.items() if said.structure in ("", n)}
+    exercises = make_exercises(taught(learned, found.structures), names, seed)
+    shipped = shipped_nets()
+    recipe = TuningRecipe(trained=said.trained, share=said.share)
+    if said.rate:
+        recipe = replace(recipe, rates=replace(recipe.rates, rate=said.rate))
+    parts = said.parts.split(",") if said.parts else parts_for(exercises)
+    total = sum(PART_SHARES[part] for part in parts)
+    stored, seconds = {}, {}
+    for part in parts:
+        began = time.monotonic()
+        tuner = Tuner(part, shipped.part(part), exercises, seed, recipe)
+        share = PART_SHARES[part] / total
+        tuner.run(Budget(60 * said.minutes * share, said.steps))
+        net = shipped.part(part)
+        stored[part] = difference(net, towards(net, tuner.weights, said.share))
+        seconds[part] = f"{tuner.step} steps, {time.monotonic() - began:.0f} s"
+    nets = tuned_nets(shipped, shipped.hashes, stored)
+    before, after = (
+        prompted(CompactModel(nets=one), others, found, said) for one in (shipped, nets)
+    )
+    line = {
+        "draw": seed,
+        "cases": len(learned),
+        "others": len(others),
+        "learned": seconds,
+        **told_difference(before, after),
+        "structures": {
+            name: told_difference([r for r in before if r.object == name],
+                                  [r for r in after if r.object == name])
+            for name in dict.fromkeys(r.object for r in before)
+        },
+    }  # fmt: skip
+    print(json.dumps(line), flush=True)
+    if said.save:
+        plan = make_plan([fingerprint(one.volume, one.labels)
+                          for one in taught(learned[:1], found.structures)], names)  # fmt: skip
+        about = {"round": 0, "when": "", "seconds": 0, "seed": seed, "sammed": "", "rehearsed": 0}
+        tuned = {"parents": dict(shipped.hashes), "worse": [], "judged": {}, "held": [],
+                 "cases": {c.id: "" for c in learned}}  # fmt: skip
+        teaching = Teaching(replace(plan, looks=()), said.cohort, about=about, tuned=tuned)
+        said.save.write_bytes(pack(teaching, (), "", stored))
+
+
 def one_draw(found: Cohort, said: argparse.Namespace, seed: int, work: Path) -> list[Judgement]:
     """Learn from one draw and score the others."""
     learned, others = draw(found, said.learn, said.test, seed)
@@ -93,7 +204,7 @@ def one_draw(found: Cohort, said: argparse.Namespace, seed: int, work: Path) -> 
     for case in learned:
         project.accept(case.id, read(case, found.structures)[1])
     began = time.monotonic()
-    outcome = learn(project, Wishes(said.minutes, said.steps))
+    outcome = learn(project, Wishes(said.minutes, said.steps, what=said.what))
     spent = time.monotonic() - began
     model = LearnedModel(outcome.file)
     judged = judge(taught(others, found.structures), model.teaching.plan, model.nets)
@@ -130,8 +241,21 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--what", default="segmenter", help="promptable: compact tuned, alone")
+    parser.add_argument("--prompt", default="B", help="protocol by which compact is asked")
+    parser.add_argument("--structure", default="", help="only this one is tuned to and asked for")
+    parser.add_argument("--parts", default="", help="of compact that are tuned; default: all")
+    parser.add_argument("--trained", default="all", help="all, decoder or norms")
+    parser.add_argument("--share", type=float, default=1.0, help="of the tuned weights in the mean")
+    parser.add_argument("--rate", type=float, help="of the networks for views")
+    parser.add_argument("--save", type=Path, help="the tuned compact as a .sammed file")
     said = parser.parse_args()
     torch.set_num_threads(said.threads)
+    if said.what == "promptable":
+        found = cohort(said.cohort, said.folder, Path())
+        for seed in range(said.first, said.first + said.draws):
+            one_tuning(found, said, seed)
+        return
     with tempfile.TemporaryDirectory() as work:
         found = cohort(said.cohort, said.folder, Path(work))
         every = [

@@ -48,8 +48,8 @@ class TuningRecipe:
 
     Attributes
     ----------
-    rates
-        How fast.
+    rates, solid_rates
+        How fast: networks of views, and the locator.
     real, replayed
         Samples of accepted cases and synthetic ones in a step.
     clicks
@@ -63,6 +63,7 @@ class TuningRecipe:
     """
 
     rates: Rates = field(default_factory=lambda: Rates(3e-4, 0.0, 0.99, loudest=1.0))
+    solid_rates: Rates = field(default_factory=lambda: Rates(1e-3, 0.0, 0.99, loudest=1.0))
     real: int = 6
     replayed: int = 2
     clicks: float = 0.2
@@ -108,7 +109,7 @@ class Tuner(Stepper):
         learner = copy.deepcopy(net).to(memory_format=layout).eval()
         for name, value in learner.named_parameters():
             value.requires_grad_(_learns(name, value, self.recipe.trained))
-        super().__init__(learner, self.recipe.rates)
+        super().__init__(learner, self.recipe.solid_rates if solid else self.recipe.rates)
 
     def _batches(self, first: int) -> Iterator[Arrays]:
         recipe, only = self.recipe, self._part == "boxes"
