@@ -76,7 +76,7 @@ def cohort(name: str, folder: Path, work: Path) -> Cohort:
         image, label = work / f"a{number:02}.nii.gz", work / f"a{number:02}-labels.nii.gz"
         io.write_volume(volume, image)
         io.write_labels(labels, label)
-        names = {v: n for n, v in ORGANS.items()}
+        names: dict[Any, str] = {v: n for n, v in ORGANS.items()}
         cases.append(Case(f"a{number:02}", image, label, dict(names), "CT", subject=str(number)))
     return Cohort(cases, dict(ORGANS))
 

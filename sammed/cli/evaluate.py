@@ -122,6 +122,12 @@ def run(
     order: Annotated[
         str, typer.Option("--order", help="Protocol L: cheapest, random or doubt come next.")
     ] = "random",
+    what: Annotated[
+        str, typer.Option("--what", help="Protocol L: what is learned, as of `sammed learn`.")
+    ] = "both",
+    chance: Annotated[
+        bool, typer.Option("--chance/--no-chance", help="Protocol L: cases by chance beside it.")
+    ] = True,
     window: Window = "auto",
     plane: Plane = "auto",
     device: Device = "auto",
@@ -160,10 +166,11 @@ def run(
         _show_scores(found, out, quiet, as_json)
         return
     if protocol.strip().upper() == "L":
-        from sammed.cli.evaluate_loop import loop_plan, run_loop_protocol
+        from sammed.cli.evaluate_loop import loop_plan, loop_wishes, run_loop_protocol
 
         first = int(_numbers(seeds, "--seeds")[0])
-        loop = loop_plan(rounds, minutes, steps, target, untouched, order, first)
+        wishes = loop_wishes(minutes, steps, what)
+        loop = loop_plan(rounds, wishes, target, untouched, order, chance, first)
         labelled = _cases(cases, images, references, labels, case, same_subject)
         run_loop_protocol(labelled, loop, out, title, _command(), quiet, as_json)
         return

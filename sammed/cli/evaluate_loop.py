@@ -12,17 +12,26 @@ from sammed.errors import InputError, OutputError
 
 if TYPE_CHECKING:
     from sammed.evaluation.manifest import Case
+    from sammed.learning.course import Wishes
     from sammed.learning.loop_trial import LoopPlan
 
 
+def loop_wishes(minutes: float, steps: int | None, what: str) -> Wishes:
+    """What is learned after each round.
+
+    Raises
+    ------
+    InputError
+        If there is no such thing.
+    """
+    from sammed.learning.course import Wishes
+    from sammed.learning.phases import check_what
+
+    return Wishes(minutes, steps, what=check_what(what))
+
+
 def loop_plan(
-    rounds: str,
-    minutes: float,
-    steps: int | None,
-    target: float,
-    untouched: int,
-    order: str,
-    seed: int,
+    rounds: str, wishes: Wishes, target: float, untouched: int, order: str, chance: bool, seed: int
 ) -> LoopPlan:
     """The plan that the options ask for.
 
@@ -32,7 +41,6 @@ def loop_plan(
         If one makes no sense.
     """
     from sammed.evaluation.annotator import Annotator
-    from sammed.learning.course import Wishes
     from sammed.learning.loop_trial import LoopPlan
     from sammed.project.order import check_order
 
@@ -43,8 +51,8 @@ def loop_plan(
     if not counts or min(counts) < 1:
         raise InputError(f"--rounds {rounds!r} is no list of cases to label; expected e.g. 3,5,12")
     return LoopPlan(
-        counts, untouched, Wishes(minutes, steps), Annotator(target), check_order(order), seed=seed
-    )  # fmt: skip
+        counts, untouched, wishes, Annotator(target), check_order(order), chance, seed=seed
+    )
 
 
 def run_loop_protocol(

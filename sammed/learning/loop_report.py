@@ -12,7 +12,7 @@ import numpy as np
 
 from sammed.evaluation import html
 from sammed.evaluation.annotator import BOX_S, CLICK_S, LOOK_S
-from sammed.evaluation.figures import Curve, curves
+from sammed.evaluation.figures import Curve, Drawing, curves
 from sammed.evaluation.report import environment
 from sammed.evaluation.results import csv_text
 from sammed.evaluation.tables import Table
@@ -145,7 +145,7 @@ def tables(result: LoopResult, plan: LoopPlan) -> list[Table]:
     return [rounds, whole, reached]
 
 
-def figures(result: LoopResult) -> list[html.Drawing]:
+def figures(result: LoopResult) -> list[Drawing]:
     """Prompts against cases, and what is found without a prompt."""
     drawn = [Curve(arm, *_running(result, arm)) for arm in (LOOP, ALONE)]
     reached = []
@@ -156,11 +156,11 @@ def figures(result: LoopResult) -> list[html.Drawing]:
                 Curve(arm, tuple(float(o.cases) for o in own), tuple(o.dice for o in own))
             )
     return [
-        html.Drawing(
+        Drawing(
             "Prompts that the person had to give, against the cases that are labelled.",
             curves(drawn, "cases labelled", "prompts in all"), narrow=True,
         ),
-        html.Drawing(
+        Drawing(
             "Dice without a prompt on cases that were never touched, against the cases learned "
             "from.",
             curves(reached, "cases learned from", "Dice"), narrow=True,

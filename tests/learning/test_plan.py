@@ -218,3 +218,43 @@ def test_more_agreement_never_means_less_dice():
     assert min(found.weights[1:]) >= 0
     assert found.estimate(Doubt(0.99, 0.99)) > 0.8
     assert found.r > 0.9
+
+
+def test_a_second_opinion_counts_where_it_was_asked_for():
+    rng = np.random.default_rng(0)
+    truth = rng.uniform(0.3, 0.95, 24)
+    people = [f"p{n // 2}" for n in range(24)]
+    vague = rng.uniform(0.7, 0.9, (24, 2))
+    told = [Doubt(a, b, t - 0.05) for (a, b), t in zip(vague, truth, strict=True)]
+    silent = [Doubt(one.promise, one.agreement) for one in told]
+    found, without = calibrate(people, told, truth), calibrate(people, silent, truth)
+    assert found.asks
+    assert not without.asks
+    assert found.error < 0.5 * without.error
+    assert found.r > 0.9
+    again = Calibration.from_dict(found.as_dict())
+    assert again.estimate(told[0]) == pytest.approx(found.estimate(told[0]), abs=1e-3)
+    assert Calibration.from_dict({**found.as_dict(), "weights": [0.1, 0.2, 0.3]}).weights[3] == 0
+
+
+def test_earlier_proposals_teach_the_calibration_and_are_not_judged():
+    late = [Doubt(0.9, 0.9), Doubt(0.88, 0.9), Doubt(0.9, 0.88), Doubt(0.89, 0.9)]
+    early = [Doubt(0.6, 0.5), Doubt(0.3, 0.2), Doubt(0.5, 0.6), Doubt(0.2, 0.3)]
+    true = [0.85, 0.84, 0.84, 0.85, 0.4, 0.1, 0.4, 0.1]
+    found = calibrate([*"aabb", *"aabb"], [*late, *early], true, judged=4)
+    assert found.structures == 4
+    alone = calibrate([*"aabb"], late, true[:4])
+    bad = Doubt(0.4, 0.4)
+    assert abs(found.estimate(bad) - 0.25) < abs(alone.estimate(bad) - 0.25)
+
+
+def test_a_second_opinion_is_high_on_the_truth_and_low_elsewhere():
+    volume, truth = scan(0)
+    from sammed.learning.opinion import second_opinion
+    from sammed.models.compact.model import CompactModel
+
+    model = CompactModel()
+    right = second_opinion(volume, truth == 1, "ball", lambda name: model)
+    wrong = second_opinion(volume, np.roll(truth == 1, 5, 2), "ball", lambda name: model)
+    assert right > wrong
+    assert second_opinion(volume, np.zeros_like(truth, bool), "ball", lambda name: model) == 0
