@@ -12,7 +12,7 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from sammed.evaluation.results import Row
 from sammed.evaluation.trial import Target, run_trial
 from sammed.imaging.volume import LabelVolume, Volume
 from sammed.learning.course import Wishes, learn
-from sammed.learning.estimate import Calibration
+from sammed.learning.estimate import Doubt, calibrate
 from sammed.learning.exercises import make_exercises
 from sammed.learning.judging import (
     Judgement,
@@ -207,10 +207,9 @@ def one_draw(found: Cohort, said: argparse.Namespace, seed: int, work: Path) -> 
     outcome = learn(project, Wishes(said.minutes, said.steps, what=said.what))
     spent = time.monotonic() - began
     model = LearnedModel(outcome.file)
-    judged = judge(taught(others, found.structures), model.teaching.plan, model.nets)
-    own = Calibration.from_dict(outcome.report["calibration"])
-    estimated = np.array([own.estimate(one.doubt) for one in judged])
-    true = np.array([one.dice for one in judged])
+    judged = judge(
+        taught(others, found.structures), model.teaching.plan, model.nets, prompted=model.prompted
+    )
     reached = summary(judged)
     held = outcome.report["reached"]
     line = {
@@ -220,13 +219,34 @@ def one_draw(found: Cohort, said: argparse.Namespace, seed: int, work: Path) -> 
         "dice": reached["mean"]["dice"],
         "structures": {n: one["dice"] for n, one in reached["structures"].items()},
         "expected": held["mean"]["dice"] if held else None,
-        "r": round(float(np.corrcoef(estimated, true)[0, 1]), 3),
-        "error": round(float(np.abs(estimated - true).mean()), 4),
-        "error_of_mean": round(abs(float(estimated.mean() - true.mean())), 4),
+        "estimates": estimates(outcome.report, judged),
         "attainable": calibration_of(judged).as_dict(),
     }
     print(json.dumps(line), flush=True)
     return judged
+
+
+def estimates(report: Mapping[str, Any], judged: list[Judgement]) -> dict[str, Any]:
+    """How right estimates are that rest on some doubts and on some of the held-back proposals."""
+    true = np.array([one.dice for one in judged])
+    found = {}
+    for name, earlier, second in (
+        ("all", True, True), ("no earlier", False, True), ("no second opinion", True, False),
+        ("neither", False, False),
+    ):  # fmt: skip
+        held = [*report["cases"], *(report["earlier"] if earlier else ())]
+        told = [Doubt(**one["doubt"]) for one in held]
+        asked = [one.doubt for one in judged]
+        if not second:
+            told, asked = ([replace(one, second=None) for one in some] for some in (told, asked))
+        own = calibrate([one["subject"] for one in held], told, [one["dice"] for one in held])
+        guessed = np.array([own.estimate(one) for one in asked])
+        found[name] = {
+            "r": round(float(np.corrcoef(guessed, true)[0, 1]), 3),
+            "error": round(float(np.abs(guessed - true).mean()), 4),
+            "error_of_mean": round(abs(float(guessed.mean() - true.mean())), 4),
+        }
+    return found
 
 
 def main() -> None:

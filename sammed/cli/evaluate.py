@@ -167,7 +167,9 @@ def run(
         return
     if protocol.strip().upper() == "L":
         from sammed.cli.evaluate_loop import loop_plan, loop_wishes, run_loop_protocol
+        from sammed.models.devices import set_threads
 
+        set_threads(threads)
         first = int(_numbers(seeds, "--seeds")[0])
         wishes = loop_wishes(minutes, steps, what)
         loop = loop_plan(rounds, wishes, target, untouched, order, chance, first)

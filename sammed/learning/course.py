@@ -363,11 +363,8 @@ class _Course:
             "structures": {str(v): n for v, n in self._plan.structures.items()},
             "plan": self._plan.as_dict(),
             "reached": reached,
-            "cases": [
-                {"case": one.case, "structure": one.structure, "dice": round(one.dice, 4),
-                 "estimated": round(calibration.estimate(one.doubt), 4)}
-                for one in looked
-            ],
+            "cases": [one.told(calibration) for one in looked],
+            "earlier": [one.told(calibration) for one in earlier],
             "calibration": calibration.as_dict(),
             "verdict": verdict,
             "prompted": {"gained": gained, "verdict": tuned, "cases": [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,18 @@ class Judgement:
     structure: str
     dice: float
     doubt: Doubt
+
+    def told(self, calibration: Calibration) -> dict[str, Any]:
+        """Its true Dice beside the estimated one, and what that rests on, as plain data."""
+        doubt = {key: None if v is None else round(v, 4) for key, v in asdict(self.doubt).items()}
+        return {
+            "case": self.case,
+            "subject": self.subject,
+            "structure": self.structure,
+            "dice": round(self.dice, 4),
+            "estimated": round(calibration.estimate(self.doubt), 4),
+            "doubt": doubt,
+        }
 
     def row(self, model: str) -> Row:
         """For the statistics of evaluations."""

@@ -14,7 +14,6 @@ from sammed.errors import InputError, LabelError, SammedError
 from sammed.imaging.volume import LabelVolume, Volume
 from sammed.models import registry
 from sammed.models.learned.entry import answers_prompts
-from sammed.models.learned.file import is_learned
 from sammed.project.case import Record
 from sammed.project.folder import Project, no_labels, overview
 from sammed.project.importing import map_names
@@ -148,8 +147,6 @@ class CaseBench(Bench):
         structures = self._project.description.structures
         try:
             known = dict(registry.structures(path))
-            if is_learned(Path(path)):
-                answers_prompts(Path(path))
             for name, value in known.items():
                 if self._project.structure_value(name) != value:
                     raise InputError(

@@ -17,6 +17,7 @@ from sammed.project.folder import Project
 from sammed.project.lease import holder_of, take
 from sammed.project.sources import find_scans
 from sammed.project.working import Working, work_on, work_on_next
+from sammed.workbench import casework
 from sammed.workbench.casework import CaseBench
 from sammed.workbench.wishes import Wishes, check_wishes
 from sammed.worker.messages import Fields
@@ -348,6 +349,26 @@ def test_structures_come_by_name_where_a_model_knows_them(study, monkeypatch):
     assert bench.scan["model"] == "compact"
     assert any("liver is 5 in the model and 4" in note for note in bench.scan["notes"])
     bench.close()
+
+
+def test_proposals_are_mended_by_compact_as_it_was_tuned(study, monkeypatch):
+    bench = CaseBench(Wishes(paths=(study.folder,)), Stubs())
+    (id, *_) = [case.id for case in study.queue()]
+    working = work_on(study, id)
+    bench._working = working
+    source = None
+    assert bench._model_for(source) == "compact"
+    file = study.model_file
+    file.write_bytes(b"a file")
+    monkeypatch.setattr(casework, "answers_prompts", lambda path: path == file)
+    monkeypatch.setattr(casework.registry, "structures", lambda path: {"liver": 4})
+    assert bench._model_for(source) == str(file)  # finds things by name, and answers prompts
+    labels = LabelVolume(np.where(ORGAN, 4, 0).astype(np.uint8), working.case.volume().grid, {})
+    study.accept(id, labels, lease=working._lease)
+    assert bench._model_for(source) == f"{file}#prompts"
+    monkeypatch.setattr(casework, "answers_prompts", lambda path: False)
+    assert bench._model_for(source) == "compact"
+    working.leave()
 
 
 def test_other_things_are_refused(page, study):

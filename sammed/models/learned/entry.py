@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sammed.errors import WeightsNotFoundError
 from sammed.models.entry import BuildRequest, ModelEntry
-from sammed.models.learned.file import SUFFIX, is_learned, read_teaching
+from sammed.models.learned.file import SUFFIX, Teaching, is_learned, read_teaching
 
 if TYPE_CHECKING:
     from sammed.models.learned.model import LearnedModel
@@ -51,7 +51,7 @@ def structures(path: Path) -> Mapping[str, int]:
     """
     if not is_learned(path):
         return {}
-    return read_teaching(path).structures
+    return _checked(path).structures
 
 
 def answers_prompts(path: Path) -> bool:
@@ -67,12 +67,17 @@ def answers_prompts(path: Path) -> bool:
     WeightsMismatchError
         If it was cut or edited, is of a newer version, or tuned from other weights of compact.
     """
-    tuned = read_teaching(path).tuned
-    if tuned:
+    return bool(_checked(path).tuned)
+
+
+def _checked(path: Path) -> Teaching:
+    """What a file says of itself, if what it tunes is the compact of this package."""
+    teaching = read_teaching(path)
+    if teaching.tuned:
         from sammed.models.compact.tuned import check_parents
 
-        check_parents(path, tuned["parents"])
-    return bool(tuned)
+        check_parents(path, teaching.tuned["parents"])
+    return teaching
 
 
 LEARNED = ModelEntry(
