@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sammed.cli.console import progress_bar, put, say, set_verbosity
+from sammed.cli.explained import (
+    Align,
+    Channels,
+    Days,
+    Examples,
+    ExamplesFolder,
+    Explained,
+    Mirror,
+    PerChannel,
+    Prior,
+)
 from sammed.cli.options import (
     IMAGES,
     AllowGaps,
@@ -29,7 +40,8 @@ from sammed.cli.options import (
     Verbose,
     Window,
 )
-from sammed.errors import InputError, OutputError
+from sammed.cli.outputs import check_outputs
+from sammed.errors import InputError
 from sammed.io.formats import DICOM_TYPES, NEEDS_DICOM, SHARED_ENDINGS
 
 if TYPE_CHECKING:
@@ -41,8 +53,8 @@ if TYPE_CHECKING:
 def segment(
     image: Annotated[
         str,
-        typer.Argument(help=f"{IMAGES}; or a dicomweb:// URL."),
-    ],
+        typer.Argument(help=f"{IMAGES}; or a dicomweb:// URL. With --channel: its first."),
+    ] = "",
     output: Annotated[
         list[Path] | None,
         typer.Option("-o", "--output", help="Label map to write; its ending chooses the format."),
@@ -76,9 +88,18 @@ def segment(
         list[str] | None,
         typer.Option(
             "--object",
-            help="What a learned model finds by name; default: all that it knows. Repeatable.",
+            help="What a learned model or examples show, by name, synonym or SNOMED CT code; "
+            "default: all that is known. Repeatable.",
         ),
     ] = None,
+    example: Examples = None,
+    examples: ExamplesFolder = None,
+    mirror: Mirror = False,
+    prior: Prior = None,
+    days: Days = 0.0,
+    channel: Channels = None,
+    align: Align = "auto",
+    per_channel: PerChannel = False,
     label: Annotated[
         list[str] | None, typer.Option("--label", help="NAME=VALUE in the label map.")
     ] = None,
@@ -174,6 +195,12 @@ def segment(
       sammed segment ct.nii.gz --model study.sammed --object liver -o liver.nii.gz
 
       sammed segment mr.nrrd --prompts tumour.prompts.json -o tumour.nii.gz --preview tumour.png
+
+      sammed segment new.nii.gz --example a.nii.gz,a_labels.nii.gz --object liver -o liver.nii.gz
+
+      sammed segment now.nii.gz --prior old.nii.gz,old_labels.nii.gz --days 90 -o now_labels.nii.gz
+
+      sammed segment --channel art=a.nii.gz --channel ven=v.nii.gz --box 12,9,21,17@8 -o l.nii.gz
     """
     set_verbosity(quiet, verbose)
     if not output and not (as_json or store):
@@ -181,6 +208,8 @@ def segment(
     if store and not _is_address(image):
         raise InputError("--store sends to a server; it needs an image given as dicomweb://...")
     outputs = list(output or ())
+    others = Explained(example, examples, mirror, prior, days, channel, align, per_channel)
+    others.check(image)
     from sammed import api, io
     from sammed.imaging.intensity import window_notes
     from sammed.io.conversion import files_written
@@ -189,30 +218,21 @@ def segment(
     from sammed.reporting.run_report import algorithm
     from sammed.views.embeddings import store_for
 
-    written = _check_outputs(image, outputs, report, preview, force)
+    written = check_outputs(image, outputs, report, preview, force)
     kinds = {path: _output_kind(path, output_type) for path in outputs}
     settings = _settings(plane, window, overlap, components, fill_holes, smooth, zoom, fractional)
     settings = replace(settings, stride=stride)
-    with _source(image) as source:
+    first, chosen = others.first_channel(image, series)
+    values = dict(parse_label(text) for text in label or ())
+    with _source(first) as source:
         volume, read_seconds = api.timed_read(
-            source, frame=frame, series=series, allow_gaps=allow_gaps
+            source, frame=frame, series=chosen, allow_gaps=allow_gaps
         )
         _say_notes(volume.notes, quiet)
         _check_source(volume, [*kinds.values(), *(["dicom-seg"] if store else [])])
-        objects = api.gather_prompts(
-            volume,
-            named=object_,
-            structures=registry.structures(model),
-            boxes=box or (),
-            points=point or (),
-            masks=mask or (),
-            files=prompts or (),
-            labels=dict(parse_label(text) for text in label or ()),
-            space=space,
-            propagate=propagate,  # type: ignore[arg-type]  # checked there
-        )
-        _say_notes(objects.notes, quiet)
-        built = registry.build(
+        volume = others.joined(volume, image, quiet)
+        build = partial(
+            registry.build,
             model,
             device=device,
             threads=threads,
@@ -220,13 +240,29 @@ def segment(
             precision=precision,
             encode_size=encode_size,
         )
+        explained = others.model(build, volume, object_, values, threads)
+        known = explained.spec.structures if explained else registry.structures(model)
+        objects = api.gather_prompts(
+            volume,
+            named=object_,
+            structures=known,
+            boxes=box or (),
+            points=point or (),
+            masks=mask or (),
+            files=prompts or (),
+            labels=values,
+            space=space,
+            propagate=propagate,  # type: ignore[arg-type]  # checked there
+        )
+        _say_notes(objects.notes, quiet)
+        built = explained or build()
         embeddings = store_for(built.spec, keep=cache)
         session = api.make_session(volume, built, objects, settings, embeddings)
         assumed = window_notes(window, volume, session.window)
         _say_notes(assumed, quiet)
         with progress_bar(quiet) as show:
             session.segment(show)
-        for error in api.check_segmented(session):
+        for error in others.errors(session):
             say(f"warning: {error}")
         labels = session.result()
         started = time.perf_counter()
@@ -237,6 +273,7 @@ def segment(
             if fractional and kind == "dicom-seg":
                 about["fractional"] = True
             io.write_labels(labels, path, force=force, output_type=kind, **about)
+        others.write_each(session, labels, outputs, force)
         if store:
             _store(labels, image, session)
         timings = {"read": read_seconds, "write": time.perf_counter() - started}
@@ -247,23 +284,7 @@ def segment(
     elif not quiet:
         files = [file for path in outputs for file in files_written(labels, path)]
         _summary(session, labels, [*files, *written.values()])
-
-
-def _check_outputs(
-    image: str, outputs: list[Path], report: Path | None, preview: Path | None, force: bool
-) -> dict[str, Path]:
-    """Where the report, the prompt file and the preview go; all outputs could be written."""
-    from sammed import io
-
-    for path in filter(None, (*outputs, report, preview)):
-        io.check_output(path, force=True)  # only then do names of others follow from them
-    if preview is not None and preview.suffix.lower() != ".png":
-        raise OutputError(f"cannot write {preview}: the preview is a PNG; let its name end in .png")
-    written = _side_outputs(outputs, report, preview)
-    _check_apart(image, [*outputs, *written.values()])
-    for path in (*outputs, *written.values()):
-        io.check_output(path, force)
-    return written
+        others.say(session)
 
 
 def _output_kind(path: Path, output_type: str | None) -> str:
@@ -321,34 +342,6 @@ def _zoom(text: str) -> float | str | None:
     if not 1.0 <= factor <= 20.0:
         raise InputError(f"unknown zoom {text!r}; expected auto, off, or a factor from 1 to 20")
     return factor
-
-
-def _side_outputs(
-    outputs: list[Path], report: Path | None, preview: Path | None
-) -> dict[str, Path]:
-    """Where the report, the prompt file and the preview go."""
-    from sammed.io.recognition import stem as stem_of
-
-    side: dict[str, Path] = {}
-    if report is None and outputs:
-        report = outputs[0].with_name(stem_of(outputs[0]) + ".report.json")
-    if report is not None:
-        stem = report.name.removesuffix(".json").removesuffix(".report")
-        side["report"] = report
-        side["prompts"] = report.with_name(stem + ".prompts.json")
-    if preview is not None:
-        side["preview"] = preview
-    return side
-
-
-def _check_apart(image: str, paths: list[Path]) -> None:
-    """Make sure that no output is the image itself, nor another output."""
-    taken = {os.path.realpath(image): "it is the image itself"}
-    for path in paths:
-        real = os.path.realpath(path)
-        if real in taken:
-            raise OutputError(f"cannot write {path}: {taken[real]}; choose another name")
-        taken[real] = "it is named twice among the outputs"
 
 
 def _is_address(image: str) -> bool:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+
+from sammed.engine.channelwise import ChannelsStrategy
 from sammed.engine.named import NamedStrategy
 from sammed.engine.slicewise import SlicewiseStrategy
 from sammed.engine.strategy import Scene, Strategy
 from sammed.engine.volumewise import VolumewiseStrategy
 from sammed.errors import InputError
+from sammed.imaging.intensity import Window, resolve_window
+from sammed.imaging.volume import Volume
 from sammed.models.protocols import (
     ImageModel,
     Model,
@@ -14,6 +21,7 @@ from sammed.models.protocols import (
     TrackingModel,
     VolumeModel,
 )
+from sammed.views.embeddings import content_hash
 
 
 def strategy_for(model: Model, scene: Scene) -> Strategy:
@@ -23,6 +31,7 @@ def strategy_for(model: Model, scene: Scene) -> Strategy:
     memory of slices takes the place of mask prompts, and what it sees of a 3D box as a whole, if
     it is a `VolumeModel` as well, is one more answer. A model of volumes alone is asked once. One
     that knows structures by name is asked once for all of them, and its companion for the rest.
+    Where a volume has channels, all this is done in each, and the answers are joined.
 
     Parameters
     ----------
@@ -37,6 +46,8 @@ def strategy_for(model: Model, scene: Scene) -> Strategy:
         If the model is of no kind, or a setting makes no sense with it.
     """
     settings = scene.settings
+    if scene.volume.channels:
+        return _by_channel(model, scene)
     if isinstance(model, TrackingModel) and (settings.stride > 1 or settings.zoom != "auto"):
         raise InputError(
             f"model {model.spec.name!r} remembers one whole slice after another: it has no stride "
@@ -57,3 +68,36 @@ def strategy_for(model: Model, scene: Scene) -> Strategy:
         f"{type(model).__name__} is no model: expected encode and decode (a model of views) or "
         "open (a model of volumes), see sammed.models.protocols"
     )
+
+
+def _by_channel(model: Model, scene: Scene) -> Strategy:
+    if isinstance(model, StructureModel):
+        raise InputError(
+            f"model {model.spec.name!r} finds things by name in one image; channels are for "
+            "prompts: give a box, or one channel alone"
+        )
+    first = replace(scene.volume, channels=())
+    parts: dict[str, tuple[Scene, Strategy]] = {}
+    for number, volume in enumerate((first, *scene.volume.channels)):
+        name = volume.name or f"channel {number + 1}"
+        own = scene.window if number == 0 else _window_of(volume, scene)
+        kept = replace(scene, volume=volume, window=own, volume_hash=_hash_of(volume, scene))
+        parts[name] = (kept, strategy_for(model, kept))
+    return ChannelsStrategy(parts, scene.settings, model.spec.recipe)
+
+
+def _window_of(volume: Volume, scene: Scene) -> Callable[[], Window]:
+    """A channel's own window; of CT, whose values mean the same, the first one's."""
+
+    @cache
+    def window() -> Window:
+        if volume.modality == scene.volume.modality == "CT":
+            return scene.window()
+        return resolve_window(scene.settings.window, volume)
+
+    return window
+
+
+def _hash_of(volume: Volume, scene: Scene) -> Callable[[], str]:
+    """The identity of a channel's voxels, in a store that others share."""
+    return cache(lambda: content_hash(volume.voxels) if scene.volume_hash() else "")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import sqrt
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,9 @@ from sammed.models.protocols import VolumeMask
 from sammed.models.recipe import Quality
 from sammed.prompts import ObjectPrompts
 from sammed.views.slices import SliceStack
+
+if TYPE_CHECKING:
+    from sammed.engine.channelwise import ChannelView
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,8 @@ class ObjectRun:
     memos
         What was computed for it, so that an edit costs only what it makes stale; the object keeps
         it under another name, too.
+    channels, by_channel
+        Of a scan with several: what each showed and how it counted, and its own run.
     """
 
     prompts: ObjectPrompts
@@ -92,12 +99,15 @@ class ObjectRun:
     error: str = ""
     answer: VolumeMask | None = None
     memos: Memos | None = None
+    channels: Mapping[str, ChannelView] = field(default_factory=dict)
+    by_channel: Mapping[str, ObjectRun] = field(default_factory=dict)
 
     @property
     def nbytes(self) -> int:
         """How much memory its masks take."""
         traced = sum(found.logits.nbytes for found in self.trace.slices.values())
-        return self.volume.logits.nbytes + traced
+        channels = sum(run.nbytes for run in self.by_channel.values())
+        return self.volume.logits.nbytes + traced + channels
 
     @property
     def stops(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from sammed.errors import InputError
+from sammed.errors import Cancelled, InputError
 from sammed.examples.carrying import Carried, Target, bend, carry, same_units
 from sammed.examples.keeping import Kept, content, rounded
 from sammed.examples.library import Example
@@ -202,7 +203,7 @@ class ExampleModel:
             if not any(name in self._spec.structures for name in self._values[id(one)]):
                 continue
             try:
-                _check_fit(volume, one)
+                check_fit(volume, one)
             except InputError as error:
                 said = str(error)
                 if self.taking.chosen:
@@ -237,10 +238,16 @@ class ExampleModel:
     ) -> list[dict[str, Carried]]:
         """What each example shows, on the scan; some at a time."""
         done = [0]
+        stop = threading.Event()
+
+        def check() -> None:
+            if stop.is_set():
+                raise Cancelled("stopped; nothing was changed")
+            reporter.check()
 
         def one(item: Ranked) -> dict[str, Carried]:
             began = time.perf_counter()
-            found, kept = self._one(target, item, reporter.check)
+            found, kept = self._one(target, item, check)
             done[0] += 1
             reporter.advance(done[0], len(ranked))
             self.account.examples.append(
@@ -257,7 +264,11 @@ class ExampleModel:
         if threads == 1 or len(ranked) == 1:
             return [one(item) for item in ranked]
         with ThreadPoolExecutor(threads) as pool:
-            found = list(pool.map(one, ranked))
+            try:
+                found = list(pool.map(one, ranked))
+            except BaseException:
+                stop.set()  # else leaving the pool would wait for all of them
+                raise
         self.account.examples.sort(key=lambda line: -float(line["similarity"]))
         return found
 
@@ -338,7 +349,7 @@ def _half(logits: Any) -> Any:
     return np.asarray(logits, np.float16)
 
 
-def _check_fit(volume: Volume, example: Example) -> None:
+def check_fit(volume: Volume, example: Example) -> None:
     """Refuse what cannot be compared.
 
     Raises

@@ -16,7 +16,7 @@ MOST = 5
 AFFINE_OF = 20
 """Of a larger library so many, the most alike after a shift alone, are laid on more exactly."""
 
-LEAST_SIMILARITY = 0.25
+LEAST_SIMILARITY = 0.15
 """Correlation of the images after they were laid on each other, below which an example is taken for
 something else."""
 

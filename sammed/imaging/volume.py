@@ -178,6 +178,10 @@ class Volume(OnGrid):
         Windows that the file proposes, first is its default.
     notes
         What the reader decided or found odd, one sentence each; goes into the run report.
+    name
+        As one of several channels or phases.
+    channels
+        Others of the same person on this grid, see `sammed.examples.channels`.
 
     Examples
     --------
@@ -195,6 +199,8 @@ class Volume(OnGrid):
     source: Path | None = None
     windows: tuple[HeaderWindow, ...] = ()
     notes: tuple[str, ...] = ()
+    name: str = ""
+    channels: tuple[Volume, ...] = ()
 
     def __repr__(self) -> str:
         about = [self.grid.describe(), *filter(None, [self.modality]), str(self.voxels.dtype)]

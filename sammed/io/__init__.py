@@ -32,6 +32,7 @@ __all__ = [
     "atomic_text",
     "check_output",
     "holds_labels",
+    "identity",
     "input_format",
     "output_format",
     "read",
@@ -274,3 +275,17 @@ def write_volume(volume: Volume, path: PathLike, *, force: bool = False) -> None
     kind = output_format(path, kinds=writers)
     check_output(path, force)
     writers[kind](volume, path, force=force)
+
+
+def identity(volume: Volume) -> dict[str, str]:
+    """What DICOM says of whose scan it is, and when; empty for all other formats.
+
+    Examples
+    --------
+    >>> identity(read("sample_data/phantom_ct.nii.gz"))
+    {}
+    """
+    header = getattr(volume.grid.native, "header", None) if volume.grid.format == "dicom" else None
+    tags = ("PatientID", "PatientBirthDate", "StudyInstanceUID", "StudyDate")
+    found = {tag: str(getattr(header, tag, "") or "") for tag in tags}
+    return {tag: text for tag, text in found.items() if text}

@@ -67,10 +67,10 @@ def meant(wanted: str, known: Collection[str], where: str = "here") -> tuple[str
 
 def _unknown_word(wanted: str, known: Collection[str], where: str) -> str:
     close = get_close_matches(wanted.lower(), [*known, *known_names()], n=1, cutoff=0.75)
-    perhaps = f"; did you mean {close[0]!r}?" if close else ""
+    perhaps = f" (did you mean {close[0]!r}?)" if close else ""
     return (
-        f"{wanted!r} is no name that is known{perhaps} {where} there is "
-        f"{', '.join(known) or 'nothing'}; use one of these names, or give an example or a prompt"
+        f"{wanted!r} is no known name{perhaps}; {where} there is {_listed(known)}: use one of "
+        "these names, or give an example of it (--example IMAGE,LABELS) or a prompt (--box)"
     )
 
 
@@ -80,6 +80,10 @@ def _unknown_thing(
     other = f" (there is {', '.join(same)}: the other side counts with --mirror)" if same else ""
     return (
         f"{wanted!r} is {asked.say()}, but {where} there is only "
-        f"{', '.join(known) or 'nothing'}{other}; give an example of it (--example "
-        "IMAGE,LABELS), a model that learned it (--model), or a prompt (--box)"
+        f"{_listed(known)}{other}; give an example of it (--example IMAGE,LABELS), a model that "
+        "learned it (--model), or a prompt (--box)"
     )
+
+
+def _listed(known: Collection[str]) -> str:
+    return ", ".join(sorted(known)) or "nothing"

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from sammed.engine.channelwise import agreement
 from sammed.engine.results import ObjectRun, SliceRecord
 from sammed.imaging import geometry
 from sammed.imaging.volume import LabelVolume, Volume
@@ -61,6 +62,7 @@ def run_report(
         "notes": list(notes),
         "prompts": prompt_document(session),
         "objects": [_object(session, obj, labels) for obj in session.objects],
+        **_other_scans(session),
         "output": None if output is None else str(output),
         "timings_s": {k: round(v, 4) for k, v in {**(timings or {}), **session.timings}.items()},
         "counts": session.counts,
@@ -150,6 +152,30 @@ def _model(session: Session) -> dict[str, Any]:
     return spec
 
 
+def _other_scans(session: Session) -> dict[str, Any]:
+    """What examples or an earlier scan explained, where there were any."""
+    account = getattr(session.model, "account", None)
+    if account is None:
+        return {}
+    return {"follow_up" if session.model.spec.name == "prior" else "examples": account.as_json()}
+
+
+def _channels(run: ObjectRun) -> dict[str, Any]:
+    """What each channel showed of an object: a disagreement of phases is information."""
+    if not run.channels:
+        return {}
+    each = {
+        name: {
+            "weight": view.weight,
+            "agreement_with_joined": round(view.agreement, 4),
+            "error": view.error or None,
+        }
+        for name, view in run.channels.items()
+    }
+    shared = agreement(run.channels)
+    return {"channels": each, "agreement": None if shared is None else round(shared, 4)}
+
+
 def _settings(session: Session) -> dict[str, Any]:
     return asdict(session.settings)
 
@@ -164,6 +190,7 @@ def _object(session: Session, obj: ObjectPrompts, labels: LabelVolume) -> dict[s
         "volume_ml": round(labels.volume_ml(obj.label), 4),
         "plane": run.plane,
         "error": run.error or None,
+        **_channels(run),
         "stops": [
             {
                 **_file_slice(stop.index, run, volume),

@@ -28,8 +28,8 @@ from sammed.imaging.registration.pictures import (
     name_of,
     region_of,
 )
-from sammed.imaging.registration.rigid import Moved, guarded_rigid
-from sammed.imaging.registration.search import coarse
+from sammed.imaging.registration.rigid import Moved, guarded_rigid, header, information
+from sammed.imaging.registration.search import coarse, middles, part_of
 
 __all__ = [
     "FINE",
@@ -46,7 +46,11 @@ __all__ = [
     "flipped_axes",
     "grey",
     "guarded_rigid",
+    "header",
+    "information",
     "local_likeness",
+    "middles",
     "name_of",
+    "part_of",
     "region_of",
 ]

@@ -11,7 +11,6 @@ import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from sammed.errors import Cancelled
 from sammed.imaging import geometry
 from sammed.imaging.geometry import Affine, Shape3
 from sammed.imaging.registration.pictures import (
@@ -82,8 +81,9 @@ class Alignment:
         shape: Shape3,
         *,
         nearest: bool = False,
+        outside: float = NOTHING,
     ) -> NDArray[Any]:
-        """Values of the moving image on the fixed one's grid, 0 where it shows nothing.
+        """Values of the moving image on the fixed one's grid.
 
         Parameters
         ----------
@@ -95,6 +95,8 @@ class Alignment:
             The grid to take.
         nearest
             Take the nearest voxel's value, not a mixture.
+        outside
+            The value where it shows nothing.
 
         Returns
         -------
@@ -104,7 +106,7 @@ class Alignment:
         grid = itk_image(np.zeros(shape, np.uint8), onto, self.flat)
         moving = itk_image(voxels, affine, self.flat)
         kind = sitk.sitkNearestNeighbor if nearest else sitk.sitkLinear
-        moved = sitk.Resample(moving, grid, self.transform, kind, NOTHING)
+        moved = sitk.Resample(moving, grid, self.transform, kind, outside)
         return np.asarray(sitk.GetArrayFromImage(moved)).reshape(shape)
 
     def moved_mm(self, affine: Affine, shape: Shape3) -> float:
@@ -255,11 +257,12 @@ def local_likeness(
 
 def _locally(image: Any) -> Any:
     """Local mean 0 and deviation 1, so that the same edge has the same height in both."""
-    values = sitk.GetArrayFromImage(image)
+    values: NDArray[np.float32] = sitk.GetArrayFromImage(image)
     width = [CONTRAST_MM / s for s in image.GetSpacing()[::-1]]
     mean = ndimage.gaussian_filter(values, width)
     spread = ndimage.gaussian_filter(values * values, width) - mean * mean
-    even = (values - mean) / np.sqrt(np.maximum(spread, 0) + FLATTEST**2)
+    height = np.sqrt(np.maximum(spread, 0) + FLATTEST**2)
+    even = np.asarray((values - mean) / height)
     found = sitk.GetImageFromArray(even.astype(np.float32))
     found.CopyInformation(image)
     return found
@@ -296,19 +299,22 @@ def correlation_of(fixed: Any, moving: Any, transform: Any) -> float:
 
 
 def _share(image: Any, points: int) -> float:
-    return float(min(1.0, points / max(1, np.prod(image.GetSize(), dtype=np.int64))))
+    size = int(np.prod(image.GetSize(), dtype=np.int64))
+    return min(1.0, points / max(1, size))
 
 
-def watched(method: Any, check: Callable[[], None] | None) -> list[Cancelled]:
-    """Let a filter be stopped between its steps; what stopped it is kept in the list."""
-    stopped: list[Cancelled] = []
-    if check is None:
-        return stopped
+def watched(method: Any, check: Callable[[], None] | None) -> list[BaseException]:
+    """Let a filter be stopped between its steps; what stopped it is kept in the list.
+
+    Ctrl-C is among that: Python sees it in here, and not before the filter has ended.
+    """
+    stopped: list[BaseException] = []
 
     def look() -> None:
         try:
-            check()
-        except Cancelled as error:
+            if check is not None:
+                check()
+        except BaseException as error:  # raised again by `raise_stopped`, once the filter is out
             stopped.append(error)
             method.Abort()
 
@@ -316,7 +322,7 @@ def watched(method: Any, check: Callable[[], None] | None) -> list[Cancelled]:
     return stopped
 
 
-def raise_stopped(stopped: list[Cancelled]) -> None:
+def raise_stopped(stopped: list[BaseException]) -> None:
     """Go on with what stopped a filter."""
     if stopped:
         raise stopped[0]

@@ -52,12 +52,14 @@ def itk_image(voxels: NDArray[np.generic], affine: Affine, flat: int = -1) -> An
     affine : (4, 4)
         Index (z, y, x) to LPS mm.
     flat
-        An axis of one voxel that is left out: the image is in 2D, its origin is 0.
+        An axis of one voxel that is left out: the image is in 2D, in mm along its own axes.
     """
     spacing = geometry.spacing(affine)
     if flat >= 0:
         image = sitk.GetImageFromArray(np.ascontiguousarray(np.take(voxels, 0, axis=flat)))
         image.SetSpacing([s for a, s in enumerate(spacing) if a != flat][::-1])
+        along = affine[:3, 3] @ geometry.direction(affine)
+        image.SetOrigin([float(v) for a, v in enumerate(along) if a != flat][::-1])
         return image
     image = sitk.GetImageFromArray(np.ascontiguousarray(voxels))
     image.SetSpacing(spacing[::-1])

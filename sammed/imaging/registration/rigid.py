@@ -141,6 +141,13 @@ def _method(still: Any) -> Any:
     return method
 
 
+def information(fixed: Grey, moving: Grey, alignment: Alignment) -> float:
+    """Mutual information of two images after an alignment."""
+    still, other = at_most(fixed.image, MOST_VOXELS), at_most(moving.image, MOST_VOXELS)
+    moved = sitk.Resample(other, still, alignment.transform, sitk.sitkLinear, 0.0)
+    return _information(still, moved, sitk.Transform(still.GetDimension(), sitk.sitkIdentity))
+
+
 def _information(still: Any, other: Any, transform: Any) -> float:
     """Mutual information of two images where both show something."""
     method = _method(still)

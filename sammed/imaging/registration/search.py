@@ -10,11 +10,32 @@ import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 from scipy import fft
 
+from sammed.imaging.boxes import Box3D
 from sammed.imaging.registration.alignment import LEAST_OVERLAP, Alignment
-from sammed.imaging.registration.pictures import Grey, check_pair, longest
+from sammed.imaging.registration.pictures import Grey, check_pair, longest, region_of
 
 COARSE = 40
-"""The longest side of both images, in voxels, while they are looked for in each other."""
+"""The longest side of the smaller image, in voxels, while it is looked for in the other."""
+
+MOST = 90**3
+"""Voxels of a cube as long as the larger, at most."""
+
+
+def middles(fixed: Grey, moving: Grey) -> Alignment:
+    """Both images' middles on each other."""
+    check_pair(fixed, moving)
+    ends = [
+        np.array(g.image.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in size]))
+        for g in (fixed, moving)
+        for size in [g.image.GetSize()]
+    ]
+    shift = [float(v) for v in ends[1] - ends[0]]
+    return Alignment(sitk.TranslationTransform(len(shift), shift), 0.0, flat=fixed.flat)
+
+
+def part_of(image: Grey, box: Box3D) -> Grey:
+    """A part of an image, to be looked for in another."""
+    return Grey(region_of(image, box), image.flat)
 
 
 def coarse(fixed: Grey, moving: Grey) -> Alignment:
@@ -29,13 +50,21 @@ def coarse(fixed: Grey, moving: Grey) -> Alignment:
         If one is a slice and the other is not.
     """
     check_pair(fixed, moving)
-    mm = max(longest(g.image) for g in (fixed, moving)) / COARSE
+    mm = _grid_mm(fixed, moving)
     (a, inside_a, at_a), (b, inside_b, at_b) = (_on_axes(g.image, mm) for g in (fixed, moving))
     correlation, shift = _best_shift(a, inside_a, b, inside_b)
     # a voxel of a at index i shows what b shows at i - shift
     offset = (at_b - at_a) - np.array(shift)[::-1] * mm
     transform = sitk.TranslationTransform(len(offset), [float(v) for v in offset])
     return Alignment(transform, correlation, flat=fixed.flat)
+
+
+def _grid_mm(fixed: Grey, moving: Grey) -> float:
+    """So coarse that the smaller has `COARSE` voxels, and both together are quickly looked at."""
+    both = [longest(g.image) for g in (fixed, moving)]
+    size = fixed.image.GetDimension()
+    finest = max(both) / MOST ** (1 / size)
+    return max(min(both) / COARSE, finest, max(both) / COARSE / 4)
 
 
 def _on_axes(image: Any, mm: float) -> tuple[Any, Any, NDArray[np.float64]]:
