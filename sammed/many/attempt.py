@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from sammed.errors import Cancelled, ModelError, SammedError, SammedWarning
+from sammed.errors import Cancelled, ModelError, OutputError, SammedError, SammedWarning
 from sammed.many.record import Record, in_a_line
 from sammed.many.task import Entry, Job, Outcome, Task, Watch
 from sammed.project.lease import InWorkError, Lease
@@ -68,13 +68,31 @@ def remote(job: Job, task: Task, number: int, version: str, stop: Path) -> Outco
         Of the program that asks.
     stop
         See `Watch`.
+
+    Raises
+    ------
+    Cancelled
+        If the work is to stop.
+    ModelError, OutputError
+        If nothing can be done there.
     """
+    host = socket.gethostname()
     if version != __version__:
         raise ModelError(
-            f"the worker on {socket.gethostname()} has sammed {__version__}, this program "
-            f"{version}; install the same version on both"
+            f"the worker on {host} has sammed {__version__}, this program {version}; install the "
+            "same version on both"
         )
-    return attempt(job, task, number, Watch(stop))
+    if not Record(job.record).is_there:
+        raise OutputError(
+            f"the worker on {host} does not see {job.record}; all workers must reach the same "
+            "folders under the same paths"
+        )
+    try:
+        return attempt(job, task, number, Watch(stop))
+    except Cancelled:
+        raise
+    except SammedError as error:
+        raise ModelError(f"the worker on {host} cannot go on: {in_a_line(error)}") from error
 
 
 def tools_for(job: Job) -> Any:
@@ -114,7 +132,7 @@ def _do(job: Job, task: Task, number: int, watch: Watch, record: Record, lease: 
         return Outcome(task.id, "done", finished, kept=True)
     tools = tools_for(job)
     began = time.monotonic()
-    result: Any = {}
+    result: Any = dict(entry.result) if entry else {}
     try:
         result = job.begin(task, entry)
         record.write(Entry(task.id, "begun", result, tries=number))

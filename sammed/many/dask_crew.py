@@ -207,8 +207,10 @@ class DaskHands:
             self._say("the scheduler is back")
         if not self._gone and time.monotonic() - self._counted > COUNT_S:
             self._counted = time.monotonic()
-            with suppress(Exception):  # it is gone: the futures say so
+            try:
                 self._workers = len(self._client.nthreads())
+            except Exception:  # of whatever kind: there is nobody to ask
+                self._gone = True
         return 0 if self._gone else max(self._workers, 1) - self.busy
 
     def give(self, task: Task, number: int) -> None:

@@ -76,6 +76,11 @@ class Record:
         text = json.dumps(said, indent=1, default=str) + "\n"
         atomic_text(self.folder / "job.json", text, force=True)
 
+    @property
+    def is_there(self) -> bool:
+        """Whether this computer sees the record of a job that has begun."""
+        return (self.folder / "job.json").is_file()
+
     def stop_file(self) -> Path:
         """A new name: if a file of it appears, the workers of one run are to stop."""
         return self.folder / f"stop-{secrets.token_hex(6)}"

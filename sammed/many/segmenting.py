@@ -79,12 +79,14 @@ class SegmentJob:
         if entry is None or entry.state != "done" or scan.error:
             return None
         result = entry.result
-        if result.get("mark") != self._mark(scan) or str(scan.output) != result.get("output"):
+        outputs = {self._told(path) for path in _written(_output(scan)).values()}
+        if result.get("mark") != self._mark(scan) or outputs != result.get("outputs", {}).keys():
+            return None
+        if not all(path.exists() for path in _written(_output(scan)).values()):
             return None
         inputs: Mapping[str, Mapping[str, str]] = result.get("inputs", {})
-        there = all(Path(path).exists() for path in result.get("outputs", {}))
-        known = {str(path) for path in (scan.image, *scan.prompts)} <= inputs.keys()
-        same = there and known and all(is_same(Path(path), was) for path, was in inputs.items())
+        files = {**{role: Path(role) for role in inputs}, **_files(scan)}
+        same = all(is_same(path, inputs.get(role)) for role, path in files.items())
         return result if same else None
 
     def begin(self, task: Task, entry: Entry | None) -> Mapping[str, Any]:
@@ -92,16 +94,16 @@ class SegmentJob:
         scan: Scan = task.what
         if scan.error:
             raise InputError(scan.error)
-        if scan.output is None:
-            raise OutputError(f"{scan.id} has no output")
         ours = {} if entry is None else entry.result.get("outputs", {})
-        begun = entry is not None and entry.state != "done"
-        for path in _written(scan.output).values():
-            former = ours.get(str(path))
-            mine = former is not None and (begun or is_same(path, former))
-            check_output(path, force=self.force or mine or not path.exists())
-        clear_left_over(scan.output.parent)
-        return {"outputs": {str(path): {} for path in _written(scan.output).values()}}
+        begun = entry is not None and entry.state == "begun"
+        outputs = {}
+        for path in _written(_output(scan)).values():
+            former = ours.get(self._told(path))
+            mine = former is not None and (begun or not former or is_same(path, former))
+            check_output(path, force=self.force or mine)
+            outputs[self._told(path)] = former if former and path.exists() else {}
+        clear_left_over(_output(scan).parent)
+        return {"outputs": outputs}
 
     def work(
         self, tools: Model, task: Task, entry: Entry | None, watch: Watch
@@ -109,8 +111,8 @@ class SegmentJob:
         """Segment one scan; write its label map, its report and its prompts."""
         scan: Scan = task.what
         known = {} if entry is None else entry.result.get("inputs", {})
-        files = [scan.image, *scan.prompts]
-        inputs = {str(path): look(path, known.get(str(path))) for path in files}
+        files = _files(scan)
+        inputs = {role: look(path, known.get(role)) for role, path in files.items()}
         volume, read_s = api.timed_read(scan.image, frame=scan.frame, series=scan.series)
         objects = api.gather_prompts(
             volume,
@@ -120,6 +122,7 @@ class SegmentJob:
             files=scan.prompts,
         )
         painted = [Path(o.mask.source) for o in objects if o.mask is not None and o.mask.source]
+        files |= {str(path): path for path in painted}
         inputs |= {str(path): look(path, known.get(str(path))) for path in painted}
         watch.check()
         session = api.make_session(volume, tools, objects, self.settings, store_for(tools.spec))
@@ -128,13 +131,12 @@ class SegmentJob:
         errors = api.check_segmented(session)
         assumed = window_notes(self.settings.window, volume, session.window)
         notes = (*objects.notes, *assumed)
-        assert_same(inputs)
+        check_untouched(files, inputs)
         outputs = self._write(session, scan, read_s, notes)
         labels = {obj.name: obj.label for obj in session.objects}
         return {
             "mark": self._mark(scan),
             "inputs": inputs,
-            "output": str(scan.output),
             "outputs": outputs,
             "labels": labels,
             "notes": [*volume.notes, *notes, *errors],
@@ -143,9 +145,7 @@ class SegmentJob:
     def _write(
         self, session: Session, scan: Scan, read_s: float, notes: Sequence[str]
     ) -> dict[str, Mapping[str, str]]:
-        if scan.output is None:
-            raise OutputError(f"{scan.id} has no output")
-        paths = _written(scan.output)
+        paths = _written(_output(scan))
         labels = session.result()
         report = run_report(
             session, labels, output=scan.output, timings={"read": read_s}, notes=notes
@@ -154,27 +154,35 @@ class SegmentJob:
         io.atomic_text(paths["prompts"], json.dumps(prompts, indent=1) + "\n", force=True)
         io.atomic_text(paths["report"], json.dumps(report, indent=1) + "\n", force=True)
         io.write_labels(labels, paths["labels"], force=True)
-        return {str(path): look(path) for path in paths.values()}
+        return {self._told(path): look(path) for path in paths.values()}
+
+    def _told(self, path: Path) -> str:
+        """How the record calls an output: from its own place, so that both can move."""
+        home = self.record.parent
+        inside = path.is_relative_to(home)
+        return (path.relative_to(home) if inside else path).as_posix()
 
     def _mark(self, scan: Scan) -> str:
         return fingerprint(self.mark, scan.boxes, scan.objects, scan.series, scan.frame)
 
 
-def assert_same(inputs: Mapping[str, Mapping[str, str]]) -> None:
-    """Make sure that files have not been touched since they were looked at.
+def check_untouched(files: Mapping[str, Path], inputs: Mapping[str, Mapping[str, str]]) -> None:
+    """Make sure that files have not changed since they were looked at.
 
     Parameters
     ----------
+    files
+        Paths, by what they are.
     inputs
-        What `look` found, by path.
+        What `look` found then.
 
     Raises
     ------
     InputError
-        If one was.
+        If one has.
     """
-    for path, was in inputs.items():
-        if look(Path(path), was)["sha256"] != was["sha256"]:
+    for role, path in files.items():
+        if not is_same(path, inputs[role]):
             raise InputError(f"{path} was changed while it was read; let it be whole and try again")
 
 
@@ -300,6 +308,19 @@ def _wrong_kind(output: Path) -> str:
     except OutputError as error:
         return str(error)
     return ""
+
+
+def _output(scan: Scan) -> Path:
+    """Where the label map of a task's scan goes, which `_tasks` has seen to."""
+    if scan.output is None:
+        raise OutputError(f"nothing says where the label map of {scan.id} goes")
+    return scan.output
+
+
+def _files(scan: Scan) -> dict[str, Path]:
+    """The files that a scan names, by what they are."""
+    prompts = {f"prompts {n}": path for n, path in enumerate(scan.prompts, 1)}
+    return {"image": scan.image, **prompts}
 
 
 def _written(output: Path) -> dict[str, Path]:

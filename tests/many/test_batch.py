@@ -17,7 +17,7 @@ from sammed.errors import InputError, UnreadableFileError
 from sammed.imaging.volume import LabelVolume
 from sammed.many.manifest import read_scans
 from sammed.many.record import Record
-from sammed.many.segmenting import assert_same, batch
+from sammed.many.segmenting import batch, check_untouched
 from sammed.many.task import Entry, Outcome
 from tests.project.folders import scan, write_scans
 
@@ -119,6 +119,26 @@ def test_what_others_wrote_is_never_replaced_without_being_asked(folder: Path) -
     assert io.read_labels(folder / "out" / "p1.nii.gz").voxels.all()
 
 
+def test_work_by_hand_between_a_failure_and_the_next_run_is_kept(folder: Path) -> None:
+    run(folder)
+    whole = (folder / "scans" / "p0.nii.gz").read_bytes()
+    (folder / "scans" / "p0.nii.gz").write_bytes(whole[:200])
+    assert states(run(folder)) == ["failed", "kept", "kept"]
+    io.write_volume(scan(9)[0], folder / "scans" / "p0.nii.gz", force=True)
+    (folder / "out" / "p0.nii.gz").write_bytes(b"by hand")
+    assert "exists already" in run(folder)[0].error
+    assert (folder / "out" / "p0.nii.gz").read_bytes() == b"by hand"
+    (folder / "out" / "p0.nii.gz").unlink()
+    assert states(run(folder)) == ["done", "kept", "kept"]
+
+
+def test_scans_and_results_can_move(folder: Path) -> None:
+    run(folder)
+    moved = folder.with_name("moved")
+    folder.rename(moved)
+    assert states(run(moved)) == ["kept"] * 3
+
+
 def test_what_a_killed_worker_had_begun_is_its_own(folder: Path) -> None:
     """Label maps may be there before the record says so."""
     run(folder)
@@ -209,11 +229,11 @@ def test_a_scan_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None
 
     file = tmp_path / "a"
     file.write_text("one")
-    before = {str(file): look(file)}
-    assert_same(before)
+    before = {"image": look(file)}
+    check_untouched({"image": file}, before)
     file.write_text("two")
     with pytest.raises(InputError, match="was changed while it was read"):
-        assert_same(before)
+        check_untouched({"image": file}, before)
 
 
 @pytest.mark.usefixtures("console")

@@ -19,6 +19,7 @@ from sammed.many.runner import check_all_done, run_many
 from sammed.many.task import Entry, Task
 from sammed.project import lease as leases
 from sammed.project.lease import InWorkError, held, holder_of, take
+from sammed.version import __version__
 from tests.many.jobs import Diary, numbers
 from tests.phantoms import ROOT
 
@@ -82,6 +83,12 @@ def test_a_model_that_cannot_be_loaded_stops_the_run_at_once(job: Diary, monkeyp
     monkeypatch.setattr(attempt, "_tools", {})
     with pytest.raises(ModelError, match=r"cannot be loaded on .*: RuntimeError: no such GPU"):
         run_many(job, numbers(3))
+
+
+def test_a_worker_that_sees_other_folders_stops_the_run(job: Diary) -> None:
+    with pytest.raises(OutputError, match="all workers must reach the same folders"):
+        attempt.remote(job, Task("a"), 1, __version__, job.record / "stop")
+    assert not job.record.exists()
 
 
 def test_stopped_in_the_middle_it_goes_on(job: Diary) -> None:
