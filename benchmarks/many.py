@@ -3,7 +3,8 @@
 ``python -m benchmarks.many`` makes 200 small scans, learns from three, proposes the others with one
 worker and with two (one thread each), then once more on a cluster whose worker is killed and whose
 scheduler is restarted in the middle. It prints a table and writes benchmarks/results/many.json. The
-gain is that of a quiet machine only where the load is below the number of cores.
+gain is that of a quiet machine only where the load is below the number of cores; the seconds of the
+processor tell on a busy one what the second worker costs beside.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -106,12 +108,13 @@ def command(study: Path, *more: str) -> list[str]:
 
 def gain(study: Path, count: int) -> dict[str, float]:
     """Seconds of all with one worker and with two, the start of the program included."""
-    seconds = {}
+    seconds, cost = {}, {}
     for workers in (1, 2):
         copy = again(study)
-        began = time.monotonic()
+        began, spent = time.monotonic(), processor_seconds()
         subprocess.run(command(copy, "-q", "--workers", str(workers)), env=ENV, check=True)
         seconds[workers] = time.monotonic() - began
+        cost[workers] = processor_seconds() - spent
         if (there := len(proposals(copy))) != count:
             raise RuntimeError(f"{there} of {count} were proposed by {workers} workers")
     return {
@@ -119,7 +122,15 @@ def gain(study: Path, count: int) -> dict[str, float]:
         "one worker, s": seconds[1],
         "two workers, s": seconds[2],
         "two workers against one": seconds[1] / seconds[2],
+        "one worker, processor s": cost[1],
+        "two workers, processor s": cost[2],
     }
+
+
+def processor_seconds() -> float:
+    """Of all programs that were started and have ended; other work does not count in them."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def proposals(study: Path) -> dict[str, int]:

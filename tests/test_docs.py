@@ -22,6 +22,7 @@ PAGES = [
     "docs/segment.md",
     "docs/python.md",
     "docs/models.md",
+    "docs/many.md",
 ]
 TEXTS = [
     *ROOT.glob("*.md"),
