@@ -1,5 +1,8 @@
 """How long the Slicer module's users wait, on a 512x512x200 volume with an object on 80 slices.
 
+Then how long Slicer's window stands still at most: while there are 117 other segments on a volume
+of 300x512x512, while a surface is shown in 3D, and while 50 segments have prompts.
+
 Needs slicer-core and, in SAMMED_PYTHON, a Python with sammed: ``make bench-slicer`` has both.
 Prints each figure with its target and writes benchmarks/results/slicer.csv and slicer.json.
 """
@@ -37,7 +40,20 @@ TARGETS = {
     "click on another slice to an updated view": 0.5,
     "click with auto-update to an updated view": 0.5,
     "write-back, the longest": 0.05,
+    "117 other segments: longest stall before the result": 0.05,
+    "117 other segments: longest stall when it is written": 0.1,
+    "shown in 3D: longest stall before the result": 0.05,
+    "shown in 3D: longest stall when it is written": 0.1,
+    "shown in 3D: longest stall while its surface is made": 0.05,
+    "50 segments with prompts: longest update of the panel": 0.05,
 }
+
+OTHERS, PROMPTED = 117, 50
+LARGE = (300, 512, 512)
+
+REPEATS = 3
+"""Stalls are the longest of each of so many runs; the least of them is told: what other programs
+on the machine add to a run is not the module's."""
 
 
 def phantom():
@@ -110,6 +126,8 @@ class Measured:
             plane="auto",
             window="200/60",
             model=model,
+            device="cpu",
+            boxMeaning="slice",
             overlap="allow",
             autoUpdate=False,
         )
@@ -195,11 +213,196 @@ class Measured:
         return before, self._timings
 
 
+class Stalls:
+    """How long each step of the timer takes: while it does, nothing else moves in the window."""
+
+    def __init__(self, workflow):
+        self._workflow, self._take = workflow, workflow._take
+        self.before, self.result, self.after = [], [], []
+        self._now = self.before
+        workflow._take = self._took
+
+    def _took(self, state, result):
+        self._now = self.result
+        self._take(state, result)
+
+    def until(self, condition):
+        """Poll as Slicer's timer does, and measure each step."""
+        while not condition():
+            time.sleep(POLL_SECONDS)
+            started = time.perf_counter()
+            self._workflow.poll()
+            self._now.append(time.perf_counter() - started)
+            if self._now is self.result:
+                self._now = self.after
+
+    def end(self):
+        """Let go of the workflow."""
+        self._workflow._take = self._take
+
+
+def session(volume, model, overlap="allow"):
+    """A workflow on a volume, with the worker started and the volume handed over."""
+    from SAMMedLib.dependencies import launcher
+    from SAMMedLib.workflow import Workflow
+
+    workflow = Workflow(lambda: launcher(os.environ.get("SAMMED_PYTHON", sys.executable)))
+    workflow.parameters = types.SimpleNamespace(
+        volume=volume,
+        segmentation=None,
+        segmentID="",
+        plane="auto",
+        window="200/60",
+        model=model,
+        device="cpu",
+        boxMeaning="slice",
+        overlap=overlap,
+        autoUpdate=False,
+    )
+    return workflow
+
+
+def box_on(workflow, centre, radii):
+    """One box on a slice, and the slices between which the object is looked for."""
+    from SAMMedLib import prompts
+
+    (k, j, i), (rk, rj, ri) = centre, radii
+    block = [k, j - rj - 2, i - ri - 2, k + 1, j + rj + 3, i + ri + 3]
+    prompts.place_box(*workflow.target, workflow.volume, block, 0)
+    limits = [k - rk, *block[1:3], k + rk, *block[4:]]
+    prompts.place_box(*workflow.target, workflow.volume, limits)
+
+
+def segment_beside(model):
+    """Figures of a segment that leaves 117 others, on one layer, their voxels."""
+    import slicer
+    from SAMMedLib import segmentation
+
+    centre, radii = (150, 256, 256), (20, 60, 70)
+    k, j, i = (np.arange(n) for n in LARGE)
+    z, y, x = ((a - c) / r for a, c, r in zip((k, j, i), centre, radii, strict=True))
+    organ = z[:, None, None] ** 2 + y[None, :, None] ** 2 + x[None, None, :] ** 2 <= 1
+    voxels = np.random.default_rng(5).integers(-20, 60, LARGE, np.int16)
+    voxels[organ] += 100
+    volume = slicer.util.addVolumeFromArray(voxels, np.diag([0.8, 0.8, 2.5, 1.0]))
+    labels = np.zeros(LARGE, np.uint8)
+    for n in range(OTHERS):
+        at = (n // 20) * 45 + 10, ((n // 5) % 4) * 120 + 20, (n % 5) * 95 + 20
+        labels[tuple(slice(a, a + size) for a, size in zip(at, (40, 100, 80), strict=True))] = n + 1
+    node = segmentation.make(volume)
+    drawn = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")
+    slicer.util.updateVolumeFromArray(drawn, labels)
+    drawn.CopyOrientation(volume)
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    logic.ImportLabelmapToSegmentationNode(drawn, node)
+    slicer.mrmlScene.RemoveNode(drawn)
+    runs = []
+    for _ in range(REPEATS):
+        workflow = session(volume, model, "keep")
+        workflow.parameters.segmentation = node
+        workflow.add_segment("organ")
+        box_on(workflow, centre, radii)
+        runs.append(stalls_of(workflow))
+        workflow.remove_segment()
+        workflow.close()
+    name = f"{OTHERS} other segments: longest stall"
+    before, result, _ = np.min(runs, axis=0)
+    return {f"{name} before the result": before, f"{name} when it is written": result}
+
+
+def stalls_of(workflow):
+    """Segment; the longest stalls before the result, when it is written, and after it."""
+    stalls = Stalls(workflow)
+    started = time.perf_counter()
+    workflow.segment()
+    stalls.before.append(time.perf_counter() - started)
+    stalls.until(lambda: not workflow.busy)
+    assert not workflow.failed, workflow.message
+    stalls.until(lambda: not workflow.surfaces.busy)
+    stalls.end()
+    return max(stalls.before), max(stalls.result), max(stalls.after, default=0.0)
+
+
+def segment_in_3d(model):
+    """Figures of a segment whose surface is shown, corrected by a click."""
+    import slicer
+    from SAMMedLib import geometry, prompts
+
+    volume = slicer.util.addVolumeFromArray(phantom(), np.diag([0.8, 0.8, 2.5, 1.0]))
+    workflow = session(volume, model)
+    workflow.add_segment("organ")
+    box_on(workflow, CENTRE, RADII)
+    workflow.segment()
+    wait(workflow, lambda: not workflow.busy)
+    node, _ = workflow.target
+    node.CreateClosedSurfaceRepresentation()
+    node.GetDisplayNode().SetVisibility3D(True)
+    runs = []
+    for n in range(REPEATS):
+        voxel = [CENTRE[2] + 60, CENTRE[1], CENTRE[0] + 10 * (n + 1)]
+        point = geometry.world_from_ijk(volume, [voxel])[0]
+        prompts.add_point(*workflow.target, prompts.POSITIVE, point)
+        runs.append(stalls_of(workflow))
+    assert workflow.surfaces.beside == workflow.surfaces.made == REPEATS
+    workflow.close()
+    name = "shown in 3D: longest stall"
+    before, result, after = np.min(runs, axis=0)
+    return {
+        f"{name} before the result": before,
+        f"{name} when it is written": result,
+        f"{name} while its surface is made": after,
+    }
+
+
+def panel_with_prompts():
+    """The longest update of the real panel, in its stand-in, with prompts of 50 segments."""
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+    import tempfile
+
+    import slicer
+    from PySide6 import QtWidgets
+    from standin import slicer_module, widgets
+
+    application = QtWidgets.QApplication.instance() or QtWidgets.QApplication([])
+    slicer_module.install(Path(tempfile.mkdtemp()) / "settings.ini")
+    slicer.mrmlScene.Clear(0)
+    volume = slicer.util.addVolumeFromArray(np.zeros((60, 128, 128), np.int16))
+    import SAMMed
+    from SAMMedLib import prompts
+
+    widget = SAMMed.SAMMedWidget()
+    widget.setup()
+    widget.enter()
+    widget.parent.show()
+    workflow = widget.logic.workflow
+    workflow.parameters.volume = volume
+    for n in range(PROMPTED):
+        workflow.add_segment(f"segment {n}")
+        for k in (20, 30):
+            prompts.place_box(*workflow.target, volume, [k, 30, 30, k + 1, 60, 60], 0)
+        prompts.add_point(*workflow.target, prompts.POSITIVE, (-40, -40, 20))
+    taken = []
+    for n in range(10):
+        segments = workflow.parameters.segmentation.GetSegmentation()
+        workflow.parameters.segmentID = segments.GetNthSegmentID(5 * n)
+        application.processEvents()
+        started = time.perf_counter()
+        workflow.retarget()
+        widget.panel.update()
+        widget.onTimer()
+        taken.append(time.perf_counter() - started)
+    widget.exit()
+    widget.cleanup()
+    widgets.release(widget.parent)
+    return {f"{PROMPTED} segments with prompts: longest update of the panel": max(taken)}
+
+
 def main(model):
     """Measure; the figures, in seconds but for the one multiple, and what was drawn."""
     from standin import scene
 
     scene.start()
+    import slicer
     from SAMMedLib import segmentation
 
     measured = Measured(model, os.environ.get("SAMMED_PYTHON", sys.executable))
@@ -211,6 +414,10 @@ def main(model):
     measured.figures["write-back, the longest"] = max(measured.writes)
     block, _ = segmentation.read(*measured.place, measured.volume)
     measured.workflow.close()
+    measured.figures.update(segment_in_3d(model))
+    slicer.mrmlScene.Clear(0)
+    measured.figures.update(segment_beside(model))
+    measured.figures.update(panel_with_prompts())
     drawn = "Slicer's slice renderer, offscreen" if measured.view.draws else "not drawn: no EGL"
     return measured.figures, {"model": model, "view": drawn, "slices": block[3] - block[0]}
 
@@ -228,8 +435,8 @@ def report(figures, about):
     rows = []
     for name, value in figures.items():
         target = TARGETS.get(name)
-        met = None if target is None else value <= target
-        rows.append({"what": name, "value": round(value, 3), "target": target, "met": met})
+        met = None if target is None else bool(value <= target)
+        rows.append({"what": name, "value": round(float(value), 3), "target": target, "met": met})
         state = "" if met is None else f"target {target:<5} {'met' if met else 'MISSED'}"
         print(f"{name:<68} {value:7.3f}  {state}")
     RESULTS.mkdir(exist_ok=True)

@@ -213,7 +213,10 @@ def test_nothing_runs_at_file_scope(path):
         ast.Assign,
         ast.Expr,
     )
-    for node in ast.parse(path.read_text()).body:
+    body = ast.parse(path.read_text()).body
+    if path.name == "surface_maker.py":  # a program of its own
+        assert ast.unparse(body.pop()).startswith("if __name__ == '__main__':")
+    for node in body:
         assert isinstance(node, allowed), ast.dump(node)
         if isinstance(node, ast.Expr):
             assert isinstance(node.value, ast.Constant), ast.dump(node)

@@ -564,6 +564,7 @@ def test_the_segment_editor_and_the_panel_are_about_the_same_segment(module):
     assert boxes[0].GetDisplayNode().GetVisibility() == 1
     workflow.parameters.segmentation.GetSegmentation().RemoveSegment(second)
     process()
+    process(0.5)
     assert len(slicer.util.getNodesByClass("vtkMRMLMarkupsROINode")) == 1  # its box went with it
 
 

@@ -252,15 +252,31 @@ def common(a, b):
 
 
 def tight(mask):
-    """The smallest block that holds all true voxels of an array; ``None`` if there are none."""
-    ranges = []
+    """The smallest block that holds all true voxels of an array; ``None`` if there are none.
+
+    Each axis is looked at only where the ones before have something.
+    """
+    found, rest = [], mask
     for axis in range(3):
         others = tuple(a for a in range(3) if a != axis)
-        hits = np.flatnonzero(mask.any(axis=others))
+        hits = np.flatnonzero(rest.any(axis=others))
         if not len(hits):
             return None
-        ranges.append((int(hits[0]), int(hits[-1]) + 1))
-    return [r[0] for r in ranges] + [r[1] for r in ranges]
+        low, high = int(hits[0]), int(hits[-1]) + 1
+        found.append((low, high))
+        rest = rest[tuple(slice(low, high) if a == axis else slice(None) for a in range(3))]
+    return [r[0] for r in found] + [r[1] for r in found]
+
+
+def crop_label(first, labels, value):
+    """The tight block of a label in an array that begins at ``first``, and where it is, bool."""
+    slices = [k for k, plane in enumerate(labels) if (plane == value).any()]
+    if not slices:
+        return None, None
+    low, high = slices[0], slices[-1] + 1
+    block = [first[0] + low, *first[1:], first[0] + high]
+    block += [n + size for n, size in zip(first[1:], labels.shape[1:])]
+    return crop([int(n) for n in block], labels[low:high] == value)
 
 
 def crop(block, mask):

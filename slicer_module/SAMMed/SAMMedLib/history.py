@@ -8,6 +8,7 @@ the quality table and what the engine wrote along.
 from __future__ import annotations
 
 import dataclasses
+import time
 import typing
 import uuid
 
@@ -20,6 +21,10 @@ STATE_TAG = "SAMMed.State"
 
 STEPS = 20
 """Steps kept where no Segment Editor keeps them; each has a copy of what changed."""
+
+
+SWEEP_SECONDS = 0.4
+"""How often it is looked for prompts whose segment is gone."""
 
 
 class Packed:
@@ -121,6 +126,7 @@ class History:
         self._frames = {}
         self._undos = {}
         self._lost = {}
+        self._sweep = 0.0
 
     def undo_of(self, node):
         """The history that a segmentation has."""
@@ -246,7 +252,11 @@ class History:
         followed = []
         if slicer.mrmlScene.IsBatchProcessing():
             return followed  # half of the scene may be there
-        for key in {*prompts.owners(), *self._at, *self._lost}:
+        keys = {*self._at, *self._lost}
+        if time.monotonic() > self._sweep:  # prompts of segments that nothing was done to yet
+            self._sweep = time.monotonic() + SWEEP_SECONDS
+            keys |= prompts.owners()
+        for key in keys:
             name = self._at.get(key)
             node = slicer.mrmlScene.GetNodeByID(key[0])
             if not segmentation.exists(node, key[1]):

@@ -6,22 +6,10 @@ segment is as it was; slices that the user changes by hand meanwhile are never w
 
 from __future__ import annotations
 
-import dataclasses
-import typing
-
 import numpy as np
 from slicer.i18n import tr as _
 
 from . import corrections, geometry, segmentation
-
-
-@dataclasses.dataclass
-class Change:
-    """What a result did to a segment: the block, its voxels before and after."""
-
-    block: typing.Optional[list] = None
-    before: typing.Optional[np.ndarray] = None
-    after: typing.Optional[np.ndarray] = None
 
 
 class Running:
@@ -144,10 +132,10 @@ class Running:
 
         Returns
         -------
-        change : Change
-            For undo.
         engines
             The segment as the engine wrote it now; what the user has changed is not in it.
+        now
+            The segment as it is now.
         """
         grid = self.subject.grid
         current = segmentation.read(node, self.key[1], grid)
@@ -157,7 +145,7 @@ class Running:
         if result.replace:
             block = geometry.union(geometry.union(block, current[0]), self.base[0])
         if block is None:
-            return Change(), engines or current
+            return engines or current, current
         before = geometry.laid_on(block, *self.base)
         wanted = np.zeros_like(before) if result.replace else before.copy()
         if result.block is not None:
@@ -167,11 +155,10 @@ class Running:
         by_hand = corrections.changed(
             geometry.laid_on(block, *self.expected), now, result.run["axis"]
         )
-        for own in (before, after):
-            own[by_hand] = now[by_hand]
+        after[by_hand] = now[by_hand]
         segmentation.write(node, self.key[1], grid, block, after)
         if result.replace or engines is None:
             engines = geometry.crop(block, wanted)
         else:
             engines = geometry.overlaid(engines, block, wanted)
-        return Change(block, before, after), engines
+        return engines, geometry.overlaid(current, block, after)

@@ -149,11 +149,11 @@ def read(node, segment_id, volume):
 
     The block is one of the volume's array, whatever grid the segment is stored on.
     """
-    block, voxels = _stored(node, segment_id, volume)
+    block, mask = _stored(node, segment_id, volume)
     if block is None:
         return None, None
-    block, mask = geometry.crop(block, voxels)
-    return (None, None) if block is None else _inside(block, mask, geometry.shape_of(volume))
+    block, mask = _inside(block, mask, geometry.shape_of(volume))
+    return (None, None) if block is None else geometry.crop(block, mask)
 
 
 def on_block(node, segment_id, volume, block):
@@ -191,10 +191,8 @@ def write(node, segment_id, volume, block, voxels):
     segments = node.GetSegmentation()
     modified = node.StartModify()
     try:
-        layer = segments.GetLayerIndex(segment_id)
-        if len(segments.GetSegmentIDsForLayer(layer)) > 1:  # writing would touch the others
-            segments.SeparateSegmentLabelmap(segment_id)
         segment = segments.GetSegment(segment_id)
+        _leave_layer(segments, segment_id)
         if not _write_inside(segment, volume, block, voxels):
             own, mask = _stored(node, segment_id, volume)
             whole = geometry.union(own, block)
@@ -205,6 +203,41 @@ def write(node, segment_id, volume, block, voxels):
             _logic().SetSegmentStatus(segment, _logic().InProgress)
     finally:
         node.EndModify(modified)
+
+
+def _leave_layer(segments, segment_id):
+    """Give a segment an image of its own, so that writing does not touch others on its layer.
+
+    Slicer's own way goes through the layer as a whole several times.
+    """
+    there = list(segments.GetSegmentIDsForLayer(segments.GetLayerIndex(segment_id)))
+    if len(there) < 2:
+        return
+    segment = segments.GetSegment(segment_id)
+    image = segment.GetRepresentation(_labelmap_name())
+    array, first = _array(image)
+    value = segment.GetLabelValue()
+    own, mask = geometry.crop_label(first, array, value)
+    if own is None:
+        own, mask = [*first, *(n + 1 for n in first)], np.zeros((1, 1, 1), bool)
+    alone, matrix = slicer.vtkOrientedImageData(), vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    _fill(alone, matrix, own, mask, value)
+    if mask.any():
+        whole = [*first, *(n + size for n, size in zip(first, array.shape))]
+        array[geometry.inside(own, whole)][mask] = 0
+        fresh = _renewed(image)
+        for other in there:
+            segments.GetSegment(other).AddRepresentation(_labelmap_name(), fresh)
+    segment.AddRepresentation(_labelmap_name(), alone)
+
+
+def _renewed(image):
+    """The same voxels as another object: what is modified in place loses its surface."""
+    fresh = slicer.vtkOrientedImageData()
+    fresh.ShallowCopy(image)
+    fresh.GetPointData().GetScalars().Modified()
+    return fresh
 
 
 def _write_inside(segment, volume, block, voxels):
@@ -223,10 +256,7 @@ def _write_inside(segment, volume, block, voxels):
         return False
     kind = array.dtype.type
     array[geometry.inside(block, stored)] = voxels * kind(segment.GetLabelValue())
-    fresh = slicer.vtkOrientedImageData()  # what is modified in place loses its surface
-    fresh.ShallowCopy(image)
-    fresh.GetPointData().GetScalars().Modified()
-    segment.AddRepresentation(_labelmap_name(), fresh)
+    segment.AddRepresentation(_labelmap_name(), _renewed(image))
     return True
 
 
@@ -246,15 +276,6 @@ def others(node, segment_id, volume, block):
             found &= labels != mine.GetLabelValue()
         taken |= found
     return taken
-
-
-def _labels(image, volume):
-    """A layer's labels: (block, array)."""
-    labels, first = _voxels(image, volume)
-    if labels is None:
-        labels, first = _resampled(image, volume), [0, 0, 0]
-    first = [int(n) for n in first]
-    return [*first, *(n + size for n, size in zip(first, labels.shape))], labels
 
 
 def allowed(node, segment_id, volume, part, overlap):
@@ -303,44 +324,64 @@ def _extent(block):
 def _image(volume, block, voxels, value):
     """An oriented image of the block on the volume's grid, ``value`` where voxels are true."""
     image = slicer.vtkOrientedImageData()
-    image.SetExtent(_extent(block))
-    kind = vtk.VTK_UNSIGNED_CHAR if value <= 255 else vtk.VTK_SHORT
-    image.AllocateScalars(kind, 1)
     matrix = slicer.util.vtkMatrixFromArray(geometry.ras_from_ijk(volume))
-    image.SetGeometryFromImageToWorldMatrix(matrix)
-    scalars = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
-    scalars[:] = np.ascontiguousarray(voxels).ravel() * scalars.dtype.type(value)
+    _fill(image, matrix, block, voxels, value)
     return image
 
 
+def _fill(image, matrix, block, voxels, value):
+    image.SetExtent(_extent(block))
+    kind = vtk.VTK_UNSIGNED_CHAR if value <= 255 else vtk.VTK_SHORT
+    image.AllocateScalars(kind, 1)
+    image.SetGeometryFromImageToWorldMatrix(matrix)
+    scalars = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
+    np.multiply(np.ascontiguousarray(voxels).ravel(), scalars.dtype.type(value), out=scalars)
+
+
 def _stored(node, segment_id, volume):
-    """A segment's voxels as they are stored: (block, bool array), ``None`` if there are none."""
-    image = slicer.vtkOrientedImageData()
-    if not node.GetBinaryLabelmapRepresentation(segment_id, image):
+    """A segment's voxels: (tight block of the volume, bool array), ``None`` if there are none."""
+    segment = node.GetSegmentation().GetSegment(segment_id)
+    image = segment.GetRepresentation(_labelmap_name())
+    if image is None:
         return None, None
-    block, voxels = _labels(image, volume)
-    return block, voxels != 0
+    block, labels = _labels(image, volume)
+    return geometry.crop_label(block[:3], labels, segment.GetLabelValue())
 
 
-def _voxels(image, volume):
-    """An image's array and its first voxel (k, j, i) in the volume; ``None`` if grids differ."""
-    matrix = vtk.vtkMatrix4x4()
-    image.GetImageToWorldMatrix(matrix)
-    to_ijk = np.linalg.inv(geometry.ras_from_ijk(volume)) @ geometry.as_array(matrix)
-    offset = np.rint(to_ijk[:3, 3])
+def _labels(image, volume):
+    """A layer's labels: (block of the volume, array)."""
+    labels, first = _voxels(image, volume)
+    if labels is None:
+        labels, first = _resampled(image, volume), [0, 0, 0]
+    first = [int(n) for n in first]
+    return [*first, *(n + size for n, size in zip(first, labels.shape))], labels
+
+
+def _array(image):
+    """An image's array (k, j, i), a view, and its first voxel (k, j, i)."""
     extent = image.GetExtent()
     low, high = extent[::2], extent[1::2]
     if any(h < n for n, h in zip(low, high)) or image.GetPointData().GetScalars() is None:
         return np.zeros((1, 1, 1), np.uint8), [0, 0, 0]
-    corners = np.array([[*low, 1], [*high, 1]], float)
-    moved = np.array([[*(n + o for n, o in zip(end, offset)), 1] for end in (low, high)])
-    spacing = np.linalg.norm(geometry.ras_from_ijk(volume)[:3, :3], axis=0)
-    if (np.abs((corners @ to_ijk.T - moved)[:, :3]) * spacing).max() > geometry.SAME_GRID_MM:
-        return None, None
     shape = [h - n + 1 for n, h in zip(low, high)][::-1]
     scalars = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
-    first = (np.array(low) + offset)[::-1].astype(int)
-    return scalars.reshape(shape), first
+    return scalars.reshape(shape), list(low[::-1])
+
+
+def _voxels(image, volume):
+    """An image's array and its first voxel (k, j, i) in the volume; ``None`` if grids differ."""
+    array, first = _array(image)
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    to_ijk = np.linalg.inv(geometry.ras_from_ijk(volume)) @ geometry.as_array(matrix)
+    offset = np.rint(to_ijk[:3, 3])
+    low = np.array(first[::-1], float)
+    corners = np.array([low, low + array.shape[::-1] - 1])
+    moved = corners @ to_ijk[:3, :3].T + to_ijk[:3, 3] - corners - offset
+    spacing = np.linalg.norm(geometry.ras_from_ijk(volume)[:3, :3], axis=0)
+    if (np.abs(moved) * spacing).max() > geometry.SAME_GRID_MM:
+        return None, None
+    return array, (low + offset)[::-1].astype(int)
 
 
 def _resampled(image, volume):
@@ -354,12 +395,30 @@ def _resampled(image, volume):
     return scalars.reshape(geometry.shape_of(volume))
 
 
+def stamp(node, segment_id):
+    """Changes with a segment's voxels."""
+    image = node.GetSegmentation().GetSegment(segment_id).GetRepresentation(_labelmap_name())
+    return None if image is None else (image.GetAddressAsString(""), image.GetMTime())
+
+
+def labelmap(node, segment_id):
+    """A segment as it is stored: its voxels (k, j, i) uint8 with a rim, the first, the matrix."""
+    segment = node.GetSegmentation().GetSegment(segment_id)
+    image = segment.GetRepresentation(_labelmap_name())
+    matrix = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(matrix)
+    array, first = _array(image)
+    own, mask = geometry.crop_label(first, array, segment.GetLabelValue())
+    if own is None:
+        own, mask = [*first, *first], np.zeros((1, 1, 1), bool)
+    rim = np.pad(mask.astype(np.uint8), 1)
+    return rim, [n - 1 for n in own[:3]], geometry.as_array(matrix)
+
+
 def lies_on(node, segment_id, grid):
     """Whether a segment is stored on a grid's voxels; so is one that has none."""
-    image = slicer.vtkOrientedImageData()
-    if not node.GetBinaryLabelmapRepresentation(segment_id, image):
-        return True
-    return _voxels(image, grid)[0] is not None
+    image = node.GetSegmentation().GetSegment(segment_id).GetRepresentation(_labelmap_name())
+    return image is None or _voxels(image, grid)[0] is not None
 
 
 def _inside(block, mask, shape):

@@ -322,8 +322,7 @@ class Workflow(Undoing):
         former = self.history.written(key)
         running.take_back(node)  # the step begins from what was there before
         self.history.save(node, key[1])
-        _, written = running.finish(node, result, voxels, former)
-        now = segmentation.read(node, key[1], grid)
+        written, now = running.finish(node, result, voxels, former)
         ml = segmentation.millilitres(grid, written[1])
         about = history.State(
             state, running.subject, history.Packed(written), history.Packed(now), result.run, ml
@@ -422,6 +421,7 @@ class Workflow(Undoing):
     def close(self):
         """End the worker and let go of the scene."""
         self.placing.release()
+        self.surfaces.forget()
         self.engine.stop()
 
     def _say(self, message, failed=False):
