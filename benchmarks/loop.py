@@ -175,8 +175,7 @@ def one_tuning(found: Cohort, said: argparse.Namespace, seed: int) -> None:
     )
     line = {
         "draw": seed,
-        "cases": len(learned),
-        "others": len(others),
+        "learned_from": len(learned),
         "learned": seconds,
         **told_difference(before, after),
         "structures": {

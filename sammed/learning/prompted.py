@@ -44,9 +44,11 @@ class Prompted:
 
     def row(self, model: str) -> Row:
         """For the statistics of evaluations; ``model`` is ``"before"`` or ``"after"``."""
-        reached = self.before if model == "before" else self.after
-        one = Row(self.case, self.subject, "", "", "", self.structure, "", model, "B")
-        return Row.from_dict({**one.as_dict(), "dice": reached})
+        dice_of = {"before": self.before, "after": self.after}
+        return Row(
+            self.case, self.subject, "", "", "", self.structure, "", model, "B",
+            dice=dice_of[model],
+        )  # fmt: skip
 
 
 def judge_prompted(
