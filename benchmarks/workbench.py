@@ -55,9 +55,7 @@ def main() -> int:
     """Measure everything and say what was met."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--edits", type=int, default=1000, help="edits in a row")
-    parser.add_argument(
-        "--rounds", type=int, default=5, help="the median of so many counts"
-    )
+    parser.add_argument("--rounds", type=int, default=5, help="the median of so many counts")
     said = parser.parse_args()
     subprocess.run([sys.executable, ROOT / "workbench" / "build_page.py"], check=True)
     found: dict[str, float] = {}
