@@ -178,7 +178,7 @@ def picture(module, name, title="rendered in the test harness, not in Slicer"):
 
 def test_everything_at_hand_is_connected(module):
     ui = module.panel.ui
-    assert ui.hintLabel.text == "Add a segment for the organ or lesion."
+    assert ui.hintLabel.text.startswith("Press Box and drag a box around the organ")
     assert next_button(ui) == "boxButton"
     assert ui.volumeSelector.currentNode() is module.logic.workflow.volume
     assert not ui.segmentButton.enabled
@@ -233,7 +233,9 @@ def test_the_whole_use(module):
     lines = workflow.history.run(workflow.key)["slices"]
     assert ui.qualityTable.rowCount == len(lines)
     assert ui.qualityTable.item(0, 1).text().endswith(" cm²")
-    assert "Slice" in ui.stopLabel.text
+    assert ui.stopLabel.text.startswith("Ends at slice ")
+    assert "% of the window" not in ui.stopLabel.text  # words that a radiologist knows
+    assert ui.qualityTable.item(0, 4).text() in ("box, slice beside it", "box")
 
     row = next(n for n, line in enumerate(lines) if line["index"] == 8)
     geometry.align_views(workflow.volume)
@@ -281,26 +283,31 @@ if PICTURES:  # drawn for the manual, not tested
         volume.GetDisplayNode().SetWindowLevel(400, 40)
         ui.volumeSelector.setCurrentNode(volume)
         workflow.parameters.model = "compact"
+        picture(module, "slicer_panel_start.png")
         for name, block in (
             ("spleen", [44, 56, 99, 45, 97, 131]),
             ("liver", [46, 25, 23, 47, 92, 97]),
         ):
-            click(ui, "addSegmentButton")
-            row = ui.segmentTable.rowCount - 1
-            ui.segmentTable.item(row, 1).setText(name)
-            if name == "liver":
-                picture(module, "slicer_panel_start.png")
-            click(ui, "boxButton")
-            draw_box(module, block)
+            workflow.add_segment(name)
+            process()
+            module.panel.arm(prompts.BOX)
+            view = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceNodeRed")
+            view.SetDimensions(900, 900, 1)
+            view.SetFieldOfView(330, 330, 1)
+            show_slice(module, 0, block[0])
+            low, high = [block[2], block[1], block[0]], [block[5] - 1, block[4] - 1, block[0]]
+            mouse(module, [low, high])
+            module.panel.onEscape()
             click(ui, "segmentButton")
             if name == "liver":
-                end = time.monotonic() + 60
+                end = time.monotonic() + 120
                 while not (workflow.engine.progress or {}).get("done", 0) > 9:
                     QtWidgets.QApplication.processEvents()
                     assert time.monotonic() < end
                 picture(module, "slicer_panel_busy.png")
             rest(module)
         ui.qualityButton.collapsed = False
+        process()
         module.panel.update()
         picture(module, "slicer_panel.png")
 

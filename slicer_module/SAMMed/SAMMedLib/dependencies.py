@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import slicer
+from slicer.i18n import tr as _
 
 from .environment import Environment
 from .work import EngineError
@@ -45,15 +46,13 @@ def launcher(choice):
     if choice == OWN:
         own = own_environment()
         if not own.is_installed:
-            raise EngineError(
-                "no_sammed", "the engine is not installed: press Install in the section Engine"
-            )
+            words = _("the engine is not installed: press Install in the section Engine")
+            raise EngineError("no_sammed", words)
         return [own.python, "-I", *_WORKER], own.variables()
     python = shutil.which(os.path.expanduser(choice))
     if python is None:
-        raise EngineError(
-            "start", f"{choice} is not a program; choose the Python in which sammed is installed"
-        )
+        words = _("{path} is not a program; choose the Python in which sammed is installed")
+        raise EngineError("start", words.format(path=choice))
     return [python, *_WORKER], foreign_environment()
 
 
@@ -69,7 +68,7 @@ def missing(choice):
         capture_output=True,
         check=False,
     )
-    return "" if tried.returncode == 0 else f"{command[0]} has no sammed"
+    return "" if tried.returncode == 0 else _("{path} has no sammed").format(path=command[0])
 
 
 def foreign_environment():
@@ -92,18 +91,18 @@ def base_python():
     """
     if sys.version_info[:2] < OLDEST and shutil.which("uv") is None:
         found = ".".join(map(str, sys.version_info[:2]))
-        raise EngineError(
-            "old",
-            f"this Slicer's Python is {found}, the engine needs {'.'.join(map(str, OLDEST))} or "
-            "newer: use Slicer 5.10 or newer, or choose another Python that has sammed",
+        words = _(
+            "this Slicer's Python is {found}, the engine needs {oldest} or newer: use Slicer 5.10 "
+            "or newer, or choose another Python that has sammed"
         )
+        raise EngineError("old", words.format(found=found, oldest=".".join(map(str, OLDEST))))
     return shutil.which("PythonSlicer") or sys.executable
 
 
 def source_tree(module_file):
     """The folder of sammed's own source if this module is used from it, else empty."""
     folder = os.path.dirname(os.path.abspath(module_file))
-    for _ in range(4):
+    for _level in range(4):
         folder = os.path.dirname(folder)
         package = os.path.join(folder, "sammed", "worker")
         if os.path.isdir(package) and os.path.isfile(os.path.join(folder, "pyproject.toml")):
@@ -123,14 +122,13 @@ def requirements(requirements_file, module_file):
 
 def question(wanted, environment):
     """What the user is asked before anything is fetched."""
-    kind, size = ("an NVIDIA GPU", "6 GB") if has_nvidia() else ("the CPU", "2 GB")
-    return (
-        "This installs the engine: sammed and the packages that it needs, with PyTorch for "
-        f"{kind}. About {size} from the internet go into a folder of its own:\n\n"
-        f"{environment.folder}\n\n"
+    kind, size = (_("an NVIDIA GPU"), "6 GB") if has_nvidia() else (_("the CPU"), "2 GB")
+    return _(
+        "This installs the engine: sammed and the packages that it needs, with PyTorch for {kind}. "
+        "About {size} from the internet go into a folder of its own:\n\n{folder}\n\n"
         "Slicer's own packages stay as they are, and the engine can be removed again at any time. "
-        f"Installed is: {' '.join(wanted)}\n\nInstall now?"
-    )
+        "Installed is: {wanted}\n\nInstall now?"
+    ).format(kind=kind, size=size, folder=environment.folder, wanted=" ".join(wanted))
 
 
 def has_nvidia():

@@ -143,4 +143,5 @@ class EditorHistory:
 
     def _enabled(self, name):
         """What the widget says of its history: it tells by its buttons alone."""
-        return bool(slicer.util.findChild(self.editor, name).enabled)
+        found = slicer.util.findChildren(self.editor, name=name)
+        return bool(found[0].enabled) if found else True

@@ -13,6 +13,8 @@ import threading
 import time
 import typing
 
+from slicer.i18n import tr as _
+
 from .process import WorkerProcess
 from .work import EngineError, read_part, read_result, write_array
 
@@ -113,7 +115,8 @@ class Engine:
             If another object is being segmented.
         """
         if self.segmenting:
-            raise EngineError("busy", "another segmentation is running; cancel it first")
+            words = _("another segmentation is running; cancel it first")
+            raise EngineError("busy", words)
         if self.busy:
             self._next = (work, finish)
         else:
@@ -173,7 +176,10 @@ class Engine:
         try:
             self._process = WorkerProcess(command, environment)
         except OSError as error:
-            raise EngineError("start", f"cannot start {command[0]}: {error.strerror}") from error
+            words = _("cannot start {program}: {why}")
+            raise EngineError(
+                "start", words.format(program=command[0], why=error.strerror)
+            ) from error
         self._reset_knowledge()
         self.hello = None
         answer = yield Ask("hello", {"protocol": PROTOCOL, "model": model, "device": device})
@@ -373,11 +379,14 @@ class _Thread:
 
 def _why_ended(lines, never):
     """What to tell the user of a worker that has ended by itself."""
-    last = lines[-1] if lines else "no message"
+    last = lines[-1] if lines else _("no message")
     if never and any(
         "No module named 'sammed'" in line or "No module named sammed" in line for line in lines
     ):
-        return EngineError("no_sammed", "this Python has no sammed; install it, or choose another")
+        return EngineError(
+            "no_sammed", _("this Python has no sammed; install it, or choose another")
+        )
     if never:
-        return EngineError("start", f"the engine did not start: {last}")
-    return EngineError("ended", f"the engine ended unexpectedly ({last}); press Segment again")
+        return EngineError("start", _("the engine did not start: {last}").format(last=last))
+    words = _("the engine ended unexpectedly ({last}); press Segment again")
+    return EngineError("ended", words.format(last=last))

@@ -19,6 +19,8 @@ import sys
 import threading
 import time
 
+from slicer.i18n import tr as _
+
 from .work import EngineError
 
 MARK = "sammed-engine.json"
@@ -69,7 +71,7 @@ class Environment:
     def size(self):
         """Bytes that it takes on the disk."""
         total = 0
-        for folder, _, names in os.walk(self.folder):
+        for folder, _folders, names in os.walk(self.folder):
             for name in names:
                 with contextlib.suppress(OSError):
                     total += os.lstat(os.path.join(folder, name)).st_size
@@ -129,7 +131,7 @@ class Installation:
 
     def __init__(self, environment, steps):
         self.environment = environment
-        self.state, self.text = "running", "making the environment"
+        self.state, self.text = "running", _("making the environment")
         self.log = collections.deque(maxlen=200)
         self.fetched = 0.0
         self._lines = queue.Queue()
@@ -163,7 +165,7 @@ class Installation:
     def cancel(self):
         """Stop it, and remove what was made."""
         if self.state == "running":
-            self._end("cancelled", "cancelled; nothing is left of it")
+            self._end("cancelled", _("cancelled; nothing is left of it"))
 
     def _next(self):
         variables = self.environment.variables()
@@ -181,7 +183,8 @@ class Installation:
                 **options,
             )
         except OSError as error:
-            self._end("failed", f"{error.filename or 'a program'} cannot be run: {error.strerror}")
+            words = _("{program} cannot be run: {why}")
+            self._end("failed", words.format(program=error.filename, why=error.strerror))
             return
         threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
 
@@ -195,12 +198,15 @@ class Installation:
         if fetched:
             number, unit = fetched[2].split()
             self.fetched += float(number) * {"B": 1e-6, "kB": 1e-3, "MB": 1, "GB": 1e3}[unit]
-            self.text = f"fetching {fetched[1]} ({fetched[2]}), {self.fetched:.0f} MB so far"
+            words = _("fetching {package} ({size}), {total} MB so far")
+            self.text = words.format(
+                package=fetched[1], size=fetched[2], total=f"{self.fetched:.0f}"
+            )
             return
         for pattern, words in _WORDS:
             found = pattern.match(line)
             if found:
-                self.text = words.format(*found.groups())
+                self.text = _(words).format(*found.groups())
                 return
 
     def _ended(self, code):
@@ -209,15 +215,16 @@ class Installation:
             why = next(
                 (x for x in reversed(said) if "ERROR" in x or "error" in x), (said or [""])[-1]
             )
-            self._end("failed", f"the installation failed: {why.strip() or f'code {code}'}")
+            words = _("the installation failed: {why}")
+            self._end("failed", words.format(why=why.strip() or code))
         elif self._steps:
-            self.text = "asking for packages"
+            self.text = _("asking for packages")
             self._next()
         else:
             path = os.path.join(self.environment.folder, MARK)
             with open(path, "w", encoding="utf-8") as file:
                 json.dump({"made": time.strftime("%Y-%m-%d %H:%M")}, file)
-            self._finish("done", f"installed in {self.seconds:.0f} s")
+            self._finish("done", _("installed in {n} s").format(n=f"{self.seconds:.0f}"))
 
     def _end(self, state, text):
         process = self._process
@@ -246,6 +253,7 @@ def begin(environment, base, wanted, nvidia):
     try:
         return Installation(environment, environment.steps(base, wanted, nvidia))
     except OSError as error:
+        words = _("cannot make {folder}: {why}")
         raise EngineError(
-            "install", f"cannot make {environment.folder}: {error.strerror}"
+            "install", words.format(folder=environment.folder, why=error.strerror)
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import slicer
+from slicer.i18n import tr as _
 
 from . import prompts, subject
 from .history import STATE_TAG
@@ -52,7 +53,8 @@ class Frames:
     def __init__(self, volume, node):
         self.browser = browser_of(volume)
         if self.browser is None:
-            raise EngineError("sequence", f"{volume.GetName()!r} is not a frame of a sequence")
+            words = _("{name} is not a frame of a sequence")
+            raise EngineError("sequence", words.format(name=repr(volume.GetName())))
         self._node_id = node.GetID()
         self._kept = self._sequence(node)
         first, count = self.browser.GetSelectedItemNumber(), self.browser.GetNumberOfItems()

@@ -234,6 +234,12 @@ class History:
         state.written = Packed(geometry.crop(union, voxels))
         self.told.discard(key)
 
+    def moved(self, node):
+        """Why steps of a segmentation would be written to the wrong place; empty if none would."""
+        known = (self.state(key) for key in self._at if key[0] == node.GetID())
+        subjects = (state.subject for state in known if state is not None and state.subject)
+        return next(filter(None, (about.moved() for about in subjects)), "")
+
     # -- following ---------------------------------------------------------------------------
 
     def follow(self, frame_of):

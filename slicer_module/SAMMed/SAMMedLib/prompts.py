@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import slicer
 import vtk
+from slicer.i18n import tr as _
 
 from . import geometry, strokes
 
@@ -187,12 +188,12 @@ def read(volume, segmentation, segment_id):
             block = geometry.slice_block(volume, node, axis)
             boxes += [{"axis": axis, "block": block}] if block else []
         if block is None:
-            problems.append(f"the box {node.GetName()!r} lies outside the volume")
+            problems.append(_outside(node.GetName()))
     for role in (POSITIVE, NEGATIVE):
         for position in _positions(segmentation, segment_id, role):
             voxel = geometry.voxel_at(volume, position)
             if voxel is None:
-                problems.append(f"a point {_NAMES[role]} the segment lies outside the volume")
+                problems.append(_outside(nodes(segmentation, segment_id, role)[0].GetName()))
             else:
                 points.append({"at": voxel, "positive": role == POSITIVE})
     found = {"boxes": boxes, "blocks": blocks, "points": points}
@@ -202,8 +203,12 @@ def read(volume, segmentation, segment_id):
     ):
         told = [(node, reader(volume, node)) for node in nodes(segmentation, segment_id, role)]
         found[kind] = [{**t, "positive": not n.GetAttribute(OUTSIDE)} for n, t in told if t]
-        problems += [f"{n.GetName()!r} lies outside the volume" for n, t in told if not t]
+        problems += [_outside(n.GetName()) for n, t in told if not t]
     return found, problems
+
+
+def _outside(name):
+    return _("{name} lies outside the volume").format(name=repr(name))
 
 
 def _lasso(volume, node):

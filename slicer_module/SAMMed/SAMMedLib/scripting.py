@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import slicer
+from slicer.i18n import tr as _
 
 from . import geometry, prompts, segmentation, subject
 from .work import EngineError
@@ -51,11 +52,9 @@ def segment(workflow, volume, boxes=(), **choices):
     settings = {"model", "device", "plane", "window", "overlap"}
     unknown = set(choices) - names - settings
     if unknown:
-        raise EngineError(
-            "script",
-            f"unknown argument {', '.join(sorted(unknown))}; expected some of "
-            f"{', '.join(sorted(names | settings))}",
-        )
+        words = _("unknown argument {found}; expected some of {known}")
+        found, known = (", ".join(sorted(n)) for n in (unknown, names | settings))
+        raise EngineError("script", words.format(found=found, known=known))
     parameters = workflow.parameters
     kept_ask, workflow.ask = workflow.ask, lambda question: bool(choices.get("convert"))
     try:
@@ -110,7 +109,8 @@ def _prompt(workflow, boxes, choices):
         if hasattr(box, "GetObjectToNodeMatrix"):
             block = geometry.roi_block(volume, box)
             if block is None:
-                raise EngineError("script", f"the box {box.GetName()!r} lies outside the volume")
+                words = _("the box {name} lies outside the volume")
+                raise EngineError("script", words.format(name=repr(box.GetName())))
         else:
             block = [int(n) for n in box]
         thin = [a for a in range(3) if block[a + 3] - block[a] == 1]

@@ -59,6 +59,8 @@ class QualityTable:
         self._shown = run
         lines = run["slices"] if run else []
         self._label.setText(wording.stops(run) if run else _("Nothing segmented yet."))
+        told = [f"{stop['index']}: {stop['text']}" for stop in run["stops"]] if run else []
+        self._label.setToolTip("\n".join(told))  # in the engine's own words, with numbers
         self._table.setRowCount(len(lines))
         for row, line in enumerate(lines):
             doubtful = wording.is_doubtful(line)

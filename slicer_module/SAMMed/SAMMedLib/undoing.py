@@ -70,9 +70,7 @@ class Undoing(Marking):
         """Whether steps of then would be written to the wrong place; says so."""
         node = self.parameters.segmentation
         why = segmentation.not_writable(node) if segmentation.ids(node) else ""
-        state = self.history.state(self.key)
-        if state is not None and state.subject is not None:
-            why = why or state.subject.moved()
+        why = why or self.history.moved(node)
         if not why:
             return False
         self._say(

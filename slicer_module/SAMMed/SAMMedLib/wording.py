@@ -102,6 +102,10 @@ def hint(workflow):
     if workflow.placing.role is not None:
         return _(_DRAWING[workflow.placing.role])
     problem = workflow.problem()
+    if problem and workflow.volume is not None and workflow.key is None:
+        return workflow.problem_of_volume() or _(
+            "Press Box and drag a box around the organ or lesion in a slice view."
+        )
     if problem:
         return problem
     run = workflow.history.run(workflow.key)
@@ -173,17 +177,45 @@ def kept_slices(node, segment_id):
     return "; ".join(said) if said else _("No slice is kept as is")
 
 
+def _ends():
+    """Why the engine stopped, by the reason that it gives in one word."""
+    return {
+        "empty": _("nothing of the organ was found on the next slice"),
+        "absent": _("the organ is not on the next slice"),
+        "small": _("the organ has become very small"),
+        "unsure": _("it became too uncertain"),
+        "changed": _("the brightness changed too much for the same organ"),
+        "grown": _("the outline grew too much for the same organ"),
+        "moved": _("the outline moved too far for the same organ"),
+    }
+
+
 def stops(run):
     """Why the engine stopped at either end, a line each."""
+    known = _ends()
     lines = [
-        _("Slice {index}: {text}.").format(index=s["index"], text=s["text"]) for s in run["stops"]
+        _("Ends at slice {index}: {why}.").format(
+            index=stop["index"], why=known.get(stop["reason"], stop["text"])
+        )
+        for stop in run["stops"]
     ]
-    return "\n".join(lines) if lines else _("Segmented on the prompted slices only.")
+    return "\n".join(lines) if lines else _("Segmented on the slices with prompts only.")
+
+
+def _source(name):
+    """What a slice was segmented from; the engine's own words are a sum of these."""
+    words = {
+        "box": _("box"),
+        "mask": _("slice beside it"),
+        "points": _("points"),
+        "memory": _("slices before"),
+    }
+    return ", ".join(words.get(part, part) for part in name.split(" + "))
 
 
 def quality(line):
     """The cells of a line of the table of slices."""
-    source = line["prompt"]
+    source = _source(line["prompt"])
     if line["retries"]:
         source = _("{source}, try {number}").format(source=source, number=line["retries"] + 1)
     return (

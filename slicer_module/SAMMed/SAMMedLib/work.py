@@ -10,6 +10,7 @@ import os
 import typing
 
 import numpy as np
+from slicer.i18n import tr as _
 
 _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
@@ -66,12 +67,12 @@ class VolumeData:
         if not count:
             return
         if count == self.array.size:
-            raise EngineError("refused", "no voxel of the volume holds a number (all are NaN)")
+            words = _("no voxel of the volume holds a number (all are NaN)")
+            raise EngineError("refused", words)
         lowest = float(self.array[finite].min())
         self.array = np.where(finite, self.array, self.array.dtype.type(lowest))
-        self.notes.append(
-            f"{count} voxels hold no number (NaN or infinite) and were taken as {lowest:g}."
-        )
+        words = _("{count} voxels hold no number (NaN or infinite) and were taken as {lowest}.")
+        self.notes.append(words.format(count=count, lowest=f"{lowest:g}"))
 
     def describe(self):
         """The fields of a ``volume`` request, without the voxels."""
@@ -166,10 +167,10 @@ def write_array(folder, array):
             os.remove(path)
         if error.errno in _FULL:
             needed = f"{array.nbytes / 1e6:.0f} MB"
-            raise EngineError(
-                "disk_full", f"the disk is full: {folder} has no room for {needed}"
-            ) from error
-        raise EngineError("exchange", f"cannot write to {folder}: {error.strerror}") from error
+            words = _("the disk is full: {folder} has no room for {needed}")
+            raise EngineError("disk_full", words.format(folder=folder, needed=needed)) from error
+        words = _("cannot write to {folder}: {why}")
+        raise EngineError("exchange", words.format(folder=folder, why=error.strerror)) from error
     return {"path": path, "dtype": array.dtype.str, "shape": list(array.shape)}
 
 

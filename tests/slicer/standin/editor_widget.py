@@ -128,19 +128,19 @@ class qMRMLSegmentEditorWidget(QtWidgets.QWidget):  # noqa: N801
             (s.GetName(), s.GetColor())
             for s in (segments.GetSegment(i) for i in (segments.GetSegmentIDs() if node else ()))
         ]
-        if rows == self._drawn:
+        chosen = self.currentSegmentID()
+        if (rows, chosen) == self._drawn:
             return
-        self._drawn = rows
+        self._drawn = rows, chosen
         self.table.blockSignals(True)
         self.table.setRowCount(len(rows))
         for n, (name, color) in enumerate(rows):
             swatch = QtGui.QPixmap(14, 14)
             swatch.fill(QtGui.QColor.fromRgbF(*color))
-            self.table.setItem(n, 0, QtWidgets.QTableWidgetItem("👁"))
+            self.table.setItem(n, 0, QtWidgets.QTableWidgetItem("✓"))
             self.table.setItem(n, 1, QtWidgets.QTableWidgetItem(QtGui.QIcon(swatch), ""))
             self.table.setItem(n, 2, QtWidgets.QTableWidgetItem(name))
             self.table.setRowHeight(n, 22)
-        chosen = self.currentSegmentID()
         ids = list(segments.GetSegmentIDs()) if node else []
         if chosen in ids:
             self.table.selectRow(ids.index(chosen))

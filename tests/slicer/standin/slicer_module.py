@@ -178,9 +178,9 @@ def install(settings_path):
     slicer.qMRMLSegmentEditorWidget = lambda: qt_module.wrap(
         editor_widget.qMRMLSegmentEditorWidget()
     )
-    slicer.util.findChild = lambda widget, name: qt_module.wrap(
-        qt_module.unwrap(widget).child(name)
-    )
+    slicer.util.findChildren = lambda widget, name: [
+        qt_module.wrap(qt_module.unwrap(widget).child(name))
+    ]
     slicer.util.confirmYesNoDisplay = lambda text, **_: slicer.util.said.append(text) or False
     slicer.util.said = []
     slicer.util.errorDisplay = lambda text, **_: slicer.util.said.append(text)
