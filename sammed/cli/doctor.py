@@ -27,6 +27,7 @@ PACKAGES = {
     "dicom": ("highdicom", "contourpy", "dicomweb-client"),
     "mesh": ("scikit-image",),
     "workbench": ("starlette", "uvicorn", "websockets"),
+    "cluster": ("distributed", "dask", "cryptography"),
     "plots": ("matplotlib",),
     "openvino": ("openvino",),
     "onnx": ("onnxruntime", "onnx"),

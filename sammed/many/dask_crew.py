@@ -34,6 +34,9 @@ RECONNECT_S = 120.0
 COUNT_S = 1.0
 """Seconds between two looks at how many workers there are."""
 
+PATIENCE_S = 10.0
+"""Without any worker for so long, the user is told."""
+
 LOCAL = {
     "distributed.scheduler.allowed-failures": TRIES - 1,
     "distributed.worker.memory.target": False,
@@ -110,16 +113,20 @@ def _local_cluster(distributed: Any, wanted: int, job: Job, say: Tell) -> Any:
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
-            security=_private(distributed),
+            security=_private(distributed, say),
             dashboard_address="127.0.0.1:0",
             memory_limit=max(each, free() // workers),
             silence_logs=logging.CRITICAL,
         )
 
 
-def _private(distributed: Any) -> Any:
+def _private(distributed: Any, say: Tell) -> Any:
     """Keys that only this program and its workers have: a port can be reached by all users."""
     if find_spec("cryptography") is None:
+        say(
+            "note: other users of this computer could reach the workers, as cryptography is not "
+            "installed; pip install 'sammed[cluster]'"
+        )
         return None
     return distributed.Security.temporary()
 
@@ -161,6 +168,7 @@ class DaskHands:
         self._counted = float("-inf")
         self._workers = 0
         self._gone = False
+        self._tell_of_none_at = float("inf")
 
     def connect(self, timeout_s: float) -> None:
         """Connect, and say where the dashboard is, if there is one.
@@ -185,6 +193,7 @@ class DaskHands:
                     "same command again"
                 ) from error
         self._gone, self._counted = False, float("-inf")
+        self._tell_of_none_at = time.monotonic() + PATIENCE_S
         served = "dashboard" in self._client.scheduler_info(n_workers=0).get("services", {})
         if served and (self._address or find_spec("bokeh")):  # without bokeh it is an empty page
             self._say(f"dashboard: {self._client.dashboard_link}")
@@ -207,11 +216,17 @@ class DaskHands:
             self._say("the scheduler is back")
         if not self._gone and time.monotonic() - self._counted > COUNT_S:
             self._counted = time.monotonic()
-            try:
-                self._workers = len(self._client.nthreads())
-            except Exception:  # of whatever kind: there is nobody to ask
-                self._gone = True
+            self._count()
         return 0 if self._gone else max(self._workers, 1) - self.busy
+
+    def _count(self) -> None:
+        try:
+            self._workers = len(self._client.nthreads())
+        except Exception:  # of whatever kind: there is nobody to ask
+            self._gone = True
+        if self._workers == 0 and time.monotonic() > self._tell_of_none_at:
+            self._tell_of_none_at = float("inf")
+            self._say("there is no worker yet; waiting for one")
 
     def give(self, task: Task, number: int) -> None:
         """See `Hands`."""

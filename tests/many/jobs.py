@@ -102,9 +102,16 @@ class Cluster:
         self.start()
 
     def start(self) -> None:
-        head = self._run("scheduler", "--host", "127.0.0.1", "--port", self._port, "--no-show")
+        self._all = [self._run("scheduler", "--host", "127.0.0.1", "--port", self._port)]
+        self.start_workers()
+
+    def start_workers(self) -> None:
         one = ("worker", self.address, "--nthreads", "1", "--nworkers", "2", "--no-dashboard")
-        self._all = [head, self._run(*one, "--local-directory", str(self._folder))]
+        self._all.append(self._run(*one, "--local-directory", str(self._folder)))
+
+    def stop_workers(self) -> None:
+        os.killpg(self._all[1].pid, signal.SIGKILL)
+        self._all.pop().wait()
 
     def _run(self, *words: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
