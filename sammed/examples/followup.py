@@ -312,7 +312,8 @@ def _new(
     change = now.values - before if bright else before - now.values
     high = now.values > level if bright else now.values < level
     spots = high & (change > 2 * step) & away & (shown > 0.99)
-    spots = ndimage.binary_opening(spots)
+    core = ndimage.binary_opening(spots)  # what is more than a speck, with its border again
+    spots = (change > step) & away & ndimage.binary_dilation(core)
     parts, count = ndimage.label(spots)
     found = []
     each = geometry.voxel_volume_ml(volume.affine)

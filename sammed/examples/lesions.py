@@ -116,7 +116,7 @@ def again(then: Scan, now: Scan, drawn: Bool3, mask: Bool3, others: Bool3) -> Se
     if not found.any():
         return Seen(np.zeros_like(mask), "nothing stands out where it was")
     held = _integral(place, shares, found, free, now.spacing)
-    drawn_as = _integral(old, old.shares(step), old.inside, old.inside | old.rim, then.spacing)
+    drawn_as = _integral(old, old.shares(step), old.inside, old.near, then.spacing)
     factor = float(np.clip(np.count_nonzero(drawn) / max(drawn_as, 1e-6), 0.5, 2))
     voxels = held * factor
     exact = _largest(shares, ndimage.binary_dilation(found) & free, round(voxels))

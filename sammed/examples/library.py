@@ -46,6 +46,8 @@ class Example:
         Where the library says it and the file does not.
     series
         Of a DICOM folder.
+    turned
+        Whether left and right were exchanged on purpose.
     """
 
     id: str
@@ -56,6 +58,7 @@ class Example:
     only: int = 0
     modality: str = ""
     series: str = ""
+    turned: bool = False
 
     @cached_property
     def read(self) -> tuple[Volume, LabelVolume]:

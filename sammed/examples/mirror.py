@@ -30,5 +30,5 @@ def mirrored(example: Example) -> Example:
     )
     return Example(
         f"{example.id} (mirrored)", turned, replace(drawn, grid=turned.grid), example.subject,
-        only=example.only, modality=example.modality,
+        only=example.only, modality=example.modality, turned=True,
     )  # fmt: skip

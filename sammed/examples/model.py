@@ -218,7 +218,8 @@ class ExampleModel:
     def _not_flipped(self, volume: Volume, ranked: list[Ranked]) -> list[Ranked]:
         kept, said = [], ""
         for one in ranked:
-            flipped = reg.flipped_axes(volume, one.example.read[0])
+            turned = one.example.turned  # on purpose: a body is not as its mirror image
+            flipped = "" if turned else reg.flipped_axes(volume, one.example.read[0])
             if not flipped:
                 kept.append(one)
                 continue
