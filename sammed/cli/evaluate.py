@@ -64,7 +64,7 @@ def run(
     ] = None,
     protocol: Annotated[
         str,
-        typer.Option("--protocol", help="Some of A,B,B2,C,D,P,N; or L. See docs/evaluation.md."),
+        typer.Option("--protocol", help="Some of A,B,B2,C,D,P,N,X; or L. See docs/evaluation.md."),
     ] = "A,B,B2",
     model: Annotated[
         list[str] | None,
@@ -160,6 +160,7 @@ def run(
       sammed evaluate --cases cases.json --protocol L --rounds 3,5,12 --out results
     """
     set_verbosity(quiet, verbose)
+    _check_shared(workers, scheduler, maps, protocol)
     if maps:
         _check_maps(maps, cases, images)
         found = _score_maps(maps[0], maps[1], labels, tolerance, resample, out, title)
@@ -237,6 +238,17 @@ def compare(
         return
     names = f"{pair[1][0].model} – {pair[0][0].model}"
     typer.echo(comparison_table(found, score, names).markdown())
+
+
+def _check_shared(workers: int, scheduler: str, maps: list[Path] | None, protocol: str) -> None:
+    """Make sure that there is something to share where workers are asked for."""
+    alone = (
+        "two label maps are" if maps else "protocol L is" if protocol.strip().upper() == "L" else ""
+    )
+    if alone and (workers > 1 or scheduler):
+        raise InputError(
+            f"{alone} done by one program; --workers and --scheduler share the cases of a cohort"
+        )
 
 
 def _check_maps(maps: list[Path], cases: Path | None, images: Path | None) -> None:

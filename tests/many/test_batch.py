@@ -293,3 +293,12 @@ def test_two_workers_write_the_same(folder: Path) -> None:
     for n in range(3):
         one, two = (io.read_labels(folder / w / f"p{n}.nii.gz") for w in ("one", "two"))
         np.testing.assert_array_equal(one.voxels, two.voxels)
+
+
+@pytest.mark.usefixtures("console")
+@pytest.mark.parametrize("asked", [["a.nii.gz", "b.nii.gz"], ["--protocol", "L", "--out", "o"]])
+def test_workers_that_would_have_nothing_to_share_are_refused(
+    asked: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["evaluate", *asked, "--workers", "2"]) == 1
+    assert "share the cases of a cohort" in capsys.readouterr().err
