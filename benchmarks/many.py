@@ -87,7 +87,7 @@ def make_study(folder: Path, count: int, every: int) -> Path:
     project.add(find_scans([str(folder / "scans" / "*.nii.gz")]))
     for name, mapped in labels.items():
         project.accept(name, mapped)
-    learn(project, Wishes(steps=3))
+    learn(project, Wishes(steps=3, what="segmenter"))
     return folder / "study"
 
 

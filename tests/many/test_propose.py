@@ -30,7 +30,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = make_project(folder, 6)
     files, _ = pair(project, folder / "labels")
     import_labels(project, dict(list(files.items())[:1]))
-    learn(project, Wishes(steps=3))
+    learn(project, Wishes(steps=3, what="segmenter"))
     torch.set_num_threads(before)
     return folder
 
