@@ -1,5 +1,7 @@
 """What the module must never do without a word: lose a segment, or write it to the wrong place."""
 
+import types
+
 import numpy as np
 import pytest
 
@@ -424,6 +426,31 @@ def test_after_the_segment_editors_undo_no_slice_is_right(workflow, editor):
     assert "segmented" in workflow.message
     assert not workflow.message.startswith("Nothing")
     assert second[11].any()
+
+
+def test_the_undo_of_the_module_segment_editor_takes_back_no_more_than_our_step(
+    workflow, editor, monkeypatch
+):
+    """Slicer's own module has an editor of its own, beside the one in our panel."""
+    own = slicer.vtkSlicerSegmentEditorLogic()
+    own.SetMRMLScene(slicer.mrmlScene)
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
+    own.SetSegmentEditorNode(node)
+    own.SetSegmentationNode(workflow.parameters.segmentation)
+    widget = types.SimpleNamespace(
+        segmentationNode=own.GetSegmentationNode, saveStateForUndo=own.SaveStateForUndo
+    )
+    module = types.SimpleNamespace(editor=widget)
+    monkeypatch.setattr(slicer.modules, "SegmentEditorWidget", module, raising=False)
+    painted = brush(workflow, own, 9)
+    prompts.set_right_slices(*chosen(workflow), 0, [9])
+    segment(workflow)
+    own.Undo()
+    workflow.poll()
+    assert np.array_equal(mask_of(workflow), painted)  # what was painted before stays
+    assert workflow.history.run(workflow.key) is None
+    own.Undo()
+    assert not mask_of(workflow).any()
 
 
 def test_undo_is_of_the_segmentation_that_is_chosen(workflow):

@@ -87,6 +87,13 @@ class SegmentEditor:
         return next(method for method in found if method is not None)
 
 
+def module_editors(node):
+    """Editors of Slicer's own module Segment Editor that show a segmentation, if it is loaded."""
+    widget = getattr(slicer.modules, "SegmentEditorWidget", None)
+    editor = getattr(widget, "editor", None)
+    return [editor] if editor is not None and editor.segmentationNode() is node else []
+
+
 class EditorHistory:
     """Undo and redo of a Segment Editor.
 

@@ -15,7 +15,7 @@ import uuid
 import numpy as np
 import slicer
 
-from . import geometry, prompts, segmentation
+from . import editing, geometry, prompts, segmentation
 
 STATE_TAG = "SAMMed.State"
 
@@ -197,6 +197,8 @@ class History:
         now = prompts.snapshot(node, segment_id)["tags"]
         prompts.set_tags(node, segment_id, self.settled((node.GetID(), segment_id))["tags"])
         self.undo_of(node).save()
+        for editor in editing.module_editors(node):  # its Undo goes back to here, not further
+            editor.saveStateForUndo()
         prompts.set_tags(node, segment_id, now)
 
     def record(self, node, segment_id, state):

@@ -8,7 +8,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from . import geometry, prompts, segmentation, wording
+from . import geometry, prompts, segmentation, views, wording
 from .tables import QualityTable
 
 _RED = "#c0392b"
@@ -194,6 +194,7 @@ class Panel:
             workflow.placing.end()
         elif workflow.parameters is not None and workflow.volume is not None:
             self.editor.put_away()
+            workflow.placing.strokes.watch(views.slice_views())  # the layout may be another
             workflow.place(role, workflow.parameters.boxMeaning)
         self.update()
 

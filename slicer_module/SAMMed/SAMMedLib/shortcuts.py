@@ -38,7 +38,9 @@ class Shortcuts:
         self._shortcuts = []
         for key, name in KEYS:
             shortcut = qt.QShortcut(qt.QKeySequence(key), parent)
-            shortcut.activated.connect(_unless_typing(actions[name]))
+            act = _unless_typing(actions[name])
+            shortcut.activated.connect(act)
+            shortcut.activatedAmbiguously.connect(act)  # Slicer has the key as well
             self._shortcuts.append(shortcut)
 
     def enable(self, enabled):
