@@ -14,7 +14,6 @@ from sammed.learning.estimate import Calibration, doubts
 from sammed.learning.judging import labels_of, opinion_on
 from sammed.many.content import fingerprint
 from sammed.many.crew import Crew, Tell
-from sammed.many.memory import needed
 from sammed.many.record import CLAIM_S
 from sammed.many.runner import Told, run_many
 from sammed.many.task import Entry, Outcome, Task, Watch
@@ -138,7 +137,7 @@ def propose(
     waiting, skipped = _waiting(project, who)
     if not waiting:
         return Proposed((), tuple(skipped), calibration)
-    each = needed((case.image for case in waiting), OVER_VOLUME)
+    each = crew.memory((case.image for case in waiting), OVER_VOLUME)
     job = ProposeJob(
         project.folder.absolute(), path.absolute(), who, accept_above, device,
         crew.threads(threads), each,

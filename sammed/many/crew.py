@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Protocol
 
 from sammed.errors import InputError
 from sammed.many.attempt import attempt
+from sammed.many.memory import OVER_VOLUME, needed
 from sammed.many.task import Job, Outcome, Task, Watch
 
 Tell = Callable[[str], None]
@@ -55,6 +56,10 @@ class Crew:
     def alone(self) -> bool:
         """Whether this process does all."""
         return self.workers == 1 and not self.scheduler
+
+    def memory(self, scans: Iterable[Path], over: float = OVER_VOLUME) -> int:
+        """Bytes that a worker may need, as `needed`; 0 where nobody has to fit beside another."""
+        return needed(scans, over) if self.workers > 1 else 0
 
     def threads(self, wanted: int | None) -> int | None:
         """Threads of each worker: as wanted, else its share of this computer's cores.

@@ -17,7 +17,6 @@ from sammed.io.recognition import longest_ending
 from sammed.many.content import fingerprint
 from sammed.many.crew import Crew, Tell
 from sammed.many.manifest import Scan, read_scans
-from sammed.many.memory import needed
 from sammed.many.runner import Told, run_many
 from sammed.many.task import Entry, Outcome, Task, Watch
 from sammed.models import registry
@@ -245,7 +244,7 @@ def embed_many(
     tasks = [Task(scan.id, replace(scan, image=scan.image.absolute())) for scan in manifest.scans]
     job = EmbedJob(
         folders.home().absolute() / "records" / fingerprint(mark, str(Path(scans).absolute())),
-        mark, how, needed(scan.image for scan in manifest.scans),
+        mark, how, crew.memory(scan.image for scan in manifest.scans),
     )  # fmt: skip
     about = {"job": "embed", "model": spec.name, "scans of": str(scans)}
     outcomes = run_many(job, tasks, crew, about=about, told=told, say=say)

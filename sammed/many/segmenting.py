@@ -17,7 +17,6 @@ from sammed.io.recognition import output_format, stem
 from sammed.many.content import fingerprint, is_same, look
 from sammed.many.crew import Crew, Tell
 from sammed.many.manifest import Manifest, Scan, read_scans
-from sammed.many.memory import needed
 from sammed.many.record import clear_left_over
 from sammed.many.runner import Told, run_many
 from sammed.many.task import Entry, Outcome, Task, Watch
@@ -268,7 +267,7 @@ def batch(
     spec = registry.build(model, device=device, threads=threads).spec
     threads = crew.threads(threads)
     mark = fingerprint("segment", __version__, asdict(spec), asdict(settings))
-    largest = needed(scan.image for scan in manifest.scans)
+    largest = crew.memory(scan.image for scan in manifest.scans)
     job = SegmentJob(
         folder.absolute() / "record",
         str(Path(model).absolute()) if Path(model).is_file() else model,
