@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,13 +23,13 @@ from sammed.evaluation.results import Row
 from sammed.evaluation.slice_scores import SliceScore, true_ious
 from sammed.evaluation.trial import Step, Target, profile, run_trial
 from sammed.imaging.volume import LabelVolume, Volume
-from sammed.models.protocols import ImageModel
+from sammed.models.protocols import ImageModel, Model
 from sammed.views.embeddings import EmbeddingStore
 from sammed.views.slices import PLANES
 
 logger = logging.getLogger(__name__)
 
-KEEP_MASKS = ("A", "B", "B2", "C", "P", "N")
+KEEP_MASKS = ("A", "B", "B2", "C", "P", "N", "X")
 """Protocols whose predicted masks are kept, for the pictures of the report."""
 
 
@@ -111,6 +111,8 @@ class Task:
         The protocol and all its conditions.
     settings, tolerance_mm, limit
         See `sammed.evaluation.cohort.Plan`.
+    others
+        Variant → what makes the model that takes the place of ``model`` under it (X).
     """
 
     name: str
@@ -120,6 +122,12 @@ class Task:
     settings: Settings
     tolerance_mm: float
     limit: int
+    others: Mapping[str, Callable[[], Model]] = field(default_factory=dict)
+
+    def model_for(self, condition: Condition) -> Any:
+        """The model that segments under a condition."""
+        made = self.others.get(condition.variant)
+        return made() if made else self.model
 
 
 @dataclass
@@ -215,7 +223,9 @@ def _rows(
     if volume is None:
         return
     try:
-        for step in run_trial(volume, target, task.model, condition, task.settings, store, case.id):
+        for step in run_trial(
+            volume, target, task.model_for(condition), condition, task.settings, store, case.id
+        ):
             yield _scored(blank, step, target, volume.spacing, task.tolerance_mm), step
     except Exception as error:  # recorded; the other objects go on
         logger.warning("%s, %s, %s: %s", case.id, target.name, condition.protocol, error)

@@ -13,6 +13,7 @@ from sammed.engine.settings import Settings
 from sammed.errors import EvaluationError
 from sammed.evaluation import case_run, metrics
 from sammed.evaluation.case_run import Harvest, Loaded, load, run_case
+from sammed.evaluation.from_examples import chosen, models_for, source_hash
 from sammed.evaluation.manifest import Case
 from sammed.evaluation.parts import Part, PartStore
 from sammed.evaluation.protocols import JITTERS, Condition, conditions, unsuited
@@ -23,7 +24,7 @@ from sammed.many.runner import Told, run_many
 from sammed.many.task import Entry, Task, Watch
 from sammed.models import registry
 from sammed.models.catalogue import BASELINES
-from sammed.models.protocols import ImageModel
+from sammed.models.protocols import ImageModel, Model
 
 ENGINE_FILES = (
     "engine", "imaging", "prompts", "views", "session.py", "evaluation/case_run.py",
@@ -259,12 +260,23 @@ def _run(
         plan.settings,
         plan.tolerance_mm,
         plan.limit,
+        _explained(plan, loaded.case, model) if protocol == "X" else {},
     )
     part, harvest, start = run_case(loaded, task, Part(*key, jobs[key]))
     yield part, harvest
     twin = (part.case, model, "B")
     if protocol == "C" and twin in jobs:
         yield start.part(replace(part, protocol="B", fingerprint=jobs[twin])), start
+
+
+def _explained(plan: Plan, case: Case, model: str) -> Mapping[str, Callable[[], Model]]:
+    return models_for(case, plan.cases, plan.models[model], plan.seeds[0])
+
+
+def _examples(plan: Plan, case: Case) -> list[Any]:
+    """What the answers of protocol X depend on beside the case."""
+    others = chosen(case, plan.cases, plan.seeds[0])
+    return [source_hash(), [_described(one) for one in others]]
 
 
 def _jobs(plan: Plan) -> dict[Key, str]:
@@ -281,6 +293,7 @@ def _jobs(plan: Plan) -> dict[Key, str]:
                     vars(model.spec),
                     [vars(c) for c in plan.conditions(protocol, name)],
                     [plan.tolerance_mm, plan.limit, plan.settings],
+                    *(_examples(plan, case) if protocol == "X" else ()),
                 )
     if not jobs:
         why = {

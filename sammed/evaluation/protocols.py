@@ -7,6 +7,7 @@ C  as B, then corrective clicks (the CVPR 2025 interactive challenge)
 D  as B, on disturbed images
 P  points only, on every slice (SAM.MD)
 N  no prompt: the object's name alone, for models that know it
+X  no prompt: labelled scans of other people, see `sammed.evaluation.from_examples`
 L  the labelling loop from end to end, by itself: see `sammed.learning.loop_trial`
 """
 
@@ -23,7 +24,7 @@ from sammed.errors import InputError
 from sammed.models.protocols import ModelSpec
 from sammed.prompts import ObjectPrompts, simulation
 
-Protocol = Literal["A", "B", "B2", "C", "D", "P", "N"]
+Protocol = Literal["A", "B", "B2", "C", "D", "P", "N", "X"]
 PROTOCOLS: tuple[str, ...] = get_args(Protocol)
 
 JITTERS = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5)
@@ -34,6 +35,12 @@ CLICKS = 5
 
 POINTS = (1, 3, 10)
 """Points on each slice of protocol P."""
+
+EXAMPLES = (1, 5)
+"""Examples of protocol X."""
+
+FLOORS = ("copied", "affine")
+"""Of protocol X: the first example's labels, middle on middle; and after an affine transform."""
 
 HEADLINE_JITTER = 0.05
 """The rung of protocol A that stands for it where there is room for one number."""
@@ -59,6 +66,7 @@ TITLES = {
     "D": "One 3D box on disturbed images",
     "P": "Points on every slice",
     "N": "No prompt, the name alone",
+    "X": "No prompt, examples of other people",
 }
 
 
@@ -80,6 +88,8 @@ class Condition:
         Corrective clicks after the start (C).
     distortion
         What is done to the image (D).
+    explained
+        By what (X): a floor, or how many examples.
     """
 
     protocol: str
@@ -88,6 +98,7 @@ class Condition:
     points: int = 0
     clicks: int = 0
     distortion: str = ""
+    explained: str = ""
 
     @property
     def variant(self) -> str:
@@ -96,7 +107,7 @@ class Condition:
             return f"jitter {self.jitter:g}"
         if self.protocol == "P":
             return f"points {self.points}"
-        return self.distortion
+        return self.distortion or self.explained
 
     def generator(self, *where: str) -> np.random.Generator:
         """Random numbers that depend on the seed, the variant and the object alone."""
@@ -154,6 +165,9 @@ def conditions(
             for d in DISTORTIONS
             for s in (seeds if d.startswith("noise") else seeds[:1])
         ]
+    if protocol == "X":
+        kinds = (*FLOORS, *(f"examples {count}" for count in EXAMPLES))
+        return [Condition("X", seeds[0], explained=kind) for kind in kinds]
     return [Condition(protocol, seeds[0])]
 
 
@@ -163,6 +177,8 @@ def headline(protocol: str, all_conditions: list[Condition]) -> Condition:
         return min(all_conditions, key=lambda c: (abs(c.jitter - HEADLINE_JITTER), c.seed))
     if protocol == "P":
         return max(all_conditions, key=lambda c: (c.points, -c.seed))
+    if protocol == "X":
+        return all_conditions[-1]
     return all_conditions[0]
 
 
@@ -192,7 +208,7 @@ def start_prompts(
     if condition.protocol == "P":
         points = simulation.slice_points(mask, axis, condition.points, rng)
         return ObjectPrompts(name, points=points, propagate="off")
-    if condition.protocol == "N":
+    if condition.protocol in ("N", "X"):
         return ObjectPrompts(name)
     return ObjectPrompts(name, blocks=(simulation.block(mask),))
 
@@ -201,6 +217,8 @@ def unsuited(protocol: str, spec: ModelSpec) -> str:
     """Why a model cannot take part in a protocol, or ``""``."""
     if protocol == "P" and "points" not in spec.prompts:
         return "takes boxes only, no part in points-only prompting"
+    if protocol == "X" and (spec.structures or not spec.calibrated):
+        return "has no look of its own to join to examples"
     if protocol == "N" and not spec.structures:
         return "needs prompts; without one only learned models find anything"
     return ""

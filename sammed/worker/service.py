@@ -26,6 +26,7 @@ from sammed.worker.answers import Held, describe_run, plain, send_masks, send_sl
 from sammed.worker.arrays import Arrays
 from sammed.worker.engine import Engine, ModelKey, Models, known_models
 from sammed.worker.exchange import digest
+from sammed.worker.explaining import account_of, explained, read_explain
 from sammed.worker.frames import SentFrame
 from sammed.worker.messages import PROTOCOL, Fields, Request, RequestError
 from sammed.worker.prompts import read_object, write_object
@@ -154,10 +155,9 @@ class Service:
         return handler(request.fields, report, cancel)
 
     def open(self, volume: Volume, model: str, options: dict[str, Any], first: Any = ()) -> None:
-        """Take a volume that the program itself has opened, instead of one that a client sends.
+        """Take a volume that the program has opened; no other one is kept.
 
-        The client's indices are then the canonical ones. The session is made when it is first
-        needed; no other volume is kept.
+        The client's indices are then the canonical ones.
 
         Parameters
         ----------
@@ -243,7 +243,8 @@ class Service:
                 "bad_request", f"settings: 'masks' must be one of {', '.join(MASKS)}"
             )
         options = dict(fields.part("options").values) if "options" in fields else {}
-        wanted = {"model": list(self._model_key(fields)), "options": options}
+        told = read_explain(fields)
+        wanted = {"model": list(self._model_key(fields)), "options": options, "explain": told}
         if masks != case.masks:
             case.masks, case.held = masks, {}
         renewed = case.session is None or wanted != case.settings
@@ -256,7 +257,8 @@ class Service:
     def _renew(self, case: Case, wanted: dict[str, Any]) -> Session:
         settings = self._make_settings(wanted["options"])
         name, device, threads = wanted["model"]
-        model = self._models.load((name, device, threads)).result()
+        built = self._models.load((name, device, threads)).result()
+        model = explained(built, case.volume, wanted.get("explain"))
         session = self._engine.session(case.volume, model, settings)
         session.begin(case.first if case.session is None else case.session.objects)
         case.session, case.settings, case.held = session, wanted, {}
@@ -267,15 +269,12 @@ class Service:
         known = {f.name: getattr(defaults, f.name) for f in dataclass_fields(defaults)}
         known = {name: v for name, v in known.items() if isinstance(v, (str, bool))}
         for name, value in options.items():
-            if name not in known:
-                raise RequestError(
-                    "bad_request", f"settings: no option {name!r}; expected {', '.join(known)}"
-                )
-            if type(value) is not type(known[name]):
-                raise RequestError(
-                    "bad_request",
-                    f"settings: option {name!r} must be like {known[name]!r}, found {value!r}",
-                )
+            said = f"settings: no option {name!r}; expected {', '.join(known)}"
+            if name in known and type(value) is not type(known[name]):
+                said = f"settings: option {name!r} must be like {known[name]!r}, found {value!r}"
+            elif name in known:
+                continue
+            raise RequestError("bad_request", said)
         return self._engine.settings(options)
 
     def _put(self, fields: Fields, report: Report, cancel: Cancel) -> dict[str, Any]:
@@ -337,6 +336,7 @@ class Service:
             "window": str(session.window),
             "timings": plain(session.timings),
             "counts": plain(session.counts),
+            **account_of(session),
         }
 
     def _undo(self, fields: Fields, report: Report, cancel: Cancel) -> dict[str, Any]:

@@ -21,8 +21,8 @@ def mask():
 
 def test_protocols_are_read_from_text():
     assert parse_protocols("a, B2,A") == ["A", "B2"]
-    with pytest.raises(InputError, match="unknown protocol X; expected A, B, B2, C, D, P"):
-        parse_protocols("A,X")
+    with pytest.raises(InputError, match="unknown protocol Z; expected A, B, B2, C, D, P"):
+        parse_protocols("A,Z")
     with pytest.raises(InputError, match="unknown protocol"):
         parse_protocols("")
 

@@ -143,9 +143,7 @@ def test_what_is_no_pair_is_said(text: str, message: str):
 
 
 def test_a_word_that_is_not_known_is_refused_and_nothing_is_guessed():
-    with pytest.raises(
-        InputError, match="no known name; in the examples there is aorta"
-    ):
+    with pytest.raises(InputError, match="no known name; in the examples there is aorta"):
         example_model([body(41)], load_model("ellipse"), ["zebra"], taking=PLAIN)
     with pytest.raises(InputError, match=r"'Leberr' is no known name"):
         example_model([body(41)], load_model("ellipse"), ["Leberr"], taking=PLAIN)
