@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from sammed.engine.box_fit import fit_block
 from sammed.engine.decoding import SliceDecoder
@@ -23,7 +24,7 @@ from sammed.engine.fusion import (
 from sammed.engine.memo import Memo
 from sammed.engine.object_volume import ObjectVolume, keep_slices, stack
 from sammed.engine.propagation import OnSlice
-from sammed.engine.slice_mask import SlicePrompt, SliceResult, overlap
+from sammed.engine.slice_mask import SlicePrompt, SliceResult, blend, overlap
 from sammed.engine.tracing import Trace
 from sammed.imaging.boxes import Box3D
 from sammed.models.recipe import Fusion, Recipe
@@ -134,7 +135,10 @@ def _limited(volume: ObjectVolume, axes: Sequence[int], block: Box3D) -> ObjectV
 
 
 def refine(
-    volume: ObjectVolume, decoder: SliceDecoder, on_slice: OnSlice | None = None
+    volume: ObjectVolume,
+    decoder: SliceDecoder,
+    on_slice: OnSlice | None = None,
+    stride: int = 1,
 ) -> PlaneView:
     """An object seen again in a plane: each cross-section of its volume as a prompt.
 
@@ -149,22 +153,37 @@ def refine(
         Of the plane.
     on_slice
         Called with each slice.
+    stride
+        Every how many-th cross-section is asked for; between two of them lies their mean.
     """
-    axis, recipe = decoder.stack.axis, decoder.recipe
+    axis = decoder.stack.axis
+    low, high = volume.block.range(axis)
+    shown = [i for i in range(low, high) if volume.across(axis, i).area]
+    asked = sorted({*shown[::stride], *shown[-1:]})
     slices: dict[int, SliceResult] = {}
     weights: dict[int, float] = {}
-    for index in range(*volume.block.range(axis)):
-        prior = volume.across(axis, index)
-        if not prior.area:
-            continue
-        box = prior.box.expand(1).clip(decoder.stack.shape)
-        answer = decoder.decode(index, [SlicePrompt(box, prior=prior, name="box + mask")])[0]
-        agrees = overlap(answer, prior)[0] >= recipe.refine.least_overlap
-        slices[index] = answer if agrees else prior
-        weights[index] = _weight(answer, recipe.fusion) if agrees else recipe.refine.disputed
+    for index in asked:
+        slices[index], weights[index] = _section(volume.across(axis, index), decoder)
         if on_slice:
             on_slice(slices[index])
+    for first, last in pairwise(asked):
+        for index in set(shown) & set(range(first + 1, last)):
+            share = (index - first) / (last - first)
+            mean = blend(slices[first], slices[last], share)
+            if mean is not None:
+                slices[index] = replace(mean, index=index)
+                weights[index] = (1 - share) * weights[first] + share * weights[last]
     return PlaneView(stack(slices, axis), axis, weights)
+
+
+def _section(prior: SliceResult, decoder: SliceDecoder) -> tuple[SliceResult, float]:
+    """A cross-section as the model sees it, and its weight."""
+    recipe = decoder.recipe
+    box = prior.box.expand(1).clip(decoder.stack.shape)
+    answer = decoder.decode(prior.index, [SlicePrompt(box, prior=prior, name="box + mask")])[0]
+    if overlap(answer, prior)[0] < recipe.refine.least_overlap:
+        return prior, recipe.refine.disputed
+    return answer, _weight(answer, recipe.fusion)
 
 
 def _weight(result: SliceResult, fusion: Fusion) -> float:

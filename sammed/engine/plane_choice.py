@@ -86,6 +86,18 @@ class Planes:
             return (own,)
         return (own, *(a for a in range(3) if a != own and self._fits(obj.blocks[0], a)))
 
+    def stride(self, block: Box3D, axis: int, own: int) -> int:
+        """Every how many-th slice of a 3D box is looked at across an axis beside its own.
+
+        Slices that are close together, measured by the shortest side of the box, look alike; of
+        a thin object each is another.
+        """
+        planes, mm = self.recipe.planes, self.volume.spacing
+        if axis == own or planes is None:
+            return 1
+        shortest = min(n * size for n, size in zip(block.shape, mm, strict=True))
+        return max(1, int(shortest / planes.finest / mm[axis]))
+
     def across(self, block: Box3D, axis: int) -> tuple[int, ...]:
         """Axes from which an object is looked at that has a box on each of its slices.
 
@@ -114,8 +126,13 @@ class Planes:
         again = self._again(obj, axes[0])
         if obj.propagate == "off":
             return len(slice_prompts(obj, axes[0])) + len(obj.blocks) + again
-        looks = 3 if self.located else 2 if len(axes) > 1 else 1
-        return looks * sum(high - low for low, high in map(obj.extent().range, axes)) + again
+        lengths = [high - low for low, high in map(obj.extent().range, axes)]
+        traced = sum(lengths) * (2 if self.located else 1)
+        if not (self.located or len(axes) > 1):
+            return traced + again
+        strides = [self.stride(obj.extent(), axis, axes[0]) for axis in axes]
+        looks = sum(-(-n // stride) for n, stride in zip(lengths, strides, strict=True))
+        return traced + looks + again
 
     def _again(self, obj: ObjectPrompts, axis: int) -> int:
         """How many second looks its boxed slices take."""

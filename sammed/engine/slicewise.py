@@ -135,13 +135,15 @@ class SlicewiseStrategy:
         memos: Memos,
         reporter: Reporter,
         located: ObjectVolume | None = None,
+        stride: int = 1,
     ) -> Trace:
         reporter.begin(obj.name, axis, slice_prompts(obj, axis))
         across = partial(self._across, axis, reporter)
         memo = memos.setdefault(axis, Memo(REMEMBERED))
         settings = self._scene.settings
         kind = TrackingTracer if isinstance(self._model, TrackingModel) else Tracer
-        tracer = kind(self._checked(axis, reporter), settings.rules, settings.stride, memo)
+        stride = max(stride, settings.stride)
+        tracer = kind(self._checked(axis, reporter), settings.rules, stride, memo)
         return tracer.trace(obj, reporter.on_slice, located, across)
 
     def _checked(self, axis: int, reporter: Reporter) -> SliceDecoder:
@@ -170,15 +172,18 @@ class SlicewiseStrategy:
         axis, bare = axes[0], obj.replaced(points=(), mask=None)
         located = self._consensus.located(block, partial(self._locate, reporter))
         traces = []
-        for plane in axes:
+        strides = {plane: self._planes.stride(block, plane, axis) for plane in axes}
+        for plane, stride in strides.items():
             for start in (None,) if located is None else (None, located):
                 with suppress(SegmentationError):  # nothing was found from there
-                    traces.append((plane, self._trace(bare, plane, memos, reporter, start)))
+                    trace = self._trace(bare, plane, memos, reporter, start, stride)
+                    traces.append((plane, trace))
         own = [trace for plane, trace in traces if plane == axis]
         if not own:  # points and painted slices may tell what the box did not
             trace = self._trace(obj, axis, memos, reporter)
             return trace, stack(trace.slices, axis)
-        volume = self._consensus.of(traces, located, block, partial(self._look, reporter))
+        look = partial(self._look, reporter, strides)
+        volume = self._consensus.of(traces, located, block, look)
         return self._repaired(obj, axis, own[-1], volume, reporter)
 
     def _locate(self, reporter: Reporter, block: Box3D) -> ObjectVolume | None:
@@ -209,15 +214,18 @@ class SlicewiseStrategy:
         prompted = trace.prompted | frozenset(found)
         return Trace({**trace.slices, **found}, trace.stops, prompted), volume
 
-    def _look(self, reporter: Reporter, volume: ObjectVolume, axis: int) -> PlaneView:
+    def _look(
+        self, reporter: Reporter, strides: Mapping[int, int], volume: ObjectVolume, axis: int
+    ) -> PlaneView:
         with reporter.across(axis):
-            return refine(volume, self._checked(axis, reporter), reporter.on_slice)
+            decoder = self._checked(axis, reporter)
+            return refine(volume, decoder, reporter.on_slice, strides.get(axis, 1))
 
     def _across(
         self, axis: int, reporter: Reporter, volume: ObjectVolume, block: Box3D
     ) -> list[PlaneView]:
         others = self._planes.across(block, axis)
-        return [self._look(reporter, volume, other) for other in others]
+        return [self._look(reporter, {}, volume, other) for other in others]
 
     def _in_all_planes(
         self,

@@ -292,6 +292,7 @@ class Tracer:
             tuple(prompted[i] for i in sorted(prompted)),
             tuple(r for r, _ in ranges),
             propagate,
+            self.stride,
         )
         return self._remember(key, lambda: self._join(prompted, ranges, propagate, on_slice))
 
@@ -323,7 +324,8 @@ class Tracer:
         """How chains between and beyond the prompted slices are walked."""
 
         def go(course: Course) -> Chain:
-            key = ("chain", course.start, course.direction, course.limits, course.target)
+            towards = course.direction, course.limits, course.target
+            key = ("chain", course.start, *towards, self.stride)
             asking = PromptLadder(self.decoder)
             return self._remember(
                 key, lambda: stride_walk(asking, course, self.rules, on_slice, self.stride)

@@ -33,10 +33,14 @@ class Planes:
         A plane in which the object has fewer slices is not added.
     most_stretch
         Nor is one whose pixels are longer than wide by more than this.
+    finest
+        Slices of such a plane that are closer together than the shortest side of the 3D box over
+        this are left out: every second, third, ... is looked at.
     """
 
     least_slices: int
     most_stretch: float
+    finest: int
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,17 @@ def test_planes_of_flat_pixels_and_of_few_slices_are_left_out():
     assert Planes(CUBIC, recipe=RECIPE).across(thin.blocks[0], 0) == (2,)
 
 
+def test_slices_that_are_close_together_for_a_thick_object_are_left_out():
+    planes = Planes(volume(3.0, 1.0, 1.5), recipe=RECIPE)
+    finest = RECIPE.planes.finest
+    thick = Box3D(0, 0, 0, finest, 4 * finest, 2 * finest)  # 3 finest mm or more along each axis
+    assert [planes.stride(thick, axis, 0) for axis in range(3)] == [1, 3, 2]
+    assert planes.stride(thick, 1, 1) == 1  # its own plane
+    long = Box3D(0, 0, 0, 100, 30, 30)
+    assert [planes.stride(long, axis, 0) for axis in range(3)] == [1, 1, 1]
+    assert Planes(volume(3.0, 1.0, 1.5)).stride(thick, 1, 0) == 1
+
+
 @pytest.mark.parametrize("planes", [Planes(CUBIC), Planes(CUBIC, "axial", recipe=RECIPE)])
 def test_only_quick_models_get_planes_that_nobody_asked_for(planes):
     assert planes.traced(BLOCK) == (0,)

@@ -26,7 +26,7 @@ LOUDEST = 4.0
 
 RECIPE = Recipe(
     mean=Mean(power=4),
-    planes=Planes(least_slices=3, most_stretch=3.0),
+    planes=Planes(least_slices=3, most_stretch=3.0, finest=64),  # engine-large-blocks
     second_look=SecondLook(margin=0.15, far=1.0, closer=0.8),  # engine-boxed-slices
     across=Across(least_run=3, most_slices=64),  # engine-boxed-slices: beyond, it gains nothing
     box_fit=BoxFit(span=0.96, on_slice=0.35, in_block=0.5, lowest=-3.0, highest=2.0),
