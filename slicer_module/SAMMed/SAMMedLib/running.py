@@ -146,19 +146,29 @@ class Running:
             block = geometry.union(geometry.union(block, current[0]), self.base[0])
         if block is None:
             return engines or current, current
-        before = geometry.laid_on(block, *self.base)
-        wanted = np.zeros_like(before) if result.replace else before.copy()
+        if result.replace:
+            wanted = np.zeros([block[a + 3] - block[a] for a in range(3)], bool)
+        else:
+            wanted = geometry.laid_on(block, *self.base)
         if result.block is not None:
             wanted[geometry.inside(result.block, block)] = voxels
-        after = wanted.copy()
-        now = geometry.laid_on(block, *current)
-        by_hand = corrections.changed(
-            geometry.laid_on(block, *self.expected), now, result.run["axis"]
-        )
-        after[by_hand] = now[by_hand]
+        after = self._with_work_by_hand(block, wanted, current, result.run["axis"])
         segmentation.write(node, self.key[1], grid, block, after)
-        if result.replace or engines is None:
-            engines = geometry.crop(block, wanted)
+        if result.replace:  # the block holds all of the segment
+            now = geometry.crop(block, after)
+            return (now if after is wanted else geometry.crop(block, wanted)), now
+        if engines is None:
+            written = geometry.crop(block, wanted)
         else:
-            engines = geometry.overlaid(engines, block, wanted)
-        return engines, geometry.overlaid(current, block, after)
+            written = geometry.overlaid(engines, block, wanted)
+        return written, geometry.overlaid(current, block, after)
+
+    def _with_work_by_hand(self, block, wanted, current, axis):
+        """What is to be written, but for slices that the user has changed meanwhile."""
+        if segmentation.same(current, self.expected):
+            return wanted
+        now = geometry.laid_on(block, *current)
+        by_hand = corrections.changed(geometry.laid_on(block, *self.expected), now, axis)
+        after = wanted.copy()
+        after[by_hand] = now[by_hand]
+        return after

@@ -324,9 +324,9 @@ class Workflow(Undoing):
         self.history.save(node, key[1])
         written, now = running.finish(node, result, voxels, former)
         ml = segmentation.millilitres(grid, written[1])
-        about = history.State(
-            state, running.subject, history.Packed(written), history.Packed(now), result.run, ml
-        )
+        packed = history.Packed(written)
+        left = packed if now is written else history.Packed(now)
+        about = history.State(state, running.subject, packed, left, result.run, ml)
         self.history.record(node, key[1], about)
 
     def _last_shown(self, key):
