@@ -15,7 +15,6 @@ import os
 import subprocess
 import sys
 import time
-import types
 from pathlib import Path
 
 import numpy as np
@@ -107,10 +106,8 @@ class View:
 class Measured:
     """One session of a user."""
 
-    def __init__(self, model, python):
+    def __init__(self, model):
         import slicer
-        from SAMMedLib.dependencies import launcher
-        from SAMMedLib.workflow import Workflow
 
         self.figures = {}
         self.writes, self.computing = [], []
@@ -118,19 +115,7 @@ class Measured:
         self.volume.CreateDefaultDisplayNodes()
         self.volume.GetDisplayNode().AutoWindowLevelOff()
         self.volume.GetDisplayNode().SetWindowLevel(200, 60)
-        self.workflow = Workflow(lambda: launcher(python))
-        self.workflow.parameters = types.SimpleNamespace(
-            volume=self.volume,
-            segmentation=None,
-            segmentID="",
-            plane="auto",
-            window="200/60",
-            model=model,
-            device="cpu",
-            boxMeaning="slice",
-            overlap="allow",
-            autoUpdate=False,
-        )
+        self.workflow = session(self.volume, model)
         self.workflow.add_segment("organ")
         self.view = View(self.volume)
         self.view.show(CENTRE[0])
@@ -263,22 +248,14 @@ class Stalls:
 
 
 def session(volume, model, overlap="allow"):
-    """A workflow on a volume, with the worker started and the volume handed over."""
+    """A workflow on a volume."""
+    from SAMMedLib import parameters
     from SAMMedLib.dependencies import launcher
     from SAMMedLib.workflow import Workflow
 
     workflow = Workflow(lambda: launcher(os.environ.get("SAMMED_PYTHON", sys.executable)))
-    workflow.parameters = types.SimpleNamespace(
-        volume=volume,
-        segmentation=None,
-        segmentID="",
-        plane="auto",
-        window="200/60",
-        model=model,
-        device="cpu",
-        boxMeaning="slice",
-        overlap=overlap,
-        autoUpdate=False,
+    workflow.parameters = parameters.free(
+        volume=volume, window="200/60", model=model, device="cpu", overlap=overlap
     )
     return workflow
 
@@ -423,7 +400,7 @@ def main(model):
     import slicer
     from SAMMedLib import segmentation
 
-    measured = Measured(model, os.environ.get("SAMMED_PYTHON", sys.executable))
+    measured = Measured(model)
     measured.hand_over()
     measured.box()
     measured.click("click on the prompted slice", CENTRE[0])

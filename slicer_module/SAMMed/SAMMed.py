@@ -230,8 +230,9 @@ class SAMMedLogic(ScriptedLoadableModuleLogic):
         return scripting.segment_all(self.workflow, boxes, volumes, **choices)
 
     def _choose(self):
+        """A script leaves what is chosen in the panel alone."""
         if self.workflow.parameters is None:
-            self.workflow.parameters = self.getParameterNode()
+            self.workflow.parameters = parameters.free()
 
     @property
     def python(self):

@@ -10,7 +10,6 @@ import os
 import subprocess
 import sys
 import time
-import types
 from pathlib import Path
 
 import numpy as np
@@ -124,18 +123,9 @@ def volume(scene):
 @pytest.fixture
 def parameters(volume):
     """What the module's parameter node holds."""
-    return types.SimpleNamespace(
-        volume=volume,
-        segmentation=None,
-        segmentID="",
-        plane="auto",
-        window="",
-        model="two_class",
-        device="auto",
-        boxMeaning="slice",
-        overlap="allow",
-        autoUpdate=False,
-    )
+    from SAMMedLib import parameters as chosen
+
+    return chosen.free(volume=volume, model="two_class")
 
 
 @pytest.fixture(scope="session")

@@ -735,6 +735,20 @@ def test_the_selftest_is_skipped_with_a_reason_without_an_engine(
     assert test.messages[0].startswith("Skipped: the engine is not installed")
 
 
+def test_a_script_leaves_the_panel_alone(module, engine):
+    import SAMMed
+
+    logic = SAMMed.SAMMedLogic()
+    logic.workflow.engine = engine
+    volume = module.logic.workflow.volume
+    node, segment_id = logic.segment(volume, [BOX], name="spleen", model="two_class")
+    found = slicer.util.arrayFromSegmentBinaryLabelmap(node, segment_id, volume) > 0
+    assert dice(found, ORGAN) > 0.9
+    assert module.logic.workflow.parameters.segmentation is None
+    results = logic.segmentAll([BOX], name="spleen", model="two_class")
+    assert list(results) == [volume.GetID()]
+
+
 def test_the_sample_is_offered_in_sample_data(qt_application, monkeypatch):
     import hashlib
     import types

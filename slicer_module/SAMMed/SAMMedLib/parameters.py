@@ -5,10 +5,30 @@ after this one is imported. Its annotations are looked at by Slicer, so they are
 """
 
 import functools
+import types
 
 import slicer
 
 from . import prompts
+
+
+def free(**chosen):
+    """The same, bound to no scene and no panel: for scripts."""
+    return types.SimpleNamespace(
+        **{
+            "volume": None,
+            "segmentation": None,
+            "segmentID": "",
+            "boxMeaning": prompts.SLICE,
+            "plane": "auto",
+            "window": "",
+            "model": "compact",
+            "device": "auto",
+            "overlap": "allow",
+            "autoUpdate": False,
+            **chosen,
+        }
+    )
 
 
 def of(node):

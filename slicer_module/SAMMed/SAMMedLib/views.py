@@ -13,6 +13,10 @@ def slice_views():
     found = []
     for name in manager.sliceViewNames():
         widget = manager.sliceWidget(name)
-        interactor = widget.sliceView().interactorStyle().GetInteractor()
+        view = widget.sliceView()
+        if hasattr(view, "interactor"):
+            interactor = view.interactor()
+        else:
+            interactor = view.interactorStyle().GetInteractor()
         found.append((interactor, widget.mrmlSliceNode()))
     return found
