@@ -8,7 +8,7 @@ import pytest
 
 slicer = pytest.importorskip("slicer", reason="needs slicer-core: run by make test-slicer")
 
-from SAMMedLib import geometry, prompts  # noqa: E402
+from SAMMedLib import geometry, prompts, segmentation  # noqa: E402
 
 from tests.slicer.conftest import ROOT, phantom, run  # noqa: E402
 
@@ -56,10 +56,10 @@ def segmented(workflow):
 
 
 def test_the_segment_lies_on_the_organ_to_the_pixel(workflow, red):
-    segmentation = segmented(workflow)
+    node = segmented(workflow)
     red.RotateToVolumePlane(workflow.volume)
     centre = geometry.slice_centre(workflow.volume, 0, 11)
-    without, with_segment = drawn(red, workflow.volume, centre, segmentation)
+    without, with_segment = drawn(red, workflow.volume, centre, node)
     organ = without.mean(axis=2) > 120
     overlay = np.abs(with_segment - without).max(axis=2) > 12
     assert organ.sum() > 2000
@@ -67,6 +67,25 @@ def test_the_segment_lies_on_the_organ_to_the_pixel(workflow, red):
     assert common > 0.85
     for mirrored in (organ[::-1], organ[:, ::-1], organ[::-1, ::-1]):
         assert (mirrored & overlay).sum() / (mirrored | overlay).sum() < 0.7
+
+
+@pytest.mark.parametrize("beyond", [False, True])
+def test_what_is_written_is_drawn(workflow, red, beyond):
+    """Also voxels that are written into the image that is there, as slices shown early are."""
+    node = segmented(workflow)
+    red.RotateToVolumePlane(workflow.volume)
+    centre = geometry.slice_centre(workflow.volume, 0, 11)
+    from standin.slice_view import SliceView
+
+    view = SliceView(red, 400, 360)
+    view.show(workflow.volume, centre, 90)
+    before = view.pixels().astype(int)
+    block = [11, 4, 8, 12, 12, 24] if beyond else [11, 20, 44, 12, 36, 60]
+    voxels = np.full([block[a + 3] - block[a] for a in range(3)], beyond)
+    segmentation.write(node, workflow.parameters.segmentID, workflow.grid, block, voxels)
+    changed = np.abs(view.pixels().astype(int) - before).max(axis=2) > 12
+    view.close()
+    assert changed.sum() > 500
 
 
 def test_the_patients_left_is_on_the_right_of_the_picture(scene, red):

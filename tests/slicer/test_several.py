@@ -68,6 +68,48 @@ def test_a_block_is_written_exactly_inside_and_beyond_what_is_there(workflow, ne
         assert np.array_equal(mask_of(workflow, other), drawn)
 
 
+def test_a_segment_leaves_a_shared_layer_whole_and_no_ghost_stays(workflow, neighbours):
+    node = workflow.parameters.segmentation
+    segments = node.GetSegmentation()
+    vessel, bone = neighbours
+    assert segments.GetNumberOfLayers() == 1
+    node.CreateClosedSurfaceRepresentation()
+    block = [9, 20, 60, 14, 26, 72]
+    segmentation.write(node, vessel, workflow.volume, block, np.zeros((5, 6, 12), bool))
+    expected = neighbours[vessel].copy()
+    expected[geometry.inside(block, [0] * 6)] = False
+    assert expected.any()
+    assert np.array_equal(mask_of(workflow, vessel), expected)
+    assert np.array_equal(mask_of(workflow, bone), neighbours[bone])
+    assert segments.GetNumberOfLayers() == 2
+    assert node.GetClosedSurfaceInternalRepresentation(bone) is not None
+    layer = segments.GetLayerDataObject(segments.GetLayerIndex(bone), "Binary labelmap")
+    from vtk.util import numpy_support
+
+    labels = np.unique(numpy_support.vtk_to_numpy(layer.GetPointData().GetScalars()))
+    assert labels.tolist() == [0, segments.GetSegment(bone).GetLabelValue()]
+
+
+def test_segments_on_another_grid_keep_their_voxels(workflow):
+    """A segment drawn on another volume's grid is resampled, not taken for empty."""
+    node = segmentation.make(workflow.volume)
+    workflow.parameters.segmentation = node
+    matrix = geometry.ras_from_ijk(workflow.volume) @ np.diag([2.0, 2.0, 2.0, 1.0])
+    coarse = slicer.util.addVolumeFromArray(np.zeros((12, 36, 42), np.int16), matrix)
+    coarse.SetAndObserveTransformNodeID(workflow.volume.GetTransformNodeID())
+    other = segmentation.add(node, "coarse")
+    drawn = np.zeros((12, 36, 42), np.uint8)
+    drawn[5:7, 10:16, 22:30] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(drawn, node, other, coarse)
+    workflow.add_segment("organ")
+    taken = segmentation.others(
+        node, workflow.parameters.segmentID, workflow.grid, [0, 0, 0, *ORGAN.shape]
+    )
+    fine = mask_of(workflow, other)
+    assert fine.sum() > 5 * drawn.sum()
+    assert np.array_equal(taken, fine)
+
+
 def test_segments_have_prompts_of_their_own(workflow):
     add_box(workflow, "organ")
     first_id = workflow.parameters.segmentID
