@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from benchmarks import machine
+from benchmarks import machine, table
 from sammed.api import gather_prompts, load_model, make_session
 from sammed.evaluation.manifest import Case, read_manifest
 from sammed.examples.asking import example_model
@@ -32,6 +32,7 @@ from sammed.imaging.volume import LabelVolume, Volume
 from sammed.synthesis.abdomens import ORGANS, make_abdomen
 
 RESULTS = Path(__file__).parent / "results" / "examples.json"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "examples.md"
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 FIRST_ABDOMEN = 9000
 """Seeds from here on; those below were looked at while constants were chosen."""
@@ -256,7 +257,9 @@ def lesions(seed: int, growth: Sequence[float]) -> tuple[Pair, Pair]:
             break
         centre = apart[rng.integers(len(apart))]
         centres.append(centre)
-        away = np.sqrt(sum(((g - c) * s) ** 2 for g, c, s in zip(grid, centre, spacing, strict=True)))
+        away = np.sqrt(
+            sum(((g - c) * s) ** 2 for g, c, s in zip(grid, centre, spacing, strict=True))
+        )
         was, now = away < radius, away < radius * factor ** (1 / 3)
         before[was] -= 70
         after[now] -= 70
@@ -461,16 +464,39 @@ def judged(row: Row, found: Found) -> dict[str, str]:
     return said
 
 
+def markdown(results: Mapping[str, Any]) -> str:
+    """The table of the manual."""
+    lines = ["| | found | wanted | |", "|---|---|---|---|"]
+    for name, row in ROWS.items():
+        if name not in results:
+            continue
+        found = results[name]["found"]
+        for key, (sign, bound) in row.wanted.items():
+            met = "" if judged(row, found)[key].endswith("met") else "**missed**"
+            wanted = f"{'≥' if sign == '>=' else '≤'} {bound:g}"
+            lines.append(f"| {row.what}: {key} | {found.get(key)} | {wanted} | {met} |")
+        others = {k: v for k, v in found.items() if k not in row.wanted and "patient" not in k}
+        told = ", ".join(f"{key} {value}" for key, value in others.items())
+        lines.append(f"| | {told} | | |")
+    return "\n".join(lines)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure rows and print them."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.examples", description=__doc__)
     parser.add_argument("names", nargs="*", help=f"of {', '.join(ROWS)}; all by default")
     parser.add_argument("--count", type=int, help="pairs, instead of each row's own number")
     parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument(
+        "--write-docs", action="store_true", help="put the table into docs/examples.md"
+    )
     said = parser.parse_args(arguments)
     if unknown := set(said.names) - set(ROWS):
         parser.error(f"unknown row {', '.join(unknown)}; expected {', '.join(ROWS)}")
     results = json.loads(said.results.read_text()) if said.results.is_file() else {}
+    if said.write_docs:
+        table.put(PAGE, markdown(results))
+        return 0
     for name in said.names or ROWS:
         row = ROWS[name]
         try:
@@ -479,11 +505,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except FileNotFoundError as error:
             print(f"{name}: skipped, {error}")
             continue
-        results[name] = {"what": row.what, "found": found, "machine": machine.describe()}
+        kept = json.loads(said.results.read_text()) if said.results.is_file() else {}
+        results = kept | {name: {"what": row.what, "found": found, "machine": machine.describe()}}
         print(f"{name}: {row.what}: {json.dumps(found)}")
         for key, line in judged(row, found).items():
             print(f"  {key}: {line}", flush=True)
-        said.results.write_text(json.dumps(results, indent=1) + "\n")
+        ordered = {one: results[one] for one in ROWS if one in results}
+        said.results.write_text(json.dumps(ordered, indent=1) + "\n")
     return 0
 
 

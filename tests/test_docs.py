@@ -23,6 +23,7 @@ PAGES = [
     "docs/python.md",
     "docs/models.md",
     "docs/many.md",
+    "docs/examples.md",
 ]
 TEXTS = [
     *ROOT.glob("*.md"),

@@ -215,6 +215,16 @@ class Explained:
             say(f"wrote {path}")
 
 
+def follow_up_picture(session: Session, labels: LabelVolume) -> Any:
+    """Lesions then and now, side by side; ``None`` where there is no earlier scan."""
+    from sammed.examples.followup import PriorModel
+    from sammed.reporting.follow_up import draw_follow_up
+
+    if not isinstance(session.model, PriorModel):
+        return None
+    return draw_follow_up(session.model, session.volume, labels)
+
+
 def _say_examples(account: Any) -> None:
     for note in account.notes:
         say(f"note: {note}")

@@ -22,6 +22,7 @@ from sammed.cli.explained import (
     Mirror,
     PerChannel,
     Prior,
+    follow_up_picture,
 )
 from sammed.cli.options import (
     IMAGES,
@@ -396,7 +397,9 @@ def _write_side_outputs(
         prompts = prompt_document(session, written["prompts"].parent)
         io.atomic_text(written["prompts"], json.dumps(prompts, indent=1) + "\n", force=force)
     if "preview" in written:
-        picture = draw_preview(session.volume, labels, session.window, session.objects)
+        picture = follow_up_picture(session, labels) or draw_preview(
+            session.volume, labels, session.window, session.objects
+        )
         with io.atomic_output(written["preview"], force=force) as temporary:
             picture.save(temporary, format="PNG")
     return document

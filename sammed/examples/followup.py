@@ -172,11 +172,19 @@ class PriorModel:
         Answers prompts.
     days
         Between the scans; 0: unknown.
+
+    Attributes
+    ----------
+    earlier, account
+        What it was made from, and what became of it.
+    places
+        The middle (z, y, x) of where each lesion is looked for in the new scan.
     """
 
     def __init__(self, earlier: Example, companion: Model, days: float = 0.0) -> None:
         self.earlier = earlier
         self.account = FollowUp(days)
+        self.places: dict[str, NDArray[np.float64]] = {}
         self._companion = companion
         volume, labels = earlier.read
         values = earlier.values({})
@@ -235,6 +243,8 @@ class PriorModel:
             reporter.advance(done, len(carried))
             drawn = self._labels.voxels == value
             mask = carried[name]
+            if mask.any():
+                self.places[name] = np.argwhere(mask).mean(axis=0)
             seen = again(then, now, drawn, mask, others & ~mask)
             before = np.count_nonzero(drawn) * geometry.voxel_volume_ml(self._volume.affine)
             voxels = np.count_nonzero(seen.mask) if seen.voxels is None else seen.voxels
