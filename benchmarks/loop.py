@@ -265,7 +265,7 @@ def main() -> None:
     parser.add_argument("--structure", default="", help="only this one is tuned to and asked for")
     parser.add_argument("--parts", default="", help="of compact that are tuned; default: all")
     parser.add_argument("--trained", default="all", help="all, decoder or norms")
-    parser.add_argument("--share", type=float, default=1.0, help="of the tuned weights in the mean")
+    parser.add_argument("--share", type=float, default=TuningRecipe.share, help="of the tuned")
     parser.add_argument("--rate", type=float, help="of the networks for views")
     parser.add_argument("--save", type=Path, help="the tuned compact as a .sammed file")
     said = parser.parse_args()

@@ -67,7 +67,7 @@ class TuningRecipe:
     real: int = 6
     replayed: int = 2
     clicks: float = 0.2
-    share: float = 1.0
+    share: float = 0.75
     trained: Trained = "all"
     chunk: int = 48
     window: int = 6
