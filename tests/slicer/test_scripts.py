@@ -199,6 +199,19 @@ def test_a_name_that_is_not_known_has_no_codes():
     assert terms.entry("") == ""
 
 
+def test_a_name_given_in_slicers_table_brings_its_codes_with_the_next_result(workflow):
+    add_box(workflow, "Segment_1")
+    segment = chosen(workflow)[0].GetSegmentation().GetSegment(chosen(workflow)[1])
+    tag = segment.GetTerminologyEntryTagName()
+    general = "Segmentation category and type - 3D Slicer General Anatomy list"
+    tissue = f"{general}~SCT^85756007^Tissue~SCT^85756007^Tissue~^^~Anatomic codes~^^~^^"
+    segment.SetTag(tag, tissue)  # what Slicer gives a new segment
+    segment.SetName("Liver")
+    workflow.segment()
+    run(workflow)
+    assert "10200004^Liver" in prompts.get_tag(segment, tag)
+
+
 def test_codes_that_the_user_chose_stay(workflow):
     workflow.add_segment("spleen")
     segment = chosen(workflow)[0].GetSegmentation().GetSegment(chosen(workflow)[1])

@@ -20,6 +20,7 @@ from . import (
     prompts,
     segmentation,
     subject,
+    terms,
     wording,
 )
 from .engine import Engine
@@ -323,6 +324,7 @@ class Workflow(Undoing):
         running.take_back(node)  # the step begins from what was there before
         self.history.save(node, key[1])
         written, now = running.finish(node, result, voxels, former)
+        terms.give(node.GetSegmentation().GetSegment(key[1]))  # it may have a name by now
         ml = segmentation.millilitres(grid, written[1])
         packed = history.Packed(written)
         left = packed if now is written else history.Packed(now)
