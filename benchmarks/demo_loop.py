@@ -63,7 +63,7 @@ def main() -> None:
         name = f"patient-{number:02}"
         labels = folder / "references" / f"{name}.nii.gz"
         run("project", "accept", study, name, "--labels", labels)
-    run("learn", study, *(more or ["--minutes", "3"]))
+    run("learn", study, "--what", "segmenter", *(more or ["--minutes", "3"]))
     run("propose", study)
     run("project", "status", study)
     score(Project(study), folder)
