@@ -99,9 +99,14 @@ class Explained:
         ------
         InputError
             With what to leave out.
+        BadParameter
+            If there is no image.
         """
         if not image and not self.channel:
-            raise InputError("give an image, or channels: --channel NAME=IMAGE")
+            raise typer.BadParameter(
+                "Missing argument: give an image, or channels (--channel NAME=IMAGE)",
+                param_hint="image",
+            )
         if self.prior and (self.example or self.examples):
             raise InputError("give --prior or --example, not both: they answer other questions")
         if self.channel and (self.prior or self.example or self.examples):

@@ -204,13 +204,13 @@ def segment(
       sammed segment --channel art=a.nii.gz --channel ven=v.nii.gz --box 12,9,21,17@8 -o l.nii.gz
     """
     set_verbosity(quiet, verbose)
+    others = Explained(example, examples, mirror, prior, days, channel, align, per_channel)
+    others.check(image)
     if not output and not (as_json or store):
         raise typer.BadParameter("give -o/--output FILE", param_hint="--output")
     if store and not _is_address(image):
         raise InputError("--store sends to a server; it needs an image given as dicomweb://...")
     outputs = list(output or ())
-    others = Explained(example, examples, mirror, prior, days, channel, align, per_channel)
-    others.check(image)
     from sammed import api, io
     from sammed.imaging.intensity import window_notes
     from sammed.io.conversion import files_written

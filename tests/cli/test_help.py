@@ -18,7 +18,16 @@ pytestmark = pytest.mark.usefixtures("console")
 HEAVY = ("numpy", "scipy", "torch", "torchvision", "nibabel", "SimpleITK", "pydicom", "highdicom",
          "PIL", "matplotlib", "monai", "segment_anything", "zarr", "safetensors")  # fmt: skip
 
-NO_COMMANDS = {"__init__", "console", "crew", "groups", "options", "train_volume"}
+NO_COMMANDS = {
+    "__init__",
+    "console",
+    "crew",
+    "groups",
+    "options",
+    "train_volume",
+    "explained",
+    "outputs",
+}
 """Modules of the command line that are no command of their own."""
 
 SECONDS = 0.5
