@@ -74,6 +74,17 @@ def test_a_box_that_was_not_drawn_is_not_left_behind(workflow):
     run(workflow)
 
 
+def test_what_was_drawn_goes_with_its_segmentation(workflow):
+    add_box(workflow)
+    slicer.mrmlScene.RemoveNode(workflow.parameters.segmentation)
+    workflow.parameters.segmentation = None
+    end = time.monotonic() + 2
+    while slicer.util.getNodesByClass("vtkMRMLMarkupsROINode") and time.monotonic() < end:
+        workflow.poll()
+        time.sleep(0.01)
+    assert slicer.util.getNodesByClass("vtkMRMLMarkupsROINode") == []
+
+
 def test_auto_update_segments_once_the_hand_rests(workflow):
     workflow.parameters.autoUpdate = True
     box = add_box(workflow)

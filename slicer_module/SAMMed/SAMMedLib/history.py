@@ -257,44 +257,50 @@ class History:
         list of tuple
             Their keys; their prompts are as they were in that state.
         """
-        followed = []
         if slicer.mrmlScene.IsBatchProcessing():
-            return followed  # half of the scene may be there
+            return []  # half of the scene may be there
         keys = {*self._at, *self._lost}
         if time.monotonic() > self._sweep:  # prompts of segments that nothing was done to yet
             self._sweep = time.monotonic() + SWEEP_SECONDS
             keys |= prompts.owners()
-        for key in keys:
-            name = self._at.get(key)
-            node = slicer.mrmlScene.GetNodeByID(key[0])
-            if not segmentation.exists(node, key[1]):
-                self._lose(node, key)
-                continue
-            if key in self._lost:
-                prompts.restore(node, key[1], self._lost.pop(key))
-                followed.append(key)
-            if name is None:
-                continue  # nothing was done to it yet
-            frame = frame_of(node)
-            same_frame = self._frames.setdefault(key, frame) == frame
-            self._frames[key] = frame
-            if not same_frame:
-                self._clear_steps(node)  # they are another frame's
-            now = self.name_of(node, key[1])
-            if now != name:
-                self._at[key] = now
-                self.told.discard(key)
-                if same_frame:
-                    prompts.restore(node, key[1], self.settled(key))
-                followed.append(key)
-        return followed
+        return [key for key in keys if self._has_moved(key, frame_of)]
+
+    def _has_moved(self, key, frame_of):
+        """Whether a segment came back, or is in another state than when it was looked at last."""
+        if key[0] is None:  # the segmentation is gone, and with it what was drawn for it
+            prompts.clear_nodes(key)
+            return False
+        node = slicer.mrmlScene.GetNodeByID(key[0])
+        if not segmentation.exists(node, key[1]):
+            self._lose(key)
+            return False
+        back = self._lost.pop(key, None)
+        if back is not None:
+            prompts.restore(node, key[1], back)
+        return self._is_in_another_state(key, node, frame_of(node)) or back is not None
+
+    def _is_in_another_state(self, key, node, frame):
+        if key not in self._at:
+            return False  # nothing was done to it yet
+        same_frame = self._frames.setdefault(key, frame) == frame
+        self._frames[key] = frame
+        if not same_frame:
+            self._clear_steps(node)  # they are another frame's
+        now = self.name_of(node, key[1])
+        if now == self._at[key]:
+            return False
+        self._at[key] = now
+        self.told.discard(key)
+        if same_frame:
+            prompts.restore(node, key[1], self.settled(key))
+        return True
 
     def _clear_steps(self, node):
         if self.editor is not None and self.editor.node is node:
             self.editor.clear()
         self._undos.pop(node.GetID(), None)
 
-    def _lose(self, node, key):
+    def _lose(self, key):
         """A segment is gone: its prompts go, and come back if it does."""
         if key not in self._lost:
             self._lost[key] = prompts.snapshot_nodes(key)

@@ -45,9 +45,13 @@ class Running:
 
     def misfit(self):
         """Why what the engine answers does not fit any more; empty if it does."""
-        if self.home() is None:
-            return _("the volume or the segment was removed")
-        return self.subject.misfit()
+        node = self.home()
+        if node is None:
+            return _("the volume or the segment was removed meanwhile")
+        why = self.subject.misfit()
+        if not why or why == segmentation.not_writable(node):
+            return why
+        return _("{what} meanwhile").format(what=why)
 
     def volume_changed(self, about):
         """Whether another volume, or other voxels, are asked about now."""

@@ -293,8 +293,6 @@ class Workflow(Undoing):
         if misfit and self._frames is not None:
             return self._end_frames(wording.sentence(misfit), failed=True)
         if misfit:
-            if not segmentation.not_writable(running.subject.node or self.parameters.segmentation):
-                misfit = _("{what} meanwhile").format(what=misfit)
             dropped = _("{why} The result does not fit it and is dropped")
             return self._say(self._back(dropped.format(why=wording.sentence(misfit))), True)
         node, key = running.home(), running.key
