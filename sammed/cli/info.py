@@ -73,8 +73,11 @@ def _survey_document(path: Path, found: Survey, phi: bool) -> dict[str, Any]:
 
 
 def _series_document(series: SeriesInfo, phi: bool) -> dict[str, Any]:
+    from sammed.io.dicom.phases import phase_of
+
     document: dict[str, Any] = {
         "index": series.index,
+        "phase": phase_of(series.description) or None,
         "uid": series.uid,
         "modality": series.modality,
         "description": series.description,
@@ -124,7 +127,11 @@ def _row(series: SeriesInfo) -> tuple[str, ...]:
 
 
 def _details(series: SeriesInfo, phi: bool) -> Iterable[str]:
+    from sammed.io.dicom.phases import phase_of
+
     yield f"transfer syntax: {', '.join(series.syntaxes)}"
+    if phase := phase_of(series.description):
+        yield f"phase: {phase} (by its description): --channel {phase}=FOLDER#index:{series.index}"
     if series.verdict != "usable":
         yield series.verdict
     for n, label in enumerate(series.frames[:MAX_FRAMES_SHOWN]):
