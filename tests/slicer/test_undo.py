@@ -5,7 +5,7 @@ import pytest
 
 slicer = pytest.importorskip("slicer", reason="needs slicer-core: run by make test-slicer")
 
-from SAMMedLib import prompts  # noqa: E402
+from SAMMedLib import geometry, prompts  # noqa: E402
 
 from tests.slicer.workflows import (  # noqa: E402
     ORGAN,
@@ -87,3 +87,17 @@ def test_work_by_hand_is_a_step_of_its_own(workflow):
     workflow.undo()
     assert not mask_of(workflow).any()
     assert prompts.count(*chosen(workflow))[0] == 0
+
+
+def test_what_no_history_reaches_is_forgotten(workflow, monkeypatch):
+    from SAMMedLib import history
+
+    monkeypatch.setattr(history, "MOST_STATES", 3)
+    box = add_box(workflow)
+    for n in range(5):
+        geometry.fit_roi(workflow.volume, box, [11, 12, 32 + n, 12, 44, 72])
+        segment(workflow)
+    assert len(workflow.history._states) == 3
+    assert workflow.history.run(workflow.key) is not None
+    workflow.undo()
+    assert workflow.history.run(workflow.key) is not None

@@ -23,6 +23,9 @@ STEPS = 20
 """Steps kept where no Segment Editor keeps them; each has a copy of what changed."""
 
 
+MOST_STATES = 3 * STEPS
+"""States that are remembered of each segment."""
+
 SWEEP_SECONDS = 0.4
 """How often it is looked for prompts whose segment is gone."""
 
@@ -208,6 +211,9 @@ class History:
         self._at[key] = name
         node.GetSegmentation().GetSegment(segment_id).SetTag(STATE_TAG, name)
         self.told.add(key)
+        former = [place for place in self._states if place[0] == key]
+        for place in former[:-MOST_STATES]:  # no history goes back that far
+            del self._states[place]
 
     def record_prompts(self, node, segment_id):
         """Make a step of the prompts that were not segmented yet."""
