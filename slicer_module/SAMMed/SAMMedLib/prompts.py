@@ -142,14 +142,6 @@ def add_point(segmentation, segment_id, role, point):
     return node
 
 
-def add_stroke(segmentation, segment_id, role, points, outside=False):
-    """A finished scribble or lasso through RAS world points (n, 3)."""
-    node = make(segmentation, segment_id, role, outside=outside)
-    for point in points:
-        node.AddControlPointWorld(*(float(v) for v in point))
-    return node
-
-
 def settle_box(node, volume, axis):
     """Lay a box that was just drawn or moved on the voxels that it means.
 

@@ -184,5 +184,4 @@ def install(settings_path):
     slicer.util.confirmYesNoDisplay = lambda text, **_: slicer.util.said.append(text) or False
     slicer.util.said = []
     slicer.util.errorDisplay = lambda text, **_: slicer.util.said.append(text)
-    slicer.util.confirmOkCancelDisplay = lambda text, *_: slicer.util.said.append(text) or False
     return qt
