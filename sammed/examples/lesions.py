@@ -31,8 +31,8 @@ border to be looked for in the new one; else it is carried as it was."""
 GONE = 0.35
 """Share of the earlier step of values below which nothing is left of a lesion."""
 
-BORDER_MM = 1.0
-"""Voxels of the border are looked for within 1.5 times so far, or a voxel's size."""
+GROUND_MM = 5.0
+"""Width of the Gaussian in which the values round a lesion are carried on into its place."""
 
 LEAST_RING = 30
 """Voxels of the ring that have to look as what was round it before; else all of it counts."""
@@ -110,13 +110,13 @@ def again(then: Scan, now: Scan, drawn: Bool3, mask: Bool3, others: Bool3) -> Se
         shares < -1
     )  # of another tissue, and what it shares voxels with
     free &= ~(ndimage.binary_dilation(other & ~place.inside) & ~place.inside)
-    parts, count = ndimage.label((shares > 0.5) & place.near & free)
+    parts, count = ndimage.label((_even(shares) > 0.5) & place.near & free)
     touching = set(np.unique(parts[place.inside])) - {0} if count else set()
     found = np.isin(parts, list(touching))
     if not found.any():
         return Seen(np.zeros_like(mask), "nothing stands out where it was")
-    held = _integral(place, shares, found, free, now.spacing)
-    drawn_as = _integral(old, old.shares(step), old.inside, old.near, then.spacing)
+    held = _integral(place, new, found, free, now.spacing)
+    drawn_as = _integral(old, step, old.inside, old.near, then.spacing)
     factor = float(np.clip(np.count_nonzero(drawn) / max(drawn_as, 1e-6), 0.5, 2))
     voxels = held * factor
     exact = _largest(shares, ndimage.binary_dilation(found) & free, round(voxels))
@@ -127,20 +127,35 @@ def again(then: Scan, now: Scan, drawn: Bool3, mask: Bool3, others: Bool3) -> Se
 
 
 def _integral(
-    place: Place, shares: Float3, mask: Bool3, free: Bool3, spacing: tuple[float, float, float]
+    place: Place, step: Step, mask: Bool3, free: Bool3, spacing: tuple[float, float, float]
 ) -> float:
-    """Voxels that a lesion fills, with parts of those at its border: however blurred, the same."""
-    close = ndimage.distance_transform_edt(~mask, spacing) <= 1.5 * max(min(spacing), BORDER_MM)
-    return float(np.clip(shares, -0.5, 1.25)[close & free & np.isfinite(shares)].sum())
+    """Voxels that a lesion fills, with parts of those at its border: however blurred, the same.
+
+    What is round it need not be even: each voxel is compared with what lies round it there. A small
+    error of that would count for much, so that only the voxels next to the lesion belong to it.
+    """
+    close = ndimage.binary_dilation(mask, np.ones((3, 3, 3), bool))
+    usual = np.abs(place.values - step.ring) <= 3 * max(step.spread, 1e-6)
+    known = (~close & free & usual).astype(np.float32)
+    width = [GROUND_MM / s if n > 1 else 0.0 for s, n in zip(spacing, mask.shape, strict=True)]
+    weight = ndimage.gaussian_filter(known, width)
+    ground = ndimage.gaussian_filter(known * place.values, width) / np.maximum(weight, 1e-6)
+    ground = np.where(weight > 1e-3, ground, step.ring)
+    shares = (place.values - ground) / (step.core - step.ring)
+    counted = close & free & np.isfinite(place.shares(step))
+    return float(np.clip(shares, -1, 2)[counted].sum())
+
+
+def _even(shares: Float3) -> Float3:
+    """Smoothed by a voxel, so that noise draws neither spikes nor islands."""
+    width = [0.8 if n > 1 else 0.0 for n in shares.shape]
+    filled = np.where(np.isfinite(shares), shares, 0)
+    return np.asarray(ndimage.gaussian_filter(filled, width), np.float32)
 
 
 def _largest(shares: Float3, where: Bool3, count: int) -> Bool3:
-    """So many voxels, those with the largest shares; smoothed, so that noise draws no spikes."""
-    known = np.isfinite(shares)
-    even = ndimage.gaussian_filter(
-        np.where(known, shares, 0), [0.8 if n > 1 else 0.0 for n in shares.shape]
-    )
-    inside = np.where(where & known, even, -np.inf)
+    """So many voxels, those with the largest shares."""
+    inside = np.where(where & np.isfinite(shares), _even(shares), -np.inf)
     count = int(np.clip(count, 1, np.count_nonzero(where)))
     least = np.partition(inside.ravel(), -count)[-count]
     return np.asarray(inside >= least)

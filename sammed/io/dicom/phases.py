@@ -24,7 +24,9 @@ def phase_of(description: str) -> str:
     >>> phase_of("Abdomen ART 1.0 B30f"), phase_of("portal-venous 3mm"), phase_of("T2 cor")
     ('arterial', 'venous', '')
     """
-    spelled = description.lower().translate(str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"}))
+    spelled = description.lower()
+    for letter, plain in (("ä", "ae"), ("ö", "oe"), ("ü", "ue")):
+        spelled = spelled.replace(letter, plain)
     words = f" {' '.join(re.findall(r'[a-z]+', spelled))} "
     found = {
         phase for phase, names in _PHASES.items() if any(f" {name} " in words for name in names)
