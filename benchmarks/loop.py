@@ -190,6 +190,7 @@ def one_tuning(found: Cohort, said: argparse.Namespace, seed: int) -> None:
                           for one in taught(learned[:1], found.structures)], names)  # fmt: skip
         about = {"round": 0, "when": "", "seconds": 0, "seed": seed, "sammed": "", "rehearsed": 0}
         tuned = {"parents": dict(shipped.hashes), "worse": [], "judged": {}, "held": [],
+                 "structures": list(names.values()),
                  "cases": {c.id: "" for c in learned}}  # fmt: skip
         teaching = Teaching(replace(plan, looks=()), said.cohort, about=about, tuned=tuned)
         said.save.write_bytes(pack(teaching, (), "", stored))

@@ -70,7 +70,7 @@ class LearnedModel:
         return self._spec
 
     def prompted(self, name: str) -> ImageModel:
-        """The built-in network: as it was tuned, but for structures of which that made it worse."""
+        """The built-in network; of structures that it was tuned to, and became no worse of, so."""
         return self._compact_tuned if self._is_tuned_for(name) else self._compact
 
     def takes_blocks(self, name: str) -> bool:
@@ -78,7 +78,8 @@ class LearnedModel:
         return self._is_tuned_for(name)
 
     def _is_tuned_for(self, name: str) -> bool:
-        return bool(self._tuned) and name not in self.teaching.tuned["worse"]
+        tuned = self.teaching.tuned
+        return bool(self._tuned) and name in tuned["structures"] and name not in tuned["worse"]
 
     @cached_property
     def _compact(self) -> CompactModel:
