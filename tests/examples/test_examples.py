@@ -212,7 +212,7 @@ def test_work_stops_when_asked_to():
     window = resolve_window("auto", volume)
     with pytest.raises(Cancelled):
         model.find(VolumeImage(volume, window), reporter=Watch())
-    assert calls[0] == 31
+    assert calls[0] <= 40  # a filter ends its step
 
 
 def test_the_models_own_look_joins_where_there_is_an_edge():

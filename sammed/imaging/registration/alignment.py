@@ -34,6 +34,10 @@ LEAST_OVERLAP = 0.3
 ROUNDS = 40
 """Steps of the demons on each level; 60 and 120 changed Dice of hippocampi by 0.003."""
 
+AT_A_TIME = 8
+"""Steps between two questions whether to go on: the filter itself cannot be stopped. They take a
+quarter of a second at most, and give what all in one go would give."""
+
 SMOOTH = 1.0
 """Voxels; the field of the demons is smoothed by so much after each step. Hippocampi, 80 pairs:
 five examples 0.8576 with 1.0, 0.8545 with 1.3."""
@@ -219,24 +223,27 @@ def deformed(
     field = None
     for shrink in (2, 1):
         low = shrunk(first, shrink)
-        demons = sitk.FastSymmetricForcesDemonsRegistrationFilter()
-        demons.SetNumberOfThreads(THREADS)
-        demons.SetNumberOfIterations(ROUNDS)
-        demons.SetSmoothDisplacementField(True)
-        demons.SetStandardDeviations(SMOOTH)
-        stopped = watched(demons, check)
         other = sitk.Resample(smoothed(second, shrink), low)
-        begin = () if field is None else (sitk.Resample(field, low),)
-        try:
-            field = demons.Execute(low, other, *begin)
-        except RuntimeError:
-            raise_stopped(stopped)
-            raise
-        raise_stopped(stopped)
+        if field is not None:
+            field = sitk.Resample(field, low)
+        for _ in range(ROUNDS // AT_A_TIME):
+            if check is not None:
+                check()
+            field = _demons(low, other, field)
     bent = sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
     whole = sitk.CompositeTransform([start.transform, bent])
     similarity = correlation_of(wanted, moving.image, whole)
     return Alignment(whole, similarity, True, fixed.flat)
+
+
+def _demons(fixed: Any, moving: Any, field: Any) -> Any:
+    """Some steps of the demons, from a field or from none."""
+    demons = sitk.FastSymmetricForcesDemonsRegistrationFilter()
+    demons.SetNumberOfThreads(THREADS)
+    demons.SetNumberOfIterations(AT_A_TIME)
+    demons.SetSmoothDisplacementField(True)
+    demons.SetStandardDeviations(SMOOTH)
+    return demons.Execute(fixed, moving, *(() if field is None else (field,)))
 
 
 def local_likeness(
@@ -316,7 +323,7 @@ def watched(method: Any, check: Callable[[], None] | None) -> list[BaseException
                 check()
         except BaseException as error:  # raised again by `raise_stopped`, once the filter is out
             stopped.append(error)
-            method.Abort()
+            getattr(method, "StopRegistration", method.Abort)()
 
     method.AddCommand(sitk.sitkIterationEvent, look)
     return stopped
