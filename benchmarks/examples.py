@@ -119,7 +119,7 @@ def hippocampus(count: int) -> Found:
     """One example and five, of other people; floors."""
     cases = cohort("hippocampus")
     rng = np.random.default_rng(1)
-    rows, seconds = [], []
+    rows = []
     for number in range(count):
         order = rng.permutation(len(cases))
         target, *others = (as_example(cases[n]) for n in order[:6])
@@ -128,9 +128,7 @@ def hippocampus(count: int) -> Found:
         copied, moved = floors(volume, truth, others[0].read)
         for name, labels in (("copied", copied), ("affine", moved)):
             line |= {f"{name} {k}": v for k, v in scores(labels, truth, (1, 2)).items()}
-        began = time.perf_counter()
         found, _ = segmented(volume, others[:1])
-        seconds.append(time.perf_counter() - began)
         line |= {f"one {k}": v for k, v in scores(found, truth, (1, 2)).items()}
         if number % 2 == 0:
             found, _ = segmented(volume, others)
@@ -138,8 +136,7 @@ def hippocampus(count: int) -> Found:
         line |= {f"five {k}": v for k, v in five.items()}
         rows.append(line)
     least = min(row["one whole"] for row in rows)
-    took = {"s a pair": round(float(np.median(seconds)), 2)}
-    return {**mean(rows), **took, "one whole, least": round(least, 4), "pairs": count}
+    return {**mean(rows), "one whole, least": round(least, 4), "pairs": count}
 
 
 def pace(count: int) -> Found:
@@ -200,13 +197,11 @@ def abdomens(count: int) -> Found:
         volume, truth = target
         values = list(ORGANS.values())
         copied, moved = floors(volume, truth, example)
-        began = time.perf_counter()
         found, _ = segmented(volume, [example])
         line = {
             "copied": scores(copied, truth, values)["parts"],
             "affine": scores(moved, truth, values)["parts"],
             "one": scores(found, truth, values)["parts"],
-            "s a pair": time.perf_counter() - began,
         }
         alone, _ = segmented(volume, [example], look=False)
         line["one, without the model's look"] = scores(alone, truth, values)["parts"]

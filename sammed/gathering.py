@@ -91,8 +91,8 @@ def _named(
     wanted: Collection[str] | None, known: Mapping[str, int]
 ) -> tuple[list[str] | None, list[str]]:
     """What the model calls what is wanted, and a note of each name that was understood."""
-    if not wanted or not known:
-        return (list(wanted) if wanted else None), []
+    if not wanted:
+        return None, []
     found: list[str] = []
     notes = []
     for name in wanted:

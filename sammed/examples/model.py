@@ -261,7 +261,7 @@ class ExampleModel:
             )
             return found
 
-        threads = self.taking.threads or min(4, len(os.sched_getaffinity(0)))
+        threads = self.taking.threads or min(4, os.cpu_count() or 1)
         if threads == 1 or len(ranked) == 1:
             return [one(item) for item in ranked]
         with ThreadPoolExecutor(threads) as pool:

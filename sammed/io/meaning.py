@@ -79,7 +79,7 @@ def _unknown_thing(
 ) -> str:
     other = f" (there is {', '.join(same)}: the other side counts with --mirror)" if same else ""
     return (
-        f"{wanted!r} is {asked.say()}, but {where} there is only "
+        f"{wanted!r} is {asked.say()}, but {where} there is {'only ' * bool(known)}"
         f"{_listed(known)}{other}; give an example of it (--example IMAGE,LABELS), a model that "
         "learned it (--model), or a prompt (--box)"
     )
