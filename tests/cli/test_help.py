@@ -22,11 +22,12 @@ NO_COMMANDS = {
     "__init__",
     "console",
     "crew",
+    "evaluate_loop",
+    "explained",
     "groups",
     "options",
-    "train_volume",
-    "explained",
     "outputs",
+    "train_volume",
 }
 """Modules of the command line that are no command of their own."""
 
