@@ -319,10 +319,10 @@ export class App {
     this.tell("busy");
     try {
       for (;;) {
-        const job = this.jobs.shift();
-        if (job) await job();
-        else if (this.stale) await this.segment();
-        else break;
+        const asked = this.jobs.shift()?.(); // what it makes stale is asked for at once, not after the answer
+        const stale = this.stale && !this.jobs.length;
+        if (!asked && !stale) break;
+        await Promise.all([asked, stale ? this.segment() : null]);
       }
     } catch (error) {
       this.fail(error);

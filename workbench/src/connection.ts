@@ -5,6 +5,7 @@ import { ServerError, type ArrayReference } from "./protocol";
 type Json = Record<string, unknown>;
 
 interface Waiting {
+  what: string;
   resolve: (answer: Json) => void;
   reject: (error: Error) => void;
   onEvent?: (event: string, message: Json) => void;
@@ -63,15 +64,16 @@ export class Connection {
     });
     const text = arrays.length ? `{"frames":${arrays.length},${message.slice(1)}` : message;
     return new Promise<T>((resolve, reject) => {
-      this.waiting.set(id, { resolve: resolve as (answer: Json) => void, reject, onEvent });
+      this.waiting.set(id, { what: action, resolve: resolve as (answer: Json) => void, reject, onEvent });
       socket.send(text);
       for (const array of arrays) socket.send(array as Uint8Array<ArrayBuffer>);
     });
   }
 
-  /** Stop what runs; nobody waits for the answer to this. */
+  /** Stop the segmentation, also one that has not begun, else what runs; nobody waits for the answer. */
   cancel(): void {
-    this.request("cancel").catch(() => undefined);
+    const ids = [...this.waiting].filter(([, waiting]) => waiting.what === "segment").map(([id]) => id);
+    this.request("cancel", ids.length ? { request: ids.at(-1) } : {}).catch(() => undefined);
   }
 
   /** Never come back: the server has ended. */
