@@ -14,6 +14,7 @@ from sammed.models.compact.locator import load_locator
 from sammed.models.compact.locator_net import LocatorArchitecture
 from sammed.models.compact.model import load_net
 from sammed.models.compact.net import Architecture, input_planes
+from sammed.training import losses as training_losses
 from sammed.training.checkpoint import load_checkpoint
 from sammed.training.commands import run_training
 from sammed.training.losses import taught_loss
@@ -52,8 +53,12 @@ def test_a_resumed_run_goes_on_as_if_never_stopped(run, inline, tmp_path):
 
 
 @pytest.mark.thorough
-def test_a_taught_run_stays_nearer_to_its_teacher(inline, tmp_path):
-    """From the teacher's weights at a high rate: what it answers drifts less when it is taught."""
+def test_a_taught_run_stays_nearer_to_its_teacher(inline, tmp_path, monkeypatch):
+    """From the teacher's weights at a high rate: what it answers drifts less when it is taught.
+
+    A teacher of random weights is hardly ever right; here it is believed as if it were.
+    """
+    monkeypatch.setattr(training_losses, "true_iou", lambda answer, _: torch.ones(answer.shape[:2]))
     weights = exported(tmp_path / "teacher.safetensors", 1)
     batch = unpack(pack(np.random.default_rng(1), make_chunk(7, 0, 16)))
     target = torch.from_numpy(batch.target).float()
@@ -67,7 +72,8 @@ def test_a_taught_run_stays_nearer_to_its_teacher(inline, tmp_path):
         trainer.run()
         logits, _, _ = trainer.net.eval()(input_planes(batch.prompts))
         away[name] = float(taught_loss(logits.detach(), wanted, target))
-    assert away["taught"] < away["free"]
+    least = float(taught_loss(wanted, wanted, target))  # cross-entropy with itself
+    assert away["taught"] - least < 0.95 * (away["free"] - least)
 
 
 def test_the_locator_has_no_teacher_and_no_other_prompts(tmp_path):
