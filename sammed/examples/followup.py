@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -26,19 +26,12 @@ from sammed.examples.lesions import REACH_MM, Scan, Seen, again
 from sammed.examples.library import Example
 from sammed.examples.look import logit
 from sammed.examples.model import check_fit, missing
+from sammed.examples.shown import Shown
 from sammed.imaging import geometry
 from sammed.imaging import registration as reg
 from sammed.imaging.boxes import Box3D
 from sammed.imaging.volume import Volume
-from sammed.models.protocols import (
-    ImageModel,
-    Model,
-    ModelSpec,
-    StructureModel,
-    VolumeImage,
-    VolumeMask,
-    Watch,
-)
+from sammed.models.protocols import Model, ModelSpec, VolumeImage, VolumeMask, Watch
 from sammed.models.recipe import PLAIN
 
 LEAST_NEW_ML = 0.02
@@ -161,7 +154,7 @@ def days_between(earlier: Example, volume: Volume) -> float:
     return float(max((now - then).days, 0))
 
 
-class PriorModel:
+class PriorModel(Shown):
     """Finds again what was labelled in an earlier scan of the same person.
 
     Parameters
@@ -185,44 +178,22 @@ class PriorModel:
         self.earlier = earlier
         self.account = FollowUp(days)
         self.places: dict[str, NDArray[np.float64]] = {}
-        self._companion = companion
         volume, labels = earlier.read
         values = earlier.values({})
         if not values:
             raise InputError(f"the label map of {earlier.id} is empty: there is nothing to follow")
         self._volume, self._labels = volume, labels
-        self._spec = ModelSpec(
+        spec = ModelSpec(
             name="prior",
             prompts=frozenset({"box", "points", "mask", "box3d"}),
             license="as the earlier labels",
             recipe=PLAIN,
             structures=values,
         )
-        self._last: tuple[Volume | None, dict[str, VolumeMask]] = (None, {})
+        super().__init__(spec, companion)
 
-    @property
-    def spec(self) -> ModelSpec:
-        """See `sammed.models.protocols.StructureModel`."""
-        return self._spec
-
-    def prompted(self, name: str) -> ImageModel:
-        """The model that answers prompts."""
-        if isinstance(self._companion, StructureModel):
-            return self._companion.prompted(name)
-        return self._companion  # type: ignore[return-value]  # a model of volumes is asked as well
-
-    def takes_blocks(self, name: str) -> bool:
-        """A 3D box limits what is found."""
-        return False
-
-    def find(self, image: VolumeImage, *, reporter: Watch) -> Mapping[str, VolumeMask]:
-        """See `sammed.models.protocols.StructureModel`."""
-        if self._last[0] is not image.volume:
-            self._last = image.volume, self._found(image.volume, reporter)
-        return self._last[1]
-
-    def _found(self, volume: Volume, reporter: Watch) -> dict[str, VolumeMask]:
-        started = time.perf_counter()
+    def _found(self, image: VolumeImage, reporter: Watch) -> dict[str, VolumeMask]:
+        started, volume = time.perf_counter(), image.volume
         check_fit(volume, self.earlier)
         self.account = account = FollowUp(self.account.days)
         target = Target.of(volume)

@@ -24,6 +24,7 @@ from sammed.examples.library import Example
 from sammed.examples.look import joined, logit
 from sammed.examples.mirror import mirrored
 from sammed.examples.ranking import MOST, Ranked, rank
+from sammed.examples.shown import Shown
 from sammed.examples.voting import Vote, apart, vote
 from sammed.imaging import registration as reg
 from sammed.imaging.boxes import Box3D
@@ -85,7 +86,7 @@ class Account:
         return asdict(self)
 
 
-class ExampleModel:
+class ExampleModel(Shown):
     """Finds what labelled examples show.
 
     Parameters
@@ -113,13 +114,12 @@ class ExampleModel:
             raise InputError("there is no example; expected at least one labelled scan")
         self.taking = taking or Taking()
         self.account = Account()
-        self._companion = companion
         self._wanted = dict(wanted or {})
         self._examples = [*examples, *(map(mirrored, examples) if self.taking.mirror else ())]
         self._values = {id(one): one.values(self._wanted) for one in self._examples}
         shown = self._shown()
         theirs = dict(companion.spec.structures)
-        self._spec = ModelSpec(
+        spec = ModelSpec(
             name="examples",
             prompts=frozenset({"box", "points", "mask", "box3d"}),
             weights_hash=self._digest(),
@@ -127,33 +127,15 @@ class ExampleModel:
             recipe=PLAIN,
             structures={**{n: v for n, v in theirs.items() if n not in shown}, **shown},
         )
-        self._last: tuple[Volume | None, dict[str, VolumeMask]] = (None, {})
+        super().__init__(spec, companion)
 
-    @property
-    def spec(self) -> ModelSpec:
-        """See `sammed.models.protocols.StructureModel`."""
-        return self._spec
-
-    def prompted(self, name: str) -> ImageModel:
-        """The model that answers prompts."""
-        if isinstance(self._companion, StructureModel):
-            return self._companion.prompted(name)
-        return self._companion  # type: ignore[return-value]  # a model of volumes is asked as well
-
-    def takes_blocks(self, name: str) -> bool:
-        """A 3D box limits what the examples show."""
-        return False
-
-    def find(self, image: VolumeImage, *, reporter: Watch) -> Mapping[str, VolumeMask]:
-        """See `sammed.models.protocols.StructureModel`."""
-        if self._last[0] is image.volume:
-            return self._last[1]
-        found = self._found(image, reporter)
+    def _found(self, image: VolumeImage, reporter: Watch) -> dict[str, VolumeMask]:
+        """What the examples show, and of what they do not what the companion knows by name."""
+        found = self._explained(image, reporter)
         missing = set(self._spec.structures) - set(found)
         if missing and isinstance(self._companion, StructureModel):
             theirs = self._companion.find(image, reporter=reporter)
             found |= {name: theirs[name] for name in missing}
-        self._last = image.volume, found
         return found
 
     def _shown(self) -> dict[str, int]:
@@ -172,7 +154,7 @@ class ExampleModel:
         parts = [f"{one.id} {sorted(self._values[id(one)].items())}" for one in self._examples]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
-    def _found(self, image: VolumeImage, reporter: Watch) -> dict[str, VolumeMask]:
+    def _explained(self, image: VolumeImage, reporter: Watch) -> dict[str, VolumeMask]:
         started = time.perf_counter()
         self.account = account = Account()
         names = [n for n in self._spec.structures if self._is_shown(n)]
