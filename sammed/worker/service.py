@@ -243,8 +243,8 @@ class Service:
                 "bad_request", f"settings: 'masks' must be one of {', '.join(MASKS)}"
             )
         options = dict(fields.part("options").values) if "options" in fields else {}
-        told = read_explain(fields)
-        wanted = {"model": list(self._model_key(fields)), "options": options, "explain": told}
+        told = {"explain": said} if (said := read_explain(fields)) else {}
+        wanted = {"model": list(self._model_key(fields)), "options": options, **told}
         if masks != case.masks:
             case.masks, case.held = masks, {}
         renewed = case.session is None or wanted != case.settings
