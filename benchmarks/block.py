@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from benchmarks.machine import describe
-from sammed.evaluation.metrics import dice
 from sammed.imaging.boxes import Box2D, Box3D
+from sammed.imaging.masks import dice
 from sammed.imaging.volume import Volume
 from sammed.models.registry import build
 from sammed.prompts import BoxPrompt, ObjectPrompts

@@ -17,8 +17,8 @@ from PIL import Image
 
 from sammed import io
 from sammed.cli import main as sammed
-from sammed.evaluation.metrics import dice
 from sammed.imaging.intensity import resolve_window
+from sammed.imaging.masks import dice
 from sammed.imaging.volume import LabelVolume
 from sammed.project.folder import Project
 from sammed.reporting.preview import draw_preview

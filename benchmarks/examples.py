@@ -28,6 +28,7 @@ from sammed.examples.carrying import Target, lay
 from sammed.examples.library import Example
 from sammed.examples.model import Taking
 from sammed.imaging import registration as reg
+from sammed.imaging.masks import dice
 from sammed.imaging.volume import LabelVolume, Volume
 from sammed.synthesis.abdomens import ORGANS, make_abdomen
 
@@ -49,11 +50,6 @@ class Row:
     run: Callable[[int], Found]
     wanted: Mapping[str, tuple[str, float]]
     count: int
-
-
-def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
-    both = np.count_nonzero(a) + np.count_nonzero(b)
-    return float(2 * np.count_nonzero(a & b) / both) if both else 1.0
 
 
 def cohort(name: str) -> list[Case]:

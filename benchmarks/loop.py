@@ -22,10 +22,10 @@ import torch
 
 from sammed import io
 from sammed.evaluation.manifest import Case, read_manifest
-from sammed.evaluation.metrics import dice
 from sammed.evaluation.protocols import Condition
 from sammed.evaluation.results import Row
 from sammed.evaluation.trial import Target, run_trial
+from sammed.imaging.masks import dice
 from sammed.imaging.volume import LabelVolume, Volume
 from sammed.learning.course import Wishes, learn
 from sammed.learning.estimate import Doubt, calibrate

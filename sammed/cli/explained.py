@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -132,6 +132,31 @@ class Explained:
         _, file, own = parse_channel(self.channel[0])
         return file, own or series
 
+    def inputs(self, image: str) -> dict[str, str]:
+        """The files that are read, as far as they are named one by one, and what they are."""
+        from sammed.examples.channels import parse_channel
+        from sammed.examples.library import pair
+
+        pairs = map(pair, (*(self.example or ()), *((self.prior,) if self.prior else ())))
+        channels = [parse_channel(text)[1] for text in self.channel or ()]
+        files = (str(file) for one in pairs for file in (one.image, one.labels))
+        own = {image: "the image itself"} if image else {}
+        return dict.fromkeys((*channels, *files), "one of the inputs") | own
+
+    def outputs(self, image: str, outputs: list[Path]) -> dict[str, Path]:
+        """Channel → the label map of what it shows by itself: ``name.art.nii.gz``."""
+        from sammed.examples.channels import FIRST, parse_channel
+        from sammed.io.recognition import stem
+
+        if not self.per_channel or not outputs:
+            return {}
+        output, plain = outputs[0], stem(outputs[0])
+        names = [*((FIRST,) if image else ()), *(parse_channel(c)[0] for c in self.channel or ())]
+        return {
+            name: output.with_name(output.name.replace(plain, f"{plain}.{name}", 1))
+            for name in names
+        }
+
     def joined(self, volume: Volume, image: str, quiet: bool) -> Volume:
         """The volume with its channels, on its grid."""
         if not self.channel:
@@ -195,28 +220,20 @@ class Explained:
                 say(f"{name}: channels agree by Dice {shares:.2f}; they count {counted}")
 
     def write_each(
-        self, session: Session, labels: LabelVolume, outputs: list[Path], force: bool
+        self, session: Session, labels: LabelVolume, outputs: Mapping[str, Path], force: bool
     ) -> None:
-        """A label map a channel, beside the output: ``name.art.nii.gz``."""
-        if not self.per_channel or not outputs:
-            return
+        """Write what each channel shows by itself; ``outputs`` as `outputs` gives them."""
         import numpy as np
 
         from sammed import io
-        from sammed.io.recognition import stem
 
-        output = outputs[0]
-        names = {n for run in session.runs.values() for n in run.channels}
-        for channel in sorted(names):
+        for channel, path in outputs.items():
             voxels = np.zeros_like(labels.voxels)
             for obj in session.objects:
                 view = session.runs[obj.name].channels.get(channel)
                 if view is not None and not view.error:
                     voxels[view.volume.mask_in(labels.shape)] = obj.label
-            plain = stem(output)
-            path = output.with_name(output.name.replace(plain, f"{plain}.{channel}", 1))
-            alone = replace(labels, voxels=voxels, probabilities={})
-            io.write_labels(alone, path, force=force)
+            io.write_labels(replace(labels, voxels=voxels, probabilities={}), path, force=force)
             say(f"wrote {path}")
 
 

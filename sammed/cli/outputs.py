@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from sammed.errors import OutputError
 
 
 def check_outputs(
-    image: str, outputs: list[Path], report: Path | None, preview: Path | None, force: bool
+    inputs: Mapping[str, str],
+    outputs: list[Path],
+    report: Path | None,
+    preview: Path | None,
+    force: bool,
+    more: Collection[Path] = (),
 ) -> dict[str, Path]:
-    """Where the report, the prompt file and the preview go; all outputs could be written."""
+    """Where the report, the prompt file and the preview go; all outputs could be written.
+
+    Parameters
+    ----------
+    inputs
+        What is read, and what that is: no output may be one of these.
+    outputs, report, preview, force
+        As typed.
+    more
+        What else is written.
+    """
     from sammed import io
 
     for path in filter(None, (*outputs, report, preview)):
@@ -19,8 +35,8 @@ def check_outputs(
     if preview is not None and preview.suffix.lower() != ".png":
         raise OutputError(f"cannot write {preview}: the preview is a PNG; let its name end in .png")
     written = _side_outputs(outputs, report, preview)
-    _check_apart(image, [*outputs, *written.values()])
-    for path in (*outputs, *written.values()):
+    _check_apart(inputs, [*outputs, *written.values(), *more])
+    for path in (*outputs, *written.values(), *more):
         io.check_output(path, force)
     return written
 
@@ -43,9 +59,9 @@ def _side_outputs(
     return side
 
 
-def _check_apart(image: str, paths: list[Path]) -> None:
-    """Make sure that no output is the image itself, nor another output."""
-    taken = {os.path.realpath(image): "it is the image itself"}
+def _check_apart(inputs: Mapping[str, str], paths: list[Path]) -> None:
+    """Make sure that no output is an input, nor another output."""
+    taken = {os.path.realpath(path): f"it is {what}" for path, what in inputs.items()}
     for path in paths:
         real = os.path.realpath(path)
         if real in taken:

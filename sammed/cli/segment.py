@@ -219,7 +219,9 @@ def segment(
     from sammed.reporting.run_report import algorithm
     from sammed.views.embeddings import store_for
 
-    written = check_outputs(image, outputs, report, preview, force)
+    each = others.outputs(image, outputs)
+    inputs = others.inputs(image)
+    written = check_outputs(inputs, outputs, report, preview, force, each.values())
     kinds = {path: _output_kind(path, output_type) for path in outputs}
     settings = _settings(plane, window, overlap, components, fill_holes, smooth, zoom, fractional)
     settings = replace(settings, stride=stride)
@@ -274,7 +276,7 @@ def segment(
             if fractional and kind == "dicom-seg":
                 about["fractional"] = True
             io.write_labels(labels, path, force=force, output_type=kind, **about)
-        others.write_each(session, labels, outputs, force)
+        others.write_each(session, labels, each, force)
         if store:
             _store(labels, image, session)
         timings = {"read": read_seconds, "write": time.perf_counter() - started}

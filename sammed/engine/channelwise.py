@@ -12,14 +12,13 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import ndimage
 
 from sammed.engine.object_volume import NOWHERE, ObjectVolume
 from sammed.engine.progress import Reporter
 from sammed.engine.results import ObjectRun, finished
 from sammed.engine.settings import Settings
 from sammed.engine.strategy import Scene, Strategy
+from sammed.imaging.masks import border_step, dice
 from sammed.models.recipe import Recipe
 from sammed.prompts import ObjectPrompts
 from sammed.views.slices import SliceStack
@@ -141,23 +140,6 @@ class ChannelsStrategy:
         return iou * min(1.0, border_step(values, run.volume.mask) / FULL_STEP)
 
 
-def border_step(values: NDArray[np.float32], mask: NDArray[np.bool_]) -> float:
-    """The step across a border, in deviations of the values on both sides of it.
-
-    Parameters
-    ----------
-    values, mask : (z, y, x)
-        An image and an object in it.
-    """
-    thick = ndimage.generate_binary_structure(mask.ndim, 1)
-    inner = mask & ~ndimage.binary_erosion(mask, thick, iterations=2)
-    outer = ndimage.binary_dilation(mask, thick, iterations=2) & ~mask
-    if not inner.any() or not outer.any():
-        return 0.0
-    spread = float(np.sqrt((values[inner].var() + values[outer].var()) / 2))
-    return abs(float(values[inner].mean() - values[outer].mean())) / max(spread, 1e-6)
-
-
 def agreement(views: Mapping[str, ChannelView]) -> float | None:
     """Mean Dice of the channels' own masks with each other; ``None`` of a single one."""
     found = [view.volume for view in views.values() if not view.error]
@@ -179,6 +161,4 @@ def _joined(parts: Sequence[tuple[ObjectVolume, float]]) -> ObjectVolume:
 
 def _dice(a: ObjectVolume, b: ObjectVolume) -> float:
     block = a.block.union(b.block)
-    first, second = a.on(block) > 0, b.on(block) > 0
-    both = np.count_nonzero(first) + np.count_nonzero(second)
-    return float(2 * np.count_nonzero(first & second) / both) if both else 0.0
+    return dice(a.on(block) > 0, b.on(block) > 0)

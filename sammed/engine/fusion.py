@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sammed.engine.object_volume import NOTHING, NOWHERE, ObjectVolume
 from sammed.imaging.boxes import Box3D
+from sammed.imaging.masks import dice
 from sammed.models.recipe import Border, Fusion
 from sammed.views.slices import OUTSIDE_LOGIT
 
@@ -125,7 +126,7 @@ def within_doubt(
         it as may be.
     """
     masks = [mask for view in views if (mask := view.volume.on(block) > 0).any()]
-    apart = [_distance(a, b) for a, b in combinations(masks, 2)]
+    apart = [1 - dice(a, b) for a, b in combinations(masks, 2)]
     start, end = seen.logits.astype(np.float32), volume.on(seen.block)
     lost = seen.mask & (end <= 0)
     if not apart or not lost.any():
@@ -139,11 +140,6 @@ def within_doubt(
     share = np.concatenate([[0], when])[allowed : allowed + 2].mean()
     held = np.maximum(end, start + share * (end - start))
     return ObjectVolume(seen.block, np.asarray(held, np.float16))
-
-
-def _distance(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
-    """1 - Dice of two masks, not both empty."""
-    return np.count_nonzero(a ^ b) / (np.count_nonzero(a) + np.count_nonzero(b))
 
 
 def promised_iou(logits: NDArray[np.floating]) -> float:

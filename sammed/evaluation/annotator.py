@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sammed.evaluation.metrics import dice
 from sammed.evaluation.trial import Target
+from sammed.imaging.masks import dice
 from sammed.imaging.volume import Volume
 from sammed.models.protocols import Model
 from sammed.prompts import ObjectPrompts, simulation

@@ -85,20 +85,6 @@ class Scores:
         return {**asdict(self), "difference_ml": self.difference_ml}
 
 
-def dice(prediction: Bool3, reference: Bool3) -> float:
-    """Dice coefficient of two masks of equal shape, in [0, 1]; 1 if both are empty.
-
-    Dice 1945, doi:10.2307/1932409.
-
-    Examples
-    --------
-    >>> dice(np.array([True, True, False]), np.array([True, False, False]))
-    0.6666666666666666
-    """
-    total = int(np.count_nonzero(prediction)) + int(np.count_nonzero(reference))
-    return 2 * int(np.count_nonzero(prediction & reference)) / total if total else 1.0
-
-
 def score(
     prediction: Bool3,
     reference: Bool3,

@@ -18,6 +18,9 @@ from sammed.imaging.volume import Volume
 Alignment = Literal["auto", "none", "header", "rigid", "deformable"]
 ALIGNMENTS: tuple[str, ...] = get_args(Alignment)
 
+FIRST = "first"
+"""Name of the first channel where it has none."""
+
 LEAST_OVERLAP = 0.5
 """Share of the first channel's grid that another must show."""
 
@@ -119,7 +122,7 @@ def with_channels(
                 modality=volume.modality or first.modality, channels=(),
             )
         )  # fmt: skip
-    return replace(first, name=name or "first", channels=tuple(placed)), told
+    return replace(first, name=name or FIRST, channels=tuple(placed)), told
 
 
 def read_channels(

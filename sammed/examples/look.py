@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from sammed.engine.progress import Reporter
 from sammed.engine.recipes import strategy_for
@@ -15,6 +14,7 @@ from sammed.engine.settings import Settings
 from sammed.engine.strategy import Scene
 from sammed.imaging.boxes import Box2D, Box3D
 from sammed.imaging.intensity import Window
+from sammed.imaging.masks import border_step, dice
 from sammed.imaging.volume import Volume
 from sammed.models.protocols import ImageModel
 from sammed.prompts import BoxPrompt, ObjectPrompts
@@ -56,16 +56,6 @@ class Joined:
     share: float
 
 
-def edge(values: Float3, mask: NDArray[np.bool_]) -> float:
-    """The step across a border, in deviations: of the voxels inside and outside next to it."""
-    inner = mask & ~ndimage.binary_erosion(mask, iterations=2)
-    outer = ndimage.binary_dilation(mask, iterations=2) & ~mask
-    if not inner.any() or not outer.any():
-        return 0.0
-    spread = float(np.sqrt((values[inner].var() + values[outer].var()) / 2))
-    return abs(float(values[inner].mean() - values[outer].mean())) / max(spread, 1e-6)
-
-
 def logit(chance: Float3) -> Float3:
     """Of a probability, up to `LOUDEST`."""
     inside = np.clip(chance, 1e-4, 1 - 1e-4)
@@ -103,11 +93,11 @@ def joined(
         Called often; may raise.
     """
     own = logit(chance)
-    step = edge(values[block.slices], chance > 0.5)
+    step = border_step(values[block.slices], chance > 0.5)
     if step < LEAST_EDGE:
         return Joined(own, f"not asked: no clear edge ({step:.1f} deviations)", 0.0)
     seen, promised = _seen(volume, name, block, chance > 0.5, model, window, check)
-    overlap = _dice(seen > 0, chance > 0.5)
+    overlap = dice(seen > 0, chance > 0.5)
     if overlap < LEAST_OVERLAP:
         return Joined(own, f"not heeded: it sees something else there (Dice {overlap:.2f})", 0.0)
     sure = promised * min(1.0, step / (2 * LEAST_EDGE))
@@ -146,8 +136,3 @@ def _seen(
     run = strategy_for(model, scene).segment(prompts, None, Reporter(None, stopped, None))
     promised = [record.predicted_iou for record in run.slices]
     return run.volume.on(block), float(np.mean(promised)) if promised else 0.0
-
-
-def _dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
-    both = int(np.count_nonzero(a) + np.count_nonzero(b))
-    return 2 * int(np.count_nonzero(a & b)) / both if both else 0.0

@@ -75,9 +75,7 @@ def gained_lines(gained: Mapping[str, Any], rehearsed: bool) -> list[str]:
     if not gained:
         return ["No case was held back: whether a box goes further now, nobody knows."]
     mean = gained["mean"]
-    how = " by a shorter run that had not seen them" if rehearsed else ""
-    people = f"{mean['subjects']} {'person' if mean['subjects'] == 1 else 'people'}"
-    head = f"Dice from one 3D box on {mean['cases']} held-back cases of {people}{how}:"
+    head = f"Dice from one 3D box on {_held(mean, rehearsed)}:"
     lines = [f"- {name}: {_gained(one)}" for name, one in gained["structures"].items()]
     return [head, *lines, f"- mean: {_gained(mean)}"]
 
@@ -101,11 +99,16 @@ def reached_lines(judged: Mapping[str, Any], rehearsed: bool) -> list[str]:
     if not judged:
         return ["No case was held back: how good it is, nobody knows. Accept a second person."]
     mean = judged["mean"]
-    people = f"{mean['subjects']} {'person' if mean['subjects'] == 1 else 'people'}"
-    how = " by a shorter run that had not seen them" if rehearsed else ""
-    lines = [f"Dice on {mean['cases']} held-back cases of {people}{how}:"]
+    lines = [f"Dice on {_held(mean, rehearsed)}:"]
     lines += [f"- {name}: {_figure(one)}" for name, one in judged["structures"].items()]
     return [*lines, f"- mean: {_figure(mean)}"]
+
+
+def _held(mean: Mapping[str, Any], rehearsed: bool) -> str:
+    """The cases that something was judged on, in words."""
+    how = " by a shorter run that had not seen them" if rehearsed else ""
+    people = f"{mean['subjects']} {'person' if mean['subjects'] == 1 else 'people'}"
+    return f"{mean['cases']} held-back cases of {people}{how}"
 
 
 def _figure(one: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import lsq_linear
 
+from sammed.imaging.masks import dice
 from sammed.models.learned.plan import Plan
 from sammed.models.learned.sight import Seen
 
@@ -89,15 +90,10 @@ def doubts(seen: Seen, plan: Plan, second: Opinion | None = None) -> dict[str, D
             continue
         share = float(mean[number].sum())
         promise = 2 * float(mean[number][mask].sum()) / (share + int(mask.sum()))
-        agreement = float(np.mean([_dice(mask, one == number) for one in each]))
+        agreement = float(np.mean([dice(mask, one == number) for one in each]))
         asked = None if second is None else second(name, shown == number)
         found[name] = Doubt(promise, agreement, asked)
     return found
-
-
-def _dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
-    total = int(a.sum()) + int(b.sum())
-    return 2 * int((a & b).sum()) / total if total else 1.0
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from sammed.evaluation.metrics import dice
 from sammed.evaluation.results import Row
 from sammed.evaluation.statistics import Mean, average, compare
+from sammed.imaging.masks import dice
 from sammed.imaging.volume import Volume
 from sammed.learning.estimate import Calibration, Doubt, Opinion, calibrate, doubts
 from sammed.learning.opinion import Asked, second_opinion

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammed.engine.settings import Settings
-from sammed.evaluation.metrics import dice
 from sammed.imaging.boxes import Box2D
+from sammed.imaging.masks import dice
 from sammed.imaging.volume import Volume
 from sammed.models.protocols import ImageModel
 from sammed.prompts import BoxPrompt, ObjectPrompts

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from sammed.evaluation.metrics import dice
 from sammed.evaluation.protocols import Condition
 from sammed.evaluation.results import Row
 from sammed.evaluation.trial import Target, run_trial
+from sammed.imaging.masks import dice
 from sammed.imaging.volume import Volume
 from sammed.learning.judging import Taught, told_difference
 from sammed.models.protocols import ImageModel

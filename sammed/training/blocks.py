@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sammed.imaging.masks import dice
 from sammed.models.compact.cubes import BOX_SHARE
 from sammed.models.compact.locator_net import Blocks, LocatorNet, block_planes
 from sammed.synthesis.blocks import BlockSample, draw_blocks
 from sammed.training import stream
-from sammed.training.validation import SEED, dice
+from sammed.training.validation import SEED
 
 PER_VOLUME = 14
 """Samples drawn from one synthetic volume."""

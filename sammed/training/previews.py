@@ -13,12 +13,13 @@ from PIL import Image, ImageDraw
 from sammed.errors import EvaluationError
 from sammed.evaluation.manifest import Case, read_manifest
 from sammed.imaging.boxes import Box2D
+from sammed.imaging.masks import dice
 from sammed.models.compact.model import load_boxes, load_net
 from sammed.models.compact.net import CompactNet
 from sammed.models.protocols import ViewMask
 from sammed.synthesis.sheet import BOX, COLOURS, outline
 from sammed.training.real_cases import case_objects, job_prompts, slice_answer, slice_jobs
-from sammed.training.validation import answers, dice
+from sammed.training.validation import answers
 
 SCALE = 2
 CAPTION = 28

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from sammed.engine.fusion import promised_iou
 from sammed.evaluation.manifest import read_manifest
 from sammed.imaging.boxes import Box3D
+from sammed.imaging.masks import dice
 from sammed.models.compact.cubes import BlockView, cube_view, from_cube
 from sammed.models.compact.locator import Locator, load_locator
 from sammed.models.compact.locator_net import BLOCK_SIZE
 from sammed.training.blocks import inscribed_ellipsoid
 from sammed.training.real_cases import case_objects
-from sammed.training.validation import dice
 
 Locate = Callable[[BlockView], NDArray[np.float32]]
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sammed.imaging.masks import dice
 from sammed.models.compact.net import CompactNet, Prompts, input_planes
 from sammed.training.stream import Batch, make_chunk, pack, unpack
 
@@ -17,12 +18,6 @@ SEED = 987_654_321
 """Seed of the validation set; no training run uses it."""
 
 Array = NDArray[np.float32]
-
-
-def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
-    """Dice of two masks; 1 if both are empty."""
-    total = int(np.count_nonzero(a)) + int(np.count_nonzero(b))
-    return 1.0 if total == 0 else 2 * int(np.count_nonzero(a & b)) / total
 
 
 def roc_area(scores: Sequence[float], wanted: Sequence[bool]) -> float:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sammed.imaging.volume import LabelVolume, Volume
+from sammed.worker.messages import RequestError
 
 if TYPE_CHECKING:
     from sammed.engine.settings import Settings
@@ -91,3 +93,32 @@ def known_models() -> list[dict[str, Any]]:
         }
         for known in map(registry.info, registry.names())
     ]
+
+
+def check_options(options: Mapping[str, Any], defaults: Settings) -> None:
+    """Make sure that settings can be made of what a client wants.
+
+    Parameters
+    ----------
+    options
+        Name → value.
+    defaults
+        Settings that say which options there are, and of which kind: texts, and yes or no.
+
+    Raises
+    ------
+    RequestError
+        If there is no such option, or it is of another kind.
+    """
+    known = {f.name: getattr(defaults, f.name) for f in fields(defaults)}
+    known = {name: value for name, value in known.items() if isinstance(value, str | bool)}
+    for name, value in options.items():
+        if name not in known:
+            raise RequestError(
+                "bad_request", f"settings: no option {name!r}; expected {', '.join(known)}"
+            )
+        if type(value) is not type(known[name]):
+            raise RequestError(
+                "bad_request",
+                f"settings: option {name!r} must be like {known[name]!r}, found {value!r}",
+            )

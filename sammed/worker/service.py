@@ -11,7 +11,6 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ from sammed.version import __version__
 from sammed.views.slices import PLANES
 from sammed.worker.answers import Held, describe_run, plain, send_masks, send_slice
 from sammed.worker.arrays import Arrays
-from sammed.worker.engine import Engine, ModelKey, Models, known_models
+from sammed.worker.engine import Engine, ModelKey, Models, check_options, known_models
 from sammed.worker.exchange import digest
 from sammed.worker.explaining import account_of, explained, read_explain
 from sammed.worker.frames import SentFrame
@@ -155,9 +154,10 @@ class Service:
         return handler(request.fields, report, cancel)
 
     def open(self, volume: Volume, model: str, options: dict[str, Any], first: Any = ()) -> None:
-        """Take a volume that the program has opened; no other one is kept.
+        """Take a volume that the program itself has opened, instead of one that a client sends.
 
-        The client's indices are then the canonical ones.
+        The client's indices are then the canonical ones. The session is made when it is first
+        needed; no other volume is kept.
 
         Parameters
         ----------
@@ -265,16 +265,7 @@ class Service:
         return session
 
     def _make_settings(self, options: dict[str, Any]) -> Settings:
-        defaults = self._engine.settings({})
-        known = {f.name: getattr(defaults, f.name) for f in dataclass_fields(defaults)}
-        known = {name: v for name, v in known.items() if isinstance(v, (str, bool))}
-        for name, value in options.items():
-            said = f"settings: no option {name!r}; expected {', '.join(known)}"
-            if name in known and type(value) is not type(known[name]):
-                said = f"settings: option {name!r} must be like {known[name]!r}, found {value!r}"
-            elif name in known:
-                continue
-            raise RequestError("bad_request", said)
+        check_options(options, self._engine.settings({}))
         return self._engine.settings(options)
 
     def _put(self, fields: Fields, report: Report, cancel: Cancel) -> dict[str, Any]:

@@ -21,8 +21,9 @@ from sammed.errors import (
     SammedError,
 )
 from sammed.evaluation.label_maps import score_files
-from sammed.evaluation.metrics import dice, score_labels
+from sammed.evaluation.metrics import score_labels
 from sammed.evaluation.objects import Wanted
+from sammed.imaging.masks import dice
 from sammed.imaging.volume import LabelVolume, Volume, make_grid
 from sammed.io.resample import resample_labels, resample_to_union
 

@@ -13,6 +13,7 @@ from scipy.spatial.distance import cdist
 
 from sammed.errors import EvaluationError, GridMismatchError
 from sammed.evaluation import metrics
+from sammed.imaging.masks import dice
 from sammed.imaging.volume import LabelVolume, make_grid
 
 SPACING = (2.5, 0.8, 0.7)
@@ -72,7 +73,7 @@ def test_counts_agree_with_sets_of_voxels(seed):
     found = metrics.score(p, r, SPACING)
     for name, value in oracle_overlap(p, r).items():
         assert getattr(found, name) == pytest.approx(value, abs=1e-6), name
-    assert found.dice == pytest.approx(metrics.dice(p, r), abs=1e-12)
+    assert found.dice == pytest.approx(dice(p, r), abs=1e-12)
     assert found.difference_ml == pytest.approx(found.volume_ml - found.reference_ml)
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from sammed.engine.settings import Settings
-from sammed.evaluation import metrics
 from sammed.evaluation.protocols import DISTORTIONS, Condition
 from sammed.evaluation.trial import Target, profile, run_trial
 from sammed.imaging.geometry import Reorientation
+from sammed.imaging.masks import dice
 from sammed.imaging.volume import Volume
 from sammed.models import registry
 from sammed.models.compact.recipe import RECIPE
@@ -33,7 +33,7 @@ def test_protocol_a_scores_a_box_on_every_slice(volume, target):
     (step,) = steps(volume, target, Condition("A"))
     seen = target.reference.any(axis=(1, 2))
     assert [b.index for b in step.prompts.boxes] == np.flatnonzero(seen).tolist()
-    assert metrics.dice(step.mask, target.reference) > 0.97
+    assert dice(step.mask, target.reference) > 0.97
     assert not step.mask[~seen].any()
     assert step.seconds >= step.encode_s + step.decode_s
     assert step.error == ""
@@ -51,14 +51,14 @@ def test_filled_boxes_score_what_boxes_are_worth(volume, target):
 @pytest.mark.parametrize("protocol", ["B", "B2"])
 def test_propagating_protocols_reach_all_slices(volume, target, protocol):
     (step,) = steps(volume, target, Condition(protocol))
-    assert metrics.dice(step.mask, target.reference) > 0.9
+    assert dice(step.mask, target.reference) > 0.9
     assert len(step.stops) == 2
 
 
 @pytest.mark.parametrize("protocol", ["A", "B", "B2"])
 def test_all_planes_can_be_evaluated(volume, target, protocol):
     (step,) = steps(volume, target, Condition(protocol), settings=Settings(plane="all"))
-    assert metrics.dice(step.mask, target.reference) > 0.9
+    assert dice(step.mask, target.reference) > 0.9
 
 
 def test_protocol_c_starts_as_b_and_adds_one_click_a_step(volume, target):
@@ -129,7 +129,7 @@ def test_each_slice_is_encoded_once_for_all_objects(volume, labels, kind, looks)
 def test_disturbed_images_are_scored_on_the_undisturbed_grid(volume, target, distortion):
     (step,) = steps(volume, target, Condition("D", 0, distortion=distortion))
     assert step.mask.shape == volume.shape
-    assert metrics.dice(step.mask, target.reference) > 0.6
+    assert dice(step.mask, target.reference) > 0.6
     if distortion in ("undisturbed", "axes 1", "axes 2", "axes 3"):
         (plain,) = steps(volume, target, Condition("B"))
         np.testing.assert_array_equal(step.mask, plain.mask)

@@ -127,6 +127,26 @@ def test_the_command_line_writes_each_channel(
     assert 0 <= line["agreement"] <= 1
 
 
+def test_nothing_that_is_read_or_was_there_is_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """It is said before anything is computed, and an input not even with --force."""
+    monkeypatch.chdir(tmp_path)
+    for name, volume in zip(("a.nii.gz", "b.nii.gz"), phases(), strict=True):
+        io.write_volume(volume, tmp_path / name)
+    before = (tmp_path / "b.nii.gz").read_bytes()
+    command = ["segment", "--channel", "art=a.nii.gz", "--channel", "ven=b.nii.gz", "--per-channel",
+               "--box", "10,10,3,30,25,12", "--model", "ellipse", "-o"]  # fmt: skip
+    assert cli.main([*command, "b.nii.gz", "--force"]) == 1
+    assert "cannot write b.nii.gz: it is one of the inputs" in capsys.readouterr().err
+    assert (tmp_path / "b.nii.gz").read_bytes() == before
+    (tmp_path / "o.ven.nii.gz").write_bytes(b"mine")
+    assert cli.main([*command, "o.nii.gz"]) == 1
+    assert "o.ven.nii.gz" in capsys.readouterr().err
+    assert (tmp_path / "o.ven.nii.gz").read_bytes() == b"mine"
+    assert not (tmp_path / "o.nii.gz").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

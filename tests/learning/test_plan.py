@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from sammed.errors import InputError
-from sammed.evaluation.metrics import dice
 from sammed.imaging.boxes import Box3D
+from sammed.imaging.masks import dice
 from sammed.imaging.volume import Volume
 from sammed.io import read
 from sammed.learning.estimate import Calibration, Doubt, calibrate
