@@ -70,6 +70,9 @@ def run(
     boxes_only: Annotated[
         bool, typer.Option("--boxes-only", help="Views with a box and no other prompt.")
     ] = False,
+    label_maps: Annotated[
+        Path | None, typer.Option(help="locator: folder of label maps to draw volumes from too.")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Train the built-in network on synthetic images.
@@ -82,7 +85,7 @@ def run(
 
       sammed train compact --minutes 60 --resume runs/mine/last.pt --out runs/mine
 
-      sammed train locator --minutes 60 --out runs/locator
+      sammed train locator --minutes 60 --label-maps maps --out runs/locator
 
       sammed train compact --boxes-only --init shipped --teacher shipped --out runs/boxes
     """
@@ -105,6 +108,7 @@ def run(
             validate_every=validate_every,
             teacher=teacher,
             boxes_only=boxes_only,
+            label_maps=label_maps,
             on_progress=show,
         )
     say_end(trainer, f"{model} --resume {trainer.checkpoint} --out {trainer.out}", quiet)

@@ -17,7 +17,8 @@ from sammed.models.compact.locator_net import BLOCK_SIZE
 from sammed.synthesis.canvas import Target
 from sammed.synthesis.fields import Array
 from sammed.synthesis.recipes import choose
-from sammed.synthesis.slab import Slab, make_block
+from sammed.synthesis.slab import Slab
+from sammed.synthesis.source import GENERATOR, Source, make_volume, unseen
 
 CUT_SHARE = 0.4
 """Share of the samples whose object may go on beyond the image."""
@@ -57,7 +58,9 @@ class BlockSample:
     kind: str
 
 
-def draw_blocks(seed: int | tuple[int, ...], count: int) -> list[BlockSample]:
+def draw_blocks(
+    seed: int | tuple[int, ...], count: int, source: Source = GENERATOR
+) -> list[BlockSample]:
     """Samples of one synthetic volume; the same seed gives the same samples.
 
     Parameters
@@ -66,9 +69,11 @@ def draw_blocks(seed: int | tuple[int, ...], count: int) -> list[BlockSample]:
         Seed of the volume and of everything drawn from it.
     count
         At most so many; fewer (even none) if the volume offers nothing to ask for.
+    source
+        Where the volume comes from.
     """
     key = seed if isinstance(seed, tuple) else (seed,)
-    return blocks_of(make_block(seed), np.random.default_rng((*key, 1)), count)
+    return blocks_of(make_volume(seed, source), np.random.default_rng((*key, 1)), count)
 
 
 def blocks_of(slab: Slab, rng: np.random.Generator, count: int) -> list[BlockSample]:
@@ -91,6 +96,8 @@ def blocks_of(slab: Slab, rng: np.random.Generator, count: int) -> list[BlockSam
             break
         target = choose(rng, choice)
         if target.kind == "body" and rng.random() < 0.8:
+            continue
+        if unseen(rng, slab, target, target.mask):
             continue
         if np.count_nonzero(target.mask) >= LEAST_VOXELS:
             samples.append(_sample(rng, slab, target))

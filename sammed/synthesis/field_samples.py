@@ -8,31 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from sammed.models.compact.field import Field
 from sammed.synthesis.blocks import drawn, some_slices
 from sammed.synthesis.canvas import Target
 from sammed.synthesis.fields import Array
-from sammed.synthesis.label_maps import split
-from sammed.synthesis.label_scenes import make_label_scene
 from sammed.synthesis.recipes import choose
-from sammed.synthesis.slab import Slab, make_block
+from sammed.synthesis.slab import Slab
+from sammed.synthesis.source import Source, make_volume, unseen
 
 FAMILIES: dict[str, float] = {"box": 0.44, "slice": 0.28, "free": 0.18, "close": 0.10}
 """What the user says first, and how often: a 3D box, a box on one slice, points or strokes or
 painted slices; and of a 3D box a part seen closely, with a coarse answer to refine."""
-
-OF_LABELS = ("anatomy", "guest", "union", "core", "shell")
-"""Kinds of targets that come from label maps."""
-
-LABEL_SHARE = 0.5
-"""Share of the volumes that are drawn from label maps, if there are any."""
 
 FEW_SHARE = 0.08
 """Share of the volumes of which one slice, as pictures have, or a few are left. Without any, a
@@ -43,13 +33,6 @@ WIDTHS = (48, 128)
 
 LEAST_VOXELS, LEAST_SAMPLES = 30, 24
 """Smaller objects are not asked for: in the volume, on the field."""
-
-
-UNSEEN_SHARE = 0.3
-"""Share of the objects of label maps that are asked for though nothing sets them apart."""
-
-FAINT = 0.03
-"""Difference of mean brightness to what is around them below which that is so."""
 
 
 @dataclass(frozen=True)
@@ -92,39 +75,10 @@ class FieldSample:
     kind: str
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where volumes come from.
-
-    Attributes
-    ----------
-    maps
-        Prepared label maps; without any, volumes are the generator's alone.
-    held_back
-        Use the maps that are not trained on.
-    """
-
-    maps: tuple[Path, ...] = ()
-    held_back: bool = False
-
-    @property
-    def chosen(self) -> tuple[Path, ...]:
-        """The maps that this source draws from."""
-        return _split(self.maps)[self.held_back]
-
-
-@lru_cache(maxsize=4)
-def _split(maps: tuple[Path, ...]) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-    return split(maps)
-
-
-def make_volume(seed: tuple[int, ...], source: Source) -> Slab:
-    """A synthetic volume, of label maps or of the generator; the same seed gives the same."""
+def field_volume(seed: tuple[int, ...], source: Source) -> Slab:
+    """A synthetic volume, of few slices now and then; the same seed gives the same."""
     rng = np.random.default_rng((*seed, 2))
-    if source.maps and rng.random() < LABEL_SHARE:
-        volume = make_label_scene(seed, source.chosen)
-    else:
-        volume = make_block(seed, WIDTHS)
+    volume = make_volume(seed, source, WIDTHS)
     return _few_slices(rng, volume) if rng.random() < FEW_SHARE else volume
 
 
@@ -151,7 +105,7 @@ def draw_fields(seed: tuple[int, ...], count: int, size: int, source: Source) ->
     source
         Where the volume comes from.
     """
-    volume = make_volume(seed, source)
+    volume = field_volume(seed, source)
     rng = np.random.default_rng((*seed, 1))
     names, shares = list(FAMILIES), list(FAMILIES.values())
     samples: list[FieldSample] = []
@@ -166,24 +120,12 @@ def draw_fields(seed: tuple[int, ...], count: int, size: int, source: Source) ->
         mask = drawn(rng, some_slices(rng, target.mask) if boxed else target.mask)
         if np.count_nonzero(mask) < LEAST_VOXELS:
             continue
-        if target.kind in OF_LABELS and rng.random() > UNSEEN_SHARE and _faint(volume.image, mask):
+        if unseen(rng, volume, target, mask):
             continue
         sample = _sample(rng, volume, mask, family, size, target.kind)
         if np.count_nonzero(sample.target) >= LEAST_SAMPLES:
             samples.append(sample)
     return samples
-
-
-def _faint(image: Array, mask: NDArray[np.bool_]) -> bool:
-    """Whether an object is on the mean about as bright as the two voxels around it."""
-    (low, high) = _bounds(mask).T.astype(int)
-    part = tuple(slice(max(a - 2, 0), b + 2) for a, b in zip(low, high, strict=True))
-    inside = mask[part]
-    around = ndimage.binary_dilation(inside, iterations=2) & ~inside
-    if not around.any():
-        return True
-    values = image[part]
-    return abs(float(values[inside].mean()) - float(values[around].mean())) < FAINT
 
 
 def _sample(

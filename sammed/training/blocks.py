@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
+from dataclasses import replace
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from sammed.imaging.masks import dice
 from sammed.models.compact.cubes import BOX_SHARE
 from sammed.models.compact.locator_net import Blocks, LocatorNet, block_planes
 from sammed.synthesis.blocks import BlockSample, draw_blocks
+from sammed.synthesis.source import GENERATOR, OF_LABELS, Source
 from sammed.training import stream
 from sammed.training.validation import SEED
 
@@ -22,9 +24,9 @@ PER_VOLUME = 14
 """Samples drawn from one synthetic volume."""
 
 
-def make_chunk(seed: int, index: int, size: int) -> list[BlockSample]:
+def make_chunk(seed: int, index: int, size: int, source: Source = GENERATOR) -> list[BlockSample]:
     """The samples of one chunk: a function of its arguments alone."""
-    return stream.first_samples(lambda n: draw_blocks((seed, index, n), PER_VOLUME), size)
+    return stream.first_samples(lambda n: draw_blocks((seed, index, n), PER_VOLUME, source), size)
 
 
 def pack(rng: np.random.Generator, samples: list[BlockSample]) -> dict[str, NDArray[Any]]:
@@ -50,9 +52,11 @@ def unpack(arrays: dict[str, NDArray[Any]]) -> tuple[Blocks, Tensor]:
     return Blocks(**tensors), target
 
 
-def batches(plan: stream.StreamPlan, start: int) -> Iterator[dict[str, NDArray[Any]]]:
+def batches(
+    plan: stream.StreamPlan, start: int, source: Source = GENERATOR
+) -> Iterator[dict[str, NDArray[Any]]]:
     """Packed batches from step ``start`` on, in this process."""
-    return stream.drawn(plan, start, make_chunk, pack)
+    return stream.drawn(plan, start, partial(make_chunk, source=source), pack)
 
 
 def block_logits(net: LocatorNet, shown: Blocks, half: bool = False) -> Tensor:
@@ -65,15 +69,20 @@ def block_logits(net: LocatorNet, shown: Blocks, half: bool = False) -> Tensor:
 
 
 @lru_cache(maxsize=2)
-def fixed_batches(size: int) -> tuple[tuple[Blocks, Tensor], ...]:
-    """The synthetic validation set."""
-    samples = make_chunk(SEED, 0, size)
+def fixed_batches(
+    size: int, source: Source = GENERATOR
+) -> tuple[tuple[Blocks, Tensor, NDArray[np.bool_]], ...]:
+    """The synthetic validation set: what is shown, what is asked for, and what label maps drew."""
+    samples = make_chunk(SEED, 0, size, replace(source, held_back=True))
     rng = np.random.default_rng(SEED)
-    return tuple(unpack(pack(rng, samples[i : i + 32])) for i in range(0, size, 32))
+    parts = [samples[i : i + 32] for i in range(0, size, 32)]
+    return tuple(
+        (*unpack(pack(rng, part)), np.isin([s.kind for s in part], OF_LABELS)) for part in parts
+    )
 
 
 @torch.no_grad()
-def validate_blocks(net: Any, size: int = 256) -> dict[str, float]:
+def validate_blocks(net: Any, size: int = 256, source: Source = GENERATOR) -> dict[str, float]:
     """Mean Dice of 3D boxes on the fixed synthetic set, and of the inscribed ellipsoid.
 
     Parameters
@@ -82,15 +91,29 @@ def validate_blocks(net: Any, size: int = 256) -> dict[str, float]:
         The locator, in evaluation mode.
     size
         Number of samples.
+    source
+        Of what the set is made; of label maps, those that are not trained on.
+
+    Returns
+    -------
+    dict
+        ``block`` and ``block_ellipsoid`` of all samples; with label maps also ``block_shapes``
+        and ``block_anatomy``, of the generator's objects and of the maps'.
     """
-    scores, floors = [], []
-    for shown, target in fixed_batches(size):
+    scores, floors, labelled = [], [], []
+    for shown, target, from_map in fixed_batches(size, source):
         logits = block_logits(net, shown)
         floor = inscribed_ellipsoid(target.shape[-1])
+        labelled += from_map.tolist()
         for answer, wanted in zip(logits.numpy(), target.numpy() > 0, strict=True):
             scores.append(dice(answer > 0, wanted))
             floors.append(dice(floor, wanted))
-    return {"block": float(np.mean(scores)), "block_ellipsoid": float(np.mean(floors))}
+    measured = {"block": float(np.mean(scores)), "block_ellipsoid": float(np.mean(floors))}
+    if source.maps:
+        of_map = np.array(labelled)
+        measured["block_shapes"] = float(np.mean(np.array(scores)[~of_map]))
+        measured["block_anatomy"] = float(np.mean(np.array(scores)[of_map]))
+    return measured
 
 
 def inscribed_ellipsoid(size: int) -> NDArray[np.bool_]:

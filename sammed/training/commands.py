@@ -14,6 +14,7 @@ from sammed.models.compact.entry import WEIGHTS
 from sammed.models.compact.locator import Locator, load_locator
 from sammed.models.compact.locator_net import LocatorNet
 from sammed.models.compact.model import load_net
+from sammed.synthesis.source import Source, mapped
 from sammed.training.blocks import validate_blocks
 from sammed.training.stream import StreamPlan
 from sammed.training.task import BlocksTask
@@ -39,6 +40,7 @@ def run_training(
     validate_every: float = 5.0,
     teacher: str | None = None,
     boxes_only: bool = False,
+    label_maps: Path | None = None,
     on_progress: OnProgress | None = None,
 ) -> Trainer:
     """Train compact and leave checkpoint, weights, metrics and a plot in a folder.
@@ -67,6 +69,8 @@ def run_training(
         Weights of a network for views that the run stays close to: ``"shipped"`` or a file.
     boxes_only
         Train on views with a box and no other prompt.
+    label_maps
+        Folder of label maps from which half of the locator's volumes are drawn.
     on_progress
         Called after every step.
 
@@ -78,12 +82,15 @@ def run_training(
     Raises
     ------
     InputError
-        If the model is not one that we train, or the locator is given what only views have.
+        If the model is not one that we train, or is given what another has, or there are no label
+        maps.
     """
     if model not in ("compact", "locator"):
         raise InputError(f"cannot train {model!r}; expected 'compact' or 'locator'")
     if model == "locator" and (teacher or boxes_only):
         raise InputError("--teacher and --boxes-only are for 'compact'; the locator has neither")
+    if model == "compact" and label_maps:
+        raise InputError("--label-maps is for 'locator' and for 'sammed train volume'")
     torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) - 1))  # one makes the data
     plan = StreamPlan(seed=seed, batch=batch, boxes_only=boxes_only)
     recipe = Recipe(
@@ -96,7 +103,8 @@ def run_training(
         teacher=_weights_file(teacher) if teacher else None,
         clicks=0.0 if boxes_only else Recipe.clicks,
     )
-    task = BlocksTask() if model == "locator" else None
+    source = mapped(label_maps)
+    task = BlocksTask(source=source) if model == "locator" else None
     trainer = Trainer(recipe, out, task)
     if resume is not None:
         trainer.resume(resume)
@@ -107,7 +115,7 @@ def run_training(
 
     def validate(net: Any) -> dict[str, float]:
         if model == "locator":
-            return _validated_locator(net, cases)
+            return _validated_locator(net, source, cases)
         measured = validate_synthetic(net)
         if cases is not None:
             from sammed.training.real_cases import validate_real
@@ -125,8 +133,8 @@ def _weights_file(name: str) -> Path:
     return WEIGHTS if name == "shipped" else Path(name)
 
 
-def _validated_locator(net: LocatorNet, cases: Path | None) -> dict[str, float]:
-    measured = validate_blocks(net)
+def _validated_locator(net: LocatorNet, source: Source, cases: Path | None) -> dict[str, float]:
+    measured = validate_blocks(net, source=source)
     if cases is not None:
         from sammed.training.real_blocks import score_blocks, summarise_blocks
 

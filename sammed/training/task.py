@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ from sammed.models.compact.locator_net import LocatorArchitecture, LocatorNet
 from sammed.models.compact.model import load_net
 from sammed.models.compact.net import Architecture, CompactNet, Prompts, input_planes
 from sammed.models.compact.weight_files import fold_norms
+from sammed.synthesis.source import GENERATOR, Source
 from sammed.training import blocks, stream
 from sammed.training.losses import block_loss, compact_loss, taught_loss
 from sammed.training.prompts import add_clicks
@@ -133,18 +135,23 @@ class BlocksTask:
     ----------
     architecture
         Its shape.
+    source
+        Where the volumes come from.
     """
 
     weights_name = "locator.safetensors"
 
-    def __init__(self, architecture: LocatorArchitecture | None = None) -> None:
+    def __init__(
+        self, architecture: LocatorArchitecture | None = None, source: Source = GENERATOR
+    ) -> None:
         self._architecture = architecture or LocatorArchitecture()
+        self._source = source
         self.tag = self._architecture.tag
 
     @property
     def batches(self) -> stream.Batches:
         """3D boxes and what lies round them."""
-        return blocks.batches
+        return partial(blocks.batches, source=self._source)
 
     def network(self) -> LocatorNet:
         """A network with random weights."""

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sammed.synthesis.field_samples import FieldSample, Source, draw_fields
+from sammed.synthesis.field_samples import FieldSample, draw_fields
+from sammed.synthesis.source import Source
 from sammed.training import stream
 
 Arrays = dict[str, NDArray[Any]]

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from sammed.models.compact.field import FIELD_SIZE
 from sammed.models.compact.volume_net import Fields, VolumeArchitecture, VolumeNet, field_planes
-from sammed.synthesis.field_samples import Source
+from sammed.synthesis.source import Source
 from sammed.training import stream
 from sammed.training.volume_batches import FieldBatch, batches, unpack
 from sammed.training.volume_prompts import corrected, first_prompts, shown

@@ -13,13 +13,11 @@ import torch
 from torch import Tensor
 
 from sammed.errors import BackendUnavailableError, InputError
-from sammed.folders import home
 from sammed.models.compact.field import FIELD_SIZE
 from sammed.models.compact.locator import load_locator
 from sammed.models.compact.volume_model import load_volume_net
 from sammed.models.compact.volume_net import VolumeArchitecture, VolumeNet
-from sammed.synthesis.field_samples import Source
-from sammed.synthesis.label_maps import prepare_folder
+from sammed.synthesis.source import Source, mapped
 from sammed.training.grow_volume import can_grow, grow_from_locator
 from sammed.training.pool import Pool
 from sammed.training.stream import StreamPlan
@@ -188,9 +186,7 @@ def volume_trainer(options: VolumeOptions) -> VolumeTrainer:
         raise InputError(
             f"fields of {options.size} samples; expected a multiple of 16, at least 32"
         )
-    maps: tuple[Path, ...] = ()
-    if options.label_maps:
-        maps = tuple(prepare_folder(options.label_maps, home() / "label-maps"))
+    source = mapped(options.label_maps)
     gpu = options.on_gpu
     batch = options.batch or (GPU_BATCH if gpu else CPU_BATCH)
     recipe = Recipe(
@@ -203,7 +199,7 @@ def volume_trainer(options: VolumeOptions) -> VolumeTrainer:
         validate_every=options.validate_every or (GPU_VALIDATE if gpu else CPU_VALIDATE),
     )
     task = VolumeTask(
-        Source(maps),
+        source,
         options.architecture,
         options.size,
         batch if gpu else _cpu_piece(options.size),

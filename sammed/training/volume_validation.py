@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from sammed.synthesis.field_samples import FAMILIES, OF_LABELS, Source
+from sammed.synthesis.field_samples import FAMILIES
+from sammed.synthesis.source import OF_LABELS, Source
 from sammed.training.validation import SEED, roc_area
 from sammed.training.volume_batches import FieldBatch, make_chunk, pack, unpack
 from sammed.training.volume_prompts import corrected, first_prompts, shown

@@ -13,9 +13,10 @@ from scipy import ndimage
 from sammed import cli
 from sammed.errors import InputError
 from sammed.models.compact import field_prompts as drawing
-from sammed.synthesis.field_samples import FAMILIES, Source, draw_fields, jittered, make_volume
+from sammed.synthesis.field_samples import FAMILIES, draw_fields, field_volume, jittered
 from sammed.synthesis.label_maps import open_map, prepare, prepare_folder, split
 from sammed.synthesis.label_scenes import cut, make_label_scene, neighbours, paint
+from sammed.synthesis.source import Source
 from tests.phantoms import affine_of, save_nifti
 
 SPACING = (2.0, 1.0, 1.0)
@@ -200,10 +201,10 @@ def test_an_object_that_goes_on_touches_the_face(samples):
 
 
 def test_some_volumes_have_one_slice_or_a_few(maps):
-    depths = [len(make_volume((7, n), Source(maps)).image) for n in range(60)]
+    depths = [len(field_volume((7, n), Source(maps)).image) for n in range(60)]
     assert 0 < sum(depth < 6 for depth in depths) < 15
     thin = next(n for n, depth in enumerate(depths) if depth < 6)
-    volume = make_volume((7, thin), Source(maps))
+    volume = field_volume((7, thin), Source(maps))
     assert all(t.mask.shape == volume.image.shape and t.mask.any() for t in volume.targets)
 
 

@@ -19,7 +19,8 @@ from sammed.errors import InputError
 from sammed.models.compact import field_prompts as drawing
 from sammed.models.compact.volume_model import load_volume_net
 from sammed.models.compact.volume_net import VolumeArchitecture, VolumeNet
-from sammed.synthesis.field_samples import FAMILIES, Source
+from sammed.synthesis.field_samples import FAMILIES
+from sammed.synthesis.source import Source
 from sammed.training.pool import Pool
 from sammed.training.volume_batches import make_chunk, pack, unpack
 from sammed.training.volume_prompts import Picker, corrected, first_prompts, shown
