@@ -97,9 +97,9 @@ def blocks_of(slab: Slab, rng: np.random.Generator, count: int) -> list[BlockSam
         target = choose(rng, choice)
         if target.kind == "body" and rng.random() < 0.8:
             continue
-        if unseen(rng, slab, target, target.mask):
+        if np.count_nonzero(target.mask) < LEAST_VOXELS:
             continue
-        if np.count_nonzero(target.mask) >= LEAST_VOXELS:
+        if not unseen(rng, slab, target, target.mask):
             samples.append(_sample(rng, slab, target))
     return samples
 

@@ -13,10 +13,13 @@ from scipy import ndimage
 from sammed import cli
 from sammed.errors import InputError
 from sammed.models.compact import field_prompts as drawing
+from sammed.synthesis.blocks import draw_blocks
+from sammed.synthesis.canvas import Target
 from sammed.synthesis.field_samples import FAMILIES, draw_fields, field_volume, jittered
 from sammed.synthesis.label_maps import open_map, prepare, prepare_folder, split
 from sammed.synthesis.label_scenes import cut, make_label_scene, neighbours, paint
-from sammed.synthesis.source import Source
+from sammed.synthesis.slab import Slab
+from sammed.synthesis.source import OF_LABELS, Source, unseen
 from tests.phantoms import affine_of, save_nifti
 
 SPACING = (2.0, 1.0, 1.0)
@@ -217,3 +220,25 @@ def test_a_jittered_box_is_a_box_in_the_image():
         assert (off[:, 1] > off[:, 0]).all()
         assert (off[:, 1] <= (6, 9, 20)).all()
         np.testing.assert_array_equal(off, off.round())
+
+
+def test_blocks_of_label_maps_show_their_objects(maps):
+    """Half of the volumes are the maps'; objects of few or no voxels are never asked for."""
+    samples = [s for n in range(40) for s in draw_blocks((4, n), 6, Source(maps))]
+    labelled = [s for s in samples if s.kind in OF_LABELS]
+    assert 0.2 < len(labelled) / len(samples) < 0.8
+    assert all(s.target.any() for s in samples)
+    again = draw_blocks((4, 0), 6, Source(maps))
+    np.testing.assert_array_equal(again[0].image, samples[0].image)
+
+
+def test_an_object_that_nothing_sets_apart_is_seldom_asked_for():
+    mask = np.zeros((6, 9, 12), bool)
+    mask[2:4, 3:6, 4:8] = True
+    target = Target("anatomy", mask)
+    rng = np.random.default_rng(0)
+    faint = Slab(np.full(mask.shape, 0.5, np.float32), [target])
+    bright = Slab(np.where(mask, 0.6, 0.5).astype(np.float32), [target])
+    assert 0.5 < np.mean([unseen(rng, faint, target, mask) for _ in range(200)]) < 0.9
+    assert not any(unseen(rng, bright, target, mask) for _ in range(200))
+    assert not any(unseen(rng, faint, Target("organ", mask), mask) for _ in range(50))
