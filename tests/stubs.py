@@ -41,7 +41,7 @@ class StubTracker(StubModel):
         self.remembered: list[tuple[int, bool]] = []
         self.tracked: list[int] = []
 
-    def begin(self) -> tuple[Seen, ...]:
+    def begin(self, length: int) -> tuple[Seen, ...]:
         return ()
 
     def remember(
@@ -54,13 +54,18 @@ class StubTracker(StubModel):
         prompted: bool,
     ) -> tuple[Seen, ...]:
         self.remembered.append((index, prompted))
-        return (*memory, (index, mask.low_res_logits[mask.best] > 0, prompted))
+        size = self.spec.view_size
+        shown = mask.low_res_logits[mask.best] > 0
+        shown = np.kron(shown, np.ones((-(-size // len(shown)),) * 2, bool))[:size, :size]
+        return (*memory, (index, shown, prompted))
 
     def track(
         self,
         memory: tuple[Seen, ...],
         index: int,
         embedding: Embedding,
+        *,
+        direction: int,
     ) -> ViewMask:
         self.tracked.append(index)
         nearest = min(memory, key=lambda seen: abs(seen[0] - index))

@@ -78,6 +78,7 @@ class SliceDecoder:
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.counts: Counter[str] = Counter()
         self._check: Callable[[], None] | None = None
+        self._tracks = isinstance(model, TrackingModel)
         self._renderer = ViewRenderer(stack, model.spec)
 
     @property
@@ -198,23 +199,26 @@ class SliceDecoder:
 
     def beginning(self) -> Memory:
         """A tracking model's memory of nothing."""
-        return self._tracking.begin()
+        return self._tracking.begin(len(self.stack))
 
     def remember(self, memory: Memory, result: SliceResult, *, prompted: bool) -> Memory:
         """A tracking model's memory with an object's mask on one more slice."""
         view, model = self.whole(result.index), self._tracking
-        logits = view.mask_prompt(result.logits, result.region, model.spec.mask_size)
-        mask = ViewMask(logits[None], np.array([result.predicted_iou], np.float32), result.present)
+        mask = result.answered
+        if mask is None:
+            logits = view.mask_prompt(result.logits, result.region, model.spec.view_size)
+            judged = np.array([result.predicted_iou], np.float32)
+            mask = ViewMask(logits[None], judged, result.present)
         return model.remember(memory, result.index, self.embed(view), mask, prompted=prompted)
 
-    def track(self, memory: Memory, index: int) -> SliceResult:
+    def track(self, memory: Memory, index: int, direction: int) -> SliceResult:
         """The object on a slice, from what a tracking model remembers of it."""
         if self._check:
             self._check()
         view, prompt = self.whole(index), SlicePrompt(name="memory")
         embedding = self.embed(view)
         started = time.perf_counter()
-        mask = self._tracking.track(memory, index, embedding)
+        mask = self._tracking.track(memory, index, embedding, direction=direction)
         self.seconds["decode"] += time.perf_counter() - started
         self.counts["decode"] += 1
         return self._result(view, mask, ViewPrompt(), prompt)
@@ -293,6 +297,7 @@ class SliceDecoder:
             stability=float(mask.stability[chosen]),
             present=float(mask.present),
             prompt=prompt.name,
+            answered=mask.only(chosen) if self._tracks else None,
         )
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from sammed.imaging.boxes import Box2D
+from sammed.models.protocols import ViewMask
 from sammed.views.slices import OUTSIDE_LOGIT
 
 Float = NDArray[np.float32]
@@ -47,6 +48,9 @@ class SliceResult:
         What the model was given, in words: ``"box"``, ``"box + mask"``, ``"points"``, ...
     retries
         How many prompts were rejected before this one.
+    answered
+        The answer that this is, as the model gave it, of a model that remembers slices; ``None`` of
+        what was made of several answers, or painted.
     """
 
     index: int
@@ -57,6 +61,7 @@ class SliceResult:
     present: float = 1.0
     prompt: str = ""
     retries: int = 0
+    answered: ViewMask | None = None
 
     @cached_property
     def mask(self) -> NDArray[np.bool_]:
@@ -159,7 +164,8 @@ def unite(results: Sequence[SliceResult]) -> SliceResult:
         region = region.union(other.region)
     worst = min(results, key=lambda r: r.predicted_iou)
     logits = np.max([r.on(region) for r in results], axis=0)
-    return replace(worst, region=region, logits=logits, present=max(r.present for r in results))
+    present = max(r.present for r in results)
+    return replace(worst, region=region, logits=logits, present=present, answered=None)
 
 
 def painted(index: int, mask: NDArray[np.bool_]) -> SliceResult:
@@ -193,4 +199,5 @@ def blend(
         logits=np.asarray(logits, np.float32),
         predicted_iou=(1 - share) * forward.predicted_iou + share * backward.predicted_iou,
         present=max(forward.present, backward.present),
+        answered=None,
     )

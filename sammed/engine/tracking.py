@@ -29,10 +29,13 @@ class MemoryAsking:
         Of a `sammed.models.protocols.TrackingModel`.
     memory
         Of the object, as far as the chain has come.
+    direction
+        +1 or -1: which way it goes.
     """
 
     decoder: SliceDecoder
     memory: Memory
+    direction: int
 
     def trimmed_box(self, result: SliceResult) -> Box2D:
         """The mask's box; a memory is asked without one."""
@@ -40,7 +43,7 @@ class MemoryAsking:
 
     def answers(self, index: int, expected: SliceResult, box: Box2D) -> Iterator[SliceResult]:
         """The memory's one answer."""
-        yield self.decoder.track(self.memory, index)
+        yield self.decoder.track(self.memory, index, self.direction)
 
     def accept(self, result: SliceResult) -> None:
         """Remember a slice that was accepted."""
@@ -67,9 +70,8 @@ class TrackingTracer(Tracer):
     def _walk(
         self, told: tuple[PromptedSlice, ...], course: Course, on_slice: OnSlice | None
     ) -> Chain:
-        asking = MemoryAsking(
-            self.decoder, self._remember(("memory", told), lambda: self._of(told))
-        )
+        memory = self._remember(("memory", told), lambda: self._of(told))
+        asking = MemoryAsking(self.decoder, memory, course.direction)
         return walk(asking, course, self.rules, on_slice)
 
     def _of(self, told: tuple[PromptedSlice, ...]) -> Memory:

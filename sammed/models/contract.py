@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -279,17 +280,20 @@ def check_memory(model: TrackingModel) -> None:
     )
     found = model.decode(first, _prompts(model)[:1])[0]
     shown = found.low_res_logits[found.best][None].copy()
-    told = ViewMask(shown.copy(), found.predicted_iou[found.best][None], found.present)
-    one = model.remember(model.begin(), 4, first, told, prompted=True)
+    told = replace(found.only(found.best), low_res_logits=shown.copy())
+    one = model.remember(model.begin(9), 4, first, told, prompted=True)
     kept = np.array_equal(told.low_res_logits, shown)
     _require(kept, "remember changes the mask that it is given")
-    before = model.track(one, 5, second)
+    before = model.track(one, 5, second, direction=1)
     _check_answer(before, model.spec)
     elsewhere = ViewMask(np.full_like(shown, -8.0), told.predicted_iou)
     two = model.remember(one, 5, second, elsewhere, prompted=False)
-    again = model.track(one, 5, second)
+    painted = ViewMask(np.full((1, 3, 3), 8, np.float32), np.ones(1, np.float32))
+    model.remember(one, 6, third, painted, prompted=True)
+    again = model.track(one, 5, second, direction=1)
     _require_same(before, again, "remember changes the memory that it is given, or track does")
-    _check_answer(model.track(two, 6, third), model.spec)
+    _check_answer(model.track(two, 6, third, direction=1), model.spec)
+    _check_answer(model.track(one, 3, third, direction=-1), model.spec)
 
 
 Check = Callable[[ImageModel], None]

@@ -236,17 +236,27 @@ class ViewMask:
     preferred
         Index of the candidate that the model itself recommends for this kind of prompt; ``None``
         if it has no rule of its own.
+    tokens : (k, n) float32 or None
+        Of a `TrackingModel`: what it wants to get back with a candidate that it is to remember
+        just as it was answered (SAM 2's object pointers); opaque to the engine.
     """
 
     low_res_logits: NDArray[np.float32]
     predicted_iou: NDArray[np.float32]
     present: float = 1.0
     preferred: int | None = None
+    tokens: NDArray[np.float32] | None = None
 
     @property
     def best(self) -> int:
         """Index of the preferred candidate, else of the highest predicted IoU."""
         return int(np.argmax(self.predicted_iou)) if self.preferred is None else self.preferred
+
+    def only(self, candidate: int) -> ViewMask:
+        """One of the candidates by itself."""
+        at = slice(candidate, candidate + 1)
+        tokens = None if self.tokens is None else self.tokens[at]
+        return ViewMask(self.low_res_logits[at], self.predicted_iou[at], self.present, None, tokens)
 
     @cached_property
     def stability(self) -> NDArray[np.float32]:
@@ -292,8 +302,14 @@ class TrackingModel(ImageModel, Protocol):
     slices: ``spec.zoom`` is ``None``.
     """
 
-    def begin(self) -> Memory:
-        """A memory of nothing."""
+    def begin(self, length: int) -> Memory:
+        """A memory of nothing.
+
+        Parameters
+        ----------
+        length
+            Number of slices of the stack.
+        """
         ...
 
     def remember(
@@ -310,15 +326,30 @@ class TrackingModel(ImageModel, Protocol):
         embedding
             Of the whole slice.
         mask
-            The object on it: one candidate, (1, m, m) logits on the view. Not the model's own
-            answer as it was, but what the engine made of it, which a painted slice may be as well.
+            The object on it: one candidate of the model's own answer just as it was, with its
+            ``tokens``; or what the engine made of several answers, or a painted slice: then
+            without tokens, and (1, n, n) logits on the view of any ``n``.
         prompted
             Whether the user prompted the slice (SAM 2's conditioning frames).
         """
         ...
 
-    def track(self, memory: Memory, index: int, embedding: Embedding) -> ViewMask:
-        """The object on a slice, from what is remembered of it: at least one prompted slice."""
+    def track(
+        self, memory: Memory, index: int, embedding: Embedding, *, direction: int
+    ) -> ViewMask:
+        """The object on a slice, from what is remembered of it: at least one prompted slice.
+
+        Parameters
+        ----------
+        memory
+            Of the object.
+        index
+            Of the slice along its stack.
+        embedding
+            Of the whole slice.
+        direction
+            +1 or -1: which way the chain goes that asks.
+        """
         ...
 
 

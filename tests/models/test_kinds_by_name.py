@@ -86,20 +86,20 @@ def test_they_keep_the_contract(model):
 
 
 class Misspelt(StubModel):
-    def begin(self):
+    def begin(self, length):
         return ()
 
     def remeber(self, memory, index, embedding, mask, *, prompted):
         return memory
 
-    def track(self, memory, index, embedding):
+    def track(self, memory, index, embedding, *, direction):
         raise NotImplementedError
 
 
 class Forgetful(StubTracker):
     """Keeps one list for all memories."""
 
-    def begin(self):
+    def begin(self, length):
         return []
 
     def remember(self, memory, index, embedding, mask, *, prompted):
@@ -108,8 +108,8 @@ class Forgetful(StubTracker):
 
 
 class Short(StubTracker):
-    def track(self, memory, index, embedding):
-        answer = super().track(memory, index, embedding)
+    def track(self, memory, index, embedding, *, direction):
+        answer = super().track(memory, index, embedding, direction=direction)
         return replace(answer, low_res_logits=answer.low_res_logits[0])
 
 
