@@ -73,7 +73,7 @@ def test_what_the_image_cuts_is_not_thinner_for_it():
     whole = ball(12, (41, 41, 41))
     cut = whole[20:]
     mm = (1.0, 1.0, 1.0)
-    assert factors.thickness(cut, mm) == pytest.approx(factors.thickness(whole, mm), rel=0.03)
+    assert factors.thickness(cut, mm) == pytest.approx(factors.thickness(whole, mm), rel=0.05)
 
 
 def test_what_fills_the_image_has_a_thickness():
