@@ -7,6 +7,7 @@ reference and of a result.
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import partial
 
@@ -226,10 +227,8 @@ def solidity(mask: Bool) -> float:
     from scipy.spatial import ConvexHull, QhullError
 
     at = _ends(mask)
-    try:
+    with suppress(QhullError, ValueError):  # if it is flat, the faces of all make it a body
         at = at[ConvexHull(at).vertices]
-    except (QhullError, ValueError):  # flat: the faces of all of them make it a body
-        pass
     faces = np.concatenate([np.eye(mask.ndim), -np.eye(mask.ndim)]) / 2
     hull = ConvexHull((at[:, None] + faces[None]).reshape(-1, mask.ndim))
     return min(float(np.count_nonzero(mask)) / float(hull.volume), 1.0)
