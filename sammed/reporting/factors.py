@@ -112,20 +112,31 @@ def measure(volume: Volume, mask: Bool, window: Window, axis: int) -> Factors:
     axis
         Canonical axis across which the object's slices lie; pixels are those of its slices.
     """
-    tight = Box3D.from_mask(mask)
-    section, images = _slices(volume, mask, window, axis)
-    pixel_mm = tuple(volume.spacing[a] for a in range(3) if a != axis)
+    return measure_array(volume.voxels, mask, volume.spacing, window, axis)
+
+
+def measure_array(
+    voxels: NDArray[np.generic],
+    mask: Bool,
+    spacing: tuple[float, float, float],
+    window: Window,
+    axis: int,
+) -> Factors:
+    """As `measure`, of an array (z, y, x) or (z, y, x, 3) with the spacing (z, y, x) in mm."""
+    tight, grid = Box3D.from_mask(mask), (mask.shape[0], mask.shape[1], mask.shape[2])
+    section, images = _slices(voxels, mask, window, axis)
+    others = tuple(a for a in range(3) if a != axis)
+    pixel_mm = tuple(spacing[a] for a in others)
     borders = [measure_border(image, section, pixel_mm) for image in images]
     best = int(np.argmax([-1.0 if math.isnan(b.contrast) else b.contrast for b in borders]))
     inside, around = textures(images[best], section, pixel_mm)
-    beside = Box3D(*(v - 1 for v in tight.low), *(v + 1 for v in tight.high)).clip(volume.shape)
-    shape, shape_mm = shape_of(mask[beside.slices], volume.spacing, volume.shape)
-    voxels, finest = int(np.count_nonzero(shape)), min(pixel_mm)
-    others = tuple(a for a in range(3) if a != axis)
+    beside = Box3D(*(v - 1 for v in tight.low), *(v + 1 for v in tight.high)).clip(grid)
+    shape, shape_mm = shape_of(mask[beside.slices], spacing, grid)
+    count, finest = int(np.count_nonzero(shape)), min(pixel_mm)
     thick = thickness(shape, shape_mm)
     return Factors(
-        voxels=float(voxels),
-        volume_ml=voxels * math.prod(volume.spacing) / 1000,
+        voxels=float(count),
+        volume_ml=count * math.prod(spacing) / 1000,
         slices=float(mask.any(axis=others).sum()),
         thickness=thick / finest,
         thinness=_thinness(shape, shape_mm, thick),
@@ -135,14 +146,14 @@ def measure(volume: Volume, mask: Bool, window: Window, axis: int) -> Factors:
         edge_width=borders[best].width,
         texture=inside,
         texture_around=around,
-        margin=float(margin(tight, volume.shape)),
-        anisotropy=max(volume.spacing) / min(volume.spacing) if min(volume.shape) > 1 else 1.0,
+        margin=float(margin(tight, grid)),
+        anisotropy=max(spacing) / min(spacing) if min(grid) > 1 else 1.0,
         pixel_mm=finest,
     )
 
 
 def _slices(
-    volume: Volume, mask: Bool, window: Window, axis: int
+    voxels: NDArray[np.generic], mask: Bool, window: Window, axis: int
 ) -> tuple[Bool, list[NDArray[np.float32]]]:
     """Some slices of an object with what lies round it: the mask, and the image's channels.
 
@@ -153,10 +164,10 @@ def _slices(
     if len(there) > MOST_SLICES:
         there = there[np.linspace(0, len(there) - 1, MOST_SLICES).round().astype(int)]
     frame = Box3D.from_mask(mask).across(axis).expand(AROUND)
-    rows, cols = (volume.shape[a] for a in others)
+    rows, cols = (mask.shape[a] for a in others)
     where = (slice(None), *frame.clip((rows, cols)).slices)
     section = np.stack([np.take(mask, i, axis=axis) for i in there])[where]
-    seen = window.apply(np.stack([np.take(volume.voxels, i, axis=axis) for i in there])[where])
+    seen = window.apply(np.stack([np.take(voxels, i, axis=axis) for i in there])[where])
     return section, [seen] if seen.ndim == 3 else list(np.moveaxis(seen, -1, 0))
 
 
