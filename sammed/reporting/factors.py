@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from sammed.imaging.boxes import Box3D
-from sammed.imaging.intensity import Window
+from sammed.imaging.intensity import Window, resolve_window
 from sammed.imaging.volume import Volume
 from sammed.prompts import ObjectPrompts
 from sammed.reporting.borders import measure_border
@@ -318,3 +318,14 @@ def looseness(prompts: ObjectPrompts, mask: Bool) -> float:
         inside[block.clip((z, y, x)).slices] = True
     prompted = int(np.count_nonzero(inside))
     return 1 - int(np.count_nonzero(inside & mask)) / prompted if prompted else math.nan
+
+
+def window_for(volume: Volume, mask: Bool) -> Window:
+    """The window in which an object's factors are measured: what ``auto`` takes for its box.
+
+    Raises
+    ------
+    WindowError
+        If a voxel is no finite number.
+    """
+    return resolve_window("auto", volume, volume.voxels[Box3D.from_mask(mask).slices])
