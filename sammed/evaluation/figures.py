@@ -151,17 +151,17 @@ def curves(lines: Sequence[Curve], x_name: str, y_name: str) -> str:
     """
     require_matplotlib()
     palette = Palette([line.name for line in lines])
-    figure, axes = _axes(1, 5.2, 3.2)
+    figure, axes = panels(1, 5.2, 3.2)
     for line in lines:
         axes[0].plot(
             line.at, line.values, label=line.name, marker="o", markersize=3.5, **palette[line.name]
         )
     axes[0].set_ylabel(y_name)
-    return _finish(figure, axes, x_name, None)
+    return finish(figure, axes, x_name, None)
 
 
 def _ladder(results: Results, palette: Palette, protocol: str) -> str:
-    figure, axes = _axes(1, 5.2, 3.2)
+    figure, axes = panels(1, 5.2, 3.2)
     for model in results.models:
         groups = results.of(protocol, model)
         if not groups:
@@ -184,7 +184,7 @@ def _ladder(results: Results, palette: Palette, protocol: str) -> str:
         "C": "corrective clicks",
         "P": "points on each slice",
     }
-    return _finish(figure, axes, names[protocol])
+    return finish(figure, axes, names[protocol])
 
 
 def _abscissa(group: Group, position: int) -> float:
@@ -196,7 +196,7 @@ def _tick(group: Group) -> str:
 
 
 def _position(results: Results, palette: Palette, protocols: Sequence[str]) -> str:
-    figure, axes = _axes(len(protocols), 3.0, 2.9)
+    figure, axes = panels(len(protocols), 3.0, 2.9)
     edges = np.linspace(0, 1, POSITION_BINS + 1)
     for ax, protocol in zip(axes, protocols, strict=True):
         for model in results.models:
@@ -216,7 +216,7 @@ def _position(results: Results, palette: Palette, protocols: Sequence[str]) -> s
         ax.set_title(results.headline_name(protocol), fontsize=9)
         ax.set_xlim(-0.14, 1.14)
         ax.set_xticks([0, 0.5, 1])
-    return _finish(figure, axes, "relative slice position")
+    return finish(figure, axes, "relative slice position")
 
 
 def _profiles(results: Results, protocol: str, model: str) -> list[list[list[float]]]:
@@ -234,7 +234,7 @@ def _overshoot(profiles: Iterable[list[list[float]]]) -> tuple[float, float]:
 
 
 def _size(results: Results, palette: Palette, protocols: Sequence[str]) -> str:
-    figure, axes = _axes(len(protocols), 3.0, 2.9)
+    figure, axes = panels(len(protocols), 3.0, 2.9)
     shown = _shown(results)
     for ax, protocol in zip(axes, protocols, strict=True):
         for model in results.models:
@@ -251,7 +251,7 @@ def _size(results: Results, palette: Palette, protocols: Sequence[str]) -> str:
             ax.plot(at, median, label=model, **palette[model])
         ax.set_xscale("log")
         ax.set_title(results.headline_name(protocol), fontsize=9)
-    return _finish(figure, axes, "reference volume (ml)")
+    return finish(figure, axes, "reference volume (ml)")
 
 
 def _shown(results: Results) -> list[str]:
@@ -271,7 +271,7 @@ def _areas(results: Results, palette: Palette, protocols: Sequence[str]) -> str:
     areas = list(dict.fromkeys(row.area or "all" for row in results.rows))
     shown = _shown(results)
     height = 1.0 + 0.24 * len(areas) * max(len(shown), 1)
-    figure, axes = _axes(len(protocols), 3.0, max(height, 2.2), sharey=True)
+    figure, axes = panels(len(protocols), 3.0, max(height, 2.2))
     for ax, protocol in zip(axes, protocols, strict=True):
         for offset, model in enumerate(shown):
             group = results.headline(protocol, model)
@@ -295,14 +295,14 @@ def _areas(results: Results, palette: Palette, protocols: Sequence[str]) -> str:
         ax.grid(False, axis="y")
         ax.set_title(results.headline_name(protocol), fontsize=9)
     axes[0].invert_yaxis()
-    return _finish(figure, axes, "Dice", None)
+    return finish(figure, axes, "Dice", None)
 
 
 def _reliability(results: Results, palette: Palette) -> str:
     """Calibration curves; a dot for each slice would make the report too large."""
     shown = headlines(results)
     protocols = list(dict.fromkeys(group.protocol for group, _ in shown))
-    figure, axes = _axes(len(protocols), 3.0, 2.9)
+    figure, axes = panels(len(protocols), 3.0, 2.9)
     for ax, protocol in zip(axes, protocols, strict=True):
         ax.plot([0, 1], [0, 1], color="#bbbbbb", lw=1)
         for group, scores in shown:
@@ -310,7 +310,7 @@ def _reliability(results: Results, palette: Palette) -> str:
                 _calibration(ax, scores, group.model, palette)
         ax.set_title(results.headline_name(protocol), fontsize=9)
         ax.set_xlim(-0.02, 1.02)
-    return _finish(figure, axes, "predicted IoU", "true IoU")
+    return finish(figure, axes, "predicted IoU", "true IoU")
 
 
 def _calibration(ax: Any, scores: Sequence[SliceScore], model: str, palette: Palette) -> None:
@@ -324,17 +324,20 @@ def _calibration(ax: Any, scores: Sequence[SliceScore], model: str, palette: Pal
     ax.fill_between(at, low, high, color=palette.colour(model), alpha=0.13, lw=0)
 
 
-def _axes(count: int, width: float, height: float, sharey: bool = True) -> tuple[Any, list[Any]]:
+def panels(count: int, width: float, height: float, rows: int = 1) -> tuple[Any, list[Any]]:
+    """A figure of so many panels, in inches each, that share what is on their ordinates."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(width * count + 0.4, height), layout="constrained")
-        axes = figure.subplots(1, count, sharey=sharey, squeeze=False)[0]
-    return figure, list(axes)
+        size = width * count + 0.4, height * rows
+        figure = Figure(figsize=size, layout="constrained")
+        axes = figure.subplots(rows, count, sharey=True, squeeze=False)
+    return figure, list(axes.ravel())
 
 
-def _finish(figure: Any, axes: list[Any], x_name: str, y_name: str | None = "Dice") -> str:
+def finish(figure: Any, axes: list[Any], x_name: str, y_name: str | None = "Dice") -> str:
+    """A figure with its legend and the names of its axes, as SVG text."""
     import matplotlib as mpl
 
     with mpl.rc_context(_STYLE):
