@@ -28,7 +28,6 @@ from sammed.errors import InputError, PartlyFailedError
 
 if TYPE_CHECKING:
     from sammed.evaluation.cohort import Build, Plan
-    from sammed.evaluation.label_maps import LabelScores
     from sammed.evaluation.manifest import Case
     from sammed.evaluation.parts import Part
     from sammed.evaluation.results import Row
@@ -162,9 +161,11 @@ def run(
     set_verbosity(quiet, verbose)
     _check_shared(workers, scheduler, maps, protocol)
     if maps:
-        _check_maps(maps, cases, images)
-        found = _score_maps(maps[0], maps[1], labels, tolerance, resample, out, title)
-        _show_scores(found, out, quiet, as_json)
+        from sammed.cli.evaluate_maps import check_maps, score_maps, show_scores
+
+        check_maps(maps, cases, images)
+        found = score_maps(maps, labels, tolerance, resample, out, title, _command())
+        show_scores(found, out, quiet, as_json)
         return
     if protocol.strip().upper() == "L":
         from sammed.cli.evaluate_loop import loop_plan, loop_wishes, run_loop_protocol
@@ -249,47 +250,6 @@ def _check_shared(workers: int, scheduler: str, maps: list[Path] | None, protoco
         raise InputError(
             f"{alone} done by one program; --workers and --scheduler share the cases of a cohort"
         )
-
-
-def _check_maps(maps: list[Path], cases: Path | None, images: Path | None) -> None:
-    if len(maps) != 2:
-        raise InputError(f"found {len(maps)} label map; expected two: PREDICTION REFERENCE")
-    if cases or images:
-        raise InputError("give two label maps, or a cohort (--cases, --images), not both")
-
-
-def _score_maps(
-    prediction: Path,
-    reference: Path,
-    labels: Path | None,
-    tolerance: float,
-    resample: bool,
-    out: Path | None,
-    title: str,
-) -> LabelScores:
-    from sammed.evaluation.label_maps import score_files
-    from sammed.evaluation.objects import read_names
-    from sammed.evaluation.report import write_label_report
-    from sammed.io.output import check_folder
-
-    if out:
-        check_folder(out)
-    names = read_names(labels) if labels else None
-    found = score_files(prediction, reference, names, tolerance, resample)
-    if out:
-        write_label_report(found, out, _command(), title)
-    return found
-
-
-def _show_scores(found: LabelScores, out: Path | None, quiet: bool, as_json: bool) -> None:
-    for note in () if quiet else found.notes:
-        say(f"note: {note}")
-    if out and not quiet:
-        say(f"wrote {out / 'report.html'}")
-    if as_json:
-        put(found.as_json())
-    else:
-        typer.echo(found.table().markdown())
 
 
 def _cases(
