@@ -23,6 +23,7 @@ NO_COMMANDS = {
     "console",
     "crew",
     "evaluate_loop",
+    "evaluate_maps",
     "explained",
     "groups",
     "options",
