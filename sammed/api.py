@@ -42,6 +42,7 @@ def segment(
     axis: str = "k",
     point: Any = (),
     mask: Any = (),
+    scribble: Any = (),
     prompts: str | PathLike[str] | None = None,
     objects: Collection[str] | None = None,
     examples: Any = (),
@@ -55,7 +56,7 @@ def segment(
     series: str | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> LabelVolume | Any:
-    """Segment objects of a volume from boxes, points or painted slices.
+    """Segment objects of a volume from boxes, points, strokes or painted slices.
 
     Numbers are the file's own voxel indices (i, j, k), as NIfTI viewers show them, whatever
     the orientation; boxes are half-open, as slices of arrays are.
@@ -79,6 +80,10 @@ def segment(
         Painted slices: an array (i, j, k), a `LabelVolume`, an image of nibabel or SimpleITK, or
         a file, on the image's grid. Each label is an object; ``"painted.nii.gz#2"`` is one label
         of a file, and a mapping names what holds a single one: ``{"liver": "painted.nii.gz#2"}``.
+    scribble
+        Strokes inside the object: positions (n, 3) of (i, j, k) in drawing order, an array
+        (i, j, k) that is true on the stroke, or text as the command line takes it; a file holds 1
+        on strokes inside and 2 on strokes outside. Several, and by name: as boxes.
     prompts
         A prompt file (``sammed-prompts/1``) or Slicer markups (``.mrk.json``, ``.fcsv``).
     objects
@@ -138,6 +143,7 @@ def segment(
         boxes=as_boxes(box, slice, axis),
         points=as_points(point),
         masks=mask,
+        scribbles=scribble,
         files=() if prompts is None else (Path(prompts),),
         labels=labels or {},
         space=space,

@@ -31,7 +31,9 @@ from sammed.prompts.masks import only_label, painted_objects
 from sammed.prompts.naming import named_objects, with_values
 from sammed.prompts.numeric import Box, Point
 from sammed.prompts.placing import canonical_array, place_box, place_point
+from sammed.prompts.scribbles import painted_scribbles, parse_scribble, placed_scribbles
 from sammed.prompts.text import (
+    DEFAULT_NAME,
     apply_labels,
     check_space,
     split_label,
@@ -47,6 +49,7 @@ def gather_prompts(
     boxes: Iterable[str | Box] = (),
     points: Iterable[str | Point] = (),
     masks: Any = (),
+    scribbles: Any = (),
     files: Iterable[Path] = (),
     labels: Mapping[str, int] | None = None,
     space: str = "voxel",
@@ -75,6 +78,7 @@ def gather_prompts(
     parts += [place_box(box, volume, space) for box in boxes]
     parts += [place_point(point, volume, space) for point in points]
     parts += _painted(masks, volume, notes)
+    parts += _scribbled(scribbles, volume, space, notes)
     known = structures or {}
     named, told = _named(named, known)
     notes += told
@@ -137,6 +141,33 @@ def _painted(given: Any, volume: Volume, notes: list[str], name: str = "") -> li
     voxels = canonical_array(given, volume, "the mask")
     painted = Volume(voxels, volume.grid, source=Path("the mask"))
     return painted_objects(labels_from_volume(painted), name, "")
+
+
+def _scribbled(
+    given: Any, volume: Volume, space: str, notes: list[str], name: str = ""
+) -> list[ObjectPrompts]:
+    """Strokes, however they are given: as typed, painted in a file, or as positions."""
+    if isinstance(given, str | PathLike):
+        return [_scribbled_text(str(given), volume, space, notes, name)]
+    if isinstance(given, Mapping):
+        each = (_scribbled(one, volume, space, notes, str(key)) for key, one in given.items())
+        return [part for parts in each for part in parts]
+    if isinstance(given, list | tuple) and all(isinstance(one, str | PathLike) for one in given):
+        return [_scribbled_text(str(one), volume, space, notes, name) for one in given]
+    strokes = placed_scribbles(given, volume, space)
+    return [ObjectPrompts(name or DEFAULT_NAME, scribbles=strokes)]
+
+
+def _scribbled_text(
+    text: str, volume: Volume, space: str, notes: list[str], name: str
+) -> ObjectPrompts:
+    found, file = (name, text) if name or Path(text).exists() else split_name(text)
+    if not Path(file).exists():
+        typed = parse_scribble(text, volume, space)
+        return replace(typed, name=name) if name else typed
+    labels = _read_painted(file, volume, notes)
+    called = found or DEFAULT_NAME
+    return ObjectPrompts(called, scribbles=painted_scribbles(labels, called, file))
 
 
 def _painted_file(text: str, volume: Volume, notes: list[str], name: str) -> list[ObjectPrompts]:

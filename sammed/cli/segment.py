@@ -79,6 +79,14 @@ def segment(
             help="[NAME=]FILE[#LABEL]: label map of painted slices, or one label. Repeatable.",
         ),
     ] = None,
+    scribble: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--scribble",
+            help="[NAME=]i,j;i,j;...@k (a line's corners; - at the end: not the object), or "
+            "[NAME=]FILE: 1 on strokes inside, 2 outside. Repeatable.",
+        ),
+    ] = None,
     prompts: Annotated[
         list[Path] | None,
         typer.Option(
@@ -131,6 +139,15 @@ def segment(
             "--stride", min=1, help="Decode every N-th slice, interpolate where masks agree."
         ),
     ] = 1,
+    unchecked: Annotated[
+        str,
+        typer.Option(
+            "--unchecked",
+            metavar="TESTS",
+            help="Follow objects without some tests: absent, small, unsure, changed, grown, moved "
+            "(joined by commas), or all.",
+        ),
+    ] = "",
     overlap: Annotated[
         str,
         typer.Option("--overlap", help="Who gets shared voxels: keep (first), overwrite or score."),
@@ -179,7 +196,7 @@ def segment(
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> None:
-    """Segment objects from boxes, points or painted slices into a label map on the input's grid.
+    """Segment objects from boxes, points, strokes or painted slices, on the image's own grid.
 
     Numbers are the file's voxel indices, half-open, as NIfTI viewers show them; with --space ras
     or lps they are millimetres. A run report (with the reasons why it stopped) and a prompt file
@@ -194,6 +211,8 @@ def segment(
       sammed segment scans/ --series 2 --box 120,90,210,170@88 -o liver.dcm --output-type dicom-seg
 
       sammed segment ct.nii.gz --model study.sammed --object liver -o liver.nii.gz
+
+      sammed segment ct.nii.gz --scribble 'liver=120,90;150,110;170,105@88' -o liver.nii.gz
 
       sammed segment mr.nrrd --prompts tumour.prompts.json -o tumour.nii.gz --preview tumour.png
 
@@ -224,7 +243,7 @@ def segment(
     written = check_outputs(inputs, outputs, report, preview, force, each.values())
     kinds = {path: _output_kind(path, output_type) for path in outputs}
     settings = _settings(plane, window, overlap, components, fill_holes, smooth, zoom, fractional)
-    settings = replace(settings, stride=stride)
+    settings = replace(settings, stride=stride, unchecked=unchecked)
     first, chosen = others.first_channel(image, series)
     values = dict(parse_label(text) for text in label or ())
     with _source(first) as source:
@@ -252,6 +271,7 @@ def segment(
             boxes=box or (),
             points=point or (),
             masks=mask or (),
+            scribbles=scribble or (),
             files=prompts or (),
             labels=values,
             space=space,

@@ -143,7 +143,7 @@ class SlicewiseStrategy:
         settings = self._scene.settings
         kind = TrackingTracer if isinstance(self._model, TrackingModel) else Tracer
         stride = max(stride, settings.stride)
-        tracer = kind(self._checked(axis, reporter), settings.rules, stride, memo)
+        tracer = kind(self._checked(axis, reporter), settings.accept_rules, stride, memo)
         return tracer.trace(obj, reporter.on_slice, located, across)
 
     def _checked(self, axis: int, reporter: Reporter) -> SliceDecoder:

@@ -12,6 +12,8 @@ from sammed.models.entry import BuildRequest, ModelEntry
 from sammed.models.learned.entry import LEARNED
 from sammed.models.sam.entries import ANY_CHECKPOINT
 from sammed.models.sam.entries import ENTRIES as SAM
+from sammed.models.sam2.entries import ANY_SAM2
+from sammed.models.sam2.entries import ENTRIES as SAM2
 
 if TYPE_CHECKING:
     from sammed.models.protocols import ImageModel
@@ -39,6 +41,7 @@ def _baseline_entry(name: str, description: str) -> ModelEntry:
 _BUILT_IN = (
     COMPACT,
     *SAM,
+    *SAM2,
     _baseline_entry("box", "the filled box"),
     _baseline_entry("ellipse", "the ellipse inscribed in the box"),
     _baseline_entry("two_class", "two intensity classes in the box"),
@@ -93,4 +96,4 @@ def resolve(name: str) -> ModelEntry:
 
 
 def _others() -> plugins.PlugIns:
-    return plugins.load((*BUILT_IN.values(), LEARNED, ANY_CHECKPOINT))
+    return plugins.load((*BUILT_IN.values(), LEARNED, ANY_SAM2, ANY_CHECKPOINT))

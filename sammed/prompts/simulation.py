@@ -141,6 +141,21 @@ def corrective_click(
         Positive where the object was missed, negative where there is none; ``None`` if the masks
         are equal.
     """
+    found = wrong_part(prediction, reference)
+    if found is None:
+        return None
+    wrong, positive = found
+    return PointPrompt(centre(wrong, spacing), positive)
+
+
+def wrong_part(prediction: Bool3, reference: Bool3) -> tuple[Bool3, bool] | None:
+    """The largest 26-connected component of wrong voxels, missing and superfluous ones apart.
+
+    Returns
+    -------
+    (z, y, x) bool and bool, or None
+        The component; whether the object was missed there. ``None`` if the masks are equal.
+    """
     best: tuple[int, bool, NDArray[np.integer], int] | None = None
     around = _with_margin(Box3D.from_mask(prediction ^ reference), reference.shape)
     seen, true = prediction[around.slices], reference[around.slices]
@@ -155,8 +170,9 @@ def corrective_click(
     if best is None:
         return None
     _, positive, labelled, value = best
-    z, y, x = centre(labelled == value, spacing)
-    return PointPrompt((z + around.z0, y + around.y0, x + around.x0), positive)
+    part = np.zeros(reference.shape, bool)
+    part[around.slices] = labelled == value
+    return part, positive
 
 
 def _with_margin(box: Box3D, shape: tuple[int, ...]) -> Box3D:

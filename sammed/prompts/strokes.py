@@ -77,6 +77,8 @@ def lasso_in_file(lasso: LassoPrompt, volume: Volume) -> tuple[str, int, list[li
 def without_strokes(obj: ObjectPrompts) -> ObjectPrompts:
     """The same object with boxes and points in place of strokes; itself if it has none.
 
+    What is said by strokes comes first: a stroke says more of the object than a click.
+
     Examples
     --------
     >>> line = ScribblePrompt(np.array([(4, 9, x) for x in range(20, 31)]))
@@ -85,15 +87,10 @@ def without_strokes(obj: ObjectPrompts) -> ObjectPrompts:
     """
     if not obj.scribbles and not obj.lassos:
         return obj
-    said: list[Interaction] = []
-    for one in obj.interactions:
-        if isinstance(one, ScribblePrompt):
-            said += scribble_points(one)
-        elif isinstance(one, LassoPrompt):
-            said += lasso_prompts(one)
-        else:
-            said.append(one)
-    return obj.replaced(interactions=tuple(said))
+    drawn: list[Interaction] = [point for one in obj.scribbles for point in scribble_points(one)]
+    drawn += [said for one in obj.lassos for said in lasso_prompts(one)]
+    others = (i for i in obj.interactions if not isinstance(i, ScribblePrompt | LassoPrompt))
+    return obj.replaced(interactions=(*drawn, *others))
 
 
 def scribble_points(scribble: ScribblePrompt, most: int = POINTS_ON_SLICE) -> list[PointPrompt]:

@@ -71,10 +71,14 @@ def test_a_lasso_always_holds_a_pixel(corners):
         assert box.block.union(Box3D(*point.at, *(n + 1 for n in point.at))) == box.block
 
 
-def test_strokes_are_replaced_where_they_stand():
+def test_what_strokes_say_comes_first_however_they_were_mixed_with_the_rest():
     obj = ObjectPrompts("x", interactions=(POINT, LASSO, STROKE, BOX))
-    kinds = [type(said) for said in without_strokes(obj).interactions]
-    assert kinds == [PointPrompt, BoxPrompt, PointPrompt, *3 * [PointPrompt], BoxPrompt]
+    said = without_strokes(obj).interactions
+    kinds = [type(one) for one in said]
+    assert kinds == [*3 * [PointPrompt], BoxPrompt, PointPrompt, PointPrompt, BoxPrompt]
+    assert said[-2:] == (POINT, BOX)
+    other = ObjectPrompts("x", interactions=(BOX, STROKE, POINT, LASSO))
+    assert without_strokes(other).points == without_strokes(obj).points
     assert without_strokes(ObjectPrompts("x", boxes=(BOX,))).interactions == (BOX,)
 
 
