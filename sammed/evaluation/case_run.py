@@ -29,7 +29,7 @@ from sammed.views.slices import PLANES
 
 logger = logging.getLogger(__name__)
 
-KEEP_MASKS = ("A", "B", "B2", "C", "P", "N", "X")
+KEEP_MASKS = ("A", "B", "B2", "C", "P", "S", "N", "X")
 """Protocols whose predicted masks are kept, for the pictures of the report."""
 
 

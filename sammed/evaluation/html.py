@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 
 from sammed.evaluation import tables
+from sammed.evaluation.failures import Failing
 from sammed.evaluation.figures import Drawing
 from sammed.evaluation.metrics import FAILURE_DICE
 from sammed.evaluation.pictures import PREDICTION_COLOUR, REFERENCE_COLOUR, Picture
@@ -42,6 +43,10 @@ class Background:
         Which models had no part in a protocol, and why.
     tolerance_mm
         Of NSD.
+    galleries, figures
+        What is drawn.
+    failing
+        Where and why each model fails, where factors were measured.
     """
 
     facts: dict[str, str]
@@ -51,6 +56,7 @@ class Background:
     tolerance_mm: float = 2.0
     galleries: Sequence[Gallery] = field(default_factory=tuple)
     figures: Sequence[Drawing] = field(default_factory=tuple)
+    failing: Sequence[Failing] = field(default_factory=tuple)
 
 
 DESCRIPTIONS = {
@@ -69,6 +75,12 @@ DESCRIPTIONS = {
     "nothing), slices averaged two and three at a time, window moved by 10 % of its width, "
     "Gaussian noise of 5 % of the window's width. Scores are taken on the undisturbed grid.",
     "P": "Random points inside the reference on every slice that shows it; nothing is propagated.",
+    "S": "A stroke on the slice where the reference is largest, and no box: a line through it, "
+    "along its middle, or along its border a little inside, by an unsteady hand (as in "
+    "ScribblePrompt, Wong et al. 2024, arXiv:2312.07381); then two of the same kind on the largest "
+    "error. Beside them five clicks, the first in the middle of that slice.",
+    "X": "No prompt: labelled scans of other people explain this one. copied: the first one's "
+    "labels, middle on middle; affine: after an affine alignment.",
     "N": "No prompt: the model finds by itself what it was taught under the object's name. What it "
     "learned from must not be among the cases.",
 }
@@ -132,6 +144,8 @@ def page(results: Results, background: Background, title: str = "Evaluation") ->
         body += _protocol(results, protocol)
     body += _reliability(results)
     body += _pictures(background.galleries)
+    for failing in background.failing:
+        body += _failing(failing)
     body += _failures(results)
     body += ["<h2>Time and memory</h2>", _table(tables.cost_table(results))]
     body += ["<h2>Methods</h2>", METHODS.format(tolerance=background.tolerance_mm)]
@@ -227,6 +241,31 @@ def _protocol(results: Results, protocol: str) -> list[str]:
 def _reliability(results: Results) -> list[str]:
     table = reliability_table(results)
     return ["<h2>Predicted and true IoU</h2>", RELIABILITY, _table(table)] if table else []
+
+
+FACTORS = """
+<p>Factors are measured of the reference: its size and shape, and the image at its border. Their
+effect is that of each with all others being the same, in a ridge regression over objects (slices)
+whose intervals resample subjects. It says what goes along with a low Dice in this cohort, not what
+would happen if a factor were changed. Every factor of every object is in factors.csv, of every
+slice in factors_slices.csv.</p>
+"""
+
+
+def _failing(failing: Failing) -> list[str]:
+    body = [f"<h2>Where and why {escape(failing.model)} fails</h2>", FACTORS]
+    if failing.analysis.reasons:
+        body.append(f"<p>{escape(' '.join(failing.analysis.reasons))}</p>")
+    body += map(_figure, failing.figures)
+    body += map(_table, failing.tables)
+    if failing.worst:
+        body.append("<h3>The worst of each kind</h3>")
+        body.append(
+            "<p>Of the fifth of the objects that is the hardest in one way, the one with the "
+            "lowest Dice, and in which ways it is among the hardest.</p>"
+        )
+        body.append(f'<div class="gallery">{"".join(map(_picture, failing.worst))}</div>')
+    return body
 
 
 def _pictures(galleries: Sequence[Gallery]) -> list[str]:

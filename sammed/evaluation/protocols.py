@@ -6,6 +6,7 @@ B2 one 2D box on the largest slice, no z-range
 C  as B, then corrective clicks (the CVPR 2025 interactive challenge)
 D  as B, on disturbed images
 P  points only, on every slice (SAM.MD)
+S  one stroke on the largest slice, then corrective strokes; beside it clicks
 N  no prompt: the object's name alone, for models that know it
 X  no prompt: labelled scans of other people, see `sammed.evaluation.from_examples`
 L  the labelling loop from end to end, by itself: see `sammed.learning.loop_trial`
@@ -22,9 +23,9 @@ from numpy.typing import NDArray
 
 from sammed.errors import InputError
 from sammed.models.protocols import ModelSpec
-from sammed.prompts import ObjectPrompts, simulation
+from sammed.prompts import ObjectPrompts, PointPrompt, ScribblePrompt, simulation, stroke_simulation
 
-Protocol = Literal["A", "B", "B2", "C", "D", "P", "N", "X"]
+Protocol = Literal["A", "B", "B2", "C", "D", "P", "S", "N", "X"]
 PROTOCOLS: tuple[str, ...] = get_args(Protocol)
 
 JITTERS = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5)
@@ -35,6 +36,12 @@ CLICKS = 5
 
 POINTS = (1, 3, 10)
 """Points on each slice of protocol P."""
+
+STROKES = ("clicks", *stroke_simulation.KINDS)
+"""What protocol S begins and corrects with: clicks, or strokes of a kind."""
+
+CORRECTIONS = {"clicks": 4}
+"""Corrections of protocol S after the first; strokes are corrected twice."""
 
 EXAMPLES = (1, 5)
 """Examples of protocol X."""
@@ -65,9 +72,20 @@ TITLES = {
     "C": "One 3D box, then corrective clicks",
     "D": "One 3D box on disturbed images",
     "P": "Points on every slice",
+    "S": "One stroke on the largest slice, then corrective strokes",
     "N": "No prompt, the name alone",
     "X": "No prompt, examples of other people",
 }
+
+
+RUNGS = {
+    "A": "jitter",
+    "P": "points on each slice",
+    "C": "clicks",
+    "S": "what is drawn first, and corrections of the same kind",
+    "X": "what explains the scan",
+}
+"""What changes from column to column of a ladder, by protocol."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +103,13 @@ class Condition:
     points
         On each slice (P).
     clicks
-        Corrective clicks after the start (C).
+        Corrective clicks or strokes after the start (C, S).
     distortion
         What is done to the image (D).
     explained
         By what (X): a floor, or how many examples.
+    drawn
+        With what (S): one of `STROKES`.
     """
 
     protocol: str
@@ -99,6 +119,7 @@ class Condition:
     clicks: int = 0
     distortion: str = ""
     explained: str = ""
+    drawn: str = ""
 
     @property
     def variant(self) -> str:
@@ -107,7 +128,7 @@ class Condition:
             return f"jitter {self.jitter:g}"
         if self.protocol == "P":
             return f"points {self.points}"
-        return self.distortion or self.explained
+        return self.distortion or self.explained or self.drawn
 
     def generator(self, *where: str) -> np.random.Generator:
         """Random numbers that depend on the seed, the variant and the object alone."""
@@ -165,10 +186,20 @@ def conditions(
             for d in DISTORTIONS
             for s in (seeds if d.startswith("noise") else seeds[:1])
         ]
+    if protocol == "S":
+        return _drawn(seeds)
     if protocol == "X":
         kinds = (*FLOORS, *(f"examples {count}" for count in EXAMPLES))
         return [Condition("X", seeds[0], explained=kind) for kind in kinds]
     return [Condition(protocol, seeds[0])]
+
+
+def _drawn(seeds: tuple[int, ...]) -> list[Condition]:
+    return [
+        Condition("S", s, clicks=CORRECTIONS.get(with_, 2), drawn=with_)
+        for with_ in STROKES
+        for s in (seeds if with_ in stroke_simulation.KINDS else seeds[:1])
+    ]
 
 
 def headline(protocol: str, all_conditions: list[Condition]) -> Condition:
@@ -180,6 +211,15 @@ def headline(protocol: str, all_conditions: list[Condition]) -> Condition:
     if protocol == "X":
         return all_conditions[-1]
     return all_conditions[0]
+
+
+def rung(protocol: str, variant: str, step: int) -> str:
+    """How a condition and its corrections so far are called in a row of such."""
+    if protocol == "C":
+        return f"{step} clicks"
+    if protocol == "S":
+        return f"{variant} + {step}" if step else variant
+    return variant.split(" ", 1)[1] if protocol in ("A", "P") else variant
 
 
 def start_prompts(
@@ -208,13 +248,62 @@ def start_prompts(
     if condition.protocol == "P":
         points = simulation.slice_points(mask, axis, condition.points, rng)
         return ObjectPrompts(name, points=points, propagate="off")
+    if condition.protocol == "S":
+        return ObjectPrompts(name).with_(_first(condition.drawn, mask, axis, rng))
     if condition.protocol in ("N", "X"):
         return ObjectPrompts(name)
     return ObjectPrompts(name, blocks=(simulation.block(mask),))
 
 
+def _first(
+    drawn: str, mask: NDArray[np.bool_], axis: int, rng: np.random.Generator
+) -> PointPrompt | ScribblePrompt:
+    """A click in the middle of the largest slice, or a stroke on it."""
+    if drawn in stroke_simulation.KINDS:
+        return stroke_simulation.first_stroke(mask, axis, drawn, rng)
+    index = simulation.largest_slice(mask, axis)
+    at = list(simulation.centre(np.take(mask, [index], axis), (1.0, 1.0, 1.0)))
+    at[axis] = index
+    return PointPrompt((at[0], at[1], at[2]))
+
+
+def correction(
+    condition: Condition,
+    prediction: NDArray[np.bool_],
+    reference: NDArray[np.bool_],
+    axis: int,
+    spacing: tuple[float, float, float],
+    rng: np.random.Generator,
+) -> PointPrompt | ScribblePrompt | None:
+    """What the user would say next; ``None`` if the prediction is the reference.
+
+    Parameters
+    ----------
+    condition
+        The protocol and its variant.
+    prediction, reference : (z, y, x) bool
+        What was answered, and what is wanted.
+    axis
+        Across which slices lie.
+    spacing
+        Voxel size (z, y, x) in mm.
+    rng
+        The one with which the object was started.
+    """
+    if condition.drawn in stroke_simulation.KINDS:
+        return stroke_simulation.corrective_stroke(
+            prediction, reference, axis, condition.drawn, rng
+        )
+    return simulation.corrective_click(prediction, reference, spacing)
+
+
 def unsuited(protocol: str, spec: ModelSpec) -> str:
     """Why a model cannot take part in a protocol, or ``""``."""
+    strokes = "scribble" in spec.prompts and "box" not in spec.prompts
+    if strokes and protocol not in ("P", "S"):
+        return "takes no boxes"
+    if protocol == "S" and "points" not in spec.prompts:
+        return "takes boxes only, no part in strokes"
     if protocol == "P" and "points" not in spec.prompts:
         return "takes boxes only, no part in points-only prompting"
     if protocol == "X" and (spec.structures or not spec.calibrated):

@@ -14,7 +14,7 @@ import numpy as np
 
 from sammed.evaluation.metrics import FAILURE_DICE
 from sammed.evaluation.parts import Part
-from sammed.evaluation.protocols import HEADLINE_JITTER, PROTOCOLS, TITLES
+from sammed.evaluation.protocols import HEADLINE_JITTER, PROTOCOLS, RUNGS, TITLES, rung
 from sammed.evaluation.results import SCORES, Row
 from sammed.evaluation.statistics import (
     Comparison,
@@ -210,8 +210,7 @@ def ladder_table(results: Results, protocol: str) -> Table | None:
     if len(steps) < 2 or protocol == "D":
         return None
     by = {(g.model, g.variant, g.step): g for g in results.of(protocol)}
-    heads = [f"{s} clicks" if protocol == "C" else v.split(" ", 1)[1] for v, s in steps]
-    columns = ["Model", *heads]
+    columns = ["Model", *(rung(protocol, variant, step) for variant, step in steps)]
     if protocol == "C":
         columns.append("AUC (max 4)")
     lines = []
@@ -223,8 +222,7 @@ def ladder_table(results: Results, protocol: str) -> Table | None:
         if protocol == "C":
             cells.append(number(click_auc(results, model)))
         lines.append((model, *cells))
-    what = {"A": "jitter", "P": "points on each slice", "C": "clicks"}
-    return _table(columns, lines, f"Dice by {what[protocol]}.")
+    return _table(columns, lines, f"Dice by {RUNGS[protocol]}.")
 
 
 def disturbance_table(results: Results) -> Table:

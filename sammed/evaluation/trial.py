@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from sammed.engine.settings import Settings
 from sammed.evaluation.distortion import Disturbed, disturb
 from sammed.evaluation.objects import Key
-from sammed.evaluation.protocols import Condition, start_prompts
+from sammed.evaluation.protocols import Condition, correction, start_prompts
 from sammed.evaluation.slice_scores import PredictedSlice
 from sammed.imaging.boxes import Box3D
 from sammed.imaging.volume import Volume
 from sammed.models.protocols import ImageModel
-from sammed.prompts import ObjectPrompts, simulation
+from sammed.prompts import ObjectPrompts
 from sammed.session import Session
 from sammed.views.embeddings import EmbeddingStore
 from sammed.views.slices import PLANES, choose_plane
@@ -129,11 +129,11 @@ def run_trial(
     step = _advance(engine, start, setting, 0, began)
     yield step
     for number in range(1, condition.clicks + 1):
-        click = simulation.corrective_click(step.mask, target.prompts_from, volume.spacing)
-        if click is None:
+        said = correction(condition, step.mask, target.prompts_from, axis, volume.spacing, rng)
+        if said is None:
             step = replace(step, number=number, seconds=0.0, encode_s=0.0, decode_s=0.0)
         else:
-            prompts = step.prompts.with_(click)
+            prompts = step.prompts.with_(said)
             step = _advance(engine, prompts, setting, number, time.perf_counter())
         yield step
 

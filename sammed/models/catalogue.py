@@ -16,14 +16,21 @@ from sammed.models.sam2.entries import ANY_SAM2
 from sammed.models.sam2.entries import ENTRIES as SAM2
 
 if TYPE_CHECKING:
-    from sammed.models.protocols import ImageModel
+    from sammed.models.protocols import Model
 
 
-def _baseline(request: BuildRequest, *, name: str) -> ImageModel:
+def _baseline(request: BuildRequest, *, name: str) -> Model:
     from sammed.models.baselines import BoxBaseline, EllipseBaseline, TwoClassBaseline
+    from sammed.models.stroke_baselines import RandomWalker, StrokeClasses
 
-    kinds: tuple[type[Any], ...] = (BoxBaseline, EllipseBaseline, TwoClassBaseline)
-    model: ImageModel = next(kind for kind in kinds if kind.name == name)()
+    kinds: tuple[type[Any], ...] = (
+        BoxBaseline,
+        EllipseBaseline,
+        TwoClassBaseline,
+        RandomWalker,
+        StrokeClasses,
+    )
+    model: Model = next(kind for kind in kinds if kind.name == name)()
     return model
 
 
@@ -45,6 +52,8 @@ _BUILT_IN = (
     _baseline_entry("box", "the filled box"),
     _baseline_entry("ellipse", "the ellipse inscribed in the box"),
     _baseline_entry("two_class", "two intensity classes in the box"),
+    _baseline_entry("random_walker", "random walks from strokes and points"),
+    _baseline_entry("stroke_classes", "what is as bright as strokes and points"),
 )
 
 BUILT_IN: dict[str, ModelEntry] = {entry.name: entry for entry in _BUILT_IN}

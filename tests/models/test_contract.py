@@ -20,10 +20,11 @@ from tests.models.networks import ellipse, random_sam, slice_image
 
 SHAPE = (90, 130)
 BOX = Box2D(20, 70, 50, 110)
+SEE_VOLUMES = ("random_walker", "stroke_classes")
 SAMS = {"vit_b": 1, "vit_l": 2, "vit_h": 3, "medsam": 4}
 
 
-@pytest.fixture(scope="module", params=catalogue.BUILT_IN)
+@pytest.fixture(scope="module", params=[n for n in catalogue.BUILT_IN if n not in SEE_VOLUMES])
 def model(request: pytest.FixtureRequest) -> ImageModel:
     name = request.param
     if name in SAMS:
