@@ -8,14 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from sammed.engine.decoding import SliceDecoder
+from sammed.engine.held import held
 from sammed.engine.local_edits import repair
 from sammed.engine.object_volume import ObjectVolume
 from sammed.engine.progress import Reporter
 from sammed.engine.prompted_slices import check_plane, slice_prompts
+from sammed.engine.ranges import block_limits
 from sammed.engine.results import ObjectRun, finished, not_found
 from sammed.engine.slice_mask import SliceResult
 from sammed.engine.strategy import Scene, Strategy
-from sammed.engine.tracing import block_limits
 from sammed.engine.volumewise import as_trace, within_limits
 from sammed.errors import PromptError
 from sammed.models.protocols import ImageModel, StructureModel, VolumeImage, VolumeMask
@@ -94,6 +95,7 @@ class NamedStrategy:
             return not_found(obj, plane, error)
         slices = SliceStack(self._scene.volume, plane, self._scene.window())
         volume, mended = self._mended(without_strokes(obj), volume, slices, reporter)
+        volume = held(volume, obj)
         if not volume.mask.any():
             return not_found(obj, plane, f"nothing is left of {obj.name!r} after the corrections")
         trace = as_trace(volume, found.predicted_iou, axis, mended)

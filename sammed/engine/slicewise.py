@@ -15,6 +15,7 @@ from functools import partial
 
 from sammed.engine.decoding import SliceDecoder
 from sammed.engine.fusion import PlaneView, fuse_planes
+from sammed.engine.held import held
 from sammed.engine.local_edits import repair
 from sammed.engine.memo import Memo
 from sammed.engine.multiplanar import Consensus, refine
@@ -22,9 +23,10 @@ from sammed.engine.object_volume import ObjectVolume, keep_slices, stack
 from sammed.engine.plane_choice import Planes, flattened, is_block
 from sammed.engine.progress import Reporter
 from sammed.engine.prompted_slices import check_plane, check_ranges, slice_prompts
+from sammed.engine.ranges import block_limits, only_limits
 from sammed.engine.results import Memos, ObjectRun, finished, not_found
 from sammed.engine.strategy import Scene
-from sammed.engine.tracing import REMEMBERED, Trace, Tracer, block_limits, only_limits
+from sammed.engine.tracing import REMEMBERED, Trace, Tracer
 from sammed.engine.tracking import TrackingTracer
 from sammed.errors import SegmentationError
 from sammed.imaging.boxes import Box3D
@@ -98,6 +100,7 @@ class SlicewiseStrategy:
         self._seconds["propagate"] += time.perf_counter() - started
         if self._scene.settings.plane == "all":
             volume = self._in_all_planes(said, axis, trace, volume, reporter)
+        volume = held(volume, obj)
         started = time.perf_counter()
         run = finished(
             obj, trace, volume, slices, self._scene.settings.cleanup, self._recipe.quality

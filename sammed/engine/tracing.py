@@ -7,7 +7,7 @@ what undo brings back is still known.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -23,31 +23,33 @@ from sammed.engine.prompted_slices import (
     correct_prompted,
     decode_prompted,
     depth_in,
-    middle,
     slice_prompts,
     with_final,
 )
 from sammed.engine.propagation import Chain, Course, Limits, OnSlice, PromptLadder, Rules, Stop
+from sammed.engine.ranges import (
+    Range,
+    boxes_to_start,
+    first_told,
+    holders,
+    prompted_in,
+    ranges_of,
+    told_by_points,
+)
 from sammed.engine.second_look import FromOtherPlanes, beside, look_across, look_again, runs
 from sammed.engine.slice_mask import SliceResult, blend, unite
 from sammed.engine.stride import stride_walk
 from sammed.errors import SegmentationError
-from sammed.imaging.boxes import Box2D, Box3D
 from sammed.models.recipe import SecondLook
 from sammed.prompts import ObjectPrompts
-from sammed.views.slices import SliceStack
 
 REMEMBERED = 512
 """Prompted slices and spans kept for one object."""
-
-FRAME_MARGIN = 0.1
-"""Within a 3D box, boxes on slices may exceed its outline by this share of its size."""
 
 PROBES = (0.25, 0.375, 0.5, 0.625, 0.75)
 """Where in a 3D box's range propagation may start, as shares of it."""
 
 Slices = dict[int, SliceResult]
-Range = tuple[Limits, SlicePrompts | None]
 Walker = Callable[[Course], Chain]
 _Value = TypeVar("_Value")
 
@@ -128,10 +130,10 @@ class Tracer:
         """
         check_ranges(obj, self.decoder.stack.axis)
         prompts = slice_prompts(obj, self.decoder.stack.axis)
-        ranges = self._ranges(obj)
-        prompts = {i: p for i, p in prompts.items() if _candidates(i, ranges)}
+        ranges = ranges_of(obj, self.decoder.stack)
+        prompts = {i: p for i, p in prompts.items() if holders(i, ranges)}
         telling = {i: p for i, p in prompts.items() if p.locates}
-        for own in _starts(telling, ranges):
+        for own in boxes_to_start(telling, ranges):
             start = self._best_start(own, located)
             known = telling.get(start.index) or prompts.get(start.index) or start
             boxes = tuple(dict.fromkeys((*known.boxes, *start.boxes)))
@@ -139,7 +141,7 @@ class Tracer:
                 known, boxes=boxes, depth=start.depth, prior=start.prior, outline=start.outline
             )
         if not telling:
-            telling = {i: p for i, p in prompts.items() if any(q.positive for q in p.points)}
+            telling = self._told_by_points(obj, prompts, ranges, on_slice)
         telling = with_final(telling, obj.propagate, len(self.decoder.stack))
         prompted = {i: self._prompted(p, on_slice) for i, p in telling.items()}
         self._check_found(obj, prompted)
@@ -155,16 +157,23 @@ class Tracer:
             prompted[index] = self._correction(said, trace, prompted, on_slice)
         return self._spans(prompted, ranges, obj.propagate, on_slice)
 
-    def _ranges(self, obj: ObjectPrompts) -> list[Range]:
-        """Where chains may run: each 3D box with its middle slice, else the whole stack."""
-        stack = self.decoder.stack
-        whole = Box2D(0, 0, *stack.shape)
-        if not obj.blocks:
-            return [(Limits(0, len(stack), whole), None)]
-        return [
-            (block_limits(b, stack), None if only_limits(obj, b, stack) else middle(b, stack.axis))
-            for b in obj.blocks
-        ]
+    def _told_by_points(
+        self,
+        obj: ObjectPrompts,
+        prompts: dict[int, SlicePrompts],
+        ranges: list[Range],
+        on_slice: OnSlice | None,
+    ) -> dict[int, SlicePrompts]:
+        """The slices on which points alone show the object: in each range the one said first.
+
+        Points on further slices correct what was found from there, as those beside a box do; but
+        where each prompted slice counts by itself, or the first shows nothing, all of them tell.
+        """
+        axis = self.decoder.stack.axis
+        first = first_told(obj, axis, prompts, ranges)
+        shown = (p.area for i in first for p in self._prompted(prompts[i], on_slice).parts)
+        alone = obj.propagate != "auto" or not any(shown)
+        return {i: prompts[i] for i in (told_by_points(obj, axis, prompts) if alone else first)}
 
     def _best_start(self, own: Range, located: ObjectVolume | None) -> SlicePrompts:
         """The slice of a 3D box about which the model is surest; the middle one if equal.
@@ -309,7 +318,7 @@ class Tracer:
             return Trace(slices, (), frozenset(prompted))
         go = self._walker(prompted, on_slice)
         for number, (limits, _) in enumerate(ranges):
-            own = _own_prompted(number, ranges, prompted)
+            own = prompted_in(number, ranges, prompted)
             for first, last in pairwise(own):
                 _merge(slices, self._between(first, last, limits, go))
             if propagate == "between" or not own:
@@ -377,54 +386,6 @@ class Tracer:
 
     def _remember(self, key: Hashable, compute: Callable[[], _Value]) -> _Value:
         return self._memo.remember(key, compute)
-
-
-def block_limits(block: Box3D, stack: SliceStack) -> Limits:
-    """Where a chain may go within a 3D box."""
-    low, high = block.range(stack.axis)
-    outline = block.across(stack.axis)
-    rows, cols = outline.shape
-    frame = outline.expand(FRAME_MARGIN * rows, FRAME_MARGIN * cols).clip(stack.shape)
-    return Limits(low, high, frame, known=True)
-
-
-def only_limits(obj: ObjectPrompts, block: Box3D, stack: SliceStack) -> bool:
-    """Whether a 3D box covers whole slices, and other prompts say where on them the object is."""
-    told = obj.mask is not None or any(point.positive for point in obj.points)
-    return told and block.across(stack.axis).clip(stack.shape) == Box2D(0, 0, *stack.shape)
-
-
-def _candidates(index: int, ranges: Sequence[Range]) -> list[int]:
-    """Numbers of the ranges that hold a slice."""
-    return [n for n, (limits, _) in enumerate(ranges) if limits.low <= index < limits.high]
-
-
-def _owner(index: int, box: Box2D, ranges: Sequence[Range]) -> int:
-    """Of the ranges that hold a slice, the one whose frame holds most of a box on it."""
-    return max(_candidates(index, ranges), key=lambda n: box.intersection(ranges[n][0].frame).area)
-
-
-def _starts(located: dict[int, SlicePrompts], ranges: Sequence[Range]) -> list[Range]:
-    """The 3D boxes in which no other prompt says where the object is."""
-    owners = set()
-    for index, said in located.items():
-        painted = () if said.painted is None else (Box2D.from_mask(said.painted),)
-        owners |= {_owner(index, box, ranges) for box in (*said.boxes, *painted)}
-    return [own for n, own in enumerate(ranges) if own[1] is not None and n not in owners]
-
-
-def _own_prompted(
-    number: int, ranges: Sequence[Range], prompted: dict[int, PromptedSlice]
-) -> list[PromptedSlice]:
-    """Prompted slices in a range, in order, with the components that lie in no other range."""
-    own = []
-    for index in sorted(prompted):
-        if number not in _candidates(index, ranges):
-            continue
-        one = prompted[index]
-        parts = enumerate(one.parts)
-        own.append(one.only([n for n, p in parts if _owner(index, p.box, ranges) == number]))
-    return [one for one in own if one.parts]
 
 
 def _merge(slices: Slices, more: Slices) -> None:

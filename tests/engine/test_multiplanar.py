@@ -18,9 +18,10 @@ from sammed.engine.multiplanar import refine
 from sammed.engine.object_volume import NOTHING, ObjectVolume
 from sammed.engine.prompted_slices import depth_in, slice_prompts
 from sammed.engine.propagation import trimmed_box
+from sammed.engine.ranges import block_limits
 from sammed.engine.settings import Settings
 from sammed.engine.slice_mask import SliceResult
-from sammed.engine.tracing import Trace, block_limits
+from sammed.engine.tracing import Trace
 from sammed.imaging.boxes import Box2D, Box3D
 from sammed.imaging.intensity import Window
 from sammed.imaging.volume import Volume

@@ -431,6 +431,33 @@ def test_a_click_beyond_the_end_continues_the_object():
     assert after.slices[11].area == ORGAN[11].sum()
 
 
+def test_a_click_on_a_further_slice_corrects_what_the_first_found():
+    """Asked by itself, each clicked slice would be found anew, whatever propagation knows of it."""
+    model = StubModel(52)
+    first, second = PointPrompt((8, 17, 24)), PointPrompt((11, 17, 24))
+    trace = tracer(model).trace(ObjectPrompts("organ", points=(first, second)))
+    assert trace.slices[8].prompt == "points"
+    assert trace.slices[11].prompt == "box + mask + points"
+    assert dice(volume_of(trace), ORGAN) > 0.98
+
+
+@pytest.mark.parametrize("propagate", ["off", "between"])
+def test_where_prompted_slices_count_by_themselves_each_click_tells(propagate):
+    points = tuple(PointPrompt((z, 17, 24)) for z in (6, 8, 10))
+    trace = tracer().trace(ObjectPrompts("organ", points=points, propagate=propagate))
+    assert {trace.slices[z].prompt for z in (6, 8, 10)} == {"points"}
+
+
+def test_if_the_first_click_shows_nothing_the_others_still_do():
+    beside, inside = PointPrompt((8, 2, 2)), PointPrompt((8, 17, 24))
+    nothing = PointPrompt((1, 3, 48))
+    assert (
+        dice(volume_of(tracer().trace(ObjectPrompts("o", points=(nothing, inside)))), ORGAN) > 0.9
+    )
+    with pytest.raises(SegmentationError):
+        tracer().trace(ObjectPrompts("o", points=(beside, nothing)))
+
+
 def test_a_click_beside_an_empty_prompted_slice_starts_from_the_nearest_mask():
     """The box of an empty mask is the slice's first corner: nothing may start from that."""
     model = StubModel(52)
