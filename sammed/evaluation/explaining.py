@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -216,3 +216,16 @@ def _resample(z: Float, y: Float, members: list[NDArray[np.intp]], strength: flo
         gram = np.tensordot(times, products, 1) + strength * (times @ counts) * penalty
         row[:] = np.linalg.solve(gram, times @ sums)
     return found
+
+
+def titles_by_strength(explained: Mapping[str, Explained]) -> dict[str, str]:
+    """Names and titles of all columns, in order of their strength in the mean over protocols."""
+    titles: dict[str, str] = {}
+    strength: dict[str, float] = {}
+    for one in explained.values():
+        for name, title, value in zip(
+            one.seen.names, one.seen.titles, one.model.coefficients, strict=True
+        ):
+            titles[name] = title
+            strength[name] = strength.get(name, 0.0) + abs(float(value))
+    return {name: titles[name] for name in sorted(titles, key=lambda n: -strength[n])}

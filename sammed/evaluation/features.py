@@ -146,7 +146,7 @@ def observe(judged: Sequence[_One], features: Sequence[Feature[_One]]) -> Observ
     """Features of objects or slices, with their modality; columns that do not vary are left out."""
     columns = {f.name: (f.title, _column(judged, f)) for f in features}
     modalities = [j.modality or "unknown" for j in judged]
-    usual = max(sorted(set(modalities)), key=modalities.count)
+    usual = max(sorted(set(modalities)), key=modalities.count, default="unknown")
     for modality in sorted(set(modalities) - {usual}):
         there = np.array([float(m == modality) for m in modalities])
         columns[f"modality {modality}"] = f"{modality} (against {usual})", there
@@ -169,11 +169,13 @@ def _column(judged: Sequence[_One], feature: Feature[_One]) -> Float:
 
 
 def hardness(judged: Sequence[Judged]) -> dict[str, Float]:
-    """By feature, which share of the others each object is harder than, in [0, 1)."""
+    """By feature, which share of the others each object is harder than, in [0, 1]."""
     found = {}
     for feature in OBJECT_FEATURES:
         column = feature.hard * _column(judged, feature)
-        found[feature.name] = (column[None, :] < column[:, None]).mean(axis=1)
+        found[feature.name] = (column[None, :] < column[:, None]).sum(axis=1) / max(
+            len(judged) - 1, 1
+        )
     return found
 
 

@@ -11,9 +11,11 @@ from importlib import metadata
 from pathlib import Path
 
 from sammed.errors import EvaluationError, OutputError
-from sammed.evaluation import figures, html, slice_scores, tables
+from sammed.evaluation import factors, failures, figures, html, slice_scores, tables
 from sammed.evaluation.case_run import KEEP_MASKS
 from sammed.evaluation.cohort import Plan
+from sammed.evaluation.factor_run import FactorsOfRun
+from sammed.evaluation.failures import Failing, failing_json
 from sammed.evaluation.html import Background, Gallery
 from sammed.evaluation.label_maps import LabelScores
 from sammed.evaluation.parts import Part, PartStore
@@ -33,12 +35,20 @@ LABELS_FORMAT = "sammed-label-scores/1"
 OUTPUTS = ("results.csv", "slices.csv", "summary.json", "report.html")
 """What `write_outputs` writes."""
 
+FACTOR_OUTPUTS = ("factors.csv", "factors_slices.csv")
+"""What it writes beside them if factors were measured."""
+
 PICTURES = 6
 """Worst and typical objects that are shown of each model and protocol."""
 
 
 def write_outputs(
-    plan: Plan, parts: Sequence[Part], out: Path, command: str = "", title: str = "Evaluation"
+    plan: Plan,
+    parts: Sequence[Part],
+    out: Path,
+    command: str = "",
+    title: str = "Evaluation",
+    found: FactorsOfRun | None = None,
 ) -> Results:
     """Write `OUTPUTS` into a folder; those of an earlier run are replaced.
 
@@ -52,6 +62,8 @@ def write_outputs(
         The command line, for the record.
     title
         Head of the report.
+    found
+        Factors of the objects, if they were measured: `FACTOR_OUTPUTS` are written, too.
 
     Returns
     -------
@@ -68,6 +80,11 @@ def write_outputs(
     atomic_text(out / "results.csv", to_csv(results.rows), force=True)
     scores = (score for part in parts for score in part.slices)
     atomic_text(out / "slices.csv", slice_scores.to_csv(scores), force=True)
+    failing: list[Failing] = []
+    if found is not None:
+        atomic_text(out / "factors.csv", factors.to_csv(found.objects), force=True)
+        atomic_text(out / "factors_slices.csv", factors.slices_to_csv(found.slices), force=True)
+        failing = _failing(found, results, plan, out)
     sources = Counter(part.prompts for part in {p.case: p for p in parts}.values())
     summary = {
         "format": FORMAT,
@@ -76,6 +93,7 @@ def write_outputs(
         "prompts_from_scored_label": _from_scored_label(plan),
         "results": tables.as_json(results),
         "predicted_iou": reliability_json(results),
+        "factors": failing_json(failing),
         "cost": tables.cost_json(results),
         "errors": sorted({(p.case, p.error) for p in parts if p.error}),
         "notes": {p.case: list(p.notes) for p in parts if p.notes},
@@ -92,9 +110,14 @@ def write_outputs(
         tolerance_mm=plan.tolerance_mm,
         figures=figures.draw(results),
         galleries=_galleries(results, plan, PartStore(out)),
+        failing=failing,
     )
     atomic_text(out / "report.html", html.page(results, background, title), force=True)
     return results
+
+
+def _failing(found: FactorsOfRun, results: Results, plan: Plan, out: Path) -> list[Failing]:
+    return failures.failing(found, results, plan.cases, PartStore(out), plan.settings.window)
 
 
 def _galleries(results: Results, plan: Plan, store: PartStore) -> list[Gallery]:

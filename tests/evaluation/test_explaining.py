@@ -127,7 +127,7 @@ def test_slices_have_the_distance_to_the_end():
 
 def test_hardness_is_the_share_of_easier_objects():
     every = [judged(i, thickness=float(i + 1)) for i in range(5)]
-    np.testing.assert_allclose(hardness(every)["thickness"], [0.8, 0.6, 0.4, 0.2, 0.0])
+    np.testing.assert_allclose(hardness(every)["thickness"], [1, 0.75, 0.5, 0.25, 0])
     assert not hardness(every)["contrast"].any()
 
 
