@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,43 +16,142 @@ from sammed.cli.options import Json, Quiet
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sammed.models.registry import ModelInfo
+
 app = typer.Typer(
     no_args_is_help=True,
-    help="List the models; download, verify or import the weights of those that need some.",
+    help="List the models and their licences; download, verify or import weights.",
 )
 
 
 @app.command("list")
-def list_models(json: Json = False) -> None:
-    """List all models, and whether they can be used now.
+def list_models(
+    time: Annotated[
+        bool,
+        typer.Option("--time", help="Measure seconds a slice on this computer, of those ready."),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """List all models: ready or not, size, licence, and whether it allows a clinic, a product.
 
-    Example: sammed models list
+    Example: sammed models list --time
     """
     set_verbosity(quiet=False, verbose=False)
     from sammed.models import registry
-    from sammed.models.entry import OWN_PACKAGE
 
     infos = [registry.info(name) for name in registry.names()]
+    seconds = {info.name: _seconds(info) for info in infos} if time else {}
     if json:
         import json as json_module
-        from dataclasses import asdict
 
-        typer.echo(json_module.dumps([asdict(info) for info in infos], indent=2))
+        rows = [_facts(info, seconds.get(info.name)) for info in infos]
+        typer.echo(json_module.dumps(rows, indent=2))
         return
     width = max(10, *(len(info.name) for info in infos))
+    timed = f" {'s a slice':>9}" if time else ""
+    head = f"{'name':<{width}} {'state':<11} {'size':>8}{timed}  {'clinic':<7} {'product':<7}"
+    typer.echo(f"{head} {'licence':<12} what it is")
     for info in infos:
-        state = "ready" if info.available else "no weights"
-        size = f"{info.size / 1e6:.0f} MB" if info.size else "-"
-        origin = "" if info.package == OWN_PACKAGE else f" (from {info.package})"
-        row = f"{info.name:<{width}} {state:<11} {size:>8}  {info.license:<11}"
-        typer.echo(f"{row} {info.description}{origin}")
-    if not all(info.available for info in infos):
+        typer.echo(_row(info, width, seconds.get(info.name), timed))
+    typer.echo(
+        "clinic, product: whether the licence of the weights allows it; none is approved as a "
+        "medical device. 'sammed models show NAME' says all.",
+        err=True,
+    )
+    if any(info.lacks == "weights" for info in infos):
         typer.echo("Weights come by 'sammed models download NAME' or 'import FILE'.", err=True)
+
+
+def _row(info: ModelInfo, width: int, seconds: float | None, timed: str) -> str:
+    from sammed.models.entry import OWN_PACKAGE
+
+    size = f"{info.size / 1e6:.0f} MB" if info.size else "-"
+    taken = f" {_in_words(seconds):>9}" if timed else ""
+    origin = "" if info.package == OWN_PACKAGE else f" (from {info.package})"
+    terms = f"{info.terms.clinic:<7} {info.terms.product:<7}"
+    licence = info.license.partition(",")[0]
+    row = f"{info.name:<{width}} {_state(info):<11} {size:>8}{taken}  {terms} {licence:<12}"
+    return f"{row} {info.description}{origin}"
+
+
+def _state(info: ModelInfo) -> str:
+    return f"no {info.lacks}" if info.lacks else "ready"
+
+
+def _in_words(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds:.3g}"
+
+
+def _seconds(info: ModelInfo) -> float | None:
+    """Seconds a slice here; ``None`` of models that are not ready, or see no slices."""
+    from sammed.models import registry
+    from sammed.models.timing import seconds_a_slice
+
+    return seconds_a_slice(registry.build(info.name)) if info.available else None
+
+
+def _facts(info: ModelInfo, seconds: float | None) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {**asdict(info), "seconds_a_slice": seconds}
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="A model's name, e.g. medsam2.")],
+    time: Annotated[
+        bool, typer.Option("--time", help="Measure seconds a slice on this computer.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Say all that is known of a model: licence, source, checksum, size, memory, options.
+
+    Example: sammed models show medsam2
+    """
+    set_verbosity(quiet=False, verbose=False)
+    from sammed.models import catalogue, registry
+
+    info, entry = registry.info(name), catalogue.resolve(name)
+    seconds = _seconds(info) if time else None
+    if json:
+        import json as json_module
+
+        typer.echo(json_module.dumps(_facts(info, seconds), indent=2))
+        return
+    terms = info.terms
+    facts = {
+        "name": ", ".join(entry.names),
+        "what it is": info.description,
+        "state": _state(info),
+        "licence": f"{info.license}: {terms.because}",
+        "in a clinic?": f"{terms.clinic} (by its licence; it is no medical device)",
+        "in a product?": terms.product,
+        "file": entry.weights.file_name if entry.weights else "",
+        "size": f"{info.size / 1e6:.0f} MB" if info.size else "",
+        "source": info.url,
+        "SHA-256": info.sha256 or ("none is known: taken as it comes" if info.url else ""),
+        "needs": f'pip install "sammed[{entry.needs}]"' if entry.needs else "",
+        "memory": f"about {info.memory / 1e9:.1f} GB" if info.memory else "",
+        "options": ", ".join(entry.options),
+        "from": info.package,
+        "s a slice": _in_words(seconds) if time else "",
+    }
+    for what, said in facts.items():
+        if said:
+            typer.echo(f"{what:<13} {said}")
 
 
 @app.command()
 def download(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="E.g. vit_b, medsam.")],
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="DIR",
+            help="A folder that has the official files, in place of the network.",
+        ),
+    ] = None,
     offline: Annotated[
         bool, typer.Option("--offline", help="Never use the network (as SAMMED_OFFLINE=1).")
     ] = False,
@@ -60,16 +159,29 @@ def download(
 ) -> None:
     """Fetch official weights, checked by their digest; an interrupted download goes on.
 
-    Example: sammed models download vit_b
+    Behind a proxy: set HTTPS_PROXY, as for pip and git.
+
+    Example: sammed models download vit_b --from /mnt/share/weights
     """
     set_verbosity(quiet, verbose=False)
-    from sammed.models import catalogue, downloads
+    from sammed.models import catalogue, checkpoints, downloads
+    from sammed.models.licences import terms_of
 
     entries = [catalogue.resolve(name) for name in names]
     for entry in entries:
-        with _progress(entry.name, quiet) as on_bytes:
-            path = downloads.download(entry, offline=offline, on_bytes=on_bytes)
+        if source is not None:
+            path = downloads.take_from(entry, source)
+        else:
+            with _progress(entry.name, quiet) as on_bytes:
+                path = downloads.download(entry, offline=offline, on_bytes=on_bytes)
         typer.echo(path)
+        terms = terms_of(entry.license)
+        said = f"{entry.name}: {entry.license}; clinic {terms.clinic}, product {terms.product}"
+        if not quiet:
+            typer.echo(said, err=True)
+        if entry.weights and not entry.weights.sha256 and not quiet:
+            found = checkpoints.sha256(path)
+            typer.echo(f"{entry.name}: no checksum is known; this file's is {found}", err=True)
 
 
 @app.command()

@@ -357,12 +357,13 @@ def _judge(
     decoder: SliceDecoder,
 ) -> tuple[str, str] | None:
     """``None`` if the answer is accepted, else the reason in one word and in words."""
+    tells = decoder.model.spec.has_object_score and not limits.known
+    if tells and answer.present < rules.min_present:
+        return "absent", f"the object is not on the next slice (probability {answer.present:.2f})"
     if not answer.area:
         return "empty", "nothing was found on the next slice"
     if limits.known:
-        return _judge_known(answer, expected)
-    if decoder.model.spec.has_object_score and answer.present < rules.min_present:
-        return "absent", f"the object is not on the next slice (probability {answer.present:.2f})"
+        return _judge_known(answer, expected, rules)
     if answer.area < rules.min_area * largest:
         return "small", (
             f"the object has shrunk to {answer.area / largest:.1%} of its largest slice"
@@ -389,9 +390,11 @@ def _judge(
     return None
 
 
-def _judge_known(answer: SliceResult, expected: SliceResult) -> tuple[str, str] | None:
+def _judge_known(
+    answer: SliceResult, expected: SliceResult, rules: Rules
+) -> tuple[str, str] | None:
     """Within a range that the object is known to fill, only a mask elsewhere is rejected."""
-    if not overlap(answer, expected)[1]:
+    if rules.min_overlap and not overlap(answer, expected)[1]:
         return "moved", "the mask does not touch its neighbour"
     return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 
 from sammed.engine.cleanup import COMPONENTS, Cleanup
@@ -10,6 +10,17 @@ from sammed.engine.label_map import OVERLAPS, Overlap
 from sammed.engine.propagation import Rules
 from sammed.errors import InputError
 from sammed.views.slices import PLANES
+
+ACCEPT_TESTS: dict[str, dict[str, float]] = {
+    "absent": {"min_present": 0.0},
+    "small": {"min_area": 0.0},
+    "unsure": {"min_predicted_iou": -inf},
+    "changed": {"max_drift": inf},
+    "grown": {"max_growth": inf},
+    "moved": {"min_overlap": 0.0, "max_jump": inf},
+}
+"""The accept tests by the reason that they give, and what switches them off. A chain ends in any
+case where nothing is found."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +48,9 @@ class Settings:
         Decode every N-th slice and interpolate between them, see `sammed.engine.stride`.
     probabilities
         Keep each object's probabilities in the result.
+    unchecked
+        Accept tests of propagation that are left out of ``rules``: names of
+        `ACCEPT_TESTS`, joined by commas, or ``"all"``.
     """
 
     plane: str = "auto"
@@ -47,6 +61,7 @@ class Settings:
     zoom: float | str | None = "auto"
     stride: int = 1
     probabilities: bool = False
+    unchecked: str = ""
 
     def __post_init__(self) -> None:
         if self.plane not in (*PLANES, "auto", "all"):
@@ -65,3 +80,23 @@ class Settings:
             raise InputError(
                 f"smoothing of {self.cleanup.smooth_mm:g} mm makes no sense; expected 0 or more"
             )
+        _tests(self.unchecked)
+
+    @property
+    def accept_rules(self) -> Rules:
+        """The rules without the tests that are left out."""
+        off = {k: v for name in _tests(self.unchecked) for k, v in ACCEPT_TESTS[name].items()}
+        return replace(self.rules, **off)
+
+
+def _tests(unchecked: str) -> list[str]:
+    """Accept tests by their names, joined by commas."""
+    if unchecked == "all":
+        return list(ACCEPT_TESTS)
+    names = [name.strip() for name in unchecked.split(",")] if unchecked else []
+    for name in names:
+        if name not in ACCEPT_TESTS:
+            raise InputError(
+                f"unknown accept test {name!r}; expected all, or some of {', '.join(ACCEPT_TESTS)}"
+            )
+    return names

@@ -62,6 +62,14 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes of a checkpoint's tensors by name; empty of what is not there or none."""
+    try:
+        return {name: tuple(tensor.shape) for name, tensor in read_tensors(path).items()}
+    except (WeightsNotFoundError, WeightsMismatchError):
+        return {}
+
+
 def read_safetensors(path: Path, remedy: str = _FETCH) -> tuple[dict[str, str], dict[str, Tensor]]:
     """The metadata and the tensors of a safetensors file.
 

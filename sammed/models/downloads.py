@@ -48,9 +48,11 @@ def kept_path(entry: ModelEntry) -> Path | None:
 
 
 def is_genuine(path: Path, weights: WeightsFile) -> bool:
-    """Whether a file is the official one, by size and digest."""
-    if path.stat().st_size != weights.size:
+    """Whether a file is the official one, by size and digest; of those without, any that is."""
+    if weights.size not in (0, path.stat().st_size):
         return False
+    if not weights.sha256:
+        return path.stat().st_size > 0
     if sha256(path) == weights.sha256:
         return True
     return bool(weights.md5) and digest(path, "md5") == weights.md5
@@ -125,7 +127,7 @@ def download(
         )
     part = path.with_name(path.name + ".part")
     try:
-        _make_room(path.parent, weights.size - (part.stat().st_size if part.exists() else 0))
+        _make_room(path.parent, weights.size - _arrived(part))
         _fetch(weights, part, on_bytes)
     except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
         raise WeightsNotFoundError(
@@ -144,6 +146,58 @@ def download(
         )
     os.replace(part, path)
     return path
+
+
+def take_from(entry: ModelEntry, folder: Path) -> Path:
+    """Copy a model's official file from a folder, as a hospital keeps them; checked the same.
+
+    Parameters
+    ----------
+    entry
+        The model.
+    folder
+        Where the official files lie, under their own names or, if a digest tells them apart,
+        under any.
+
+    Returns
+    -------
+    Path
+        The file in the weights folder; at once if it is there already.
+
+    Raises
+    ------
+    WeightsNotFoundError
+        If the folder does not have it.
+    WeightsMismatchError
+        If a file of its name is truncated or altered.
+    OutputError
+        If it cannot be copied.
+    """
+    weights, path = _official(entry)
+    if path.is_file() and is_genuine(path, weights):
+        return path
+    if not folder.is_dir():
+        raise WeightsNotFoundError(
+            f"no folder {folder}; expected one with {weights.file_name} in it, from {weights.url}"
+        )
+    named = folder / weights.file_name
+    if named.is_file():
+        check_there(named)
+        if not is_genuine(named, weights):
+            raise WeightsMismatchError(
+                f"{named} is truncated or altered: {named.stat().st_size} bytes, expected "
+                f"{weights.size} with SHA-256 {weights.sha256}; copy or fetch it again"
+            )
+        return _keep(named, path)
+    alike = (f for f in sorted(folder.iterdir()) if f.is_file() and f.stat().st_size)
+    same_size = (f for f in alike if weights.sha256 and f.stat().st_size == weights.size)
+    found = next((f for f in same_size if is_genuine(f, weights)), None)
+    if found is None:
+        raise WeightsNotFoundError(
+            f"{folder} has no {weights.file_name}, nor its content under another name; "
+            f"put the file of {weights.url} there"
+        )
+    return _keep(found, path)
 
 
 def import_file(source: Path) -> tuple[ModelEntry, Path]:
@@ -168,6 +222,11 @@ def import_file(source: Path) -> tuple[ModelEntry, Path]:
     _, path = _official(entry)
     if path.is_file() and is_genuine(path, _official(entry)[0]):
         return entry, path
+    return entry, _keep(source, path)
+
+
+def _keep(source: Path, path: Path) -> Path:
+    """Copy a file to its place in the weights folder, whole or not at all."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         _make_room(path.parent, source.stat().st_size)
@@ -176,7 +235,12 @@ def import_file(source: Path) -> tuple[ModelEntry, Path]:
     except OSError as error:
         part.unlink(missing_ok=True)
         raise OutputError(f"cannot copy {source} to {path}: {error.strerror or error}") from None
-    return entry, path
+    return path
+
+
+def _arrived(part: Path) -> int:
+    """Bytes of a download that was interrupted."""
+    return part.stat().st_size if part.exists() else 0
 
 
 def find(entry: ModelEntry) -> Path:
@@ -207,8 +271,10 @@ def _official(entry: ModelEntry) -> tuple[WeightsFile, Path]:
 
 def _matches(path: Path, weights: WeightsFile) -> bool:
     """Like `is_genuine`, but reads the file whatever is remembered of it."""
-    if path.stat().st_size != weights.size:
+    if weights.size not in (0, path.stat().st_size):
         return False
+    if not weights.sha256:
+        return path.stat().st_size > 0
     if digest(path, "sha256") == weights.sha256:
         return True
     return bool(weights.md5) and digest(path, "md5") == weights.md5
@@ -234,7 +300,10 @@ def _recognise(source: Path) -> ModelEntry:
     found = sha256(source)
     entries = catalogue.entries().values()
     for entry in entries:
-        if entry.weights and is_genuine(source, entry.weights):
+        weights = entry.weights
+        if weights and weights.sha256 and is_genuine(source, weights):
+            return entry
+        if weights and not weights.sha256 and weights.file_name == source.name:
             return entry
     same_name = [e for e in entries if e.weights and e.weights.file_name == source.name]
     size = source.stat().st_size
@@ -263,19 +332,21 @@ def _fetch(weights: WeightsFile, part: Path, on_bytes: Progress | None) -> None:
     """Append to the partial file until it has its full size or the server stops."""
     if urllib.parse.urlsplit(weights.url).scheme not in ("http", "https"):
         raise InputError(f"cannot download {weights.url}: expected an http or https address")
-    start = part.stat().st_size if part.exists() else 0
-    if start >= weights.size:
+    start = _arrived(part)
+    if start >= weights.size > 0:
         part.unlink()
         start = 0
     request = urllib.request.Request(weights.url, headers={"User-Agent": "sammed"})
     if start:
         request.add_header("Range", f"bytes={start}-")
-    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
+    opener = urllib.request.build_opener()  # with the proxies that the environment names now
+    with opener.open(request, timeout=TIMEOUT_S) as response:
         resumed = start > 0 and response.status == HTTPStatus.PARTIAL_CONTENT
         with part.open("ab" if resumed else "wb") as stream:
             done = start if resumed else 0
             log.info("downloading %s from byte %d", weights.url, done)
-            _copy(response, stream, done, weights.size, on_bytes)
+            left = int(response.headers.get("Content-Length") or 0)
+            _copy(response, stream, done, weights.size or done + left, on_bytes)
 
 
 def _copy(

@@ -28,11 +28,11 @@ class WeightsFile:
     file_name
         As published, and as kept in the weights folder.
     size
-        Bytes.
+        Bytes; 0 if that is not known.
     url
         Where it is published.
     sha256
-        Hex digest of the whole file.
+        Hex digest of the whole file; empty if none is known, so that it is taken as it comes.
     md5
         Another hex digest by which a genuine copy is recognised; empty if none is needed.
     """
@@ -103,6 +103,10 @@ class ModelEntry:
         is asked for, and PyTorch is not imported for it.
     baseline
         Whether it is one of the built-in models that every other one must beat.
+    needs
+        The optional package without which it cannot be built; sammed has an extra of that name.
+    memory
+        Bytes of memory that it takes while it works, measured; 0 if that is not known or little.
     package
         The installed package that it comes from; filled in for those of other packages.
 
@@ -123,6 +127,8 @@ class ModelEntry:
     recognises: Recogniser | None = None
     uses_torch: bool = True
     baseline: bool = False
+    needs: str = ""
+    memory: int = 0
     package: str = OWN_PACKAGE
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,95 +24,18 @@ from sammed.errors import PromptError
 from sammed.imaging.boxes import Box3D
 from sammed.imaging.intensity import Window
 from sammed.imaging.volume import Volume
-from sammed.models.recipe import PLAIN, Recipe
+from sammed.models.spec import ALL_PROMPTS as ALL_PROMPTS
+from sammed.models.spec import BOX_ONLY as BOX_ONLY
+from sammed.models.spec import VOLUME_PROMPTS as VOLUME_PROMPTS
+from sammed.models.spec import ModelSpec as ModelSpec
+from sammed.models.spec import PromptKinds as PromptKinds
 from sammed.prompts import Interaction
 
 STABILITY_OFFSET = 1.0
 """Half-width, in logits, of the band whose flip measures stability (segment-anything's value)."""
 
-Candidates = Literal["same object", "parts"]
-
 Memory = Any
 """What a `TrackingModel` remembers of one object: a value, opaque to the engine."""
-
-PromptKinds = frozenset[str]
-BOX_ONLY: PromptKinds = frozenset({"box"})
-ALL_PROMPTS: PromptKinds = frozenset({"box", "points", "mask"})
-VOLUME_PROMPTS: PromptKinds = ALL_PROMPTS | {"box3d", "scribble", "lasso"}
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """What the engine needs to know of a model before it feeds it.
-
-    Attributes
-    ----------
-    name
-        The registry name, ``"compact"``, ``"vit_b"``, ...
-    view_size
-        Length in view px of the longer side of a view; 0 for models that see no views.
-    mask_size
-        Side ``m`` of the ``(m, m)`` low-res logits; they cover the padded ``view_size`` square.
-    zoom
-        ``None``: a view is the whole slice (as a `TrackingModel` needs it). A factor: a view is a
-        square, isotropic in mm, whose side is that many times the longer side of the prompt's box.
-    context
-        Number of neighbouring slices on each side that ``encode`` wants beside the slice.
-    eight_bit
-        Views are quantised to 256 levels before resizing, as the model was trained.
-    prompts
-        Which of ``"box"``, ``"points"``, ``"mask"`` the model makes use of; of a `VolumeModel`
-        which of `VOLUME_PROMPTS`.
-    has_object_score
-        ``ViewMask.present`` is learned, so that propagation may stop by it.
-    calibrated
-        ``ViewMask.predicted_iou`` and how large logits are say something (the baselines' do not:
-        they are neither reported nor scored; their recipe is `BLUNT`).
-    candidates
-        What the masks of one answer are: ``"parts"``: an object, its parts and what it is a part
-        of, as segment-anything's; ``"same object"``: guesses at one and the same, so that of a
-        box without a mask prompt their mean is better than any.
-    expensive_encode
-        ``encode`` takes so long that embeddings are worth keeping on disk.
-    batch
-        How many views ``encode`` likes to take at once: more than 1 on a GPU.
-    weights_hash
-        SHA-256 of the weights (hex), empty for models without any; part of cache keys.
-    variant
-        What changes the numbers beside the weights, e.g. ``"bfloat16"``; part of cache keys.
-    engine
-        What runs the network, for the report: ``"torch"``, ``"openvino"``, ...; empty for models
-        without any. All give the same embeddings, so that it is no part of cache keys.
-    license
-        Licence of the weights, for the report.
-    ordered
-        Whether the order in which an object's prompts were given changes the answer.
-    recipe
-        What the engine does with the model's answers.
-    structures
-        Names of objects that the model finds without a prompt → their values; see
-        `StructureModel`.
-    """
-
-    name: str
-    view_size: int = 0
-    mask_size: int = 0
-    zoom: float | None = None
-    context: int = 0
-    eight_bit: bool = False
-    prompts: PromptKinds = ALL_PROMPTS
-    has_object_score: bool = False
-    calibrated: bool = True
-    candidates: Candidates = "parts"
-    expensive_encode: bool = False
-    batch: int = 1
-    weights_hash: str = ""
-    variant: str = ""
-    engine: str = ""
-    license: str = ""
-    ordered: bool = False
-    recipe: Recipe = PLAIN
-    structures: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sammed.errors import InputError, ModelError, SammedError, SammedWarning
+from sammed.errors import (
+    BackendUnavailableError,
+    InputError,
+    ModelError,
+    SammedError,
+    SammedWarning,
+)
 from sammed.models import catalogue, downloads
 from sammed.models.checkpoints import check_there, is_weights_path
 from sammed.models.devices import resolve_device, set_threads
@@ -16,7 +23,10 @@ from sammed.models.entry import OWN_PACKAGE, BuildRequest, ModelEntry
 from sammed.models.learned.entry import LEARNED
 from sammed.models.learned.entry import structures as _structures_in
 from sammed.models.learned.file import SUFFIX
+from sammed.models.licences import Terms, terms_of
+from sammed.models.memory import check_memory
 from sammed.models.sam.entries import ANY_CHECKPOINT
+from sammed.models.sam2.entries import ANY_SAM2
 
 if TYPE_CHECKING:
     from sammed.models.protocols import Model
@@ -37,15 +47,21 @@ class ModelInfo:
     name, description, license
         For people; the licence is the weights'.
     size
-        Bytes of the weights files, 0 if the model has none.
+        Bytes of the weights files, 0 if the model has none or nobody says.
     sha256
-        SHA-256 (hex) of the official file, empty if the model has none.
+        SHA-256 (hex) of the official file, empty if the model has none or none is known.
     url
         Where the official file is published, empty if it has none.
     available
         Whether the model can be built now, as far as a look at the disk tells.
     package
         The installed package that the model comes from.
+    terms
+        What the licence says: in a clinic? in a product?
+    lacks
+        Why it cannot be built now: ``"weights"``, the package that it needs, or nothing.
+    memory
+        Bytes of memory that it takes while it works, 0 if not known or little.
     """
 
     name: str
@@ -56,6 +72,9 @@ class ModelInfo:
     url: str
     available: bool
     package: str
+    terms: Terms
+    lacks: str
+    memory: int
 
 
 def names() -> list[str]:
@@ -87,7 +106,9 @@ def info(name: str) -> ModelInfo:
     entry = catalogue.resolve(name)
     weights, kept = entry.weights, downloads.kept_path(entry)
     needed = (*entry.shipped, kept) if kept else entry.shipped
-    available = all(path.is_file() for path in needed)
+    lacks = "" if all(path.is_file() for path in needed) else "weights"
+    if entry.needs and not _installed(entry.needs):
+        lacks = entry.needs
     size = sum(path.stat().st_size for path in entry.shipped if path.is_file())
     return ModelInfo(
         entry.name,
@@ -96,8 +117,11 @@ def info(name: str) -> ModelInfo:
         size + (weights.size if weights else 0),
         weights.sha256 if weights else "",
         weights.url if weights else "",
-        available,
+        not lacks,
         entry.package,
+        terms_of(entry.license),
+        lacks,
+        entry.memory,
     )
 
 
@@ -138,8 +162,11 @@ def check(name_or_path: str) -> None:
     path, _ = _prompts_only(name_or_path)
     if is_weights_path(path):
         check_there(Path(path))
-    else:
-        _weights_of(catalogue.resolve(name_or_path), None)
+        return
+    entry = catalogue.resolve(name_or_path)
+    _check_package(entry)
+    _weights_of(entry, None)
+    check_memory(entry.name, entry.memory)
 
 
 def build(
@@ -182,7 +209,7 @@ def build(
     WeightsMismatchError
         If the weights are broken or for another model.
     BackendUnavailableError
-        If the device is not there.
+        If the device, or a package that the model needs, is not there.
 
     Examples
     --------
@@ -200,6 +227,7 @@ def build(
         entry = catalogue.resolve(name_or_path)
     options = {option: value for option, value in options.items() if value is not None}
     _check_options(entry, weights, options)
+    _check_package(entry)
     if entry.uses_torch:
         device = resolve_device(device)
         set_threads(threads)
@@ -211,6 +239,8 @@ def build(
         device=device,
         threads=threads,
     )
+    if device == "cpu":
+        check_memory(entry.name, entry.memory)
     if entry.package == OWN_PACKAGE:
         model: Model = entry.build(request, **options)
         return model
@@ -237,8 +267,23 @@ def _check_options(entry: ModelEntry, weights: Path | None, options: dict[str, A
 def _entry_of_file(path: Path) -> ModelEntry:
     """Whose weights a file holds: other packages are asked first, as ours take all the rest."""
     check_there(path)
-    candidates = (LEARNED, *reversed(catalogue.entries().values()), ANY_CHECKPOINT)
+    known = list(reversed(catalogue.entries().values()))
+    others = [entry for entry in known if entry.package != OWN_PACKAGE]
+    ours = [entry for entry in known if entry.package == OWN_PACKAGE]
+    candidates = (LEARNED, *others, ANY_SAM2, *ours, ANY_CHECKPOINT)
     return next(entry for entry in candidates if _recognises(entry, path))
+
+
+def _installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+def _check_package(entry: ModelEntry) -> None:
+    if entry.needs and not _installed(entry.needs):
+        raise BackendUnavailableError(
+            f"model {entry.name!r} needs the package {entry.needs}, which is not installed; "
+            f"install it with 'pip install \"sammed[{entry.needs}]\"'"
+        )
 
 
 def _recognises(entry: ModelEntry, path: Path) -> bool:

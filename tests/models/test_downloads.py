@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import threading
 from collections.abc import Iterator
@@ -226,8 +227,12 @@ def test_the_commands(entry: ModelEntry, tmp_path: Path, path: Path) -> None:
     run = CliRunner().invoke
     listed = run(app, ["list"])
     assert listed.exit_code == 0, listed.output
-    assert "vit_b      no weights" in listed.stdout
-    assert "box        ready" in listed.stdout
+    rows = {line.split()[0]: line.split() for line in listed.stdout.splitlines()}
+    assert rows["vit_b"][1:7] == ["no", "weights", "1", "MB", "yes", "yes"]
+    assert rows["box"][1:5] == ["ready", "-", "yes", "yes"]
+    assert rows["medsam2"][-1] == "videos"
+    assert "no medical device" not in listed.stdout
+    assert "none is approved as a medical device" in listed.stderr
     fetched = run(app, ["download", "sam_vit_b"])
     assert fetched.exit_code == 0, fetched.output
     assert fetched.stdout.strip() == str(path)
@@ -244,6 +249,126 @@ def test_the_commands(entry: ModelEntry, tmp_path: Path, path: Path) -> None:
     assert imported.stdout.split() == ["vit_b", str(path)]
     as_json = run(app, ["list", "--json"])
     assert '"name": "compact"' in as_json.stdout
-    for command in ("list", "download", "verify", "import"):
+    for command in ("list", "show", "download", "verify", "import"):
         shown = run(app, [command, "--help"])
         assert "Example: sammed models" in shown.output
+
+
+@pytest.mark.usefixtures("console")
+def test_show_says_all_and_measures(entry: ModelEntry) -> None:
+    run = CliRunner().invoke
+    shown = run(app, ["show", "medsam2"])
+    assert shown.exit_code == 0, shown.output
+    said = {line[:13].strip(): line[14:] for line in shown.stdout.splitlines()}
+    assert said["in a clinic?"].startswith("no")
+    assert said["in a product?"] == "no"
+    assert said["SHA-256"] == "none is known: taken as it comes"
+    assert entry.weights is not None
+    assert entry.weights.sha256 in run(app, ["show", "sam_vit_b"]).stdout
+    timed = run(app, ["show", "ellipse", "--time"])
+    assert float(timed.stdout.splitlines()[-1].removeprefix("s a slice")) > 0
+    rows = json.loads(run(app, ["list", "--time", "--json"]).stdout)
+    seconds = {row["name"]: row["seconds_a_slice"] for row in rows}
+    assert seconds["ellipse"] > 0
+    assert seconds["vit_b"] is None
+    unknown = run(app, ["show", "no_such"])
+    assert isinstance(unknown.exception, InputError)
+
+
+@pytest.mark.parametrize("name", [FILE, "renamed.bin"])
+def test_a_folder_in_place_of_the_network(
+    entry: ModelEntry, server: Server, tmp_path: Path, path: Path, name: str
+) -> None:
+    (tmp_path / "share").mkdir()
+    (tmp_path / "share" / "other.txt").write_bytes(b"x" * len(CONTENT))
+    with pytest.raises(WeightsNotFoundError, match=f"has no {FILE}, nor its content"):
+        downloads.take_from(entry, tmp_path / "share")
+    (tmp_path / "share" / name).write_bytes(CONTENT)
+    run = CliRunner().invoke(app, ["download", "vit_b", "--from", str(tmp_path / "share")])
+    assert run.exit_code == 0, run.output
+    assert run.stdout.strip() == str(path)
+    assert "vit_b: Apache-2.0; clinic yes, product yes" in run.stderr
+    assert path.read_bytes() == CONTENT
+    assert [p.name for p in path.parent.iterdir()] == [FILE]
+    assert server.requested == []
+
+
+def test_a_folder_with_an_altered_file(entry: ModelEntry, tmp_path: Path, path: Path) -> None:
+    (tmp_path / FILE).write_bytes(CONTENT[:-1])
+    with pytest.raises(WeightsMismatchError, match=f"{FILE} is truncated or altered"):
+        downloads.take_from(entry, tmp_path)
+    with pytest.raises(WeightsNotFoundError, match="no folder"):
+        downloads.take_from(entry, tmp_path / "absent")
+    assert not path.exists()
+
+
+@pytest.fixture
+def without_digest(entry: ModelEntry, monkeypatch: pytest.MonkeyPatch) -> ModelEntry:
+    """A model whose official file is published without size and digest."""
+    assert entry.weights is not None
+    bare = replace(entry, weights=replace(entry.weights, size=0, sha256=""))
+    monkeypatch.setitem(catalogue.BUILT_IN, "vit_b", bare)
+    return bare
+
+
+@pytest.mark.usefixtures("console")
+def test_without_a_known_digest_that_is_said(
+    without_digest: ModelEntry, server: Server, path: Path
+) -> None:
+    server.stop_after = 700_001
+    with pytest.raises(WeightsNotFoundError, match="run the command again to go on"):
+        downloads.download(without_digest)
+    server.stop_after = None
+    run = CliRunner().invoke(app, ["download", "vit_b"])
+    assert run.exit_code == 0, run.output
+    assert server.requested[-1] == "bytes=700001-"
+    assert path.read_bytes() == CONTENT
+    digest = hashlib.sha256(CONTENT).hexdigest()
+    assert f"vit_b: no checksum is known; this file's is {digest}" in run.stderr
+    assert downloads.find(without_digest) == path
+
+
+def test_a_file_without_digest_is_imported_by_its_name(
+    without_digest: ModelEntry, tmp_path: Path, path: Path
+) -> None:
+    (tmp_path / "other.pt").write_bytes(b"something")
+    with pytest.raises(WeightsMismatchError, match="none of the official files"):
+        downloads.import_file(tmp_path / "other.pt")
+    (tmp_path / FILE).write_bytes(CONTENT)
+    assert downloads.import_file(tmp_path / FILE) == (without_digest, path)
+
+
+class Proxy(BaseHTTPRequestHandler):
+    """Answers for a server that cannot be reached, and keeps what was asked of it."""
+
+    server: Server
+
+    def do_GET(self) -> None:
+        self.server.requested.append(self.path)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(CONTENT)))
+        self.end_headers()
+        self.wfile.write(CONTENT)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_behind_a_proxy(entry: ModelEntry, monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+    assert entry.weights is not None
+    far = replace(entry, weights=replace(entry.weights, url="http://weights.invalid/vit_b.pth"))
+    proxy = Server(("127.0.0.1", 0), Proxy)
+    proxy.requested = []
+    thread = threading.Thread(target=proxy.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.server_port}")
+    try:
+        assert downloads.download(far) == path
+    finally:
+        proxy.shutdown()
+        proxy.server_close()
+        thread.join()
+    assert proxy.requested == ["http://weights.invalid/vit_b.pth"]
+    assert path.read_bytes() == CONTENT
