@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sammed.cli.console import put, say, set_verbosity
+from sammed.cli.console import meter, put, say, set_verbosity
 from sammed.cli.crew import sayer, scans_meter
 from sammed.cli.groups import RunByDefault
 from sammed.cli.options import (
@@ -28,6 +28,7 @@ from sammed.errors import InputError, PartlyFailedError
 
 if TYPE_CHECKING:
     from sammed.evaluation.cohort import Build, Plan
+    from sammed.evaluation.factor_run import FactorsOfRun
     from sammed.evaluation.manifest import Case
     from sammed.evaluation.parts import Part
     from sammed.evaluation.results import Row
@@ -103,6 +104,10 @@ def run(
             "--resample", help="Put the prediction on the reference's grid, extended to hold it."
         ),
     ] = False,
+    factors: Annotated[
+        bool,
+        typer.Option("--factors", help="Where and why it fails: what Dice depends on, by object."),
+    ] = False,
     rounds: Annotated[
         str, typer.Option("--rounds", help="Protocol L: cases that are labelled in each round.")
     ] = "3,5,12",
@@ -154,6 +159,8 @@ def run(
 
       sammed evaluate --cases cases.json --model compact --out results --workers 8
 
+      sammed evaluate --cases cases.json --protocol A,B,B2 --factors --out results
+
       sammed evaluate compare results/results.csv other/results.csv
 
       sammed evaluate --cases cases.json --protocol L --rounds 3,5,12 --out results
@@ -164,8 +171,8 @@ def run(
         from sammed.cli.evaluate_maps import check_maps, score_maps, show_scores
 
         check_maps(maps, cases, images)
-        found = score_maps(maps, labels, tolerance, resample, out, title, _command())
-        show_scores(found, out, quiet, as_json)
+        scores = score_maps(maps, labels, tolerance, resample, out, title, _command())
+        show_scores(scores, out, quiet, as_json)
         return
     if protocol.strip().upper() == "L":
         from sammed.cli.evaluate_loop import loop_plan, loop_wishes, run_loop_protocol
@@ -200,7 +207,8 @@ def run(
     if out is None:
         raise InputError("say where the results go: --out FOLDER")
     parts = _run_plan(plan, out, crew, build, quiet)
-    _tell(plan, parts, out, quiet, as_json, title)
+    found = _measure(plan, parts, out, quiet) if factors else None
+    _tell(plan, parts, out, quiet, as_json, title, found)
 
 
 @app.command()
@@ -320,7 +328,28 @@ def _run_plan(plan: Plan, out: Path, crew: Crew, build: Build, quiet: bool) -> l
         return run_cohort(plan, PartStore(out), show, crew=crew, build=build, say=sayer(quiet))
 
 
-def _tell(plan: Plan, parts: list[Part], out: Path, quiet: bool, as_json: bool, title: str) -> None:
+def _measure(plan: Plan, parts: list[Part], out: Path, quiet: bool) -> FactorsOfRun:
+    """Factors of all objects of a run."""
+    from sammed.evaluation.factor_run import measure_run
+
+    with meter(quiet, every=30) as show:
+        found = measure_run(
+            plan, parts, out, lambda case, n, of: show(f"factors of {case}", "", n, of)
+        )
+    if not found.objects:
+        say("note: no model has a result of which to measure factors; baselines alone have none")
+    return found
+
+
+def _tell(
+    plan: Plan,
+    parts: list[Part],
+    out: Path,
+    quiet: bool,
+    as_json: bool,
+    title: str,
+    found: FactorsOfRun | None,
+) -> None:
     """Write and print what came of a plan.
 
     Raises
@@ -329,12 +358,13 @@ def _tell(plan: Plan, parts: list[Part], out: Path, quiet: bool, as_json: bool, 
         If some of the cases could not be run.
     """
     from sammed.evaluation.reliability import reliability_table
-    from sammed.evaluation.report import OUTPUTS, write_outputs
+    from sammed.evaluation.report import FACTOR_OUTPUTS, OUTPUTS, write_outputs
     from sammed.evaluation.tables import as_json as summary
     from sammed.evaluation.tables import cost_table, overview
 
-    results = write_outputs(plan, parts, out, _command(), title)
-    say(f"wrote {', '.join(str(out / name) for name in OUTPUTS)}")
+    results = write_outputs(plan, parts, out, _command(), title, found)
+    written = OUTPUTS if found is None else (*OUTPUTS, *FACTOR_OUTPUTS)
+    say(f"wrote {', '.join(str(out / name) for name in written)}")
     broken = sorted({(p.case, p.error) for p in parts if p.error})
     for case, error in broken:
         say(f"case {case} could not be run: {error}")

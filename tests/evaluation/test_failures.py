@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from sammed.cli import main
 from sammed.evaluation.cohort import Plan, run_cohort
 from sammed.evaluation.explaining import expit
 from sammed.evaluation.factor_figures import coefficient_figure, dependence_figure
@@ -122,3 +123,23 @@ def test_without_factors_nothing_is_said_of_them(run, tmp_path):
     write_outputs(plan, parts, tmp_path, "sammed evaluate", "Test")
     assert "Where and why" not in (tmp_path / "report.html").read_text()
     assert not any((tmp_path / name).exists() for name in FACTOR_OUTPUTS)
+
+
+def test_the_command_measures_factors(tmp_path, capsys):
+    cohort = write_cohort(tmp_path / "data")
+    out = tmp_path / "out"
+    arguments = ["evaluate", "--cases", str(cohort), "--case", "one", "--protocol", "B", "--model"]
+    arguments += ["compact", "--no-baselines", "--threads", "1", "--factors", "--out", str(out)]
+    assert main(arguments) == 0
+    assert "factors.csv" in capsys.readouterr().err
+    lines = (out / "factors.csv").read_text().splitlines()
+    assert len(lines) == 3
+    assert "Where and why compact fails" in (out / "report.html").read_text()
+
+
+def test_factors_of_baselines_alone_are_said_to_be_none(tmp_path, capsys):
+    cohort = write_cohort(tmp_path / "data")
+    arguments = ["evaluate", "--cases", str(cohort), "--case", "one", "--protocol", "B", "--model"]
+    arguments += ["two_class", "--no-baselines", "--factors", "--out", str(tmp_path / "out")]
+    assert main(arguments) == 0
+    assert "baselines alone have none" in capsys.readouterr().err
