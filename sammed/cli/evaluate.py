@@ -108,6 +108,12 @@ def run(
         bool,
         typer.Option("--factors", help="Where and why it fails: what Dice depends on, by object."),
     ] = False,
+    study: Annotated[
+        str,
+        typer.Option(
+            "--study", help="Instead of protocols: Dice by number of `prompts`, or by `resolution`."
+        ),
+    ] = "",
     rounds: Annotated[
         str, typer.Option("--rounds", help="Protocol L: cases that are labelled in each round.")
     ] = "3,5,12",
@@ -161,12 +167,14 @@ def run(
 
       sammed evaluate --cases cases.json --protocol A,B,B2 --factors --out results
 
+      sammed evaluate --cases cases.json --study prompts --limit 2 --out study
+
       sammed evaluate compare results/results.csv other/results.csv
 
       sammed evaluate --cases cases.json --protocol L --rounds 3,5,12 --out results
     """
     set_verbosity(quiet, verbose)
-    _check_shared(workers, scheduler, maps, protocol)
+    _check_shared(workers, scheduler, maps, protocol, study)
     if maps:
         from sammed.cli.evaluate_maps import check_maps, score_maps, show_scores
 
@@ -194,14 +202,23 @@ def run(
     wanted = _models(model or ["compact"], baselines)
     built = build_models(wanted, device, threads)
     build = partial(build_models, wanted, device, _same_threads(threads, crew, quiet))
+    settings = Settings(plane=plane, window=window)
+    labelled = _cases(cases, images, references, labels, case, same_subject)
+    if study:
+        from sammed.cli.evaluate_study import run_study_command
+        from sammed.evaluation.studies import Study, check_study
+
+        asked = Study(check_study(study), tuple(labelled), built, settings, limit)
+        run_study_command(asked, out, title, _command(), quiet, as_json)
+        return
     plan = Plan(
-        cases=tuple(_cases(cases, images, references, labels, case, same_subject)),
+        cases=tuple(labelled),
         models=built,
         protocols=tuple(parse_protocols(protocol)),
         seeds=tuple(int(s) for s in _numbers(seeds, "--seeds")),
         jitters=tuple(_numbers(jitter, "--jitter")),
         tolerance_mm=tolerance,
-        settings=Settings(plane=plane, window=window),
+        settings=settings,
         limit=limit,
     )
     if out is None:
@@ -249,11 +266,13 @@ def compare(
     typer.echo(comparison_table(found, score, names).markdown())
 
 
-def _check_shared(workers: int, scheduler: str, maps: list[Path] | None, protocol: str) -> None:
+def _check_shared(
+    workers: int, scheduler: str, maps: list[Path] | None, protocol: str, study: str
+) -> None:
     """Make sure that there is something to share where workers are asked for."""
-    alone = (
-        "two label maps are" if maps else "protocol L is" if protocol.strip().upper() == "L" else ""
-    )
+    loop = protocol.strip().upper() == "L"
+    alone = "two label maps are" if maps else "protocol L is" if loop else ""
+    alone = alone or ("a study is" if study else "")
     if alone and (workers > 1 or scheduler):
         raise InputError(
             f"{alone} done by one program; --workers and --scheduler share the cases of a cohort"

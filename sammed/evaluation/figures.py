@@ -132,11 +132,13 @@ _CAPTIONS = {
 
 @dataclass(frozen=True)
 class Curve:
-    """A line of a figure: its name, and where it goes."""
+    """A line of a figure: its name, where it goes, and the band round it, if there is one."""
 
     name: str
     at: tuple[float, ...]
     values: tuple[float, ...]
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
 
 
 def curves(lines: Sequence[Curve], x_name: str, y_name: str) -> str:
@@ -156,6 +158,9 @@ def curves(lines: Sequence[Curve], x_name: str, y_name: str) -> str:
         axes[0].plot(
             line.at, line.values, label=line.name, marker="o", markersize=3.5, **palette[line.name]
         )
+        if line.low:
+            colour = palette.colour(line.name)
+            axes[0].fill_between(line.at, line.low, line.high, color=colour, alpha=0.13, lw=0)
     axes[0].set_ylabel(y_name)
     return finish(figure, axes, x_name, None)
 

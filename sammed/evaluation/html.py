@@ -186,6 +186,23 @@ def loop_page(
     return _document(title, body)
 
 
+def study_page(
+    methods: str,
+    found: Sequence[Table],
+    figures: Sequence[Drawing],
+    facts: dict[str, str],
+    errors: Sequence[str],
+    title: str,
+) -> str:
+    """Report on a study: its tables and curves, and how it was made."""
+    body = [f"<h1>{escape(title)}</h1>", f"<p>{escape(methods)}</p>"]
+    body += [*map(_table, found), *map(_figure, figures)]
+    if errors:
+        body += ["<h2>Errors</h2>", *(f"<p>{escape(line)}</p>" for line in errors)]
+    body += ["<h2>This run</h2>", _facts(facts)]
+    return _document(title, body)
+
+
 def _document(title: str, body: Sequence[str]) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

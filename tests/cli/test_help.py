@@ -24,6 +24,7 @@ NO_COMMANDS = {
     "crew",
     "evaluate_loop",
     "evaluate_maps",
+    "evaluate_study",
     "explained",
     "groups",
     "options",
