@@ -49,6 +49,7 @@ def segment(
     labels: Mapping[str, int] | None = None,
     space: str = "voxel",
     propagate: Propagate | None = None,
+    candidate: int = 0,
     model: str | Model = "compact",
     device: str = "auto",
     settings: Settings | None = None,
@@ -99,6 +100,9 @@ def segment(
     propagate
         ``"auto"``, ``"between"`` or ``"off"`` for all objects; by default what the prompt file
         says, else ``"auto"``.
+    candidate
+        Which of the model's candidate masks, 1 to 3, is meant on prompted slices (of
+        segment-anything: whole, part, subpart); by default the engine chooses.
     model
         A registry name, a checkpoint, or a model; see `load_model`.
     device
@@ -148,6 +152,7 @@ def segment(
         labels=labels or {},
         space=space,
         propagate=propagate,
+        candidate=candidate,
     )
     built = load_model(model, device=device) if isinstance(model, str) else model
     session = make_session(volume, built, gathered, settings)

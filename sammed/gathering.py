@@ -54,6 +54,7 @@ def gather_prompts(
     labels: Mapping[str, int] | None = None,
     space: str = "voxel",
     propagate: Propagate | None = None,
+    candidate: int = 0,
 ) -> PromptSet:
     """Join prompts from numbers, text and files into objects, checked on the volume.
 
@@ -86,6 +87,8 @@ def gather_prompts(
     objects = with_values(apply_labels(merge(parts), dict(labels or {})), known)
     if propagate is not None:
         objects = tuple(replace(obj, propagate=propagate) for obj in objects)
+    if candidate:
+        objects = tuple(replace(obj, candidate=candidate) for obj in objects)
     gathered = PromptSet(with_labels(objects), tuple(notes))
     gathered.check(volume.shape, known)
     return gathered

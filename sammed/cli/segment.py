@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import replace
 from functools import partial
@@ -22,7 +21,6 @@ from sammed.cli.explained import (
     Mirror,
     PerChannel,
     Prior,
-    follow_up_picture,
 )
 from sammed.cli.options import (
     IMAGES,
@@ -41,13 +39,19 @@ from sammed.cli.options import (
     Verbose,
     Window,
 )
-from sammed.cli.outputs import check_outputs
+from sammed.cli.outputs import (
+    check_outputs,
+    check_source,
+    output_kind,
+    send,
+    write_side_outputs,
+)
 from sammed.errors import InputError
-from sammed.io.formats import DICOM_TYPES, NEEDS_DICOM, SHARED_ENDINGS
+from sammed.io.formats import DICOM_TYPES
 
 if TYPE_CHECKING:
     from sammed.engine.settings import Settings
-    from sammed.imaging.volume import LabelVolume, Volume
+    from sammed.imaging.volume import LabelVolume
     from sammed.session import Session
 
 
@@ -123,6 +127,16 @@ def segment(
             "off: prompted slices alone. Default: auto.",
         ),
     ] = None,
+    candidate: Annotated[
+        int,
+        typer.Option(
+            "--candidate",
+            min=0,
+            max=3,
+            help="Which of the model's masks is meant on prompted slices, 1 to 3 (of "
+            "segment-anything: whole, part, subpart). Default 0: the engine chooses.",
+        ),
+    ] = 0,
     model: Annotated[
         str, typer.Option("--model", help="A model of `sammed models list`, or a checkpoint file.")
     ] = "compact",
@@ -241,7 +255,7 @@ def segment(
     each = others.outputs(image, outputs)
     inputs = others.inputs(image)
     written = check_outputs(inputs, outputs, report, preview, force, each.values())
-    kinds = {path: _output_kind(path, output_type) for path in outputs}
+    kinds = {path: output_kind(path, output_type) for path in outputs}
     settings = _settings(plane, window, overlap, components, fill_holes, smooth, zoom, fractional)
     settings = replace(settings, stride=stride, unchecked=unchecked)
     first, chosen = others.first_channel(image, series)
@@ -251,7 +265,7 @@ def segment(
             source, frame=frame, series=chosen, allow_gaps=allow_gaps
         )
         _say_notes(volume.notes, quiet)
-        _check_source(volume, [*kinds.values(), *(["dicom-seg"] if store else [])])
+        check_source(volume, [*kinds.values(), *(["dicom-seg"] if store else [])])
         volume = others.joined(volume, image, quiet)
         build = partial(
             registry.build,
@@ -276,6 +290,7 @@ def segment(
             labels=values,
             space=space,
             propagate=propagate,  # type: ignore[arg-type]  # checked there
+            candidate=candidate,
         )
         _say_notes(objects.notes, quiet)
         built = explained or build()
@@ -298,31 +313,16 @@ def segment(
             io.write_labels(labels, path, force=force, output_type=kind, **about)
         others.write_each(session, labels, each, force)
         if store:
-            _store(labels, image, session)
+            send(labels, image, session)
         timings = {"read": read_seconds, "write": time.perf_counter() - started}
     notes = (*objects.notes, *assumed)
-    document = _write_side_outputs(session, labels, written, outputs, timings, force, notes)
+    document = write_side_outputs(session, labels, written, outputs, timings, force, notes)
     if as_json:
         put(document)
     elif not quiet:
         files = [file for path in outputs for file in files_written(labels, path)]
         _summary(session, labels, [*files, *written.values()])
         others.say(session)
-
-
-def _output_kind(path: Path, output_type: str | None) -> str:
-    """The format to write; ``--output-type`` counts where the ending leaves a choice."""
-    from sammed import io
-
-    leaves_choice = path.suffix.lower() in ("", *SHARED_ENDINGS)
-    known = output_type in io.OUTPUT_TYPES
-    return io.output_format(path, output_type if leaves_choice or not known else None)
-
-
-def _check_source(volume: Volume, kinds: list[str]) -> None:
-    """Refuse DICOM objects of images that are no DICOM before any work is done."""
-    if volume.grid.format != "dicom" and any(kind in DICOM_TYPES for kind in kinds):
-        raise InputError(NEEDS_DICOM)
 
 
 def _say_notes(notes: tuple[str, ...], quiet: bool) -> None:
@@ -382,49 +382,6 @@ def _source(image: str) -> Any:
     from sammed.io.dicom import web as dicomweb
 
     return dicomweb.fetch(image)
-
-
-def _store(labels: LabelVolume, image: str, session: Session) -> None:
-    """Send the result as DICOM SEG to the server that the series came from."""
-    import tempfile
-
-    from sammed import io
-    from sammed.io.dicom import web as dicomweb
-    from sammed.reporting.run_report import algorithm
-
-    with tempfile.TemporaryDirectory(prefix="sammed-") as folder:
-        path = Path(folder) / "segmentation.dcm"
-        io.write_labels(labels, path, output_type="dicom-seg", algorithm=algorithm(session))
-        where = dicomweb.store(path, image)
-    say(f"stored {where}")
-
-
-def _write_side_outputs(
-    session: Session,
-    labels: LabelVolume,
-    written: dict[str, Path],
-    outputs: list[Path],
-    timings: dict[str, float],
-    force: bool,
-    notes: tuple[str, ...],
-) -> dict[str, Any]:
-    from sammed import io
-    from sammed.reporting.preview import draw_preview
-    from sammed.reporting.run_report import prompt_document, run_report
-
-    target = outputs[0] if outputs else None
-    document = run_report(session, labels, output=target, timings=timings, notes=notes)
-    if "report" in written:
-        io.atomic_text(written["report"], json.dumps(document, indent=1) + "\n", force=force)
-        prompts = prompt_document(session, written["prompts"].parent)
-        io.atomic_text(written["prompts"], json.dumps(prompts, indent=1) + "\n", force=force)
-    if "preview" in written:
-        picture = follow_up_picture(session, labels) or draw_preview(
-            session.volume, labels, session.window, session.objects
-        )
-        with io.atomic_output(written["preview"], force=force) as temporary:
-            picture.save(temporary, format="PNG")
-    return document
 
 
 def _summary(session: Session, labels: LabelVolume, paths: list[Path]) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sammed.errors import PromptError
 from sammed.models.protocols import ViewMask
 from sammed.models.recipe import Mean
+from sammed.prompts.objects import MOST_CANDIDATES
 
 Float = NDArray[np.float32]
 
@@ -26,6 +28,32 @@ def mean_candidate(mask: ViewMask, mean: Mean) -> ViewMask:
     logits = np.tensordot(weights, mask.low_res_logits, 1)[None]
     judged = np.array([weights @ mask.predicted_iou], np.float32)
     return ViewMask(logits.astype(np.float32), judged, mask.present)
+
+
+def chosen_candidate(mask: ViewMask, number: int) -> ViewMask:
+    """The candidate that the user chose as the only one.
+
+    Parameters
+    ----------
+    mask
+        The model's candidates. Where there are four, as segment-anything's, the first is its answer
+        to prompts that leave no doubt, and not among those to choose from.
+    number
+        From 1.
+
+    Raises
+    ------
+    PromptError
+        If the model has not so many.
+    """
+    count = len(mask.predicted_iou)
+    offered = range(1, count) if count > MOST_CANDIDATES else range(count)
+    if number > len(offered):
+        raise PromptError(
+            f"candidate {number} is chosen, but the model has {len(offered)}; expected 1 to "
+            f"{len(offered)}, or 0 to leave the choice to the engine"
+        )
+    return mask.only(offered[number - 1])
 
 
 def choose_candidate(mask: ViewMask, expected: Float | None) -> int:

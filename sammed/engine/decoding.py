@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from sammed.engine.candidates import choose_candidate, mean_candidate
+from sammed.engine.candidates import choose_candidate, chosen_candidate, mean_candidate
 from sammed.engine.slice_mask import ClickedPoint, SlicePrompt, SliceResult
 from sammed.imaging.boxes import Box2D
 from sammed.models.protocols import (
@@ -275,7 +275,9 @@ class SliceDecoder:
         self, view: View, mask: ViewMask, asked: ViewPrompt, prompt: SlicePrompt
     ) -> SliceResult:
         alike = self.model.spec.candidates == "same object"
-        if alike and self.recipe.mean and asked.box is not None and asked.mask is None:
+        if prompt.candidate and asked.mask is None:
+            mask = chosen_candidate(mask, prompt.candidate)
+        elif alike and self.recipe.mean and asked.box is not None and asked.mask is None:
             mask = mean_candidate(mask, self.recipe.mean)
         chosen = choose_candidate(mask, asked.mask)
         low_res = mask.low_res_logits[chosen]

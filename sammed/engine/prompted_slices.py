@@ -44,6 +44,8 @@ class SlicePrompts:
         Whether a box is the outline of a 3D box, which few slices of the object fill.
     final
         Whether no chain starts from this slice, see `with_final`.
+    candidate
+        Which of the model's masks is meant, see `ObjectPrompts`.
     """
 
     index: int
@@ -55,11 +57,13 @@ class SlicePrompts:
     prior: SliceResult | None = None
     outline: bool = False
     final: bool = False
+    candidate: int = 0
 
     @property
     def plain(self) -> bool:
         """Whether all that it says is boxes, drawn for this slice."""
-        return bool(self.boxes) and not (self.points or self.outline or self.painted is not None)
+        more = self.points or self.outline or self.candidate or self.painted is not None
+        return bool(self.boxes) and not more
 
     @property
     def locates(self) -> bool:
@@ -196,6 +200,7 @@ def slice_prompts(obj: ObjectPrompts, axis: int) -> dict[int, SlicePrompts]:
             tuple(points.get(index, ())),
             masks.get(index),
             hash(masks[index].tobytes()) if index in masks else 0,
+            candidate=obj.candidate,
         )
         for index in sorted({*boxes, *points, *masks})
     }
@@ -241,7 +246,7 @@ def decode_prompted(decoder: SliceDecoder, prompts: SlicePrompts) -> PromptedSli
             return correct_prompted(decoder, prompts, part)
         return PromptedSlice(prompts.index, (part,))
     if not prompts.boxes:
-        asked = [SlicePrompt(None, prompts.points, name="points")]
+        asked = [SlicePrompt(None, prompts.points, name="points", candidate=prompts.candidate)]
     else:
         by_box = _points_by_box(prompts.boxes, prompts.points)
         asked = [
@@ -252,6 +257,7 @@ def decode_prompted(decoder: SliceDecoder, prompts: SlicePrompts) -> PromptedSli
                 _name(prompts, bool(points)),
                 prompts.depth,
                 final=prompts.final,
+                candidate=prompts.candidate,
             )
             for box, points in zip(prompts.boxes, by_box, strict=True)
         ]

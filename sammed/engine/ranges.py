@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from sammed.engine.prompted_slices import PromptedSlice, SlicePrompts, middle
 from sammed.engine.propagation import Limits
@@ -21,10 +22,13 @@ def ranges_of(obj: ObjectPrompts, stack: SliceStack) -> list[Range]:
     """Where chains may run: each 3D box with its middle slice, else the whole stack."""
     if not obj.blocks:
         return [(Limits(0, len(stack), Box2D(0, 0, *stack.shape)), None)]
-    return [
-        (block_limits(b, stack), None if only_limits(obj, b, stack) else middle(b, stack.axis))
-        for b in obj.blocks
-    ]
+    starts = (
+        None
+        if only_limits(obj, block, stack)
+        else replace(middle(block, stack.axis), candidate=obj.candidate)
+        for block in obj.blocks
+    )
+    return [(block_limits(b, stack), start) for b, start in zip(obj.blocks, starts, strict=True)]
 
 
 def first_told(

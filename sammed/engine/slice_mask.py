@@ -130,6 +130,8 @@ class SlicePrompt:
         Side of the view as a share of the usual one; the box stays in it.
     final
         Whether the box was drawn for this slice and no chain starts from the answer.
+    candidate
+        Which of the model's candidates is meant, from 1; 0: the engine chooses.
     """
 
     box: Box2D | None = None
@@ -140,6 +142,7 @@ class SlicePrompt:
     mirrored: bool = False
     share: float = 1.0
     final: bool = False
+    candidate: int = 0
 
 
 def overlap(a: SliceResult, b: SliceResult) -> tuple[float, float]:

@@ -153,6 +153,8 @@ def document(objects: Sequence[ObjectPrompts], volume: Volume, **about: Any) -> 
         if order_of(written) != order_of(sorted(written, key=lambda s: KINDS.index(type(s)))):
             entry["order"] = order_of(written)
         entry["propagate"] = obj.propagate
+        if obj.candidate:
+            entry["candidate"] = obj.candidate
         listed.append(entry)
     return {"format": FORMAT, "space": "voxel", **about, "objects": listed}
 
@@ -257,6 +259,7 @@ def _object(
         propagate,
         scribbles=[_scribble(said, volume, space) for said in entry.get("scribbles", ())],
         lassos=[_lasso(said, volume, space) for said in entry.get("lassos", ())],
+        candidate=int(entry.get("candidate", 0)),
     )
     return in_order(obj, entry["order"]) if "order" in entry else obj
 

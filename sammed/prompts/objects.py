@@ -33,6 +33,9 @@ from sammed.prompts.interactions import (
 Propagate = Literal["auto", "between", "off"]
 PROPAGATE: tuple[str, ...] = get_args(Propagate)
 
+MOST_CANDIDATES = 3
+"""Candidate masks among which a user chooses, at most: those of segment-anything."""
+
 
 _Kind = TypeVar("_Kind", bound=Interaction)
 
@@ -61,6 +64,9 @@ class ObjectPrompts:
     propagate
         ``"auto"``: outward until the object ends; ``"between"``: only between the prompted
         slices; ``"off"``: the prompted slices alone.
+    candidate
+        Which of the model's candidate masks is meant on prompted slices, from 1 to
+        `MOST_CANDIDATES`; 0: the engine chooses, or takes their mean.
     scribbles, lassos
         Strokes.
     interactions
@@ -81,6 +87,7 @@ class ObjectPrompts:
     label: int
     interactions: tuple[Interaction, ...]
     propagate: Propagate
+    candidate: int
 
     def __init__(
         self,
@@ -95,6 +102,7 @@ class ObjectPrompts:
         scribbles: Iterable[ScribblePrompt] | None = None,
         lassos: Iterable[LassoPrompt] | None = None,
         interactions: Iterable[Interaction] = (),
+        candidate: int = 0,
     ) -> None:
         said: tuple[Interaction, ...] = tuple(interactions)
         for kind, given in (
@@ -112,6 +120,7 @@ class ObjectPrompts:
             ("label", label),
             ("interactions", said),
             ("propagate", propagate),
+            ("candidate", candidate),
         ):
             object.__setattr__(self, field_, value)
 
@@ -127,6 +136,7 @@ class ObjectPrompts:
         said = [f"{n} {one if n == 1 else more}" for n, one, more in counts if n]
         label = [f"label {self.label}"] if self.label else []
         how = [] if self.propagate == "auto" else [f"propagate {self.propagate}"]
+        how += [f"candidate {self.candidate}"] if self.candidate else []
         return f"ObjectPrompts({', '.join([repr(self.name), *label, *said, *how])})"
 
     def _of(self, kind: type[_Kind]) -> tuple[_Kind, ...]:
@@ -180,7 +190,7 @@ class ObjectPrompts:
         ordered
             Whether the order of different kinds counts, see `ModelSpec.ordered`.
         """
-        if self.propagate != other.propagate:
+        if (self.propagate, self.candidate) != (other.propagate, other.candidate):
             return False
         if ordered:
             return self.interactions == other.interactions
@@ -252,13 +262,21 @@ class ObjectPrompts:
             raise PromptError(
                 f"the mask of {self.name!r} has shape {self.mask.shape}, expected {shape}"
             )
+        self._check_choices()
+        if self.is_empty and self.name not in named:
+            raise PromptError(
+                f"nothing says where {self.name!r} is; give it a box, a positive point or a mask"
+            )
+
+    def _check_choices(self) -> None:
         if self.propagate not in PROPAGATE:
             raise PromptError(
                 f"unknown propagation {self.propagate!r}; expected one of {', '.join(PROPAGATE)}"
             )
-        if self.is_empty and self.name not in named:
+        if self.candidate not in range(MOST_CANDIDATES + 1):
             raise PromptError(
-                f"nothing says where {self.name!r} is; give it a box, a positive point or a mask"
+                f"candidate {self.candidate!r} of {self.name!r} is none; expected 1 to "
+                f"{MOST_CANDIDATES}, or 0 to leave the choice to the engine"
             )
 
 
@@ -376,4 +394,5 @@ def _join(a: ObjectPrompts, b: ObjectPrompts) -> ObjectPrompts:
         label=a.label or b.label,
         interactions=(*a.interactions, *b.interactions),
         propagate=b.propagate if b.propagate != "auto" else a.propagate,
+        candidate=b.candidate or a.candidate,
     )

@@ -71,6 +71,7 @@ def read_object(
         propagate,
         scribbles=[_read_scribble(part, frame) for part in fields.parts("scribbles")],
         lassos=[_read_lasso(part, frame) for part in fields.parts("lassos")],
+        candidate=fields.whole("candidate", 0),
     )
     order = _order(fields, obj)
     if not order:
@@ -108,6 +109,7 @@ def write_object(prompts: ObjectPrompts, frame: SentFrame) -> dict[str, Any]:
         "lassos": [_write_lasso(lasso, frame) for lasso in prompts.lassos],
         "order": order_of(prompts.interactions),
         "propagate": prompts.propagate,
+        "candidate": prompts.candidate,
     }
 
 

@@ -120,6 +120,7 @@ def test_points_and_limits_mean_the_clients_own_voxels(ready, phantom, affine):
         "blocks": [{"block": [3, 10, 5, 8, 34, 25]}],
         "points": [{"at": [5, 22, 14]}, {"at": [5, 14, 21], "positive": False}],
         "propagate": "auto",
+        "candidate": 0,
     }
     assert ready.ask("put", object=asked)["event"] == "done"
     shown.apply(ready.ask("segment"))
