@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -11,9 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sammed.evaluation.factors import Judged, JudgedSlice
-
-LEAST_SHARE = 0.005
-"""Contrasts and textures below this share of the window's width are taken for it."""
+from sammed.reporting.factors import on_scale
 
 EXTREME = 0.8
 """Share of the objects of a run that must be less hard in some way for it to be said of one."""
@@ -35,8 +32,6 @@ class Feature(Generic[_One]):
         In tables of numbers, and for readers.
     value
         The factor of an object, in its own unit.
-    scale
-        From that unit to the scale of the regression.
     hard
         1 if more of it should make an object harder, -1 if less of it.
     words
@@ -48,18 +43,13 @@ class Feature(Generic[_One]):
     name: str
     title: str
     value: Callable[[_One], float]
-    scale: Callable[[float], float]
     hard: int
     words: Callable[[float], str]
     log: bool = False
 
-
-def _log(least: float) -> Callable[[float], float]:
-    return lambda value: math.log10(max(value, least)) if value == value else math.nan
-
-
-def _plain(value: float) -> float:
-    return value
+    def scale(self, value: float) -> float:
+        """From the factor's own unit to the scale of the regression."""
+        return on_scale("margin" if self.name == "to_end" else self.name, value)
 
 
 def _share(text: str) -> Callable[[float], str]:
@@ -82,39 +72,35 @@ def _of_slice(name: str) -> Callable[[JudgedSlice], float]:
     return lambda judged: float(getattr(judged.factors, name))
 
 
-_SHAPE: tuple[tuple[str, str, Callable[[float], float], int, Callable[[float], str], bool], ...] = (
-    ("voxels", "size (voxels)", _log(1), -1, lambda v: f"small ({v:.0f} voxels)", True),
-    ("thickness", "thickness (voxels)", _log(0.5), -1, lambda v: f"thin ({v:.1f} voxels)", True),
-    ("thinness", "thinness for its size", _plain, 1, lambda v: f"thin for its size ({v:.2f})",
-     False),
-    ("solidity", "solidity", _plain, -1, lambda v: f"filling {100 * v:.0f} % of its hull", False),
-    ("components", "parts", _log(1), 1, lambda v: f"in {v:.0f} parts", True),
-    ("contrast", "contrast (of the window)", _log(LEAST_SHARE), -1, _contrast, True),
-    ("edge_width", "width of the edge (voxels)", _log(0.5), 1,
+_SHAPE: tuple[tuple[str, str, int, Callable[[float], str], bool], ...] = (
+    ("voxels", "size (voxels)", -1, lambda v: f"small ({v:.0f} voxels)", True),
+    ("thickness", "thickness (voxels)", -1, lambda v: f"thin ({v:.1f} voxels)", True),
+    ("thinness", "thinness for its size", 1, lambda v: f"thin for its size ({v:.2f})", False),
+    ("solidity", "solidity", -1, lambda v: f"filling {100 * v:.0f} % of its hull", False),
+    ("components", "parts", 1, lambda v: f"in {v:.0f} parts", True),
+    ("contrast", "contrast (of the window)", -1, _contrast, True),
+    ("edge_width", "width of the edge (voxels)", 1,
      lambda v: f"blurred at the border ({v:.1f} voxels)", True),
-    ("texture", "texture inside (of the window)", _log(LEAST_SHARE), 1, _share("mottled inside"),
+    ("texture", "texture inside (of the window)", 1, _share("mottled inside"), True),
+    ("texture_around", "texture round it (of the window)", 1, _share("in mottled surroundings"),
      True),
-    ("texture_around", "texture round it (of the window)", _log(LEAST_SHARE), 1,
-     _share("in mottled surroundings"), True),
-    ("margin", "voxels to the image's edge", lambda v: math.log10(1 + v), -1, _margin, False),
+    ("margin", "voxels to the image's edge", -1, _margin, False),
 )  # fmt: skip
 
 OBJECT_FEATURES: tuple[Feature[Judged], ...] = (
-    *(Feature(n, title, _of(n), scale, hard, words, log)
-      for n, title, scale, hard, words, log in _SHAPE),
-    Feature("slices", "slices", _of("slices"), _log(1), -1, lambda v: f"on {v:.0f} slices", True),
-    Feature("anisotropy", "voxel shape (coarsest / finest)", _of("anisotropy"), _log(1), 1,
+    *(Feature(n, title, _of(n), hard, words, log) for n, title, hard, words, log in _SHAPE),
+    Feature("slices", "slices", _of("slices"), -1, lambda v: f"on {v:.0f} slices", True),
+    Feature("anisotropy", "voxel shape (coarsest / finest)", _of("anisotropy"), 1,
             lambda v: f"of slices {v:.1f} times as thick as pixels", True),
-    Feature("looseness", "looseness of the prompt", lambda j: j.looseness, _plain, 1,
+    Feature("looseness", "looseness of the prompt", lambda j: j.looseness, 1,
             lambda v: f"in a loose prompt ({100 * v:.0f} % of it is something else)"),
 )  # fmt: skip
 """Of an object."""
 
 SLICE_FEATURES: tuple[Feature[JudgedSlice], ...] = (
-    *(Feature(n, title, _of_slice(n), scale, hard, words, log)
-      for n, title, scale, hard, words, log in _SHAPE),
-    Feature("to_end", "slices to the object's end", lambda j: float(j.to_end),
-            lambda v: math.log10(1 + v), -1, lambda v: f"{v:.0f} slices from the object's end"),
+    *(Feature(n, title, _of_slice(n), hard, words, log) for n, title, hard, words, log in _SHAPE),
+    Feature("to_end", "slices to the object's end", lambda j: float(j.to_end), -1,
+            lambda v: f"{v:.0f} slices from the object's end"),
 )  # fmt: skip
 """Of a slice of an object."""
 

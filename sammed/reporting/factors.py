@@ -97,6 +97,30 @@ NAMES = tuple(f.name for f in fields(Factors))
 """Names of all factors of an object, in order."""
 
 
+LEAST_SHARE = 0.005
+"""Contrasts and textures below this share of the window's width are taken for it."""
+
+_LOGARITHMIC = {
+    "voxels": 1.0, "slices": 1.0, "thickness": 0.5, "components": 1.0, "contrast": LEAST_SHARE,
+    "edge_width": 0.5, "texture": LEAST_SHARE, "texture_around": LEAST_SHARE, "anisotropy": 1.0,
+}  # fmt: skip
+
+
+def on_scale(name: str, value: float) -> float:
+    """A factor on the scale on which its effect may be linear: log10 of what spans decades.
+
+    Examples
+    --------
+    >>> on_scale("voxels", 1000), on_scale("margin", 9), on_scale("solidity", 0.5)
+    (3.0, 1.0, 0.5)
+    """
+    if math.isnan(value):
+        return value
+    if name in _LOGARITHMIC:
+        return math.log10(max(value, _LOGARITHMIC[name]))
+    return math.log10(1 + value) if name == "margin" else value
+
+
 def measure(volume: Volume, mask: Bool, window: Window, axis: int) -> Factors:
     """All factors of an object.
 

@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sammed.evaluation import explaining
-from sammed.evaluation.explaining import expit, explain, too_few
+from sammed.evaluation.explaining import explain, too_few
 from sammed.evaluation.factors import Judged, JudgedSlice
 from sammed.evaluation.features import (
     OBJECT_FEATURES,
@@ -19,6 +18,7 @@ from sammed.evaluation.features import (
     sentence,
 )
 from sammed.reporting.factors import Factors
+from sammed.reporting.ridge import expit, logit
 
 EASY = Factors(4000, 9.0, 20, 14.0, 0.2, 0.95, 1, 0.4, 1.5, 0.05, 0.05, 12, 2.0, 0.8)
 
@@ -100,7 +100,7 @@ def test_enough_are_enough():
 
 
 def test_a_perfect_dice_is_no_infinity():
-    assert np.isfinite(explaining.logit(np.array([0.0, 1.0]))).all()
+    assert np.isfinite(logit(np.array([0.0, 1.0]))).all()
 
 
 def test_columns_that_do_not_vary_are_left_out_and_gaps_are_filled():

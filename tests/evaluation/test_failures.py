@@ -10,7 +10,6 @@ import pytest
 
 from sammed.cli import main
 from sammed.evaluation.cohort import Plan, run_cohort
-from sammed.evaluation.explaining import expit
 from sammed.evaluation.factor_figures import coefficient_figure, dependence_figure
 from sammed.evaluation.factor_run import FactorsOfRun, measure_run
 from sammed.evaluation.failures import (
@@ -23,6 +22,7 @@ from sammed.evaluation.failures import (
 from sammed.evaluation.manifest import read_manifest
 from sammed.evaluation.parts import PartStore
 from sammed.evaluation.report import FACTOR_OUTPUTS, write_outputs
+from sammed.reporting.ridge import expit
 
 from .conftest import Bright, write_cohort
 from .test_explaining import judged
