@@ -85,26 +85,22 @@ class Session:
         """Prompts of all objects, in order, with their label values."""
         return self._history.now.objects
 
-    def put(self, prompts: ObjectPrompts) -> None:
-        """Add an object, or replace the one of that name; one step of undo.
+    def put(self, *prompts: ObjectPrompts) -> None:
+        """Add objects, or replace those of their names; one step of undo for all of them.
 
         Raises
         ------
         PromptError
             If the prompts make no sense on this volume.
         LabelError
-            If its label is taken.
+            If a label is taken.
         """
-        prompts.check(self.volume.shape, self.model.spec.structures)
-        self._strategy.check(prompts)
-        known = [obj.name for obj in self.objects]
-        if prompts.name in known:
-            former = self.objects[known.index(prompts.name)]
-            prompts = prompts if prompts.label else replace(prompts, label=former.label)
-            changed = tuple(prompts if o.name == prompts.name else o for o in self.objects)
-        else:
-            changed = (*self.objects, prompts)
-        changed = with_values(changed, self.model.spec.structures)
+        objects = self.objects
+        for one in prompts:
+            one.check(self.volume.shape, self.model.spec.structures)
+            self._strategy.check(one)
+            objects = _with(objects, one)
+        changed = with_values(objects, self.model.spec.structures)
         self._history.advance(replace(self._history.now, objects=with_labels(changed)))
 
     def add(self, name: str, *interactions: Interaction) -> None:
@@ -448,3 +444,12 @@ class Session:
         changed = self._labels.update(wanted)
         self._seconds["fusion"] += time.perf_counter() - started
         return changed
+
+
+def _with(objects: tuple[ObjectPrompts, ...], one: ObjectPrompts) -> tuple[ObjectPrompts, ...]:
+    """The objects with another one, or with it in place of that of its name."""
+    former = {obj.name: obj for obj in objects}.get(one.name)
+    if former is None:
+        return (*objects, one)
+    one = one if one.label else replace(one, label=former.label)
+    return tuple(one if obj.name == one.name else obj for obj in objects)

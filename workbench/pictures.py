@@ -2,7 +2,8 @@
 
 Prints what it took: clicks, seconds, and the Dice of what was saved. ``python workbench/pictures.py
 docs/images`` in a checkout with the tests' packages, Chromium and Node; with a project behind it,
-such as ``make demo-loop`` leaves in ``out/loop/study``, the picture of its next case alone.
+such as ``make demo-loop`` leaves in ``out/loop/study``, the picture of its next case alone; with
+``others`` the pictures of other scans beside one alone.
 """
 
 from __future__ import annotations
@@ -14,18 +15,22 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 from PIL import Image
+from scipy import ndimage
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from sammed.evaluation.metrics import dice  # noqa: E402
-from sammed.io import read, read_labels  # noqa: E402
+from sammed.imaging.masks import dice  # noqa: E402
+from sammed.imaging.volume import LabelVolume  # noqa: E402
+from sammed.io import read, read_labels, write_labels, write_volume  # noqa: E402
+from sammed.synthesis.abdomens import ORGANS, make_abdomen  # noqa: E402
 from tests.browser.conftest import FLAGS, Server, chromium  # noqa: E402
 from tests.browser.pages import Workbench  # noqa: E402
 
@@ -50,8 +55,10 @@ def main(folder: str, study: str = "") -> int:
     subprocess.run([sys.executable, ROOT / "workbench" / "build_page.py"], check=True)
     with tempfile.TemporaryDirectory() as room, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
-        if study:
-            shown: list[tuple[list[str | Path], Draw]] = [([Path(study).absolute()], _draw_case)]
+        if study == "others":
+            shown: list[tuple[list[str | Path], Draw]] = _others(Path(room))
+        elif study:
+            shown = [([Path(study).absolute()], _draw_case)]
         else:
             scan = [SCAN, "-o", Path(room) / "organs.nii.gz"]
             shown = [(scan, _draw_work), ([], _draw_start)]
@@ -80,6 +87,95 @@ def _draw_case(bench: Workbench, room: Path, folder: Path) -> None:
     page.locator(".objects .pick").first.click()  # goes to where it is
     page.wait_for_timeout(8000)  # the surfaces, and the end of the message
     _shoot(page, folder / "workbench_case.webp")
+
+
+def _others(room: Path) -> list[tuple[list[str | Path], Draw]]:
+    """Synthetic bodies, lesions then and now, and phases, in files; what is drawn of them."""
+    new, drawn = make_abdomen(7)
+    late = np.roll(new.voxels.astype(np.float32), 2, axis=2)
+    bright = new.voxels + 150.0 * (drawn.voxels == ORGANS["aorta"])
+    bright += 80.0 * np.isin(drawn.voxels, (ORGANS["kidney_left"], ORGANS["kidney_right"]))
+    noise = np.random.default_rng(1).normal(0, 6, (2, *new.shape))
+    for name, values in (("arterial", bright + noise[0]), ("late", late + noise[1])):
+        voxels = np.rint(values).astype(np.int16)
+        write_volume(replace(new, voxels=voxels), room / f"{name}.nii.gz")
+    gone = np.where(drawn.voxels == ORGANS["kidney_left"], -85, new.voxels).astype(np.int16)
+    write_volume(new, room / "native.nii.gz")
+    write_volume(replace(new, voxels=gone), room / "new.nii.gz")
+    examples: list[str | Path] = []
+    for seed in (12, 13, 14):
+        volume, labels = make_abdomen(seed)
+        write_volume(volume, room / f"{seed}.nii.gz")
+        write_labels(labels, room / f"{seed}_labels.nii.gz")
+        examples += ["--example", f"{room}/{seed}.nii.gz,{room}/{seed}_labels.nii.gz"]
+    _visits(room)
+    then = f"{room}/then.nii.gz,{room}/then_labels.nii.gz"
+    out = ["-o", room / "out.nii.gz"]
+    phases = [f"{name}={room}/{name}.nii.gz" for name in ("native", "arterial", "late")]
+    return [
+        ([room / "new.nii.gz", *examples, *out], _draw_examples),
+        ([room / "now.nii.gz", "--prior", then, "--days", "90", *out], _draw_follow_up),
+        ([text for phase in phases for text in ("--channel", phase)], _draw_phases),
+    ]
+
+
+def _visits(room: Path) -> None:
+    """A body with lesions in its liver, and again: one has grown, one shrunk, one is gone."""
+    volume, labels = make_abdomen(21)
+    liver = np.argwhere(ndimage.binary_erosion(labels.voxels == ORGANS["liver"], iterations=3))
+    rng = np.random.default_rng(3)
+    centres = liver[rng.permutation(len(liver))[[0, 40, 80]]]
+    grid = np.indices(volume.shape)
+    spacing = np.reshape(volume.spacing, (3, 1, 1, 1))
+    for name, radii in (("then", (12, 11, 9)), ("now", (15, 8, 0))):
+        values = volume.voxels.astype(np.float32)
+        drawn = np.zeros(volume.shape, np.uint8)
+        for number, (centre, mm) in enumerate(zip(centres, radii, strict=True), 1):
+            away = np.sqrt((((grid - np.reshape(centre, (3, 1, 1, 1))) * spacing) ** 2).sum(axis=0))
+            values = np.where(away < mm, 30 + 0.1 * values, values)
+            drawn[away < mm] = number
+        noisy = values + rng.normal(0, 6, values.shape)
+        write_volume(
+            replace(volume, voxels=np.rint(noisy).astype(np.int16)), room / f"{name}.nii.gz"
+        )
+        names = {n: f"lesion {n}" for n in (1, 2, 3)}
+        write_labels(LabelVolume(drawn, volume.grid, names), room / f"{name}_labels.nii.gz")
+
+
+def _answered(bench: Workbench, act: str, until: str) -> None:
+    """The dialog that is open at the start, and what comes of it, surfaces as well."""
+    page = bench.page
+    dialog = page.get_by_role("dialog")
+    dialog.wait_for(timeout=60_000)
+    for box in dialog.locator(".labelled input").all():
+        box.check()
+    dialog.get_by_role("button", name=act, exact=True).click()
+    page.wait_for_selector(until, timeout=600_000)
+    bench.wait_until_idle()
+    page.wait_for_timeout(8000)
+
+
+def _draw_examples(bench: Workbench, room: Path, folder: Path) -> None:
+    _answered(bench, "Take", ".found li")
+    bench.page.locator(".objects .pick").first.click()
+    bench.wheel_to(0, 17)
+    bench.page.wait_for_timeout(1500)
+    _shoot(bench.page, folder / "workbench_examples.webp")
+
+
+def _draw_follow_up(bench: Workbench, room: Path, folder: Path) -> None:
+    _answered(bench, "Compare", ".lesions")
+    page = bench.page
+    page.get_by_role("button", name="The earlier scan beside this one").click()
+    page.locator(".lesions tbody tr").first.click()
+    page.wait_for_timeout(1000)
+    _shoot(page, folder / "workbench_follow_up.webp")
+
+
+def _draw_phases(bench: Workbench, room: Path, folder: Path) -> None:
+    bench.page.wait_for_selector(".phase", timeout=60_000)
+    bench.page.wait_for_timeout(1500)
+    _shoot(bench.page, folder / "workbench_phases.webp")
 
 
 def _draw_work(bench: Workbench, room: Path, folder: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from sammed.cli.console import say, set_verbosity
+from sammed.cli.explained import Align, Channels, Days, Examples, ExamplesFolder, Prior
 from sammed.cli.options import IMAGES, AllowGaps, Frame, Quiet, Series, Verbose
 from sammed.errors import BackendUnavailableError
 
@@ -46,6 +47,12 @@ def open_(
     plane: Annotated[
         str | None, typer.Option("--plane", help="auto, axial, coronal, sagittal, or all (fused).")
     ] = None,
+    example: Examples = None,
+    examples: ExamplesFolder = None,
+    prior: Prior = None,
+    days: Days = 0.0,
+    channel: Channels = None,
+    align: Align = "auto",
     frame: Frame = None,
     series: Series = None,
     allow_gaps: AllowGaps = False,
@@ -71,6 +78,12 @@ def open_(
       sammed open scans/ --series 2
 
       sammed open ct.nii.gz --labels before.nii.gz
+
+      sammed open new.nii.gz --example a.nii.gz,a_labels.nii.gz
+
+      sammed open now.nii.gz --prior then.nii.gz,then_labels.nii.gz --days 90
+
+      sammed open --channel art=arterial.nii.gz --channel ven=venous.nii.gz
     """
     set_verbosity(quiet, verbose)
     try:
@@ -84,6 +97,12 @@ def open_(
     from sammed.workbench.wishes import Wishes, check_wishes
 
     check_host(host)
+    name, listed = "", list(channel or ())
+    if listed and not paths:
+        from sammed.examples.channels import parse_channel
+
+        name, first, own = parse_channel(listed.pop(0))
+        paths, series = [Path(first)], own or series
     wishes = Wishes(
         paths=tuple(paths or ()),
         labels=tuple(labels or ()),
@@ -95,6 +114,13 @@ def open_(
         series=series,
         allow_gaps=allow_gaps,
         output=output,
+        examples=tuple(example or ()),
+        library=examples,
+        prior=prior or "",
+        days=days,
+        channels=tuple(listed),
+        align=align,
+        channel=name,
     )
     check_wishes(wishes)
     rest = serve(wishes, host=host, port=port, browser=browser, say=typer.echo)

@@ -71,8 +71,9 @@ def verdict(reasons: Sequence[str], agreement: float | None) -> str:
     """
     missing = [reason for reason in reasons if reason]
     if 2 * len(missing) > len(reasons):
-        said = f"{len(missing)} of {len(reasons)} examples" if len(reasons) > 1 else "the example"
-        return f"{said} say so: {missing[0]}"
+        many = len(reasons) > 1
+        said = f"{len(missing)} of {len(reasons)} examples say" if many else "the example says"
+        return f"{said} so: {missing[0]}"
     if agreement is not None and len(reasons) >= 3 and agreement < LEAST_AGREEMENT:
         return (
             f"the examples contradict each other (mean Dice {agreement:.2f}, expected "

@@ -62,6 +62,7 @@ def example_model(
     objects: Iterable[str] | None = None,
     labels: Mapping[str, int] | None = None,
     taking: Taking | None = None,
+    chosen: bool | None = None,
 ) -> ExampleModel:
     """A model that finds what examples show.
 
@@ -76,15 +77,17 @@ def example_model(
     labels
         Values of objects in the result, and of labels without a name in the examples.
     taking
-        How; ``chosen`` follows from ``given``.
+        How.
+    chosen
+        As of `Taking`; by default it follows from ``given``.
 
     Raises
     ------
     InputError
         If no example shows what is wanted.
     """
-    examples, chosen = gathered(given)
-    taking = replace(taking or Taking(), chosen=chosen)
+    examples, named = gathered(given)
+    taking = replace(taking or Taking(), chosen=named if chosen is None else chosen)
     asked = {name: (labels or {}).get(name, 0) for name in objects or ()}
     shown = _shown(examples, asked, taking.mirror)
     known = {*shown, *companion.spec.structures}

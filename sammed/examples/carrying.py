@@ -144,6 +144,7 @@ def carry(
     values: Mapping[str, int],
     whole: reg.Alignment,
     check: Callable[[], None] | None = None,
+    done: Callable[[], None] = lambda: None,
 ) -> dict[str, Carried]:
     """Objects of an example on the new scan, each bent once more in its neighbourhood.
 
@@ -157,6 +158,8 @@ def carry(
         What `bend` gave.
     check
         Called often; may raise.
+    done
+        Called after each object that the example has.
     """
     moving = reg.grey(example)
     theirs = moving.values(example.shape)
@@ -179,6 +182,7 @@ def carry(
                 other = _from(target, example, moving, theirs, mask, start, check)
                 best = max(best, other, key=lambda one: one.likeness)
         found[name] = best
+        done()
         if check:
             check()
     return found

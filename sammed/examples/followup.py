@@ -23,9 +23,9 @@ from sammed import io
 from sammed.errors import InputError
 from sammed.examples.carrying import Target, same_units
 from sammed.examples.lesions import REACH_MM, Scan, Seen, again
-from sammed.examples.library import Example
+from sammed.examples.library import Example, in_units
 from sammed.examples.look import logit
-from sammed.examples.model import check_fit, missing
+from sammed.examples.model import Steps, check_fit, missing
 from sammed.examples.shown import Shown
 from sammed.imaging import geometry
 from sammed.imaging import registration as reg
@@ -33,6 +33,9 @@ from sammed.imaging.boxes import Box3D
 from sammed.imaging.volume import Volume
 from sammed.models.protocols import Model, ModelSpec, VolumeImage, VolumeMask, Watch
 from sammed.models.recipe import PLAIN
+
+REGISTERED = 4
+"""Steps in which the earlier scan is laid on the new one."""
 
 LEAST_NEW_ML = 0.02
 """Smaller spots that look new are not told: they are as often noise."""
@@ -172,12 +175,15 @@ class PriorModel(Shown):
         What it was made from, and what became of it.
     places
         The middle (z, y, x) of where each lesion is looked for in the new scan.
+    laid
+        From the new scan to the earlier one, once it was looked at.
     """
 
     def __init__(self, earlier: Example, companion: Model, days: float = 0.0) -> None:
         self.earlier = earlier
         self.account = FollowUp(days)
         self.places: dict[str, NDArray[np.float64]] = {}
+        self.laid: reg.Alignment | None = None
         volume, labels = earlier.read
         values = earlier.values({})
         if not values:
@@ -193,11 +199,12 @@ class PriorModel(Shown):
         super().__init__(spec, companion)
 
     def _found(self, image: VolumeImage, reporter: Watch) -> dict[str, VolumeMask]:
-        started, volume = time.perf_counter(), image.volume
+        started, volume = time.perf_counter(), in_units(image.volume)
         check_fit(volume, self.earlier)
         self.account = account = FollowUp(self.account.days)
         target = Target.of(volume)
-        whole = self._laid(target, reporter.check)
+        steps = Steps(reporter, REGISTERED + len(self._spec.structures))
+        self.laid = whole = self._laid(target, reporter.check, steps)
         units = same_units(volume, self._volume)
         then, now = Scan.of(self._volume, units), Scan.of(volume, units)
         carried = {
@@ -209,9 +216,8 @@ class PriorModel(Shown):
             others |= mask
         found: dict[str, VolumeMask] = {}
         levels: list[float] = []
-        for done, (name, value) in enumerate(self._spec.structures.items(), 1):
+        for name, value in self._spec.structures.items():
             reporter.check()
-            reporter.advance(done, len(carried))
             drawn = self._labels.voxels == value
             mask = carried[name]
             if mask.any():
@@ -226,17 +232,20 @@ class PriorModel(Shown):
                 Change(name, round(before, 5), round(ml, 5), pace, state, seen.how)
             )
             found[name] = _answer(seen, state, name)
+            steps.done()
             if seen.level is not None:
                 levels.append(seen.level)
         account.new = _new(volume, now, then, whole, self._volume, others, levels)
         account.seconds = round(time.perf_counter() - started, 2)
         return found
 
-    def _laid(self, target: Target, check: Callable[[], None]) -> reg.Alignment:
+    def _laid(self, target: Target, check: Callable[[], None], steps: Steps) -> reg.Alignment:
         """The earlier scan on the new one: rigid, then bent by what breathing and growth do."""
         moving = reg.grey(self._volume)
         begin = reg.coarse(target.grey, moving)
+        steps.done()
         rigid = reg.affine(target.grey, moving, begin, rigid=True, check=check)
+        steps.done()
         flipped = reg.flipped_axes(target.volume, self._volume)
         if flipped:
             raise InputError(
@@ -244,8 +253,10 @@ class PriorModel(Shown):
                 f"{reg.name_of(target.volume)}; check its orientation"
             )
         close = reg.affine(target.grey, moving, rigid, check=check)
+        steps.done()
         even = not same_units(target.volume, self._volume)
         bent = reg.deformed(target.grey, moving, close, check=check, contrast=even)
+        steps.done()
         better = bent if bent.similarity > close.similarity else close
         self.account.moved = (
             f"correlation {begin.similarity:.2f} → {rigid.similarity:.2f} rigid → "

@@ -12,6 +12,7 @@ import numpy as np
 
 from sammed import io
 from sammed.errors import InputError, UnreadableFileError
+from sammed.imaging.intensity import ct_offset
 from sammed.imaging.volume import LabelVolume, Volume
 from sammed.io.formats import FORMATS
 from sammed.io.recognition import longest_ending, stem
@@ -73,6 +74,7 @@ class Example:
         volume = image if isinstance(image, Volume) else io.read(image, series=self.series or None)
         if self.modality and not volume.modality:
             volume = replace(volume, modality=self.modality)
+        volume = in_units(volume)
         if isinstance(labels, LabelVolume):
             return volume, labels.on_grid_of(volume, f"the label map of {self.id}")
         return volume, io.read_labels(labels, like=volume, names=dict(self.names) or None)
@@ -103,6 +105,20 @@ class Example:
             said = {name: value for name, value in wanted.items() if value in there}
             named = {n: v for n, v in named.items() if v not in said.values()} | said
         return named
+
+
+def in_units(volume: Volume) -> Volume:
+    """The volume, said to be CT where its values are Hounsfield units and its file says nothing.
+
+    NIfTI knows no modality; but what means the same in two scans is compared as it is.
+
+    Examples
+    --------
+    >>> in_units(io.read("sample_data/phantom_ct.nii.gz")).modality
+    'CT'
+    """
+    is_ct = not volume.modality and not volume.is_colour and ct_offset(volume) == 0
+    return replace(volume, modality="CT") if is_ct else volume
 
 
 def pair(text: str) -> Example:

@@ -20,10 +20,10 @@ import numpy as np
 from sammed.errors import Cancelled, InputError
 from sammed.examples.carrying import Carried, Target, bend, carry, same_units
 from sammed.examples.keeping import Kept, content, rounded
-from sammed.examples.library import Example
+from sammed.examples.library import Example, in_units
 from sammed.examples.look import joined, logit
 from sammed.examples.mirror import mirrored
-from sammed.examples.ranking import MOST, Ranked, rank
+from sammed.examples.ranking import AFFINE_OF, MOST, Ranked, rank
 from sammed.examples.shown import Shown
 from sammed.examples.voting import Vote, apart, vote
 from sammed.imaging import registration as reg
@@ -138,6 +138,11 @@ class ExampleModel(Shown):
             found |= {name: theirs[name] for name in missing}
         return found
 
+    @property
+    def asked(self) -> list[str]:
+        """Names of what is wanted; where nothing was said, of all that is labelled."""
+        return list(self._wanted) or [n for n in self._spec.structures if self._is_shown(n)]
+
     def _shown(self) -> dict[str, int]:
         """Name → value of what is wanted and labelled; values of several examples may clash."""
         shown: dict[str, int] = {}
@@ -158,17 +163,20 @@ class ExampleModel(Shown):
         started = time.perf_counter()
         self.account = account = Account()
         names = [n for n in self._spec.structures if self._is_shown(n)]
-        fit = self._fit(image.volume)
-        target = Target.of(image.volume)
-        ranked = rank(target, fit, self._most(len(fit)), reporter.check)
+        target = Target.of(in_units(image.volume))
+        fit = self._fit(target.volume)
+        most = self._most(len(fit))
+        steps = Steps(reporter, min(len(fit), AFFINE_OF) + most * (1 + len(names)) + len(names))
+        ranked = rank(target, fit, most, reporter.check, steps.done)
         ranked = self._not_flipped(target.volume, ranked)
-        carried = self._carried(target, ranked, reporter)
+        carried = self._carried(target, ranked, reporter, steps)
         votes = {name: v for name in names if (v := self._vote(name, ranked, carried, target))}
         there = {name: v for name, v in votes.items() if not v.missing}
         chances = apart(there, image.volume.shape)
         found: dict[str, VolumeMask] = {}
         for name in names:
             found[name] = self._answer(name, votes.get(name), chances, target, image, reporter)
+            steps.done()
         account.seconds = round(time.perf_counter() - started, 2)
         return found
 
@@ -217,10 +225,9 @@ class ExampleModel(Shown):
         return kept
 
     def _carried(
-        self, target: Target, ranked: Sequence[Ranked], reporter: Watch
+        self, target: Target, ranked: Sequence[Ranked], reporter: Watch, steps: Steps
     ) -> list[dict[str, Carried]]:
         """What each example shows, on the scan; some at a time."""
-        done = [0]
         stop = threading.Event()
 
         def check() -> None:
@@ -230,9 +237,7 @@ class ExampleModel(Shown):
 
         def one(item: Ranked) -> dict[str, Carried]:
             began = time.perf_counter()
-            found, kept = self._one(target, item, check)
-            done[0] += 1
-            reporter.advance(done[0], len(ranked))
+            found, kept = self._one(target, item, check, steps.done)
             self.account.examples.append(
                 {
                     "example": item.example.id,
@@ -256,7 +261,7 @@ class ExampleModel(Shown):
         return found
 
     def _one(
-        self, target: Target, item: Ranked, check: Callable[[], None]
+        self, target: Target, item: Ranked, check: Callable[[], None], done: Callable[[], None]
     ) -> tuple[dict[str, Carried], bool]:
         volume, labels = item.example.read
         values = self._values[id(item.example)]
@@ -269,7 +274,8 @@ class ExampleModel(Shown):
         if store is not None and (kept := store.load(key)) is not None:
             return kept, True
         whole = bend(target, volume, item.laid, check)
-        found = carry(target, volume, labels, wanted, whole, check)
+        done()
+        found = carry(target, volume, labels, wanted, whole, check, done)
         found = {name: rounded(one) for name, one in found.items()}
         if store is not None:
             store.save(key, found)
@@ -320,6 +326,28 @@ class ExampleModel(Shown):
         )  # fmt: skip
         line["model"] = both.said
         return VolumeMask(found.block, _half(both.logits), found.sureness)
+
+
+class Steps:
+    """Counts what is done, from several threads, and tells.
+
+    Parameters
+    ----------
+    reporter
+        Is told.
+    total
+        How many steps there may be; what was kept from before, or is missing, takes none.
+    """
+
+    def __init__(self, reporter: Watch, total: int) -> None:
+        self._reporter, self._total, self._done = reporter, total, 0
+        self._lock = threading.Lock()
+
+    def done(self) -> None:
+        """One more."""
+        with self._lock:
+            self._done = min(self._done + 1, self._total)
+            self._reporter.advance(self._done, self._total)
 
 
 def missing(reason: str) -> VolumeMask:

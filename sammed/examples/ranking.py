@@ -34,6 +34,7 @@ def rank(
     examples: Sequence[Example],
     most: int = MOST,
     check: Callable[[], None] | None = None,
+    done: Callable[[], None] = lambda: None,
 ) -> list[Ranked]:
     """The examples that are most like a scan, the best first.
 
@@ -47,6 +48,8 @@ def rank(
         So many at most.
     check
         Called often; may raise.
+    done
+        Called once an example was laid onto the scan, for each of up to `AFFINE_OF`.
 
     Raises
     ------
@@ -58,7 +61,10 @@ def rank(
         scores = [_shifted(target, one, check) for one in rough]
         order = sorted(range(len(rough)), key=lambda i: -scores[i])
         rough = [rough[i] for i in order[:AFFINE_OF]]
-    found = [Ranked(one, lay(target, one.read[0], check)) for one in rough]
+    found = []
+    for one in rough:
+        found.append(Ranked(one, lay(target, one.read[0], check)))
+        done()
     found.sort(key=lambda one: -one.laid.similarity)
     fit = [one for one in found if one.laid.similarity >= LEAST_SIMILARITY]
     if not fit:

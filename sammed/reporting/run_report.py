@@ -17,6 +17,7 @@ from sammed.imaging import geometry
 from sammed.imaging.volume import LabelVolume, Volume
 from sammed.prompts import ObjectPrompts
 from sammed.prompts.files import document
+from sammed.reporting.outlook import outlook
 from sammed.session import Session
 from sammed.version import __version__
 from sammed.views.slices import PLANES
@@ -201,6 +202,7 @@ def _object(session: Session, obj: ObjectPrompts, labels: LabelVolume) -> dict[s
             for stop in run.trace.stops
         ],
         "look_first": [r[r["axis"]] for r in worst_slices(records)],
+        **outlook(session, obj),
         "slices": records,
     }
 

@@ -75,6 +75,7 @@ class Workbench:
             Route("/api/volume", self._volume),
             Route("/api/upload/{name}", self._upload, methods=["POST"]),
             Route("/api/upload-done", self._upload_done, methods=["POST"]),
+            Route("/api/upload-beside", self._upload_beside, methods=["POST"]),
             WebSocketRoute("/api/socket", self._socket),
         ]
         self.app = Guard(Starlette(routes=routes), token)
@@ -102,16 +103,23 @@ class Workbench:
     # -- voxels ----------------------------------------------------------------------------
 
     async def _volume(self, request: Request) -> Response:
-        opened = self.desk.bench.opened
+        bench = self.desk.bench
+        opened, name = bench.opened, request.query_params.get("phase")
         if opened is None:
             return _error(RequestError("no_volume", "there is no scan yet; choose one first"), 404)
+        if name is None:
+            volume, shown = opened.volume, opened.shown
+        elif name in bench.beside.phases:
+            volume, shown = bench.beside.phases[name].volume, bench.beside.phases[name].shown
+        else:
+            return _error(RequestError("no_volume", f"there is no phase {name!r}"), 404)
 
         async def body() -> AsyncIterator[bytes]:
-            for chunk in opened.shown.chunks(opened.volume):
+            for chunk in shown.chunks(volume):
                 yield bytes(chunk)
-            self.desk.bench.preload()
+            bench.preload()
 
-        headers = {"content-length": str(opened.shown.nbytes), "x-sammed-scan": opened.id}
+        headers = {"content-length": str(shown.nbytes), "x-sammed-scan": opened.id}
         return StreamingResponse(body(), headers=headers, media_type="application/octet-stream")
 
     # -- what is dropped -------------------------------------------------------------------
@@ -142,6 +150,21 @@ class Workbench:
             desk.tell_others("scan", {"scan": answer["scan"]})
         else:
             await asyncio.to_thread(self.spool.forget, drop)
+        return JSONResponse(answer)
+
+    async def _upload_beside(self, request: Request) -> Response:
+        """What was dropped is no scan to open, but one beside it: labelled, or a phase."""
+        try:
+            self._check_role(request)
+            folder = self.spool.folder_of(request.headers.get("x-sammed-drop", ""))
+        except RequestError as error:
+            return _error(error, 400)
+        bench = self.desk.bench
+        is_phase = request.headers.get("x-sammed-as") == "phase"
+        take = bench.drop_phase if is_phase else bench.drop_labelled
+        answer = await self.desk.do(lambda: take(folder))
+        if answer["event"] != "done":
+            await asyncio.to_thread(self.spool.forget, request.headers.get("x-sammed-drop", ""))
         return JSONResponse(answer)
 
     def _check_role(self, request: Request) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from sammed.errors import InputError, SammedError
 from sammed.imaging.volume import Volume
 from sammed.io.recognition import stem
-from sammed.views.embeddings import content_hash
 from sammed.workbench import recent
 from sammed.workbench.keeping import KEPT, Keeper, session_of
+from sammed.workbench.opened import Opened, VolumeHash
 from sammed.workbench.opening import (
     Choice,
     Source,
@@ -26,7 +25,7 @@ from sammed.workbench.opening import (
 )
 from sammed.workbench.resuming import may_write, resume
 from sammed.workbench.saving import formats_for, read_colours, read_targets, save
-from sammed.workbench.scan import Shown, describe_scan, shown_as
+from sammed.workbench.scan import describe_scan, shown_as
 from sammed.workbench.wishes import Wishes
 from sammed.worker.arrays import Attached
 from sammed.worker.engine import Engine
@@ -36,55 +35,6 @@ from sammed.worker.service import Cancel, Case, Report, Service
 if TYPE_CHECKING:
     from sammed.prompts import ObjectPrompts
     from sammed.session import Session
-
-
-class VolumeHash:
-    """Tells a volume's hash, which is computed once, beside whatever else is done."""
-
-    def __init__(self, executor: ThreadPoolExecutor, volume: Volume) -> None:
-        self._executor = executor
-        self._volume = volume
-        self._found: Future[str] | None = None
-
-    def begin(self) -> Future[str]:
-        """Compute it, without waiting for it."""
-        if self._found is None:
-            self._found = self._executor.submit(content_hash, self._volume.voxels)
-        return self._found
-
-    def __call__(self) -> str:
-        """The hash."""
-        return self.begin().result()
-
-
-@dataclass(frozen=True)
-class Opened:
-    """The scan that is on the table.
-
-    Attributes
-    ----------
-    id
-        Another one each time that something is opened.
-    volume, shown
-        The image, and how the page gets it.
-    about
-        What the page is told of it.
-    folder, stem
-        Where its outputs go, and how their names begin.
-    keeper
-        Writes its session down.
-    hashed
-        Tells the volume's hash.
-    """
-
-    id: str
-    volume: Volume
-    shown: Shown
-    about: dict[str, Any]
-    folder: Path
-    stem: str
-    keeper: Keeper
-    hashed: VolumeHash
 
 
 class Bench(Service):

@@ -22,7 +22,7 @@ from sammed.prompts import ObjectPrompts
 from sammed.prompts.naming import named_objects
 from sammed.session import Session
 from sammed.workbench.before import as_they_stand
-from sammed.workbench.bench import Bench
+from sammed.workbench.explained import ExplainedBench
 from sammed.workbench.keeping import KEPT
 from sammed.workbench.opening import Source
 from sammed.workbench.wishes import Wishes
@@ -31,7 +31,7 @@ from sammed.worker.messages import Fields, Request, RequestError
 from sammed.worker.service import Cancel, Report
 
 
-class CaseBench(Bench):
+class CaseBench(ExplainedBench):
     """Answers the requests of a page that works through a project.
 
     Parameters

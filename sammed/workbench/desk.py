@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from sammed.errors import Cancelled
-from sammed.workbench.bench import Bench
+from sammed.workbench.explained import CHANGING, ExplainedBench
 from sammed.workbench.hello import greeting
 from sammed.workbench.keeping import KEPT
 from sammed.workbench.socket import Link
 from sammed.worker.messages import Request, RequestError
 from sammed.worker.server import PROGRESS_SECONDS, describe_error
 
-LOOKING = ("hello", "show", "objects", "window", "surface", "ping", "cases")
+LOOKING = ("hello", "show", "objects", "window", "surface", "ping", "cases", "beside")
 """What a page that looks on may ask."""
 
 OPENING = ("choose", "open_case", "accept", "refuse", "skip")
@@ -58,7 +58,7 @@ class Desk:
         Does the work.
     """
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: ExplainedBench) -> None:
         self.bench = bench
         self.links: list[Link] = []
         self.worker: Link | None = None
@@ -186,7 +186,7 @@ class Desk:
     def _tell_what_changed(self, request: Request, message: dict[str, Any]) -> None:
         if request.do in OPENING:
             self.tell_others("scan", {"scan": message.get("scan")})
-        elif request.do in KEPT or request.do in ("segment", "save"):
+        elif request.do in (*KEPT, *CHANGING, "segment", "save"):
             self.tell_others("changed")
 
     async def do(self, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:

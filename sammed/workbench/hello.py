@@ -11,13 +11,13 @@ from sammed.workbench.recent import recent
 from sammed.worker.messages import Fields
 
 if TYPE_CHECKING:
-    from sammed.workbench.bench import Bench
+    from sammed.workbench.explained import ExplainedBench
 
 COLOURS = 64
 """Colours of so many labels are told."""
 
 
-def greeting(bench: Bench, fields: Fields) -> dict[str, Any]:
+def greeting(bench: ExplainedBench, fields: Fields) -> dict[str, Any]:
     """The answer to a page's hello, but for its role.
 
     Parameters

@@ -61,14 +61,15 @@ class Record:
         """What the page is told of it."""
         last = self.entries[-1] if self.entries else {}
         edits = sum(
-            entry["do"] not in ("saved", "window", "base", "changed") for entry in self.entries
+            entry["do"] not in ("saved", "window", "base", "changed", "told")
+            for entry in self.entries
         )
         return {"objects": len(last.get("then", [])), "when": last.get("at"), "edits": edits}
 
     @property
     def is_saved(self) -> bool:
         """Whether nothing was changed after it was saved."""
-        told = [entry["do"] for entry in self.entries if entry["do"] != "window"]
+        told = [entry["do"] for entry in self.entries if entry["do"] not in ("window", "told")]
         return not told or told[-1] in ("saved", "base")
 
 

@@ -39,6 +39,11 @@ class Keeper:
         The journal, with what was in it.
     arrays
         Through which the service reads the arrays of requests.
+
+    Attributes
+    ----------
+    told
+        What is to be said of objects that other scans have shown; kept with the session.
     """
 
     def __init__(self, resumed: Resumed, arrays: Attached) -> None:
@@ -47,6 +52,7 @@ class Keeper:
         self._waiting = resumed.record
         self._behind = False
         self._window: tuple[Session | None, Window | None] = (None, None)
+        self.told: dict[str, Any] = {}
 
     @property
     def has_work(self) -> bool:
@@ -108,8 +114,17 @@ class Keeper:
                 self._window = (session, window)
             elif do == "settings":
                 self._set_again(values, redo, tell)
+            elif do in ("took", "told"):
+                self._take_again(case, values)
             elif do in KEPT:
                 redo(do, Fields(values, do))
+
+    def _take_again(self, case: Case, values: dict[str, Any]) -> None:
+        listed = values.get("objects", [])
+        objects = _objects_of(listed, case.frame, case.volume.shape, self._arrays)
+        if objects:
+            session_of(case).put(*objects)
+        self.told = dict(values["told"])
 
     def _set_again(self, values: dict[str, Any], redo: _Redo, tell: _Tell) -> None:
         """Settings of before, unless their model is not here any more: the work is, then."""
@@ -130,6 +145,11 @@ class Keeper:
         """
         values = {k: v for k, v in request.fields.values.items() if k not in _NOT_KEPT}
         self._write(case, {"do": request.do, **inlined(values, self._arrays.came)})
+
+    def keep_taken(self, case: Case, objects: Iterable[ObjectPrompts]) -> None:
+        """Write down what another scan has shown, as it was found; raises as `keep`."""
+        listed = [_object_entry(obj, case.frame) for obj in objects]
+        self._write(case, {"do": "took", "objects": listed, "told": self.told})
 
     def keep_saved(self, case: Case) -> None:
         """Write down that everything was saved; raises as `keep`."""
@@ -165,6 +185,8 @@ class Keeper:
         entries: list[Entry] = [_base_entry(session.objects, case)]
         if session.runs:
             entries.append(_window_entry(session.window))
+        if self.told:
+            entries.append({"do": "told", "told": self.told})
         if case.dirty:
             entries.append({"do": "changed"})
         names = [obj.name for obj in session.objects]

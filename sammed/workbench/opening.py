@@ -104,7 +104,7 @@ def open_source(source: Source) -> Volume | list[Choice]:
             raise
         return [_frame(source, n, f"volume {n}") for n in range(error.count)]
     except InputError as error:
-        choices = _series_of(source)
+        choices = series_of(source)
         if len(choices) < 2:
             raise error from None
         return choices
@@ -160,7 +160,7 @@ def _kind(source: Source) -> str | None:
     return "DICOM" if kind == "dicom" else None
 
 
-def _series_of(source: Source) -> list[Choice]:
+def series_of(source: Source) -> list[Choice]:
     """The usable series of a folder, and of each its stacks; empty if it is no DICOM."""
     try:
         if io.input_format(source.path) != "dicom" or source.frame is not None:

@@ -19,8 +19,8 @@ import uvicorn
 
 from sammed.errors import InputError
 from sammed.workbench.app import PAGE, Workbench
-from sammed.workbench.bench import Bench
 from sammed.workbench.desk import Desk
+from sammed.workbench.explained import ExplainedBench
 from sammed.workbench.guard import Token
 from sammed.workbench.socket import MOST_FRAME_BYTES
 from sammed.workbench.wishes import Wishes
@@ -79,10 +79,10 @@ def serve(
         bench.close()
 
 
-def _bench(wishes: Wishes, engine: Engine | None) -> Bench:
+def _bench(wishes: Wishes, engine: Engine | None) -> ExplainedBench:
     """The table for one scan, or for a project; a project's needs the engine from the start."""
     if not wishes.project:
-        return Bench(wishes, engine)
+        return ExplainedBench(wishes, engine)
     from sammed.workbench.casework import CaseBench
 
     return CaseBench(wishes, engine)
@@ -139,7 +139,7 @@ class _Server(uvicorn.Server):
 
 
 async def _serve(
-    bench: Bench,
+    bench: ExplainedBench,
     listener: sockets.socket,
     browser: bool,
     say: Callable[[str], None],

@@ -29,6 +29,16 @@ class Wishes:
         As in `sammed.io.read`.
     output
         The label map to be; ``None``: beside the image.
+    examples, library
+        Labelled scans to take from: pairs ``IMAGE,LABELS``, and a folder of such.
+    prior, days
+        An earlier scan of the same person with its labels, ``IMAGE,LABELS``; days since then, 0:
+        as DICOM says, or unknown.
+    channels, align
+        Phases or channels to be seen beside it, ``NAME=IMAGE``, and how they are aligned, see
+        `sammed.examples.channels`.
+    channel
+        What the image itself is called among them.
     """
 
     paths: tuple[Path, ...] = ()
@@ -41,6 +51,13 @@ class Wishes:
     series: str | None = None
     allow_gaps: bool = False
     output: Path | None = None
+    examples: tuple[str, ...] = ()
+    library: Path | None = None
+    prior: str = ""
+    days: float = 0.0
+    channels: tuple[str, ...] = ()
+    align: str = "auto"
+    channel: str = ""
 
     @property
     def project(self) -> Path | None:
@@ -70,14 +87,18 @@ def check_wishes(wishes: Wishes) -> None:
     """
     from sammed import io
 
+    _check_beside(wishes)
     projects = [path for path in wishes.paths if is_project(path)]
     if projects and len(wishes.paths) > 1:
         raise InputError(f"{projects[0]} is a project; open it alone, its cases come by themselves")
-    of_one_image = (wishes.labels, wishes.prompts, wishes.output, wishes.series, wishes.frame)
+    of_one_image = (
+        wishes.labels, wishes.prompts, wishes.output, wishes.series, wishes.frame,
+        wishes.channels, wishes.prior or None,
+    )  # fmt: skip
     if projects and any(given not in ((), None) for given in of_one_image):
         raise InputError(
-            f"--labels, --prompts, -o, --series and --frame belong to one image, and {projects[0]} "
-            "is a project; 'sammed project import' brings label maps in"
+            "--labels, --prompts, -o, --series, --frame, --channel and --prior belong to one "
+            f"image, and {projects[0]} is a project; 'sammed project import' brings label maps in"
         )
     if (wishes.labels or wishes.prompts or wishes.output) and len(wishes.paths) != 1:
         raise InputError("--labels, --prompts and -o belong to one image; give its path")
@@ -92,3 +113,23 @@ def check_wishes(wishes: Wishes) -> None:
         from sammed.models import registry
 
         registry.check(wishes.model)
+
+
+def _check_beside(wishes: Wishes) -> None:
+    """The scans beside it: they are there, and belong to one image."""
+    from sammed import io
+    from sammed.examples.channels import ALIGNMENTS, parse_channel
+    from sammed.workbench.beside import asked_for
+
+    asked_for(wishes)
+    if (wishes.channels or wishes.prior) and len(wishes.paths) != 1:
+        raise InputError("--channel and --prior belong to one image; give its path")
+    if wishes.align not in ALIGNMENTS:
+        raise InputError(f"unknown alignment {wishes.align!r}; expected {', '.join(ALIGNMENTS)}")
+    names = [wishes.channel]
+    for text in wishes.channels:
+        name, file, _ = parse_channel(text)
+        io.input_format(Path(file))
+        if name in names:
+            raise InputError(f"two channels are called {name!r}; give each its own name")
+        names.append(name)

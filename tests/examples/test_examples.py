@@ -71,6 +71,16 @@ def test_the_other_side_is_refused_without_mirror_and_taken_with_it():
     assert dice(mask, truth.voxels == ORGANS["kidney_right"]) == 0
 
 
+def test_a_ct_of_which_the_file_says_nothing_is_compared_as_one():
+    (volume, _), (one, labels) = body(40), body(41)
+    masks = []
+    for modality in ("CT", ""):
+        named = [(replace(one, modality=modality), only(labels, "liver"))]
+        session, _ = found(replace(volume, modality=modality), named)
+        masks.append(organ(session, "liver"))
+    assert np.array_equal(*masks)
+
+
 def test_an_example_whose_sides_are_exchanged_is_refused():
     volume, _ = body(40)
     wrong = reversed_left_right(*body(41))

@@ -18,7 +18,10 @@ from sammed.workbench.guard import HEADERS, Token
 from sammed.workbench.server import check_host
 from tests.workbench.conftest import fetch
 
-PATHS = ["/api/volume", "/api/upload/x", "/api/upload-done", "/", "/assets/index.js"]
+PATHS = [
+    "/api/volume", "/api/upload/x", "/api/upload-done", "/api/upload-beside", "/",
+    "/assets/index.js",
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -57,7 +60,7 @@ def test_the_page_needs_no_token_and_everything_else_does(server):
         status, _, body = fetch(server.base, path)
         assert status == 401
         assert b"token" in body
-    for path in ("/api/upload/x", "/api/upload-done"):
+    for path in ("/api/upload/x", "/api/upload-done", "/api/upload-beside"):
         assert fetch(server.base, path, "POST", b"1", {"X-Sammed-Drop": "a"})[0] == 401
 
 

@@ -34,7 +34,7 @@ export interface Busy {
 }
 
 /** What listeners are told: what has changed since they last looked. */
-export type Topic = "scan" | "objects" | "masks" | "preview" | "view" | "busy" | "history" | "message" | "tool" | "connection";
+export type Topic = "scan" | "objects" | "masks" | "preview" | "view" | "busy" | "history" | "message" | "tool" | "connection" | "beside";
 
 export interface Message {
   text: string;
@@ -255,7 +255,8 @@ export class App {
   /** Stop what runs: the last result stays, the prompts too. */
   stop(): void {
     this.stale = false;
-    if (this.segmenting || this.busy) this.connection.cancel();
+    this.superseded ||= this.busy !== null && this.busy.what !== "segmenting"; // something else is stopped, and tells of it
+    if (this.segmenting || this.busy) this.connection.cancel(true);
   }
 
   /** Compute what is stale, also after a stop. */
@@ -283,7 +284,7 @@ export class App {
 
   // -- the queue: one request after the other, then what is stale --------------------------------
 
-  private do(ask: () => Promise<Answer>, what: string, done?: () => void): void {
+  do(ask: () => Promise<Answer>, what: string, done?: () => void): void {
     if (this.segmenting) {
       this.superseded = true;
       this.connection.cancel();

@@ -217,7 +217,7 @@ function place(app: App, at: Place): string {
   const file = applyMatrix(scan.to_file, at.voxel).map((v) => Math.round(v));
   const [l, p, s] = applyMatrix(scan.affine, at.voxel);
   const side = (value: number, plus: string, minus: string) => `${value >= 0 ? plus : minus} ${Math.abs(value).toFixed(1)}`;
-  const value = app.volume!.valueAt(at.voxel).map((v) => (Number.isInteger(v) ? String(v) : v.toPrecision(4)));
+  const value = at.plane.shows.volume!.valueAt(at.voxel).map((v) => (Number.isInteger(v) ? String(v) : v.toPrecision(4)));
   const unit = scan.modality === "CT" ? " HU" : "";
   return `voxel ${file.join(", ")}   ${side(l, "L", "R")}  ${side(p, "P", "A")}  ${side(s, "S", "I")} mm   ${value.join(" ")}${unit}`;
 }

@@ -16,6 +16,9 @@ export interface ConnectionEvents {
   onState: (state: "open" | "lost" | "refused") => void;
 }
 
+/** What else may take long, and can be stopped. */
+const LONG = new Set(["take", "follow_up", "add_phase"]);
+
 const RETRY_MS = [200, 500, 1000, 2000, 4000];
 
 export class Connection {
@@ -70,10 +73,12 @@ export class Connection {
     });
   }
 
-  /** Stop the segmentation, also one that has not begun, else what runs; nobody waits for the answer. */
-  cancel(): void {
-    const ids = [...this.waiting].filter(([, waiting]) => waiting.what === "segment").map(([id]) => id);
-    this.request("cancel", ids.length ? { request: ids.at(-1) } : {}).catch(() => undefined);
+  /** Stop the segmentation, also one that has not begun, or all that takes long; nobody waits for the answer. */
+  cancel(all = false): void {
+    const long = [...this.waiting].filter(([, { what }]) => what === "segment" || (all && LONG.has(what))).map(([id]) => id);
+    const told = all ? long : long.slice(-1);
+    if (!told.length) this.request("cancel").catch(() => undefined);
+    for (const request of told) this.request("cancel", { request }).catch(() => undefined);
   }
 
   /** Never come back: the server has ended. */

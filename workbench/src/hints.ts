@@ -3,6 +3,7 @@
 import type { App } from "./app";
 import { isAsBefore, isDraft } from "./objects";
 import { duration } from "./dom";
+import type { Progress } from "./protocol";
 import type { ToolId } from "./tool";
 import type { Toolbox } from "./tools";
 
@@ -42,8 +43,12 @@ function onward(app: App): string {
 function working(app: App): string {
   const progress = app.busy?.progress;
   if (!progress) return `${app.busy!.what} …  Esc stops`;
+  if (progress.text) return `${progress.text}${timeLeft(progress)}  ·  Esc stops`;
   const total = progress.total === null ? "" : ` of ${progress.total}`;
-  const left = progress.seconds_left === null ? "" : `, ${duration(progress.seconds_left)} left`;
   const slices = progress.done === 1 && !total ? "slice" : "slices";
-  return `${progress.object}: ${progress.done}${total} ${slices}${left}  ·  Esc stops`;
+  return `${progress.object}: ${progress.done}${total} ${slices}${timeLeft(progress)}  ·  Esc stops`;
+}
+
+function timeLeft(progress: Progress): string {
+  return progress.seconds_left ? `, ${duration(progress.seconds_left)} left` : "";
 }

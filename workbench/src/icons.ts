@@ -27,5 +27,8 @@ export const ICONS = {
   stop: "M7 7h10v10H7z",
   power: "M12 4v8M7 7a7 7 0 1 0 10 0",
   tick: "M5 12.5l4.5 4.5L19 7",
+  copy: "M9 9h11v11H9zM5 15H4V4h11v1",
+  clock: "M12 4a8 8 0 1 1 0 16 8 8 0 0 1 0-16zM12 7.5V12l3 2",
+  beside: "M4 5h7v14H4zM13 5h7v14h-7z",
   next: "M5 5l7 7-7 7M13 5l7 7-7 7",
 } as const;

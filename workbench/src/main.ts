@@ -4,12 +4,17 @@ import "./style.css";
 
 import { App } from "./app";
 import { statusBar, toolBar, topBar } from "./bars";
+import { Beside } from "./beside";
 import { Casework } from "./cases";
 import { Connection } from "./connection";
 import { button, element } from "./dom";
+import { showCompare, showTake } from "./examples";
+import { followUpPanel } from "./followup";
 import { AXES } from "./geometry";
 import { listenToKeys } from "./keys";
+import { othersPanel } from "./others";
 import { objectsPanel, trustPanel } from "./panels";
+import { Phases } from "./phases";
 import { PlaneView } from "./plane";
 import { listen } from "./pointer";
 import type { Hello, Scan } from "./protocol";
@@ -54,6 +59,7 @@ const connection = new Connection(token, {
 });
 const app = new App(connection);
 const tools = new Toolbox(app);
+const beside = new Beside(app);
 const cases = new Casework(app, async (scan) => (scan ? open(scan) : showStart()));
 const coverText = element("p", {}, [token ? "Connecting …" : "Open the address that sammed printed: it holds the key to this page."]);
 const cover = element("div", { class: "cover", role: "alert" }, [coverText]);
@@ -61,7 +67,7 @@ const cover = element("div", { class: "cover", role: "alert" }, [coverText]);
 const planes = AXES.map((axis) => new PlaneView(app, axis));
 const scene = new Scene3D(app);
 const grid = element("div", { class: "grid" });
-const tiles = planes.map((plane) => element("div", { class: "tile", "data-axis": String(plane.axis) }, [plane.root, new Strip(app, plane.axis).root]));
+const tiles = planes.map((plane) => element("div", { class: "tile", "data-axis": String(plane.axis) }, [plane.root, new Strip(app, plane.axis, beside).root]));
 const sceneTile = element("div", { class: "tile", "data-axis": "3" }, [scene.root]);
 grid.append(tiles[0]!, sceneTile, tiles[1]!, tiles[2]!);
 
@@ -79,10 +85,12 @@ const layout = {
   },
   fit: () => {
     for (const plane of planes) plane.fit();
+    phases.fit();
   },
 };
 
 const status = statusBar(app, tools);
+const phases = new Phases(app, beside, (plane) => listen(app, tools, plane, status.pointed), (open) => (grid.hidden = open));
 for (const plane of planes) listen(app, tools, plane, status.pointed);
 app.on(["tool"], () => {
   for (const plane of planes) plane.draw();
@@ -95,8 +103,14 @@ const lookOn = element("div", { class: "looks-on", role: "status", hidden: "" },
 ]);
 const work = element("main", { class: "work" }, [
   toolBar(app, tools),
-  grid,
-  element("aside", {}, [cases.panel(), objectsPanel(app), trustPanel(app)]),
+  element("div", { class: "views" }, [grid, phases.root]),
+  element("aside", {}, [
+    cases.panel(),
+    objectsPanel(app),
+    followUpPanel(app, beside, { show: () => phases.toggle(true) }),
+    othersPanel(app, beside, phases),
+    trustPanel(app, beside),
+  ]),
 ]);
 const start = startPage(app, cases, (scan) => void open(scan).catch((error: unknown) => app.fail(error)));
 document.body.append(topBar(app, layout), lookOn, start, work, status.root, cover);
@@ -144,11 +158,20 @@ async function open(scan: Scan): Promise<void> {
   tiles.forEach((tile, n) => tile.classList.toggle("flat", n === flat));
   app.opened(scan, volume);
   await app.refresh();
+  await beside.load();
   app.tell("connection", "tool");
   performance.mark("opened");
+  if (!same) startWith(scan);
   if (!same && scan.restored?.objects) {
     app.say(`your work of ${scan.restored.when} is back: ${scan.restored.objects} structures, ${scan.restored.edits} edits`, "done");
   }
+}
+
+/** What the command line asks for besides the scan is at hand at once. */
+function startWith(scan: Scan): void {
+  phases.toggle(beside.layers.length > 0);
+  if (app.looksOn || scan.restored || !beside.asked.length) return;
+  void (beside.compares ? showCompare(app, beside) : showTake(app, beside));
 }
 
 async function pushed(event: string, message: Record<string, unknown>): Promise<void> {
@@ -158,7 +181,10 @@ async function pushed(event: string, message: Record<string, unknown>): Promise<
     worksHere(true);
     await app.refresh();
   } else if (event === "scan") await greet();
-  else if (event === "changed") await app.refresh();
+  else if (event === "changed") {
+    await app.refresh();
+    await beside.load();
+  }
   else if (event === "ended") {
     app.ended = true;
     connection.close();

@@ -1,12 +1,14 @@
 /** The right side: the structures, what is said of the one in hand, and how far it is to be trusted. */
 
 import type { App } from "./app";
+import type { Beside } from "./beside";
 import { fromHex, hex } from "./colours";
 import { button, element, icon, number } from "./dom";
 import { ICONS } from "./icons";
 import { PLANE_NAMES } from "./geometry";
 import { isAsBefore, millilitres, saysNothing, type LabelledObject } from "./objects";
-import type { Propagate } from "./protocol";
+import { isAsTaken, whence } from "./others";
+import type { Account, Propagate } from "./protocol";
 import { DOUBTFUL, byDoubt, trustColour, trustWord } from "./strip";
 
 export function objectsPanel(app: App): HTMLElement {
@@ -113,6 +115,8 @@ function renameIn(app: App, object: LabelledObject, place: HTMLElement): void {
   input.addEventListener("blur", () => end(true));
 }
 
+const MEND = "Where it is wrong: O and click outside, P and click inside, or D and E to paint";
+
 const FOLLOW: [Propagate, string, string][] = [
   ["auto", "Follow it", "The structure is followed through its neighbours until it ends"],
   ["between", "Between", "Only between the slices that you drew on"],
@@ -120,15 +124,16 @@ const FOLLOW: [Propagate, string, string][] = [
 ];
 
 /** What is said of the object in hand, and how sure the model is of what came of it. */
-export function trustPanel(app: App): HTMLElement {
+export function trustPanel(app: App, beside: Beside): HTMLElement {
   const body = element("div", { class: "trust" });
-  const render = () => body.replaceChildren(...(app.current ? about(app, app.current) : []));
-  app.on(["objects", "masks", "scan", "history"], render);
+  const render = () => body.replaceChildren(...(app.current ? about(app, app.current, beside.taken[app.current.name]) : []));
+  app.on(["objects", "masks", "scan", "history", "beside"], render);
   return element("section", { class: "panel", "aria-label": "The structure in hand", "aria-live": "polite" }, [body]);
 }
 
-function about(app: App, object: LabelledObject): HTMLElement[] {
-  const parts: HTMLElement[] = [element("h2", {}, [object.name])];
+function about(app: App, object: LabelledObject, account: Account | undefined): HTMLElement[] {
+  const parts: HTMLElement[] = [element("h2", {}, [object.name]), ...(object.prompts.mask ? whence(account) : [])];
+  if (isAsTaken(object, account)) return [...parts, element("p", { class: "small" }, [MEND])];
   if (!saysNothing(object.prompts)) parts.push(said(object), followChoice(app, object));
   if (isAsBefore(app.scan, object)) return [parts[0]!, ...asBefore(app, object)];
   const { run } = object;
@@ -142,7 +147,7 @@ function asBefore(app: App, object: LabelledObject): HTMLElement[] {
   const what = estimate === undefined ? "As the label map of the case has it" : `Proposed, with an estimated Dice of ${estimate.toFixed(2)}`;
   return [
     element("p", { class: "said" }, [what]),
-    element("p", { class: "small" }, ["Where it is wrong: O and click outside, P and click inside, or D and E to paint"]),
+    element("p", { class: "small" }, [MEND]),
   ];
 }
 

@@ -1,7 +1,7 @@
 /** One plane: the slice, the masks on it, what was drawn, and where one points. */
 
 import type { App } from "./app";
-import type { LabelledObject } from "./objects";
+import { noPrompts, type LabelledObject } from "./objects";
 import {
   PLANE_NAMES,
   clamp,
@@ -15,9 +15,10 @@ import {
   type Placement,
   type PlaneFrame,
 } from "./geometry";
-import { outline, type SliceMask } from "./masks";
+import { outline, type ObjectMask, type SliceMask } from "./masks";
 import type { Axis, Voxel } from "./protocol";
 import { css, element } from "./dom";
+import type { Shows } from "./volume";
 
 /** A place on a plane: continuous voxel edges along rows and columns, and the voxel there. */
 export interface Place {
@@ -52,9 +53,15 @@ export class PlaneView {
   private height = 0;
   private due = false;
 
+  /** Others that are to show the same part as this one. */
+  peers: PlaneView[] = [];
+
   constructor(
     private readonly app: App,
     readonly axis: Axis,
+    readonly shows: Shows = app,
+    /** Masks that it has of its own, instead of those of the scan. */
+    private readonly own: ReadonlyMap<string, ObjectMask> | null = null,
   ) {
     const name = PLANE_NAMES[axis];
     this.canvas = element("canvas", { class: "slice", tabindex: "0", role: "application", "aria-label": `${name} plane` });
@@ -90,8 +97,14 @@ export class PlaneView {
   }
 
   fit(): void {
-    this.placement = null;
-    this.draw();
+    this.placed(null);
+  }
+
+  private placed(placement: Placement | null): void {
+    for (const plane of [this, ...this.peers]) {
+      plane.placement = placement;
+      plane.draw();
+    }
   }
 
   /** The place under CSS pixels of the canvas, inside the slice or just outside it. */
@@ -124,16 +137,14 @@ export class PlaneView {
     const [row, col] = toPlane(this.frame, before, x, y);
     const scale = clamp(before.scale * factor, this.fitted().scale / 4, 400);
     const [newRow, newCol] = toPlane(this.frame, { ...before, scale }, x, y);
-    this.placement = { scale, row: before.row + row - newRow, col: before.col + col - newCol };
-    this.draw();
+    this.placed({ scale, row: before.row + row - newRow, col: before.col + col - newCol });
   }
 
   pan(dx: number, dy: number): void {
     const at = this.placement ?? this.fitted();
     const { rowMm, colMm, up } = this.frame;
     const down = dy / (rowMm * at.scale);
-    this.placement = { ...at, row: at.row - (up ? -down : down), col: at.col - dx / (colMm * at.scale) };
-    this.draw();
+    this.placed({ ...at, row: at.row - (up ? -down : down), col: at.col - dx / (colMm * at.scale) });
   }
 
   draw(): void {
@@ -163,12 +174,12 @@ export class PlaneView {
     ctx.setTransform(1, 0, 0, 1, 0, 0);
     ctx.fillStyle = "#000";
     ctx.fillRect(0, 0, this.canvas.width, this.canvas.height);
-    if (!app.volume || !app.scan || !this.width || !this.height) return;
+    if (!this.shows.volume || !app.scan || !this.width || !this.height) return;
     const at = this.placement ?? this.fitted();
     ctx.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
     this.paintSlice(at);
     if (app.masksShown) {
-      for (const object of app.objects) if (object.visible) this.paintMask(object, at);
+      for (const object of this.own ? this.theirs(this.own) : app.objects) if (object.visible) this.paintMask(object, at);
     }
     ctx.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
     if (app.marksShown) {
@@ -201,15 +212,15 @@ export class PlaneView {
   }
 
   private get sliceKey(): string {
-    const [low, high] = this.app.window;
+    const [low, high] = this.shows.window;
     return `${this.index} ${low} ${high}`;
   }
 
   /** The slice as large as it is seen; what lies over it changes far more often. */
   private drawBase(at: Placement): void {
-    const { app, base, canvas } = this;
+    const { shows, base, canvas } = this;
     if (this.sliceKey !== this.pictureKey) {
-      const image = app.volume!.picture(this.axis, this.index, ...app.window);
+      const image = shows.volume!.picture(this.axis, this.index, ...shows.window);
       this.picture.width = image.width;
       this.picture.height = image.height;
       this.picture.getContext("2d")!.putImageData(image, 0, 0);
@@ -250,6 +261,15 @@ export class PlaneView {
       ctx.stroke(path);
     }
     ctx.restore();
+  }
+
+  /** Objects with the masks that they have here, of whatever has become of them. */
+  private theirs(own: ReadonlyMap<string, ObjectMask>): LabelledObject[] {
+    const made = [...own].map(([name, mask]) => ({ ...(this.app.object(name) ?? strange(name)), mask }));
+    return made.map((object) => {
+      const known = [...this.drawn.keys()].find((o) => o.name === object.name);
+      return known ? Object.assign(known, object) : object;
+    });
   }
 
   private drawnMask(object: LabelledObject): DrawnMask {
@@ -404,6 +424,11 @@ export class PlaneView {
     write(`${PLANE_NAMES[this.axis]}  ${this.index + 1} / ${app.scan!.shape[this.axis]}`, 10, 14);
     ctx.restore();
   }
+}
+
+/** An object that this scan has not, or not any more. */
+function strange(name: string): Omit<LabelledObject, "mask"> {
+  return { name, label: 0, colour: [200, 205, 210], prompts: noPrompts(name), run: null, visible: true, locked: true };
 }
 
 function fillWith(canvas: HTMLCanvasElement, mask: SliceMask, colour: readonly number[]): void {

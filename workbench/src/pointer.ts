@@ -38,7 +38,7 @@ export function listen(app: App, tools: Toolbox, plane: PlaneView, pointed: (at:
     pointed(at);
     canvas.style.cursor = held === "pan" ? "grabbing" : tools.tool.cursor;
     if (held === "pan") plane.pan(dx, dy);
-    else if (held === "window") dragWindow(app, dx, dy);
+    else if (held === "window") dragWindow(plane, dx, dy);
     else if (held === "cross") app.lookAt(at.voxel);
     else tools.tool.move(at);
   });
@@ -82,13 +82,13 @@ function whatIsHeld(event: PointerEvent): Held {
 }
 
 /** To the right: wider; up: brighter, as on a reading station. */
-function dragWindow(app: App, dx: number, dy: number): void {
-  const [low, high] = app.window;
-  const [least, most] = app.scan!.range;
+function dragWindow({ shows }: PlaneView, dx: number, dy: number): void {
+  const [low, high] = shows.window;
+  const [least, most] = shows.volume!.scan.range;
   const step = Math.max((most - least) / 1500, (high - low) / 400);
   const width = Math.max(high - low + dx * step, (most - least) / 4000);
   const level = (low + high) / 2 + dy * step;
-  app.setWindow(level - width / 2, level + width / 2);
+  shows.setWindow(level - width / 2, level + width / 2);
 }
 
 let pressedAt: PlaneView | null = null;

@@ -211,6 +211,8 @@ export interface Progress {
   object: string;
   plane: string;
   seconds_left: number | null;
+  /** In words, where it is no segmentation. */
+  text?: string;
 }
 
 /** What every answer that changes the session carries, as far as it changed. */
@@ -224,6 +226,80 @@ export interface Answer {
   runs?: Record<string, Run>;
   prompts?: Prompts[];
   window?: string;
+}
+
+/** Labelled scans that can be taken from. */
+export interface Labelled {
+  id: string;
+  name: string;
+  where: string;
+  kind: "example" | "folder" | "prior";
+}
+
+/** What is to be said of an object that another scan has shown. */
+export interface Account {
+  by: string;
+  /** How many examples voted. */
+  examples?: number | null;
+  /** Mean Dice of their masks; null of a single one. */
+  agreement?: number | null;
+  likeness?: number | null;
+  /** What became of the model's own look. */
+  model?: string | null;
+  how?: string;
+  missing?: string;
+  ml?: number;
+  voxels?: number;
+  /** There was one of that name, and it stays. */
+  left_alone?: boolean;
+}
+
+/** A lesion then and now. */
+export interface Lesion {
+  name: string;
+  before_ml: number;
+  now_ml: number;
+  change_ml: number;
+  percent: number | null;
+  doubling_days: number | null;
+  state: "there" | "gone" | "outside";
+  how: string;
+  at: Voxel | null;
+  voxels: number;
+}
+
+export interface FollowUp {
+  by: string;
+  days: number;
+  moved: string;
+  rows: Lesion[];
+  new: { ml: number; at: Voxel }[];
+}
+
+/** Another scan of the same person on the grid of this one. */
+export interface Phase {
+  name: string;
+  said: string;
+  range: [number, number];
+  window: [number, number];
+  presets: Preset[];
+  shown: Scan["shown"];
+  /** Another one each time it is put there. */
+  id: string;
+}
+
+/** What lies beside the scan. */
+export interface BesideTold {
+  name: string;
+  phases: Phase[];
+  taken: Record<string, Account>;
+  table: FollowUp | null;
+  then: MaskEntry[];
+  days: number;
+  /** Labelled scans that the command line names. */
+  asked: string[];
+  /** Whether one of them is an earlier scan of the same person. */
+  compares: boolean;
 }
 
 /** What went wrong, as a program tells it apart; empty if the server did not say. */

@@ -5,6 +5,7 @@ import type { Casework } from "./cases";
 import { button, element, icon } from "./dom";
 import { ICONS } from "./icons";
 import type { Choice, SaveFormat, Scan } from "./protocol";
+import { chosen, takesDrops, upload, type Sent } from "./uploads";
 
 type Opened = (scan: Scan) => void;
 
@@ -91,13 +92,17 @@ function welcome(
   opened: Opened,
   failed: (error: unknown) => void,
 ): HTMLElement {
-  const send = (files: { file: File; path: string }[]) => void upload(app, files, status).then((answer) => {
+  const tell = (text: string) => {
+    status.className = "status";
+    status.textContent = text;
+  };
+  const send = (files: Sent[]) => void upload<Laid>(app.connection, files, tell).then((answer) => {
     laid(app, answer, opened);
   }).catch(failed);
   const oneFile = element("input", { type: "file", class: "hidden", tabindex: "-1", "aria-hidden": "true" });
   const folder = element("input", { type: "file", class: "hidden", webkitdirectory: "", tabindex: "-1", "aria-hidden": "true" });
   for (const input of [oneFile, folder]) {
-    input.addEventListener("change", () => send([...(input.files ?? [])].map((file) => ({ file, path: file.webkitRelativePath || file.name }))));
+    input.addEventListener("change", () => send(chosen(input)));
   }
   const zone = element("div", { class: "drop" }, [
     icon(ICONS.file),
@@ -110,17 +115,7 @@ function welcome(
     oneFile,
     folder,
   ]);
-  zone.addEventListener("dragover", (event) => {
-    event.preventDefault();
-    zone.classList.add("over");
-  });
-  zone.addEventListener("dragleave", () => zone.classList.remove("over"));
-  zone.addEventListener("drop", (event) => {
-    event.preventDefault();
-    zone.classList.remove("over");
-    const items = [...(event.dataTransfer?.items ?? [])].map((item) => item.webkitGetAsEntry()).filter((e) => e !== null);
-    void Promise.all(items.map(filesIn)).then((found) => send(found.flat())).catch(failed);
-  });
+  takesDrops(zone, send, failed);
   const parts: HTMLElement[] = [zone];
   const recent = app.hello?.recent ?? [];
   if (recent.length) {
@@ -139,41 +134,4 @@ function welcome(
 function whenOpened(when: string): string {
   const at = new Date(when);
   return Number.isNaN(at.valueOf()) ? when : at.toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
-}
-
-async function filesIn(entry: FileSystemEntry): Promise<{ file: File; path: string }[]> {
-  if (entry.isFile) {
-    const file = await new Promise<File>((resolve, reject) => (entry as FileSystemFileEntry).file(resolve, reject));
-    return [{ file, path: entry.fullPath.replace(/^\//, "") }];
-  }
-  const reader = (entry as FileSystemDirectoryEntry).createReader();
-  const found: { file: File; path: string }[] = [];
-  for (;;) {
-    const entries = await new Promise<FileSystemEntry[]>((resolve, reject) => reader.readEntries(resolve, reject));
-    if (!entries.length) return found;
-    for (const inside of entries) found.push(...(await filesIn(inside)));
-  }
-}
-
-async function upload(app: App, files: { file: File; path: string }[], status: HTMLElement): Promise<Laid> {
-  const drop = crypto.randomUUID();
-  status.className = "status";
-  for (const [n, { file, path }] of files.entries()) {
-    status.textContent = `reading ${n + 1} of ${files.length}: ${file.name}`;
-    await checked(
-      await app.connection.fetch(`/api/upload/${encodeURIComponent(file.name)}`, {
-        method: "POST",
-        body: file,
-        headers: { "X-Sammed-Drop": drop, "X-Sammed-Path": encodeURIComponent(path) },
-      }),
-    );
-  }
-  status.textContent = "opening …";
-  return checked(await app.connection.fetch("/api/upload-done", { method: "POST", headers: { "X-Sammed-Drop": drop } }));
-}
-
-async function checked<T>(response: Response): Promise<T> {
-  const answer = (await response.json().catch(() => null)) as { event?: string; error?: { message: string } } | null;
-  if (!response.ok || answer?.event !== "done") throw new Error(answer?.error?.message ?? `sammed answered ${response.status}`);
-  return answer as T;
 }

@@ -1,9 +1,11 @@
 /** Beside a plane: where one is, and for the object in hand how sure each slice is and where its chain stopped. */
 
 import type { App } from "./app";
+import type { Beside } from "./beside";
 import { element } from "./dom";
 import { PLANE_NAMES, clamp } from "./geometry";
-import type { Axis, Run } from "./protocol";
+import { isAsTaken } from "./others";
+import type { Account, Axis, Run } from "./protocol";
 
 /** Below it a slice is doubtful: worth a look before the others. */
 export const DOUBTFUL = 0.8;
@@ -27,6 +29,7 @@ export class Strip {
   constructor(
     private readonly app: App,
     readonly axis: Axis,
+    private readonly beside: Beside,
   ) {
     this.root = element("canvas", {
       class: "strip",
@@ -37,7 +40,7 @@ export class Strip {
       "aria-valuenow": "0",
     });
     new ResizeObserver(() => this.draw()).observe(this.root);
-    app.on(["scan", "view", "masks", "objects"], () => this.draw());
+    app.on(["scan", "view", "masks", "objects", "beside"], () => this.draw());
     this.root.addEventListener("pointerdown", (event) => {
       this.root.setPointerCapture(event.pointerId);
       this.goTo(event.offsetY);
@@ -56,6 +59,13 @@ export class Strip {
   private get run(): Run | null {
     const run = this.app.current?.run ?? null;
     return run?.axis === this.axis ? run : null;
+  }
+
+  /** What is to be said of the object in hand, if it is as another scan showed it. */
+  private get taken(): Account | null {
+    const { current } = this.app;
+    const account = current && this.beside.taken[current.name];
+    return current && isAsTaken(current, account) ? account : null;
   }
 
   private indexAt(y: number): number {
@@ -87,7 +97,8 @@ export class Strip {
     const { run } = this;
     const lines = [`slice ${index + 1} of ${this.count}`];
     const record = run?.slices.find((s) => s.index === index);
-    if (record) {
+    if (record && this.taken) lines.push(`as ${this.taken.by} showed it`);
+    else if (record) {
       const by = run!.prompted.includes(index) ? "drawn by hand" : "by the model";
       const iou = record.predicted_iou;
       lines.push(`${by}; ${trustWord(iou)}${iou === null ? "" : ` (predicted IoU ${iou.toFixed(2)})`}`);
@@ -106,6 +117,23 @@ export class Strip {
     });
   }
 
+  /** How sure each slice is, which were drawn, and where the chain ends. */
+  private paintRun(ctx: CanvasRenderingContext2D, run: Run, top: (index: number) => number, each: number, width: number): void {
+    const { taken } = this;
+    for (const slice of run.slices) {
+      ctx.fillStyle = trustColour(taken ? (taken.agreement ?? null) : slice.predicted_iou);
+      ctx.fillRect(4, top(slice.index), width - 8, Math.max(each, 1));
+    }
+    for (const index of taken ? [] : run.prompted) {
+      ctx.fillStyle = "#fff";
+      ctx.fillRect(width - 5, top(index) + each / 2 - 1.5, 5, 3);
+    }
+    for (const stop of run.stops) {
+      ctx.fillStyle = stop.reason === "absent" || stop.reason === "limit" ? "#8aa0b8" : "#ffb020";
+      ctx.fillRect(0, top(stop.index) + each / 2 - 1, width - 4, 2);
+    }
+  }
+
   private paint(): void {
     const { root, app, count } = this;
     const { clientWidth: width, clientHeight: height } = root;
@@ -119,18 +147,7 @@ export class Strip {
     ctx.fillStyle = "#20262e";
     ctx.fillRect(4, 0, width - 8, height);
     const { run } = this;
-    for (const slice of run?.slices ?? []) {
-      ctx.fillStyle = trustColour(slice.predicted_iou);
-      ctx.fillRect(4, top(slice.index), width - 8, Math.max(each, 1));
-    }
-    for (const index of run?.prompted ?? []) {
-      ctx.fillStyle = "#fff";
-      ctx.fillRect(width - 5, top(index) + each / 2 - 1.5, 5, 3);
-    }
-    for (const stop of run?.stops ?? []) {
-      ctx.fillStyle = stop.reason === "absent" || stop.reason === "limit" ? "#8aa0b8" : "#ffb020";
-      ctx.fillRect(0, top(stop.index) + each / 2 - 1, width - 4, 2);
-    }
+    if (run) this.paintRun(ctx, run, top, each, width);
     const here = top(app.crosshair[this.axis]) + each / 2;
     ctx.strokeStyle = "#000";
     ctx.lineWidth = 4;

@@ -4,13 +4,23 @@ import { typed, type Numbers } from "./connection";
 import { AXES, planeAxes } from "./geometry";
 import type { Axis, Scan, Voxel } from "./protocol";
 
+/** What there must be said of voxels to show them. */
+export type Described = Pick<Scan, "shown" | "range">;
+
+/** What a plane shows: voxels, under a window. */
+export interface Shows {
+  readonly volume: ShownVolume | null;
+  readonly window: [number, number];
+  setWindow(low: number, high: number): void;
+}
+
 export class ShownVolume {
   readonly voxels: Numbers;
   readonly shape: Voxel;
   private readonly channels: number;
 
   constructor(
-    readonly scan: Scan,
+    readonly scan: Described,
     buffer: ArrayBuffer,
   ) {
     this.voxels = typed(scan.shown.dtype, buffer);
