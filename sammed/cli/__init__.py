@@ -15,6 +15,7 @@ import typer
 
 from sammed.cli import cache, evaluate, models, project, train
 from sammed.cli.batch import batch
+from sammed.cli.compare import compare
 from sammed.cli.console import report_error, say
 from sammed.cli.convert import convert
 from sammed.cli.doctor import doctor
@@ -61,6 +62,7 @@ def _root(
 
 app.command()(segment)
 app.command()(batch)
+app.command()(compare)
 app.command("open")(open_)
 app.command()(info)
 app.command()(convert)

@@ -6,20 +6,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from sammed.imaging import geometry
+from sammed.imaging.boxes import Box2D
 from sammed.imaging.intensity import Window, resolve_window
 from sammed.imaging.pictures import (
     BACKGROUND,
-    CAPTION_PX,
     GAP_PX,
-    TEXT_COLOUR,
-    Scene,
-    draw_panel,
     side_by_side,
 )
-from sammed.imaging.volume import LabelVolume, OnGrid, Volume
+from sammed.imaging.volume import LabelVolume, Volume
+from sammed.reporting.cutting import cut_out, titled
 
 if TYPE_CHECKING:
     from sammed.examples.followup import PriorModel
@@ -54,9 +51,9 @@ def draw_follow_up(model: PriorModel, volume: Volume, labels: LabelVolume) -> Im
         then = _panel(earlier, drawn, windows[0], there.mean(axis=0))
         alike = replace(labels, colours=drawn.colours)
         now = _panel(volume, alike, windows[1], model.places[change.name])
-        _caption(then, f"{change.name}, then: {change.before_ml:.3g} ml")
+        titled(then, f"{change.name}, then: {change.before_ml:.3g} ml")
         grown = f"{change.now_ml:.3g} ml ({change.percent:+.0f} %)"
-        _caption(now, f"now: {'gone' if change.state == 'gone' else grown}")
+        titled(now, f"now: {'gone' if change.state == 'gone' else grown}")
         rows.append(side_by_side([then, now]))
     return _grid(rows)
 
@@ -64,29 +61,13 @@ def draw_follow_up(model: PriorModel, volume: Volume, labels: LabelVolume) -> Im
 def _panel(volume: Volume, labels: LabelVolume, window: Window, centre: np.ndarray) -> Image.Image:
     """The axial slice through a place, cut out round it."""
     low, high = [], []
-    for at, size, mm in zip(centre, volume.shape, volume.spacing, strict=True):
+    for at, size, mm in zip(centre[1:], volume.shape[1:], volume.spacing[1:], strict=True):
         reach = round(AROUND_MM / mm)
         low.append(max(0, round(at) - reach))
         high.append(min(size, round(at) + reach + 1))
     index = min(max(round(centre[0]), 0), volume.shape[0] - 1)
-    cut = (slice(index, index + 1), slice(low[1], high[1]), slice(low[2], high[2]))
-    affine = _moved(volume, (index, low[1], low[2]))
-    part = Volume.from_array(volume.voxels[cut], affine, modality=volume.modality)
-    drawn = LabelVolume(labels.voxels[cut], part.grid, labels.names, labels.colours)
-    panel = draw_panel(Scene(part, drawn, window), 0, 0, PANEL_PX / (2 * AROUND_MM))
-    return panel
-
-
-def _moved(image: OnGrid, low: tuple[int, int, int]) -> np.ndarray:
-    affine = image.affine.copy()
-    affine[:3, 3] = geometry.apply_affine(image.affine, np.array(low, np.float64))
-    return affine
-
-
-def _caption(panel: Image.Image, text: str) -> None:
-    draw = ImageDraw.Draw(panel)
-    draw.rectangle((0, 0, panel.width, CAPTION_PX - 1), fill=BACKGROUND)
-    draw.text((2, 3), text, fill=TEXT_COLOUR)
+    region = Box2D(*low, *high)
+    return cut_out(volume, labels, window, 0, index, region, PANEL_PX / (2 * AROUND_MM))
 
 
 def _grid(rows: list[Image.Image]) -> Image.Image:
