@@ -10,6 +10,7 @@ import typer
 
 from sammed.cli.console import put, say, set_verbosity
 from sammed.cli.crew import say_outcomes, sayer, scans_meter
+from sammed.cli.explained import Examples, ExamplesFolder, Mirror
 from sammed.cli.options import (
     Device,
     Force,
@@ -45,9 +46,13 @@ def batch(
     object_: Annotated[
         list[str] | None,
         typer.Option(
-            "--object", help="What a learned model finds; default: all that it knows. Repeatable."
+            "--object",
+            help="What a learned model or examples show, by name; default: all. Repeatable.",
         ),
     ] = None,
+    example: Examples = None,
+    examples: ExamplesFolder = None,
+    mirror: Mirror = False,
     window: Window = "auto",
     plane: Plane = "auto",
     device: Device = "auto",
@@ -69,6 +74,8 @@ def batch(
       sammed batch scans.csv -o out --workers 4
 
       sammed batch 'scans/*.nii.gz' -o out --model study.sammed --scheduler tcp://head:8786
+
+      sammed batch 'scans/*.nii.gz' -o out --examples labelled/ --object liver
     """
     set_verbosity(quiet, verbose)
     from sammed.engine.settings import Settings
@@ -78,7 +85,8 @@ def batch(
     with scans_meter(quiet) as show:
         outcomes = run(
             scans, output, model=model, settings=Settings(plane=plane, window=window),
-            objects=object_ or (), device=device, threads=threads, workers=workers,
+            objects=object_ or (), examples=[*(example or ()), *([examples] if examples else ())],
+            mirror=mirror, device=device, threads=threads, workers=workers,
             scheduler=scheduler, force=force, progress=show, say=sayer(quiet),
         )  # fmt: skip
     if as_json:

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from sammed import api, io
 from sammed.engine.settings import Settings
 from sammed.errors import InputError, OutputError
+from sammed.examples.model import ExampleModel
 from sammed.imaging.intensity import check_window, window_notes
 from sammed.io.output import check_folder, check_output
 from sammed.io.recognition import output_format, stem
 from sammed.many.content import fingerprint, is_same, look
 from sammed.many.crew import Crew, Tell
+from sammed.many.explained import Explaining, explaining
 from sammed.many.manifest import Manifest, Scan, read_scans
 from sammed.many.record import clear_left_over
 from sammed.many.runner import Told, run_many
@@ -26,11 +28,20 @@ from sammed.version import __version__
 from sammed.views.embeddings import store_for
 
 if TYPE_CHECKING:
+    from sammed.examples.library import Example
     from sammed.models.protocols import Model
     from sammed.session import Session
 
 ENDING = ".nii.gz"
 """Of label maps whose name the manifest does not give."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tools:
+    """What a worker holds for all its scans."""
+
+    model: Model
+    examples: Sequence[Example] = ()
 
 
 @dataclass(frozen=True)
@@ -53,6 +64,8 @@ class SegmentJob:
         Whether label maps that are not this job's may be replaced.
     largest
         Bytes that a worker may need.
+    explaining
+        Labelled examples that explain the scans.
     """
 
     record: Path
@@ -63,10 +76,12 @@ class SegmentJob:
     threads: int | None = None
     force: bool = False
     largest: int = 0
+    explaining: Explaining | None = None
 
-    def prepare(self) -> Model:
-        """The model."""
-        return registry.build(self.model, device=self.device, threads=self.threads)
+    def prepare(self) -> Tools:
+        """The model, and the examples."""
+        model = registry.build(self.model, device=self.device, threads=self.threads)
+        return Tools(model, () if self.explaining is None else self.explaining.examples())
 
     def memory(self) -> int:
         """See `sammed.many.task.Job`."""
@@ -105,7 +120,7 @@ class SegmentJob:
         return {"outputs": outputs}
 
     def work(
-        self, tools: Model, task: Task, entry: Entry | None, watch: Watch
+        self, tools: Tools, task: Task, entry: Entry | None, watch: Watch
     ) -> Mapping[str, Any]:
         """Segment one scan; write its label map, its report and its prompts."""
         scan: Scan = task.what
@@ -113,10 +128,11 @@ class SegmentJob:
         files = _files(scan)
         inputs = {role: look(path, known.get(role)) for role, path in files.items()}
         volume, read_s = api.timed_read(scan.image, frame=scan.frame, series=scan.series)
+        model = self._model(tools, scan)
         objects = api.gather_prompts(
             volume,
             named=scan.objects or None,
-            structures=tools.spec.structures,
+            structures=model.spec.structures,
             boxes=scan.boxes,
             files=scan.prompts,
         )
@@ -124,12 +140,14 @@ class SegmentJob:
         files |= {str(path): path for path in painted}
         inputs |= {str(path): look(path, known.get(str(path))) for path in painted}
         watch.check()
-        session = api.make_session(volume, tools, objects, self.settings, store_for(tools.spec))
+        spec = tools.model.spec
+        session = api.make_session(volume, model, objects, self.settings, store_for(spec))
         watch.tell("segmenting")
         session.segment(cancel=lambda: watch.is_over)
         errors = api.check_segmented(session)
         assumed = window_notes(self.settings.window, volume, session.window)
-        notes = (*objects.notes, *assumed)
+        left_out = model.account.notes if isinstance(model, ExampleModel) else ()
+        notes = (*objects.notes, *assumed, *left_out)
         check_untouched(files, inputs)
         outputs = self._write(session, scan, read_s, notes)
         labels = {obj.name: obj.label for obj in session.objects}
@@ -140,6 +158,12 @@ class SegmentJob:
             "labels": labels,
             "notes": [*volume.notes, *notes, *errors],
         }
+
+    def _model(self, tools: Tools, scan: Scan) -> Model:
+        """What is asked about a scan: the model, or what examples make of it."""
+        if self.explaining is None:
+            return tools.model
+        return self.explaining.model(tools.examples, tools.model, scan.objects, self.threads)
 
     def _write(
         self, session: Session, scan: Scan, read_s: float, notes: Sequence[str]
@@ -192,6 +216,8 @@ def batch(
     model: str = "compact",
     settings: Settings | None = None,
     objects: Sequence[str] = (),
+    examples: Sequence[str | Path] = (),
+    mirror: bool = False,
     device: str = "auto",
     threads: int | None = None,
     workers: int = 1,
@@ -218,7 +244,13 @@ def batch(
     settings
         Plane, window, overlap, clean-up, ...
     objects
-        What a learned model is to find, in scans whose line does not say it; default: all.
+        What a learned model or the examples are to find, in scans whose line does not say it;
+        default: all.
+    examples
+        Labelled scans that explain these: pairs ``IMAGE,LABELS``, and folders of such; see
+        `sammed.examples.asking.gathered`. One that is the scan itself is left out of it.
+    mirror
+        Whether what they show of one side counts for the other.
     device, threads
         Where the model runs; threads of each worker.
     workers
@@ -264,14 +296,18 @@ def batch(
     crew = Crew(workers, scheduler)
     settings = settings or Settings()
     check_window(settings.window)
+    explains = explaining(examples, mirror)
     spec = registry.build(model, device=device, threads=threads).spec
     threads = crew.threads(threads)
     mark = fingerprint("segment", __version__, asdict(spec), asdict(settings))
     largest = crew.memory(scan.image for scan in manifest.scans)
+    if explains is not None:
+        mark = fingerprint(mark, explains.mark)
+        largest += explains.bytes if largest else 0
     job = SegmentJob(
         folder.absolute() / "record",
         str(Path(model).absolute()) if Path(model).is_file() else model,
-        mark, settings, device, threads, force, largest,
+        mark, settings, device, threads, force, largest, explains,
     )  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     about = {"job": "segment", "model": spec.name, "sammed": __version__, "output": str(folder)}
