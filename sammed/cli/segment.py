@@ -321,7 +321,7 @@ def segment(
         put(document)
     elif not quiet:
         files = [file for path in outputs for file in files_written(labels, path)]
-        _summary(session, labels, [*files, *written.values()])
+        _summary(session, labels, document, [*files, *written.values()])
         others.say(session)
 
 
@@ -384,8 +384,10 @@ def _source(image: str) -> Any:
     return dicomweb.fetch(image)
 
 
-def _summary(session: Session, labels: LabelVolume, paths: list[Path]) -> None:
-    for obj in session.objects:
+def _summary(
+    session: Session, labels: LabelVolume, document: dict[str, Any], paths: list[Path]
+) -> None:
+    for obj, told in zip(session.objects, document["objects"], strict=True):
         run = session.runs[obj.name]
         say(
             f"{obj.name} (label {obj.label}): {labels.volume_ml(obj.label):.4g} ml on "
@@ -393,6 +395,8 @@ def _summary(session: Session, labels: LabelVolume, paths: list[Path]) -> None:
         )
         for stop in run.stops:
             say(f"  stopped at {stop}")
+        if "expected" in told:
+            say(f"  {told['expected']['text']}")
     counts, timings = session.counts, session.timings
     spent = sum(timings.get(stage, 0.0) for stage in ("encode", "decode"))
     say(
