@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("sam2", reason="the package sam2 is not installed (extra 'sam2')")
 
 from sammed.models.contract import CHECKS, Check, check_memory
 from sammed.models.protocols import Embedding, ViewBatch, ViewMask, ViewPrompt
+from sammed.models.sam2.attention import SAFE_LOGIT
 from sammed.models.sam2.model import Sam2Model
 from tests.models.sam2_networks import SIZE, frames, predictor_of, random_sam2
 
@@ -102,7 +104,6 @@ def as_ours(prompt: dict[str, Any]) -> ViewPrompt:
 
 
 def upsampled(low_res: np.ndarray) -> np.ndarray:
-    import torch
     from torch.nn import functional
 
     return functional.interpolate(
@@ -183,3 +184,16 @@ def test_a_memory_of_stretched_slices_is_made_of_the_network_s_own_logits(
     square_second = Embedding(second.arrays, (SIZE, SIZE))
     one, other = (model.track(m, 1, square_second, direction=1) for m in memories)
     np.testing.assert_allclose(one.low_res_logits, other.low_res_logits, atol=TOLERANCE)
+
+
+def test_the_lean_look_at_a_memory_is_sam_2_s(model: Sam2Model) -> None:
+    torch.manual_seed(4)
+    attention = model._network.memory_attention.layers[0].cross_attn_image
+    q, k, v = (torch.randn(1, n, c) for n, c in ((256, 256), (3 * 256 + 8, 64), (3 * 256 + 8, 64)))
+    for loudness, lean in ((0.3, True), (40.0, False)):
+        queries, keys = attention.forward._rotated(loudness * q, k, 8)
+        longest = queries.norm(dim=1).max() * keys.norm(dim=1).max()
+        assert (longest < SAFE_LOGIT) == lean
+        own = type(attention).forward(attention, loudness * q, k, v, num_k_exclude_rope=8)
+        ours = attention(loudness * q, k, v, num_k_exclude_rope=8)
+        torch.testing.assert_close(ours, own, atol=2e-6, rtol=1e-5)

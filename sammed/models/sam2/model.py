@@ -30,6 +30,7 @@ from sammed.models.protocols import (
     ViewPrompt,
     check_prompts,
 )
+from sammed.models.sam2.attention import make_lean
 from sammed.models.sam2.frames import Float, Frame, from_network, prepare, to_network
 from sammed.models.sam2.memory import Memory, Remembered
 
@@ -70,6 +71,7 @@ class Sam2Model:
         self._device = torch.device(device)
         self._network = network.eval().requires_grad_(False).to(self._device)
         self._decoder = network.sam_mask_decoder
+        make_lean(network)
         side = network.sam_image_embedding_size
         with torch.inference_mode():
             self._dense = network.sam_prompt_encoder.get_dense_pe()
