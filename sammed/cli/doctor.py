@@ -78,12 +78,13 @@ def doctor(
 
 
 def _machine() -> dict[str, Any]:
-    from sammed.models.devices import accelerators
+    from sammed.models.devices import accelerators, threads_now
 
     return {
         "system": platform.platform(),
         "python": platform.python_version(),
         "cores": os.cpu_count(),
+        "threads": threads_now(),
         **accelerators(),
     }
 
@@ -160,6 +161,7 @@ def _time_slices(model: ImageModel) -> tuple[float, float]:
 def _print(found: dict[str, Any]) -> None:
     machine = found["machine"]
     typer.echo(f"{machine['system']}, Python {machine['python']}, {machine['cores']} cores")
+    typer.echo(f"threads: {machine['threads']}; compact follows so many chains or planes at once")
     typer.echo(
         f"CUDA {'yes' if machine['cuda'] else 'no'}, MPS {'yes' if machine['mps'] else 'no'}"
     )

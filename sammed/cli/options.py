@@ -53,7 +53,7 @@ EncodeSize = Annotated[
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 Threads = Annotated[
     int | None,
-    typer.Option("--threads", min=1, help="Threads that PyTorch may use (compact runs on one)."),
+    typer.Option("--threads", min=1, help="Threads that PyTorch may use. Default: its own choice."),
 ]
 
 Workers = Annotated[

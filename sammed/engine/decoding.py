@@ -6,6 +6,7 @@ logits back to the slice's own pixels.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
@@ -47,6 +48,8 @@ FIT = (0.2, 0.9)
 class SliceDecoder:
     """Answers prompts on the slices of one stack with one model; embeds every view once.
 
+    If the model is ``concurrent``, several threads may ask.
+
     Parameters
     ----------
     stack
@@ -77,6 +80,7 @@ class SliceDecoder:
         self.zoom = model.spec.zoom if isinstance(zoom, str) else zoom
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
         self._check: Callable[[], None] | None = None
         self._tracks = isinstance(model, TrackingModel)
         self._renderer = ViewRenderer(stack, model.spec)
@@ -183,14 +187,13 @@ class SliceDecoder:
         asked = [self._view_prompt(view, p) for p in prompts]
         started = time.perf_counter()
         masks = self.model.decode(embedding, asked)
-        self.seconds["decode"] += time.perf_counter() - started
-        self.counts["decode"] += len(prompts)
+        self._spent("decode", started, len(prompts))
         started = time.perf_counter()
         results = [
             self._result(view, mask, seen, prompt)
             for mask, seen, prompt in zip(masks, asked, prompts, strict=True)
         ]
-        self.seconds["resize"] += time.perf_counter() - started
+        self._spent("resize", started)
         return results
 
     def whole(self, index: int) -> View:
@@ -219,8 +222,7 @@ class SliceDecoder:
         embedding = self.embed(view)
         started = time.perf_counter()
         mask = self._tracking.track(memory, index, embedding, direction=direction)
-        self.seconds["decode"] += time.perf_counter() - started
-        self.counts["decode"] += 1
+        self._spent("decode", started, 1)
         return self._result(view, mask, ViewPrompt(), prompt)
 
     @property
@@ -248,14 +250,20 @@ class SliceDecoder:
     def _encode(self, views: Sequence[View]) -> list[Embedding]:
         started = time.perf_counter()
         batch = self._renderer.render(views)
+        self._spent("render", started)
         if self.zoom is None and self.model.spec.expensive_encode:
             self._renderer.expect_next(views)
-        rendered = time.perf_counter()
+        started = time.perf_counter()
         embeddings = self.model.encode(batch)
-        self.seconds["render"] += rendered - started
-        self.seconds["encode"] += time.perf_counter() - rendered
-        self.counts["encode"] += len(views)
+        self._spent("encode", started, len(views))
         return embeddings
+
+    def _spent(self, stage: str, started: float, done: int = 0) -> None:
+        """Count the seconds since a stage began, and what was done in them."""
+        with self._lock:
+            self.seconds[stage] += time.perf_counter() - started
+            if done:
+                self.counts[stage] += done
 
     def _view_prompt(self, view: View, prompt: SlicePrompt) -> ViewPrompt:
         kinds = self.model.spec.prompts

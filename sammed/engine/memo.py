@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
@@ -10,7 +11,7 @@ _Value = TypeVar("_Value")
 
 
 class Memo:
-    """The values that were computed last, by key.
+    """The values that were computed last, by key; several threads may ask.
 
     Parameters
     ----------
@@ -27,14 +28,18 @@ class Memo:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._known: OrderedDict[Hashable, Any] = OrderedDict()
+        self._lock = threading.Lock()
 
     def remember(self, key: Hashable, compute: Callable[[], _Value]) -> _Value:
         """The value of a key, computed if it is not known."""
-        if key in self._known:
-            self._known.move_to_end(key)
-            value: _Value = self._known[key]
-            return value
-        value = self._known[key] = compute()
-        while len(self._known) > self.limit:
-            self._known.popitem(last=False)
+        with self._lock:
+            if key in self._known:
+                self._known.move_to_end(key)
+                known: _Value = self._known[key]
+                return known
+        value = compute()
+        with self._lock:
+            self._known[key] = value
+            while len(self._known) > self.limit:
+                self._known.popitem(last=False)
         return value

@@ -36,7 +36,7 @@ REMEMBERED = 128
 Traces = Sequence[tuple[int, Trace]]
 """Traces of one object, each with the canonical axis across which its slices lie."""
 
-Look = Callable[[ObjectVolume, int], PlaneView]
+Look = Callable[[ObjectVolume, Sequence[int]], list[PlaneView]]
 """`refine` across an axis."""
 
 Locate = Callable[[Box3D], ObjectVolume | None]
@@ -100,7 +100,7 @@ class Consensus:
         block
             The 3D box.
         look
-            `refine` across an axis.
+            `refine` across some axes.
         """
         key = (block, *traces)
         return self._memo.remember(key, lambda: self._join(traces, located, block, look))
@@ -116,7 +116,7 @@ class Consensus:
         volume = weigh_planes([*as_views(traces, recipe.fusion), *whole], recipe.fusion)
         if len(axes) == 1 and not whole:
             return _limited(volume, axes, block)
-        looks = [look(volume, axis) for axis in axes]
+        looks = look(volume, axes)
         volume = _limited(weigh_planes([*looks, *whole], recipe.fusion), axes, block)
         if recipe.border:
             volume = balanced(volume, recipe.border)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, field
 
 from sammed.engine.slice_mask import SliceResult
 from sammed.errors import Cancelled
@@ -40,6 +42,15 @@ class Progress:
     seconds_left: float | None
 
 
+@dataclass
+class _Count:
+    """Slices done by all who work at the same time; and whether they are to stop."""
+
+    done: int = 0
+    abandoned: bool = False
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+
 class Reporter:
     """Turns finished slices into `Progress`, asks whether to go on, shows slices early.
 
@@ -71,10 +82,18 @@ class Reporter:
         self._cancel = cancel
         self._total = total
         self._prompted = prompted
-        self._done = 0
+        self._count = _Count()
         self._started = time.perf_counter()
         self._name, self._axis = "", 0
         self._indices: Collection[int] = ()
+
+    def beside(self) -> Reporter:
+        """One for work that goes on at the same time: with a place of its own, one count."""
+        return copy(self)
+
+    def abandon(self) -> None:
+        """Let all who work at the same time stop at their next `check`."""
+        self._count.abandoned = True
 
     def begin(self, name: str, axis: int, prompted: Collection[int]) -> None:
         """Name the object that comes next, its canonical axis and its prompted slices."""
@@ -92,7 +111,7 @@ class Reporter:
 
     def check(self) -> None:
         """Raise `Cancelled` if the user wants to stop."""
-        if self._cancel and self._cancel():
+        if self._count.abandoned or (self._cancel and self._cancel()):
             raise Cancelled("stopped; nothing was changed")
 
     def advance(self, done: int, total: int | None = None) -> None:
@@ -103,10 +122,11 @@ class Reporter:
     def on_slice(self, result: SliceResult) -> None:
         """Count a finished slice and tell."""
         shown = not self._aside if self._every else result.index in self._indices
-        if self._prompted and shown:
-            self._prompted(self._name, self._axis, result)
-        self._done += 1
-        self._tell(self._done, result.index)
+        with self._count.lock:
+            if self._prompted and shown:
+                self._prompted(self._name, self._axis, result)
+            self._count.done += 1
+            self._tell(self._count.done, result.index)
 
     def _tell(self, done: int, index: int) -> None:
         if not self._progress or not done:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
+from sammed.engine.at_once import Together, at_once, one_by_one, threads_for, walking
 from sammed.engine.decoding import SliceDecoder
 from sammed.engine.fusion import PlaneView, fuse_planes
 from sammed.engine.held import held
@@ -40,6 +42,8 @@ from sammed.models.protocols import (
 from sammed.prompts import ObjectPrompts
 from sammed.prompts.strokes import without_strokes
 from sammed.views.slices import PLANES, SliceStack
+
+_Value = TypeVar("_Value")
 
 
 class SlicewiseStrategy:
@@ -93,7 +97,13 @@ class SlicewiseStrategy:
             if is_block(said) and not only_limits(said, said.blocks[0], slices):
                 trace, volume = self._trace_block(said, memos, reporter)
             else:
-                trace = self._trace(said, axis, memos, reporter)
+                trace = self._trace(
+                    said,
+                    axis,
+                    memos,
+                    reporter,
+                    together=walking(threads_for(self._model.spec), reporter),
+                )
                 volume = stack(trace.slices, axis)
         except SegmentationError as error:
             return replace(not_found(obj, slices.plane, str(error)), memos=memos)
@@ -139,6 +149,7 @@ class SlicewiseStrategy:
         reporter: Reporter,
         located: ObjectVolume | None = None,
         stride: int = 1,
+        together: Together = one_by_one,
     ) -> Trace:
         reporter.begin(obj.name, axis, slice_prompts(obj, axis))
         across = partial(self._across, axis, reporter)
@@ -146,7 +157,8 @@ class SlicewiseStrategy:
         settings = self._scene.settings
         kind = TrackingTracer if isinstance(self._model, TrackingModel) else Tracer
         stride = max(stride, settings.stride)
-        tracer = kind(self._checked(axis, reporter), settings.accept_rules, stride, memo)
+        decoder = self._checked(axis, reporter)
+        tracer = kind(decoder, settings.accept_rules, stride, memo, together)
         return tracer.trace(obj, reporter.on_slice, located, across)
 
     def _checked(self, axis: int, reporter: Reporter) -> SliceDecoder:
@@ -174,13 +186,18 @@ class SlicewiseStrategy:
         axes, block = self._planes.traced(obj), obj.blocks[0]
         axis, bare = axes[0], obj.replaced(points=(), mask=None)
         located = self._consensus.located(block, partial(self._locate, reporter))
-        traces = []
         strides = {plane: self._planes.stride(block, plane, axis) for plane in axes}
-        for plane, stride in strides.items():
+
+        def traced(plane: int, reporter: Reporter) -> list[tuple[int, Trace]]:
+            found = []
             for start in (None,) if located is None else (None, located):
                 with suppress(SegmentationError):  # nothing was found from there
-                    trace = self._trace(bare, plane, memos, reporter, start, stride)
-                    traces.append((plane, trace))
+                    trace = self._trace(bare, plane, memos, reporter, start, strides[plane])
+                    found.append((plane, trace))
+            return found
+
+        each = self._at_once([partial(traced, plane) for plane in axes], axes, reporter)
+        traces = [trace for of_plane in each for trace in of_plane]
         own = [trace for plane, trace in traces if plane == axis]
         if not own:  # points and painted slices may tell what the box did not
             trace = self._trace(obj, axis, memos, reporter)
@@ -218,17 +235,34 @@ class SlicewiseStrategy:
         return Trace({**trace.slices, **found}, trace.stops, prompted), volume
 
     def _look(
-        self, reporter: Reporter, strides: Mapping[int, int], volume: ObjectVolume, axis: int
-    ) -> PlaneView:
-        with reporter.across(axis):
-            decoder = self._checked(axis, reporter)
-            return refine(volume, decoder, reporter.on_slice, strides.get(axis, 1))
+        self,
+        reporter: Reporter,
+        strides: Mapping[int, int],
+        volume: ObjectVolume,
+        axes: Sequence[int],
+    ) -> list[PlaneView]:
+        def seen(axis: int, reporter: Reporter) -> PlaneView:
+            with reporter.across(axis):
+                decoder = self._checked(axis, reporter)
+                return refine(volume, decoder, reporter.on_slice, strides.get(axis, 1))
+
+        return self._at_once([partial(seen, axis) for axis in axes], axes, reporter)
+
+    def _at_once(
+        self,
+        tasks: Sequence[Callable[[Reporter], _Value]],
+        axes: Sequence[int],
+        reporter: Reporter,
+    ) -> list[_Value]:
+        """Work in several planes, each with a decoder of its own."""
+        for axis in axes:
+            self._decoder(axis)
+        return at_once(tasks, threads_for(self._model.spec), reporter)
 
     def _across(
         self, axis: int, reporter: Reporter, volume: ObjectVolume, block: Box3D
     ) -> list[PlaneView]:
-        others = self._planes.across(block, axis)
-        return [self._look(reporter, {}, volume, other) for other in others]
+        return self._look(reporter, {}, volume, self._planes.across(block, axis))
 
     def _in_all_planes(
         self,

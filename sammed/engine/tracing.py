@@ -13,6 +13,7 @@ from functools import partial
 from itertools import pairwise
 from typing import TypeVar
 
+from sammed.engine.at_once import Together, one_by_one
 from sammed.engine.decoding import SliceDecoder
 from sammed.engine.memo import Memo
 from sammed.engine.object_volume import ObjectVolume
@@ -86,6 +87,8 @@ class Tracer:
         Every how many-th slice is decoded, see `sammed.engine.stride`.
     memo
         What earlier tracers of the same stack have computed; by default nothing.
+    together
+        How chains that do not wait for each other are walked, see `sammed.engine.at_once`.
 
     Notes
     -----
@@ -94,13 +97,19 @@ class Tracer:
     """
 
     def __init__(
-        self, decoder: SliceDecoder, rules: Rules, stride: int = 1, memo: Memo | None = None
+        self,
+        decoder: SliceDecoder,
+        rules: Rules,
+        stride: int = 1,
+        memo: Memo | None = None,
+        together: Together = one_by_one,
     ) -> None:
         self.decoder = decoder
         self.recipe = decoder.recipe
         self.rules = rules
         self.stride = stride
         self._memo = memo or Memo(REMEMBERED)
+        self._together = together
 
     def trace(
         self,
@@ -319,12 +328,13 @@ class Tracer:
         go = self._walker(prompted, on_slice)
         for number, (limits, _) in enumerate(ranges):
             own = prompted_in(number, ranges, prompted)
-            for first, last in pairwise(own):
-                _merge(slices, self._between(first, last, limits, go))
-            if propagate == "between" or not own:
-                continue
-            for end, direction in ((own[0], -1), (own[-1], 1)):
-                found, ended = self._outward(end, direction, limits, go)
+            walks: list[Callable[[], tuple[Slices, list[Stop]]]] = [
+                partial(self._between, first, last, limits, go) for first, last in pairwise(own)
+            ]
+            if propagate != "between" and own:
+                walks.append(partial(self._outward, own[0], -1, limits, go))
+                walks.append(partial(self._outward, own[-1], 1, limits, go))
+            for found, ended in self._together(walks):
                 _merge(slices, found)
                 stops.extend(ended)
         return Trace(slices, tuple(stops), frozenset(prompted))
@@ -360,8 +370,8 @@ class Tracer:
 
     def _between(
         self, first: PromptedSlice, last: PromptedSlice, limits: Limits, go: Walker
-    ) -> Slices:
-        """Both ways between two prompted slices, blended by distance."""
+    ) -> tuple[Slices, list[Stop]]:
+        """Both ways between two prompted slices, blended by distance; nothing is to be said."""
         span = replace(limits, low=first.index + 1, high=last.index, known=True)
         forward = self._towards(first, last, 1, span, go)
         backward = self._towards(last, first, -1, span, go)
@@ -371,7 +381,7 @@ class Tracer:
             joined = blend(forward.get(index), backward.get(index), share)
             if joined is not None:
                 slices[index] = joined
-        return slices
+        return slices, []
 
     def _towards(
         self, start: PromptedSlice, goal: PromptedSlice, direction: int, span: Limits, go: Walker

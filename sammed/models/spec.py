@@ -51,6 +51,8 @@ class ModelSpec:
         ``encode`` takes so long that embeddings are worth keeping on disk.
     batch
         How many views ``encode`` likes to take at once: more than 1 on a GPU.
+    concurrent
+        It may be asked from several threads at once, and answers each on that one.
     weights_hash
         SHA-256 of the weights (hex), empty for models without any; part of cache keys.
     variant
@@ -81,6 +83,7 @@ class ModelSpec:
     candidates: Candidates = "parts"
     expensive_encode: bool = False
     batch: int = 1
+    concurrent: bool = False
     weights_hash: str = ""
     variant: str = ""
     engine: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -323,8 +324,8 @@ def test_what_is_found_as_a_whole_takes_nothing_away_on_which_planes_agree():
     sections = [{i: planes.across(a, i) for i in range(20)} for a in range(3)]
     traces = [(a, Trace(sections[a], (), frozenset())) for a in range(3)]
 
-    def look(volume: ObjectVolume, axis: int) -> PlaneView:
-        return PlaneView(planes, axis, dict.fromkeys(range(20), 0.1))
+    def look(volume: ObjectVolume, axes: Sequence[int]) -> list[PlaneView]:
+        return [PlaneView(planes, axis, dict.fromkeys(range(20), 0.1)) for axis in axes]
 
     joined = multiplanar.Consensus(RECIPE).of(traces, other, planes.block, look)
     np.testing.assert_array_equal(joined.mask, planes.mask | other.mask)
