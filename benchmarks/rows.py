@@ -87,6 +87,7 @@ class Row:
 
 SAM = "segment-anything's encoder"
 LOOP = "naive SamPredictor loop"
+SAM2 = "SAM2VideoPredictor"
 FULL = "every slice, whole, 1024 px"
 ENCODES = ("encode-torch", "encode-openvino", "encode-onnxruntime")
 
@@ -149,6 +150,12 @@ ROWS = {
     "half": Row(
         "lowest Dice of masks of fp16 embeddings", "exact", None,
         Run("keeping", "half_precision"), unit="dice",
+    ),
+    "sam2-1": Row("SAM 2.1 tiny, one object, both ways", SAM2, 1.3, Run("sam2", "track", 1)),
+    "sam2-5": Row("SAM 2.1 tiny, five objects", f"five runs, {SAM2}", 3.0, Run("sam2", "track", 5)),
+    "sam2-kept": Row("SAM 2.1 tiny, second run", "first run", 5.0, Run("sam2", "kept")),
+    "sam2-memory": Row(
+        "memory of SAM 2, 300 slices", SAM2, 0.5, Run("sam2", "memory"), most=True
     ),
 }  # fmt: skip
 
