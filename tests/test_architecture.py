@@ -86,6 +86,7 @@ FLOORS = (
     ("engine", "notebook"),
     ("session", "gathering"),
     ("examples",),
+    ("everything",),
     ("api",),
     ("reporting", "synthesis"),
     ("many",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -68,6 +69,27 @@ class Locator:
         answers = self._net(planes)
         back = [torch.flip(a, axes) for a, axes in zip(answers, MIRRORED, strict=True)]
         return np.asarray(torch.stack(back).mean(0).float().cpu().numpy())
+
+    @torch.inference_mode()
+    def glance(self, views: Sequence[BlockView]) -> NDArray[np.float32]:
+        """Logits of the objects of several boxes at once, each seen one way: quick.
+
+        Parameters
+        ----------
+        views
+            What the 3D boxes show.
+
+        Returns
+        -------
+        (n, s, s, s) float32
+        """
+        image, inside, extent, voxels = (
+            torch.from_numpy(np.stack([getattr(view, name) for view in views])).to(self._device)
+            for name in ("image", "inside", "extent", "voxels")
+        )
+        planes = block_planes(Blocks(image, inside, extent, voxels))
+        answers = self._net(planes.contiguous(memory_format=torch.channels_last_3d))
+        return np.asarray(answers.float().cpu().numpy())
 
 
 MIRRORED = tuple(axes for n in range(4) for axes in combinations(range(3), n))
