@@ -43,10 +43,14 @@ MOST_BYTES = 100_000
 
 
 def examples_of(judged: Sequence[Judged], model: str) -> list[Example]:
-    """What a table holds of a run: the results whose masks were kept, and found something."""
+    """What a table holds of a run: the results whose masks were kept, and found something.
+
+    A subject has the name of its first case.
+    """
+    first = {j.subject: j.case for j in reversed(judged)}
     return [
         Example(
-            j.case, j.subject, j.object, PROTOCOLS[j.protocol], j.dice,
+            j.case, first[j.subject], j.object, PROTOCOLS[j.protocol], j.dice,
             values_of(j.found, j.found_looseness, j.predicted_iou),
         )
         for j in judged

@@ -183,6 +183,7 @@ def test_the_command_prints_coverage_and_stores_a_table(run, capsys, monkeypatch
     assert "225 examples" in printed
     stored = read_table(tmp_path / "expected" / "compact.json")
     assert set(stored.kinds) == set(KINDS)
+    assert {e.subject for e in stored.kinds["3D box"].examples} == {f"c{n}" for n in range(25)}
 
 
 def test_a_run_of_other_weights_is_refused(run):
