@@ -75,7 +75,7 @@ def analyse(found: FactorsOfRun, model: str) -> Analysis:
     """What the Dice of a model's objects and slices depends on, under each protocol."""
     objects: dict[str, Explained] = {}
     slices: dict[str, Explained] = {}
-    reasons = []
+    reasons: dict[str, list[str]] = {}
     for protocol in dict.fromkeys(j.protocol for j in found.objects if j.model == model):
         judged = of_headline(found.objects, model, protocol)
         own = [s for s in found.slices if (s.model, s.protocol) == (model, protocol)]
@@ -86,10 +86,11 @@ def analyse(found: FactorsOfRun, model: str) -> Analysis:
             if not len(seen.dice):
                 continue  # pictures have no slices
             if reason := too_few(seen):
-                reasons.append(f"{protocol}, {what}: {reason}")
+                reasons.setdefault(reason, []).append(f"{what} of {protocol}")
             else:
                 kept[protocol] = explain(seen)
-    return Analysis(objects, slices, tuple(reasons))
+    said = (f"{', '.join(where)}: {why}" for why, where in reasons.items())
+    return Analysis(objects, slices, tuple(said))
 
 
 def failing(
@@ -198,7 +199,7 @@ def _worst(
     for (kind, index), row in zip(chosen, wanted, strict=True):
         picture = drawn.get(f"{row.case}: {row.object}")
         if picture is not None:
-            note = f"{kind}. Dice {row.dice:.2f}. {sentence(judged, index)}"
+            note = f"{kind.capitalize()}: Dice {row.dice:.2f}. {sentence(judged, index)}"
             shown.append(replace(picture, note=note))
     return tuple(shown)
 
