@@ -9,6 +9,8 @@ from sammed.errors import InputError, ModelError
 from sammed.models import plugins
 from sammed.models.compact.entry import ENTRY as COMPACT
 from sammed.models.entry import BuildRequest, ModelEntry
+from sammed.models.hq.entries import ANY_HQ
+from sammed.models.hq.entries import ENTRIES as HQ
 from sammed.models.learned.entry import LEARNED
 from sammed.models.sam.entries import ANY_CHECKPOINT
 from sammed.models.sam.entries import ENTRIES as SAM
@@ -48,6 +50,7 @@ def _baseline_entry(name: str, description: str) -> ModelEntry:
 _BUILT_IN = (
     COMPACT,
     *SAM,
+    *HQ,
     *SAM2,
     _baseline_entry("box", "the filled box"),
     _baseline_entry("ellipse", "the ellipse inscribed in the box"),
@@ -105,4 +108,4 @@ def resolve(name: str) -> ModelEntry:
 
 
 def _others() -> plugins.PlugIns:
-    return plugins.load((*BUILT_IN.values(), LEARNED, ANY_SAM2, ANY_CHECKPOINT))
+    return plugins.load((*BUILT_IN.values(), LEARNED, ANY_SAM2, ANY_HQ, ANY_CHECKPOINT))

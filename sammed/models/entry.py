@@ -104,7 +104,7 @@ class ModelEntry:
     baseline
         Whether it is one of the built-in models that every other one must beat.
     needs
-        The optional package without which it cannot be built; sammed has an extra of that name.
+        The extra of sammed, or the package, without which it cannot be built.
     memory
         Bytes of memory that it takes while it works, measured; 0 if that is not known or little.
     package

@@ -20,6 +20,7 @@ from sammed.models import catalogue, downloads
 from sammed.models.checkpoints import check_there, is_weights_path
 from sammed.models.devices import resolve_device, set_threads
 from sammed.models.entry import OWN_PACKAGE, BuildRequest, ModelEntry
+from sammed.models.hq.entries import ANY_HQ
 from sammed.models.learned.entry import LEARNED
 from sammed.models.learned.entry import structures as _structures_in
 from sammed.models.learned.file import SUFFIX
@@ -107,8 +108,8 @@ def info(name: str) -> ModelInfo:
     weights, kept = entry.weights, downloads.kept_path(entry)
     needed = (*entry.shipped, kept) if kept else entry.shipped
     lacks = "" if all(path.is_file() for path in needed) else "weights"
-    if entry.needs and not _installed(entry.needs):
-        lacks = entry.needs
+    if entry.needs and (lacking := _lacking(entry.needs)):
+        lacks = lacking[0]
     size = sum(path.stat().st_size for path in entry.shipped if path.is_file())
     return ModelInfo(
         entry.name,
@@ -270,18 +271,25 @@ def _entry_of_file(path: Path) -> ModelEntry:
     known = list(reversed(catalogue.entries().values()))
     others = [entry for entry in known if entry.package != OWN_PACKAGE]
     ours = [entry for entry in known if entry.package == OWN_PACKAGE]
-    candidates = (LEARNED, *others, ANY_SAM2, *ours, ANY_CHECKPOINT)
+    candidates = (LEARNED, *others, ANY_SAM2, ANY_HQ, *ours, ANY_CHECKPOINT)
     return next(entry for entry in candidates if _recognises(entry, path))
 
 
-def _installed(package: str) -> bool:
-    return importlib.util.find_spec(package) is not None
+EXTRAS = {"sam2": ("sam2",), "hq": ("segment_anything_hq", "timm")}
+"""By extra of sammed, the packages that it brings, as they are imported."""
+
+
+def _lacking(extra: str) -> list[str]:
+    """What is not installed of an extra, or of a package that is none."""
+    packages = EXTRAS.get(extra, (extra,))
+    return [name for name in packages if importlib.util.find_spec(name) is None]
 
 
 def _check_package(entry: ModelEntry) -> None:
-    if entry.needs and not _installed(entry.needs):
+    lacking = _lacking(entry.needs) if entry.needs else []
+    if lacking:
         raise BackendUnavailableError(
-            f"model {entry.name!r} needs the package {entry.needs}, which is not installed; "
+            f"model {entry.name!r} needs the package {lacking[0]}, which is not installed; "
             f"install it with 'pip install \"sammed[{entry.needs}]\"'"
         )
 

@@ -147,7 +147,7 @@ def test_without_the_package_the_extra_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, state: dict[str, torch.Tensor]
 ) -> None:
     file = saved(tmp_path / "mine.pt", state)
-    monkeypatch.setattr(registry, "_installed", lambda package: package != "sam2")
+    monkeypatch.setattr(registry, "_lacking", lambda extra: [extra])
     for name in ("sam2.1_tiny", "medsam2", str(file)):
         with pytest.raises(BackendUnavailableError, match=r'pip install "sammed\[sam2\]"'):
             registry.build(name)

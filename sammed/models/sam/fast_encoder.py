@@ -77,9 +77,13 @@ class FastEncoder:
         patches = images.to(self.dtype).reshape(n, c, h, p, w, p).permute(0, 2, 4, 1, 3, 5)
         positions = self._positions.repeat(n, 1)
         x = self._embed(patches.reshape(n * h * w, c * p * p), add=positions)
-        for block in self._blocks:
+        for number, block in enumerate(self._blocks):
             x = block(x, n)
+            self._after(number, x)
         return self._neck(x, n, self._grid).float()
+
+    def _after(self, number: int, x: Tensor) -> None:
+        """What is done with the tokens, (n * h * w, dim), after each block: nothing."""
 
 
 class FastBlock:

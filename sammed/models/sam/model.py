@@ -12,7 +12,7 @@ leave no doubt; candidates 1 to 3 are its three guesses at an ambiguous one (who
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -131,8 +131,7 @@ class SamModel:
         for start in range(0, len(views), step):
             pixels = torch.from_numpy(np.ascontiguousarray(views.pixels[start : start + step]))
             images = self._prepare(pixels.to(self._device).expand(-1, 3, -1, -1))
-            for image in self._encoder(images).float().cpu().numpy():
-                embeddings.append(Embedding({"image": image}, (h, w)))
+            embeddings += [Embedding(arrays, (h, w)) for arrays in self._embedded(images)]
         return embeddings
 
     @torch.inference_mode()
@@ -148,17 +147,24 @@ class SamModel:
             If a prompt holds nothing that the model makes use of.
         """
         check_prompts(self.spec, prompts)
-        image = torch.from_numpy(np.require(embedding.arrays["image"], np.float32, "W"))
-        image = image.to(self._device)[None]
+        features = {
+            name: torch.from_numpy(np.require(array, np.float32, "W")).to(self._device)[None]
+            for name, array in embedding.arrays.items()
+        }
         answers: dict[int, ViewMask] = {}
         for chunk in self._alike(prompts):
-            logits, iou = self._forward(image, [prompts[i] for i in chunk], embedding.extent)
+            logits, iou = self._forward(features, [prompts[i] for i in chunk], embedding.extent)
             logits = self._from_network(logits, embedding.extent)
             for i, masks, scores in zip(
                 chunk, logits.cpu().numpy(), iou.cpu().numpy(), strict=True
             ):
                 answers[i] = self._answer(masks, scores, prompts[i])
         return [answers[i] for i in range(len(prompts))]
+
+    def _embedded(self, images: Tensor) -> Iterator[Mapping[str, NDArray[np.float32]]]:
+        """What is kept of each image: named arrays, without a batch axis."""
+        for image in self._encoder(images).float().cpu().numpy():
+            yield {"image": image}
 
     def _prepare(self, pixels: Tensor) -> Tensor:
         """Views in [0, 1], (n, 3, h, w), as the encoder's square input."""
@@ -195,7 +201,10 @@ class SamModel:
                 yield indices[start : start + step]
 
     def _forward(
-        self, image: Tensor, prompts: Sequence[ViewPrompt], extent: tuple[int, int]
+        self,
+        features: Mapping[str, Tensor],
+        prompts: Sequence[ViewPrompt],
+        extent: tuple[int, int],
     ) -> tuple[Tensor, Tensor]:
         """Logits (b, 4, m, m) and predicted IoU (b, 4) of prompts that are alike."""
         kinds = prompts[0].kinds & self.spec.prompts
@@ -210,8 +219,14 @@ class SamModel:
         if "mask" in kinds:
             masks = torch.cat([self._mask_input(p.mask) for p in prompts])
         sparse, dense = self._prompt_encoder(points=points, boxes=boxes, masks=masks)
+        return self._predict(features, sparse, dense)
+
+    def _predict(
+        self, features: Mapping[str, Tensor], sparse: Tensor, dense: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The mask decoder's answer to embedded prompts."""
         logits, iou = self._decoder.predict_masks(
-            image_embeddings=image,
+            image_embeddings=features["image"],
             image_pe=self._positions,
             sparse_prompt_embeddings=sparse,
             dense_prompt_embeddings=dense,
