@@ -93,6 +93,12 @@ def analyse(found: FactorsOfRun, model: str) -> Analysis:
     return Analysis(objects, slices, tuple(said))
 
 
+def factor_tables(found: FactorsOfRun) -> list[Table]:
+    """Of each model that has factors the tables of what its Dice depends on."""
+    models = dict.fromkeys(j.model for j in found.objects)
+    return [table for model in models for table in Failing(model, analyse(found, model)).tables]
+
+
 def failing(
     found: FactorsOfRun,
     results: Results,

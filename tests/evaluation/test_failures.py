@@ -16,6 +16,7 @@ from sammed.evaluation.failures import (
     Failing,
     analyse,
     coefficient_table,
+    factor_tables,
     failing_json,
     worst_of_each_kind,
 )
@@ -74,6 +75,12 @@ def test_numbers_for_the_summary():
     value, low, high = found["coefficients"]["thickness"]
     assert low < value < high
     json.dumps(found, allow_nan=False)
+
+
+def test_tables_are_printed_of_each_model():
+    (table,) = factor_tables(cohort_of(40))
+    assert table.lines[0][0] == "thickness (voxels)"
+    assert factor_tables(cohort_of(5)) == []
 
 
 def test_few_subjects_are_said_and_nothing_is_drawn():
