@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from sammed.engine.prompted_slices import PromptedSlice, SlicePrompts, middle
+from sammed.engine.prompted_slices import PromptedSlice, SlicePrompts, middle, slice_prompts
 from sammed.engine.propagation import Limits
 from sammed.imaging.boxes import Box2D, Box3D
 from sammed.prompts import ObjectPrompts
@@ -33,13 +33,21 @@ def ranges_of(obj: ObjectPrompts, stack: SliceStack) -> list[Range]:
 
 def first_told(
     obj: ObjectPrompts, axis: int, prompts: Mapping[int, SlicePrompts], ranges: Sequence[Range]
-) -> list[int]:
-    """In each range the first slice on which a point was said to lie in the object."""
+) -> dict[int, SlicePrompts]:
+    """In each range the first point, or points of a stroke, that were said to lie in the object."""
     first: dict[int, int] = {}
     for index in told_by_points(obj, axis, prompts):
         for number in holders(index, ranges):
             first.setdefault(number, index)
-    return sorted(set(first.values()))
+    return {index: _said_first(obj, axis, prompts[index]) for index in sorted(set(first.values()))}
+
+
+def _said_first(obj: ObjectPrompts, axis: int, said: SlicePrompts) -> SlicePrompts:
+    """What was said first of a slice, without what was said of it later."""
+    own = [p for p in obj.points if p.at[axis] == said.index]
+    start = next(p for p in own if p.positive)
+    together = [p for p in own if p == start or (start.stroke and p.stroke == start.stroke)]
+    return slice_prompts(obj.replaced(points=together), axis)[said.index]
 
 
 def told_by_points(obj: ObjectPrompts, axis: int, prompts: Mapping[int, SlicePrompts]) -> list[int]:

@@ -153,6 +153,10 @@ class Tracer:
             telling = self._told_by_points(obj, prompts, ranges, on_slice)
         telling = with_final(telling, obj.propagate, len(self.decoder.stack))
         prompted = {i: self._prompted(p, on_slice) for i, p in telling.items()}
+        for index, said in telling.items():
+            whole = prompts.get(index, said)
+            if len(whole.points) > len(said.points):
+                prompted[index] = self._refined(whole, prompted[index], on_slice)
         self._check_found(obj, prompted)
         if self.recipe.second_look:
             prompted |= self._seen_again(telling, prompted, on_slice, self.recipe.second_look)
@@ -173,16 +177,17 @@ class Tracer:
         ranges: list[Range],
         on_slice: OnSlice | None,
     ) -> dict[int, SlicePrompts]:
-        """The slices on which points alone show the object: in each range the one said first.
+        """The slices on which points alone show the object: in each range what was said first.
 
-        Points on further slices correct what was found from there, as those beside a box do; but
-        where each prompted slice counts by itself, or the first shows nothing, all of them tell.
+        Further points correct what was found from there, as those beside a box do; but where each
+        prompted slice counts by itself, or the first shows nothing, all of them tell.
         """
         axis = self.decoder.stack.axis
         first = first_told(obj, axis, prompts, ranges)
-        shown = (p.area for i in first for p in self._prompted(prompts[i], on_slice).parts)
-        alone = obj.propagate != "auto" or not any(shown)
-        return {i: prompts[i] for i in (told_by_points(obj, axis, prompts) if alone else first)}
+        shown = (p.area for said in first.values() for p in self._prompted(said, on_slice).parts)
+        if obj.propagate != "auto" or not any(shown):
+            return {i: prompts[i] for i in told_by_points(obj, axis, prompts)}
+        return first
 
     def _best_start(self, own: Range, located: ObjectVolume | None) -> SlicePrompts:
         """The slice of a 3D box about which the model is surest; the middle one if equal.
@@ -268,6 +273,24 @@ class Tracer:
             seen |= self._remember(("across", block, own), look)
         return seen
 
+    def _refined(
+        self, prompts: SlicePrompts, one: PromptedSlice, on_slice: OnSlice | None
+    ) -> PromptedSlice:
+        """What a first point or stroke showed on a slice, corrected by the others on it."""
+        former = one.shown
+        if not former.area:
+            return self._prompted(prompts, on_slice)
+        key = ("correction", prompts, former)
+        return self._remember(key, partial(self._corrected, prompts, former, on_slice))
+
+    def _corrected(
+        self, prompts: SlicePrompts, former: SliceResult, on_slice: OnSlice | None
+    ) -> PromptedSlice:
+        one = correct_prompted(self.decoder, prompts, former)
+        if on_slice:
+            on_slice(one.shown)
+        return one
+
     def _correction(
         self,
         prompts: SlicePrompts,
@@ -282,13 +305,9 @@ class Tracer:
             found = (i for i, result in trace.slices.items() if result.area)
             former = trace.slices[min(found, key=lambda i: abs(i - index))]
 
-        def compute() -> PromptedSlice:
-            one = correct_prompted(self.decoder, prompts, replace(former, index=index))
-            if on_slice:
-                on_slice(one.shown)
-            return one
-
-        return self._remember(("correction", prompts, former), compute)
+        moved = replace(former, index=index)
+        key = ("correction", prompts, former)
+        return self._remember(key, partial(self._corrected, prompts, moved, on_slice))
 
     def _check_found(self, obj: ObjectPrompts, prompted: dict[int, PromptedSlice]) -> None:
         if not any(part.area for one in prompted.values() for part in one.parts):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil, floor
 from typing import ClassVar
 
@@ -43,10 +43,21 @@ class BoxPrompt:
 
 @dataclass(frozen=True)
 class PointPrompt:
-    """One voxel that belongs to the object (positive) or does not."""
+    """One voxel that belongs to the object (positive) or does not.
+
+    Attributes
+    ----------
+    at
+        Canonical (z, y, x).
+    positive
+        Whether it belongs to the object.
+    stroke
+        Of points that stand for a stroke: which one, from 1; they are said together.
+    """
 
     at: Shape3
     positive: bool = True
+    stroke: int = field(default=0, repr=False)
 
 
 class MaskPrompt:

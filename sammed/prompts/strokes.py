@@ -7,6 +7,8 @@ object becomes a negative point there.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
@@ -87,7 +89,11 @@ def without_strokes(obj: ObjectPrompts) -> ObjectPrompts:
     """
     if not obj.scribbles and not obj.lassos:
         return obj
-    drawn: list[Interaction] = [point for one in obj.scribbles for point in scribble_points(one)]
+    drawn: list[Interaction] = [
+        replace(point, stroke=number)
+        for number, one in enumerate(obj.scribbles, 1)
+        for point in scribble_points(one)
+    ]
     drawn += [said for one in obj.lassos for said in lasso_prompts(one)]
     others = (i for i in obj.interactions if not isinstance(i, ScribblePrompt | LassoPrompt))
     return obj.replaced(interactions=(*drawn, *others))

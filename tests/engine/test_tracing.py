@@ -441,6 +441,16 @@ def test_a_click_on_a_further_slice_corrects_what_the_first_found():
     assert dice(volume_of(trace), ORGAN) > 0.98
 
 
+def test_a_further_click_on_the_first_slice_corrects_what_the_first_click_showed():
+    """Both at once would be a new search; a stroke's points belong together, and are one."""
+    first, second = PointPrompt((8, 17, 24)), PointPrompt((8, 19, 27))
+    clicked = tracer().trace(ObjectPrompts("organ", points=(first, second)))
+    assert clicked.slices[8].prompt == "box + mask + points"
+    together = tuple(replace(p, stroke=1) for p in (first, second))
+    stroked = tracer().trace(ObjectPrompts("organ", points=together))
+    assert stroked.slices[8].prompt == "points"
+
+
 @pytest.mark.parametrize("propagate", ["off", "between"])
 def test_where_prompted_slices_count_by_themselves_each_click_tells(propagate):
     points = tuple(PointPrompt((z, 17, 24)) for z in (6, 8, 10))
