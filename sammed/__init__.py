@@ -35,6 +35,7 @@ __all__ = [
     "labels_like",
     "list_models",
     "load_model",
+    "propose",
     "read",
     "read_labels",
     "segment",
@@ -55,6 +56,7 @@ _HOMES = {
     "labels_like": "sammed.io.memory",
     "list_models": "sammed.api",
     "load_model": "sammed.api",
+    "propose": "sammed.api",
     "read": "sammed.io",
     "read_labels": "sammed.io",
     "segment": "sammed.api",
@@ -63,7 +65,7 @@ _HOMES = {
 }
 
 if TYPE_CHECKING:
-    from sammed.api import as_volume, list_models, load_model, segment, write
+    from sammed.api import as_volume, list_models, load_model, propose, segment, write
     from sammed.engine.settings import Settings
     from sammed.errors import SammedError
     from sammed.imaging.volume import LabelVolume, Volume

@@ -30,6 +30,7 @@ from sammed.prompts.numeric import as_boxes, as_points
 from sammed.session import Session
 
 if TYPE_CHECKING:
+    from sammed.everything.things import Things
     from sammed.models.protocols import Model
     from sammed.views.embeddings import EmbeddingStore
 
@@ -162,6 +163,63 @@ def segment(
     assumed = window_notes(session.settings.window, volume, session.window)
     found = replace(found, notes=(*found.notes, *gathered.notes, *assumed))
     return found if isinstance(image, str | PathLike) else labels_like(found, image)
+
+
+def propose(
+    image: Any,
+    *,
+    within: Any = "body",
+    min_ml: float | None = None,
+    most: int = 50,
+    like: str | PathLike[str] | None = None,
+    window: str = "auto",
+    model: str | Model = "compact",
+    device: str = "auto",
+    frame: int | None = None,
+    series: str | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+    cancel: Callable[[], bool] | None = None,
+) -> Things:
+    """Find things of an image that nobody prompted, each with a score.
+
+    Parameters
+    ----------
+    image, model, device, frame, series
+        As `segment` takes them.
+    within
+        ``"body"``, ``"image"``, a label map, or a box ``(i0, j0, k0, i1, j1, k1)``.
+    min_ml
+        Volume of the smallest thing.
+    most
+        At most so many.
+    like
+        A prompt file; things like its objects come first.
+    window
+        As `Settings` takes it.
+    progress
+        Told what is done, and how much of how much.
+    cancel
+        Asked often; ``True`` stops the work.
+
+    Returns
+    -------
+    Things
+        By falling score, with masks, boxes as prompts, and measures; ``labels`` is their map.
+
+    Raises
+    ------
+    SegmentationError
+        If nothing was found.
+    SammedError
+        One line that says what was wrong and what to do.
+    """
+    from sammed.everything.things import Wishes, find_things
+
+    volume = as_volume(image, frame=frame, series=series)
+    examples = () if like is None else tuple(gather_prompts(volume, files=(Path(like),)))
+    built = load_model(model, device=device) if isinstance(model, str) else model
+    wishes = Wishes(within, min_ml, most, examples, window)
+    return find_things(volume, built, wishes, progress, cancel)
 
 
 def as_volume(image: Any, *, frame: int | None = None, series: str | None = None) -> Volume:

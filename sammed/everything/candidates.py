@@ -7,19 +7,19 @@ alike, far enough apart that none is asked about twice.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import ndimage, sparse
 
 from sammed.everything.coarse import Coarse
 from sammed.everything.layers import Labels, measured
 from sammed.everything.regions import Region
 from sammed.everything.shells import shells
 from sammed.everything.trees import WAYS, Tree, basins, grown
+from sammed.imaging.geometry import Shape3
 
 MOST_OF_ONE = 250
 """Regions that are taken out of one tree."""
@@ -29,6 +29,9 @@ MOST_OF_LAYER = 40
 
 TOO_ALIKE = 0.8
 """Of two candidates with a larger IoU the less promising is left out."""
+
+ROWS = 64
+"""Regions that are compared with all others in one go."""
 
 LARGEST = 0.6
 """A thing fills no more than this share of where it is looked for."""
@@ -115,61 +118,78 @@ def find_candidates(
             check()
             region = _part(layer, int(value), where[int(value) - 1])
             pool.append(Candidate(region, float(told[value]), "shells"))
-    return Found(tuple(apart(pool, most, check)), seen)
+    return Found(tuple(apart(pool, most, coarse.shape, check)), seen)
 
 
-def apart(pool: list[Candidate], most: int, check: Callable[[], None]) -> list[Candidate]:
-    """Candidates of every size in turn, the most promising first, none much like another.
+def apart(
+    pool: list[Candidate], most: int, shape: Shape3, check: Callable[[], None]
+) -> list[Candidate]:
+    """Candidates of every size in turn, the best first, none much like another.
 
-    One that shares voxels with a chosen one of about its size waits longer for its turn (as boxes
-    do in soft-NMS, Bodla et al. 2017, doi:10.1109/ICCV.2017.593), so that all places are looked at.
+    The best are promising, and much the same whatever way regions are made: what only one way of
+    joining shows is more often an accident of it. One that shares voxels with a chosen one of about
+    its size waits longer for its turn (as boxes do in soft-NMS, Bodla et al. 2017,
+    doi:10.1109/ICCV.2017.593), so that all places are looked at.
+
+    Parameters
+    ----------
+    pool
+        All.
+    most
+        At most so many are kept.
+    shape
+        Of the coarse grid.
+    check
+        May raise to stop.
     """
-    by_size: dict[int, list[Candidate]] = defaultdict(list)
-    for candidate in pool:
-        by_size[int(np.log2(candidate.region.size))].append(candidate)
-    sizes = sorted(by_size, reverse=True)
-    each = {size: _Waiting(by_size[size]) for size in sizes}
-    chosen: list[Candidate] = []
-    while len(chosen) < most and sizes:
+    if not pool:
+        return []
+    shared = overlaps([c.region for c in pool], shape, check)
+    rank = np.array([c.promise for c in pool]) * _agreed(shared, [c.source for c in pool])
+    sizes = np.log2([c.region.size for c in pool]).astype(int)
+    waiting = np.ones(len(pool), bool)
+    chosen: list[int] = []
+    while len(chosen) < most and waiting.any():
         check()
-        for size in sizes:
-            picked = each[size].next()
-            beside = (each[n].chosen for n in (size - 1, size + 1) if n in each)
-            if not any(_much_alike(picked.region, c.region) for near in beside for c in near):
-                each[size].chosen.append(picked)
-                chosen.append(picked)
-        sizes = [size for size in sizes if not each[size].is_empty]
-    return chosen[:most]
+        for size in np.unique(sizes[waiting])[::-1]:
+            those = np.flatnonzero(waiting & (sizes == size))
+            if not len(those):
+                continue
+            best = int(those[rank[those].argmax()])
+            chosen.append(best)
+            waiting[best] = False
+            waiting[shared[best] > TOO_ALIKE] = False
+            rank = np.where(sizes == size, rank * (1 - shared[best]), rank)
+    return [pool[n] for n in chosen[:most]]
 
 
-class _Waiting:
-    """Candidates of about one size that wait for their turn."""
-
-    def __init__(self, candidates: list[Candidate]) -> None:
-        self._candidates = candidates
-        self._rank = np.array([c.promise for c in candidates])
-        self.chosen: list[Candidate] = []
-
-    @property
-    def is_empty(self) -> bool:
-        return not len(self._candidates)
-
-    def next(self) -> Candidate:
-        """The next one, which waits no more; what is much like it goes, what shares it waits."""
-        best = int(self._rank.argmax())
-        picked = self._candidates[best]
-        shared = np.array([c.region.iou(picked.region) for c in self._candidates])
-        keep = shared <= TOO_ALIKE
-        keep[best] = False
-        self._rank = (self._rank * (1 - shared))[keep]
-        self._candidates = [c for c, k in zip(self._candidates, keep, strict=True) if k]
-        return picked
+def overlaps(
+    regions: list[Region], shape: Shape3, check: Callable[[], None]
+) -> NDArray[np.float32]:
+    """IoU of all regions with all, (n, n)."""
+    flat = [np.flatnonzero(region.mask_in(shape)) for region in regions]
+    ends = np.cumsum([0, *(len(one) for one in flat)])
+    ones = np.ones(ends[-1], np.float32)
+    held = sparse.csr_matrix((ones, np.concatenate(flat), ends), (len(flat), int(np.prod(shape))))
+    across = held.T.tocsr()
+    size = np.diff(ends).astype(np.float32)
+    out = np.zeros((len(flat), len(flat)), np.float32)
+    for start in range(0, len(flat), ROWS):
+        check()
+        rows = slice(start, start + ROWS)
+        common = (held[rows] @ across).toarray()
+        out[rows] = common / (size[rows, None] + size[None] - common)
+    return out
 
 
-def _much_alike(a: Region, b: Region) -> bool:
-    if min(a.size, b.size) < TOO_ALIKE * max(a.size, b.size):
-        return False
-    return a.iou(b) > TOO_ALIKE
+def _agreed(shared: NDArray[np.float32], sources: list[str]) -> NDArray[np.float64]:
+    """How well each has its like among those of other sources: the mean of their best IoUs."""
+    named = np.array(sources)
+    kinds = sorted(set(sources))
+    best = np.stack([shared[:, named == kind].max(1) for kind in kinds], 1).astype(np.float64)
+    own = np.array([kinds.index(source) for source in sources])
+    others = best.sum(1) - best[np.arange(len(own)), own]
+    return np.asarray((others + 1e-3) / max(len(kinds) - 1, 1))
 
 
 def _most_promising(

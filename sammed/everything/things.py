@@ -19,7 +19,7 @@ from sammed.everything.regions import Region
 from sammed.everything.within import search_area
 from sammed.imaging.boxes import Box3D
 from sammed.imaging.intensity import Window, resolve_window
-from sammed.imaging.volume import Volume
+from sammed.imaging.volume import LabelVolume, Volume
 from sammed.models.protocols import Model
 from sammed.prompts import BoxPrompt, ObjectPrompts
 
@@ -149,6 +149,13 @@ class Things:
     regions: int
     candidates: int
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def labels(self) -> LabelVolume:
+        """The label map, see `sammed.everything.table.painted`."""
+        from sammed.everything.table import painted
+
+        return painted(self).labels
 
 
 def find_things(

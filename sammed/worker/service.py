@@ -29,6 +29,7 @@ from sammed.worker.explaining import account_of, explained, read_explain
 from sammed.worker.frames import SentFrame
 from sammed.worker.messages import PROTOCOL, Fields, Request, RequestError
 from sammed.worker.prompts import read_object, write_object
+from sammed.worker.proposing import propose
 
 if TYPE_CHECKING:
     from sammed.engine.progress import Progress
@@ -116,6 +117,7 @@ class Service:
             "remove": self._remove,
             "rename": self._rename,
             "segment": self._segment,
+            "propose": self._propose,
             "undo": self._undo,
             "redo": self._redo,
             "objects": self._objects,
@@ -329,6 +331,12 @@ class Service:
             "counts": plain(session.counts),
             **account_of(session),
         }
+
+    def _propose(self, fields: Fields, report: Report, cancel: Cancel) -> dict[str, Any]:
+        case, session = self._session()
+        told = propose(session, fields, case.frame, report, cancel)
+        case.dirty = True
+        return {**told, **self._state(case)}
 
     def _undo(self, fields: Fields, report: Report, cancel: Cancel) -> dict[str, Any]:
         return self._step(fields, "undo")
