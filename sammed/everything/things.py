@@ -16,6 +16,7 @@ from sammed.everything.candidates import LARGEST, Candidate, Sizes, find_candida
 from sammed.everything.coarse import coarsened
 from sammed.everything.keeping import LEAST_STEP, is_kept, is_noise, parents, score_of, step_across
 from sammed.everything.regions import Region
+from sammed.everything.slices import FindsEverything, chains
 from sammed.everything.within import search_area
 from sammed.imaging.boxes import Box3D
 from sammed.imaging.intensity import Window, resolve_window
@@ -205,6 +206,8 @@ def find_things(
             raise SegmentationError(f"no thing was found: {error}") from error
         raise
     search = _Search(volume, window, model, wishes, told or _untold, check)
+    if isinstance(model, FindsEverything) and "points" in model.spec.prompts:
+        return search.run_own(model)
     return search.run()
 
 
@@ -228,17 +231,47 @@ class _Search:
         self._told, self._check = told, check
         told("looking at the image", 0, 1)
         self._coarse = coarsened(volume, window, check)
-        self._asker = Asker(model, volume, window, self._coarse, check)
+        self._model = model
         self._examples = [look_of(self._coarse, r) for r in self._like()]
         self._steps: dict[int, float] = {}
 
-    def run(self) -> Things:
-        coarse, wishes = self._coarse, self._wishes
-        area = search_area(wishes.within, self._volume, coarse)
-        if is_noise(coarse.image, area):
+    def _area(self) -> NDArray[np.bool_]:
+        """Where things are looked for; there is something to be seen."""
+        area = search_area(self._wishes.within, self._volume, self._coarse)
+        if is_noise(self._coarse.image, area):
             raise SegmentationError(
                 "no thing was found: the image shows nothing but noise where it was looked at"
             )
+        return area
+
+    def run_own(self, model: FindsEverything) -> Things:
+        """By the everything mode of the model itself, slice by slice."""
+        area = self._area()
+        sizes, per_coarse = self._sizes(area), float(np.prod(self._coarse.steps))
+        found = chains(self._volume, self._window, model, self._told, self._check)
+        things = []
+        for chain in found:
+            region = chain.region()
+            coarse = self._coarse.from_fine(region.mask_in(self._volume.shape))
+            fits = sizes.least * per_coarse <= region.size <= sizes.most * per_coarse
+            if not fits or 2 * np.count_nonzero(coarse & area) < np.count_nonzero(coarse):
+                continue
+            alike = self._likeness(Region.of(coarse)) if coarse.any() else 0.0
+            predicted, stable = float(np.mean(chain.predicted)), float(np.mean(chain.stability))
+            score = score_of(predicted, stable) * (alike if self._examples else 1.0)
+            things.append(Thing("", region, score, stable, 1.0, predicted, 0.0, "grid", alike))
+        if not things:
+            raise SegmentationError(
+                "no thing was found: no mask of the model's grid is large and sure enough"
+            )
+        kept = self._kept(things)
+        return Things(tuple(_named(kept)), self._volume, self._window, len(found), len(things))
+
+    def run(self) -> Things:
+        """By regions of the image itself, which the model is asked about."""
+        coarse = self._coarse
+        area = self._area()
+        self._asker = Asker(self._model, self._volume, self._window, coarse, self._check)
         sizes = self._sizes(area)
         self._told("candidates", 0, 1)
         most = ASKED_FLAT if coarse.is_flat else ASKED
@@ -324,10 +357,13 @@ class _Search:
                     self._steps[id(candidate)], candidate.source, alike,
                 )
             )  # fmt: skip
-        things.sort(key=lambda thing: -thing.score)
+        return self._kept(things)
+
+    def _kept(self, things: list[Thing]) -> list[Thing]:
+        """As many as are wanted, best first, none twice."""
         kept: list[Thing] = []
-        for thing in things:
-            if len(kept) < wanted and is_kept(thing.region, [k.region for k in kept]):
+        for thing in sorted(things, key=lambda thing: -thing.score):
+            if len(kept) < self._wishes.most and is_kept(thing.region, [k.region for k in kept]):
                 kept.append(thing)
         return kept
 

@@ -86,6 +86,11 @@ def _is_a_file(path: Path) -> bool:
     return True
 
 
+_MEMORY = {"vit_b": 1.8e9, "vit_l": 3.6e9, "vit_h": 6.3e9}
+"""Bytes of memory that a network takes while it encodes one view at 1024 px, measured by
+``python -m benchmarks models-memory``."""
+
+
 def _official(name: str, size: str, description: str, weights: WeightsFile) -> ModelEntry:
     return ModelEntry(
         name,
@@ -95,6 +100,7 @@ def _official(name: str, size: str, description: str, weights: WeightsFile) -> M
         aliases=(f"sam_{name}",),
         weights=weights,
         options=_OPTIONS,
+        memory=int(_MEMORY[name]),
     )
 
 
@@ -151,6 +157,7 @@ ENTRIES = (
         ),
         options=_OPTIONS,
         recognises=_is_medsam,
+        memory=int(_MEMORY["vit_b"]),
     ),
 )
 """The models whose official files are known."""

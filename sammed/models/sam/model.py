@@ -32,6 +32,7 @@ from sammed.models.protocols import (
     ViewPrompt,
     check_prompts,
 )
+from sammed.models.sam.everything import Grid, GridMask, grid_masks
 from sammed.models.sam.fast_encoder import FastEncoder
 
 DECODE_BATCH = 4
@@ -90,6 +91,7 @@ class SamModel:
     ) -> None:
         self._device = torch.device(device)
         network = network.eval().requires_grad_(False).to(self._device)
+        self._network = network
         self._encoder: Encoder = encoder or FastEncoder(network.image_encoder)
         self._prompt_encoder, self._decoder = network.prompt_encoder, network.mask_decoder
         self._mean, self._std = network.pixel_mean, network.pixel_std
@@ -165,6 +167,26 @@ class SamModel:
         """What is kept of each image: named arrays, without a batch axis."""
         for image in self._encoder(images).float().cpu().numpy():
             yield {"image": image}
+
+    def everything(
+        self,
+        image: NDArray[np.uint8],
+        grid: Grid | None = None,
+        *,
+        check: Callable[[], None] = lambda: None,
+    ) -> list[GridMask]:
+        """All masks that a grid of points gives, see `sammed.models.sam.everything.grid_masks`.
+
+        Parameters
+        ----------
+        image : (h, w, 3) uint8
+            RGB.
+        grid
+            How it is covered; by default as segment-anything does.
+        check
+            Called often; may raise to stop.
+        """
+        return grid_masks(self._network, self._encoder, image, grid or Grid(), check)
 
     def _prepare(self, pixels: Tensor) -> Tensor:
         """Views in [0, 1], (n, 3, h, w), as the encoder's square input."""
