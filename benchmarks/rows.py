@@ -154,6 +154,10 @@ ROWS = {
     "sam2-1": Row("SAM 2.1 tiny, one object, both ways", SAM2, 1.3, Run("sam2", "track", 1)),
     "sam2-5": Row("SAM 2.1 tiny, five objects", f"five runs, {SAM2}", 3.0, Run("sam2", "track", 5)),
     "sam2-kept": Row("SAM 2.1 tiny, second run", "first run", 5.0, Run("sam2", "kept")),
+    "models-memory": Row(
+        "memory of a model", "what is said before it starts", 1.05, Run("models_memory", "peaks"),
+        most=True,
+    ),
     "sam2-memory": Row(
         "memory of SAM 2, 300 slices", SAM2, 0.5, Run("sam2", "memory"), most=True
     ),
