@@ -376,6 +376,7 @@ def _tell(
     PartlyFailedError
         If some of the cases could not be run.
     """
+    from sammed.evaluation.choice import choice_table
     from sammed.evaluation.failures import factor_tables
     from sammed.evaluation.reliability import reliability_table
     from sammed.evaluation.report import FACTOR_OUTPUTS, OUTPUTS, write_outputs
@@ -394,7 +395,8 @@ def _tell(
     if as_json:
         put(summary(results))
     else:
-        shown = [overview(results), cost_table(results), reliability_table(results)]
+        shown = [overview(results), choice_table(results), cost_table(results)]
+        shown += [reliability_table(results)]
         shown += [] if found is None else factor_tables(found)
         typer.echo("\n\n".join(table.markdown() for table in shown if table is not None))
     if broken:

@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 
 from sammed.evaluation import tables
+from sammed.evaluation.choice import choice_table
 from sammed.evaluation.failures import Failing
 from sammed.evaluation.figures import Drawing
 from sammed.evaluation.metrics import FAILURE_DICE
@@ -147,6 +148,9 @@ def page(results: Results, background: Background, title: str = "Evaluation") ->
     for failing in background.failing:
         body += _failing(failing)
     body += _failures(results)
+    chosen = choice_table(results)
+    if chosen is not None:
+        body += ["<h2>Which model to take</h2>", _table(chosen)]
     body += ["<h2>Time and memory</h2>", _table(tables.cost_table(results))]
     body += ["<h2>Methods</h2>", METHODS.format(tolerance=background.tolerance_mm)]
     body += ["<h2>This run</h2>", _facts(background.facts)]

@@ -197,7 +197,7 @@ def protocol_table(results: Results, protocol: str) -> Table:
                 *(number(group.mean(s).mean) for s in ("sensitivity", "precision")),
                 str(group.failed_objects),
                 str(group.outcomes["missed"]),
-                number(_seconds(results, group), 2),
+                number(engine_seconds(results, group), 2),
             )
         )
     name = results.headline_name(protocol)
@@ -376,7 +376,7 @@ def _all_steps(results: Results, group: Group) -> list[Row]:
     return [r for g in groups if g.variant == group.variant for r in g.rows]
 
 
-def _seconds(results: Results, group: Group) -> float:
+def engine_seconds(results: Results, group: Group) -> float:
     """Mean engine seconds of an object, all steps together."""
     rows = [r for r in _all_steps(results, group) if r.scored]
     runs = {(r.case, r.object, r.seed) for r in rows}
@@ -399,7 +399,7 @@ def as_json(results: Results) -> list[dict[str, Any]]:
                 {"case": r.case, "object": r.object, "seed": r.seed, "dice": r.dice}
                 for r in g.failures
             ],
-            "seconds_per_object": _finite({"s": _seconds(results, g)})["s"],
+            "seconds_per_object": _finite({"s": engine_seconds(results, g)})["s"],
             "dice_by_case": case_means(g.rows, "dice"),
         }
         for g in results.groups
