@@ -387,6 +387,8 @@ def _source(image: str) -> Any:
 def _summary(
     session: Session, labels: LabelVolume, document: dict[str, Any], paths: list[Path]
 ) -> None:
+    from sammed.reporting.outlook import spoken
+
     for obj, told in zip(session.objects, document["objects"], strict=True):
         run = session.runs[obj.name]
         say(
@@ -396,7 +398,7 @@ def _summary(
         for stop in run.stops:
             say(f"  stopped at {stop}")
         if "expected" in told:
-            say(f"  {told['expected']['text']}")
+            say(f"  {spoken(told['expected'])}")
     counts, timings = session.counts, session.timings
     spent = sum(timings.get(stage, 0.0) for stage in ("encode", "decode"))
     say(

@@ -52,6 +52,8 @@ def dependence_figure(
     explained: Mapping[str, Explained], found: FactorsOfRun, model: str
 ) -> Drawing:
     """Curves of partial dependence of the strongest factors, protocols in colours."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
     features = {f.name: f for f in OBJECT_FEATURES}
     shown = [name for name in titles_by_strength(explained) if name in features][:CURVES]
     across = min(4, len(shown))
@@ -65,6 +67,10 @@ def dependence_figure(
         ax.set_xlabel(features[name].title, fontsize=8)
         if features[name].log:
             ax.set_xscale("log")
+            ax.xaxis.set_major_locator(LogLocator(subs=(1, 3), numticks=9))
+            ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            ax.xaxis.set_minor_locator(NullLocator())
+            ax.tick_params(axis="x", labelsize=7)
     return Drawing(DEPENDENCE, finish(figure, axes, ""))
 
 

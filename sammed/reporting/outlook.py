@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -96,3 +97,9 @@ def _as_json(found: Expected) -> dict[str, Any]:
             for e, away in found.nearest
         ],
     }
+
+
+def spoken(expected: Mapping[str, Any]) -> str:
+    """What `outlook` says of an object in one line, with the nearest examples."""
+    near = [f"{n['case']} {n['object']} {n['dice']:.2f}" for n in expected.get("nearest", ())]
+    return expected["text"] + (f" (nearest: {', '.join(near)})" if near else "")

@@ -191,3 +191,24 @@ def test_a_run_of_other_weights_is_refused(run):
     (run / "summary.json").write_text(json.dumps({"facts": facts}))
     with pytest.raises(SystemExit, match="0123456789abcdef"):
         benchmark.main([str(run / "factors.csv"), "--store"])
+
+
+def test_the_stored_table_is_of_the_weights_that_are_shipped():
+    """Else nothing is said any more: measure again, see the head of benchmarks/expectation.py."""
+    spec = registry.build("compact").spec
+    table = table_for("compact", spec.weights_hash)
+    assert table is not None
+    assert set(table.kinds) == set(KINDS)
+    for examples in table.kinds.values():
+        assert len({e.subject for e in examples.examples}) >= 20
+        assert math.isfinite(examples.factor)
+    assert (expectation.FOLDER / "compact.json").stat().st_size < 100_000
+
+
+def test_intervals_of_the_stored_table_hold_for_people_that_were_left_out():
+    """At least as often as they say, but for chance: 25 people are few."""
+    every = [e for kind in read_table(expectation.FOLDER / "compact.json").kinds.values()
+             for e in kind.examples if e.kind == "one box"]  # fmt: skip
+    trials = [t for t in benchmark.leave_out(every) if t.expected is not None]
+    assert np.mean([t.covered for t in trials]) > 0.85
+    assert len(trials) > 0.8 * len(every)

@@ -14,7 +14,7 @@ from sammed.models import registry
 from sammed.prompts import ObjectPrompts, PointPrompt
 from sammed.reporting import outlook as outlook_module
 from sammed.reporting.expectation import COLUMNS, Example, table_of
-from sammed.reporting.outlook import outlook
+from sammed.reporting.outlook import outlook, spoken
 from sammed.reporting.run_report import run_report
 from sammed.session import Session
 from tests.evaluation.conftest import Bright
@@ -64,6 +64,10 @@ def test_objects_like_this_are_in_the_run_report(measured):
     assert said["level"] == 0.9
     assert [n["case"][0] for n in said["nearest"]] == ["c"] * 3
     json.dumps(report)
+    (first, *_) = said["nearest"]
+    assert spoken(said).startswith(
+        f"{said['text']} (nearest: {first['case']} o {first['dice']:.2f},"
+    )
 
 
 def test_what_is_far_from_everything_is_like_nothing(measured, monkeypatch):
