@@ -64,7 +64,7 @@ def run(
     ] = None,
     protocol: Annotated[
         str,
-        typer.Option("--protocol", help="Some of A,B,B2,C,D,P,N,X; or L. See docs/evaluation.md."),
+        typer.Option("--protocol", help="Some of A,B,B2,C,D,P,N,X; L; E. See docs/evaluation.md."),
     ] = "A,B,B2",
     model: Annotated[
         list[str] | None,
@@ -193,6 +193,14 @@ def run(
         labelled = _cases(cases, images, references, labels, case, same_subject)
         run_loop_protocol(labelled, loop, out, title, _command(), quiet, as_json)
         return
+    if protocol.strip().upper() == "E":
+        from sammed.cli.evaluate_things import run_things_protocol
+
+        labelled = _cases(cases, images, references, labels, case, same_subject)
+        named = _models(model or ["compact"], baselines=False)
+        how = (out, device, threads, title, _command(), quiet, as_json)
+        run_things_protocol(labelled, named, baselines, *how)
+        return
     from sammed.engine.settings import Settings
     from sammed.evaluation.cohort import Plan, build_models
     from sammed.evaluation.protocols import parse_protocols
@@ -270,8 +278,8 @@ def _check_shared(
     workers: int, scheduler: str, maps: list[Path] | None, protocol: str, study: str
 ) -> None:
     """Make sure that there is something to share where workers are asked for."""
-    loop = protocol.strip().upper() == "L"
-    alone = "two label maps are" if maps else "protocol L is" if loop else ""
+    letter = protocol.strip().upper()
+    alone = "two label maps are" if maps else f"protocol {letter} is" if letter in "LE" else ""
     alone = alone or ("a study is" if study else "")
     if alone and (workers > 1 or scheduler):
         raise InputError(
