@@ -16,6 +16,7 @@ from sammed.evaluation.features import (
     EXTREME,
     OBJECT_FEATURES,
     SLICE_FEATURES,
+    Feature,
     hardness,
     observe,
     sentence,
@@ -25,7 +26,7 @@ from sammed.evaluation.manifest import Case
 from sammed.evaluation.parts import PartStore
 from sammed.evaluation.pictures import Picture, draw_rows
 from sammed.evaluation.results import Row
-from sammed.evaluation.tables import Results, Table, signed
+from sammed.evaluation.tables import Results, Table, number, signed
 
 SHOWN = ("B", "A", "B2")
 """Of the first of these protocols that were run, the worst objects are shown."""
@@ -54,21 +55,25 @@ class Failing:
         Coefficients, and curves of partial dependence.
     worst
         The worst object of each kind, with its kind and its sentence.
+    thirds
+        See `thirds_table`.
     """
 
     model: str
     analysis: Analysis
     figures: tuple[Drawing, ...] = ()
     worst: tuple[Picture, ...] = ()
+    thirds: Table | None = None
 
     @property
     def tables(self) -> list[Table]:
-        """Coefficients of objects and of slices by protocol, as far as there are any."""
+        """Coefficients of objects and of slices by protocol, as far as there are any; thirds."""
         captions = (
             (self.analysis.objects, f"What the Dice of {self.model} depends on."),
             (self.analysis.slices, f"The same of single slices, {self.model}."),
         )
-        return [coefficient_table(found, caption) for found, caption in captions if found]
+        made = [coefficient_table(found, caption) for found, caption in captions if found]
+        return made if self.thirds is None else [*made, self.thirds]
 
 
 def analyse(found: FactorsOfRun, model: str) -> Analysis:
@@ -95,8 +100,34 @@ def analyse(found: FactorsOfRun, model: str) -> Analysis:
 
 def factor_tables(found: FactorsOfRun) -> list[Table]:
     """Of each model that has factors the tables of what its Dice depends on."""
-    models = dict.fromkeys(j.model for j in found.objects)
-    return [table for model in models for table in Failing(model, analyse(found, model)).tables]
+    tables = []
+    for model in dict.fromkeys(j.model for j in found.objects):
+        tables += Failing(model, analyse(found, model), thirds=thirds_table(found, model)).tables
+    return tables
+
+
+def thirds_table(found: FactorsOfRun, model: str) -> Table:
+    """Mean Dice of a model over thirds of the objects by each factor, lowest, middle, highest."""
+    protocols = list(dict.fromkeys(j.protocol for j in found.objects if j.model == model))
+    judged = {p: of_headline(found.objects, model, p) for p in protocols}
+    lines = [
+        (feature.title, *(_thirds(judged[p], feature) for p in protocols))
+        for feature in OBJECT_FEATURES
+    ]
+    caption = f"Dice of {model} by thirds of its objects, those with least / middling / most of it."
+    return Table(("Factor", *protocols), tuple(lines), caption=caption)
+
+
+def _thirds(judged: Sequence[Judged], feature: Feature[Judged]) -> str:
+    values = np.array([feature.value(j) for j in judged], float)
+    dice = np.array([j.dice for j in judged])[np.isfinite(values)]
+    values = values[np.isfinite(values)]
+    if len(np.unique(values)) < 3:
+        return "–"
+    cuts = np.quantile(values, [1 / 3, 2 / 3])
+    third = np.digitize(values, cuts, right=True)
+    means = [dice[third == n].mean() if (third == n).any() else math.nan for n in range(3)]
+    return " / ".join(number(float(mean), 2) for mean in means)
 
 
 def failing(
@@ -131,7 +162,8 @@ def failing(
             drawn.append(coefficient_figure(analysis.objects))
             drawn.append(dependence_figure(analysis.objects, found, model))
         worst = _worst(found, results, by_id, store, window, model)
-        sections.append(Failing(model, analysis, tuple(drawn), worst))
+        thirds = thirds_table(found, model)
+        sections.append(Failing(model, analysis, tuple(drawn), worst, thirds))
     return sections
 
 

@@ -78,9 +78,13 @@ def test_numbers_for_the_summary():
 
 
 def test_tables_are_printed_of_each_model():
-    (table,) = factor_tables(cohort_of(40))
+    table, thirds = factor_tables(cohort_of(40))
     assert table.lines[0][0] == "thickness (voxels)"
-    assert factor_tables(cohort_of(5)) == []
+    by = {line[0]: line[1] for line in thirds.lines}
+    low, middle, high = map(float, by["thickness (voxels)"].split(" / "))
+    assert low < middle < high
+    assert by["solidity"] == "–"  # it is the same of all
+    assert len(factor_tables(cohort_of(5))) == 1
 
 
 def test_few_subjects_are_said_and_nothing_is_drawn():
