@@ -9,6 +9,7 @@ import typer
 
 from sammed.cli.console import put, say, set_verbosity
 from sammed.cli.options import AllowGaps, Force, Frame, OutputType, Quiet, Series, Verbose
+from sammed.errors import InputError
 from sammed.io.formats import OUTPUT_TYPES, VOLUME_TYPES, endings
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ def convert(
     source: Annotated[
         Path,
         typer.Argument(
-            metavar="IN", help="Image or label map: file, or DICOM file, folder or archive."
+            metavar="IN",
+            help="Image or label map: file, or DICOM file, folder or archive; COCO .json; boxes to "
+            "refine.",
         ),
     ],
     output: Annotated[
@@ -31,7 +34,7 @@ def convert(
             "-o",
             "--output",
             help=f"File to write; its ending chooses the format: {' '.join(BOTH)}; for label maps "
-            f"also {' '.join(LABELS_ALONE)}.",
+            f"also {' '.join(LABELS_ALONE)}; their boxes: .json (COCO), .mrk.json (ROIs), .csv.",
         ),
     ],
     labels: Annotated[
@@ -45,6 +48,14 @@ def convert(
         list[str] | None,
         typer.Option("--only", help="Name of a structure to convert; without it all. Repeatable."),
     ] = None,
+    refine_boxes: Annotated[
+        bool,
+        typer.Option(
+            "--refine-boxes",
+            help="IN holds boxes (a prompt file or ROIs) on the image --like: each is replaced by "
+            "the box of what is segmented in it.",
+        ),
+    ] = False,
     output_type: OutputType = None,
     frame: Frame = None,
     series: Series = None,
@@ -65,11 +76,16 @@ def convert(
       sammed convert organs.nii.gz -o organs.seg.nrrd -o organs.obj
 
       sammed convert organs.nii.gz --like scans/ -o organs.dcm --output-type rtstruct
+
+      sammed convert organs.nii.gz -o boxes.json -o boxes.mrk.json -o boxes.csv
+
+      sammed convert sloppy.mrk.json --like ct.nii.gz --refine-boxes -o tight.mrk.json
     """
     set_verbosity(quiet, verbose)
     from sammed.io.conversion import convert as convert_file
 
-    read = convert_file(
+    convert_it = _refined if refine_boxes else convert_file
+    read = convert_it(
         source,
         output,
         as_labels=labels,
@@ -90,6 +106,36 @@ def convert(
         sizes = "x".join(str(n) for n in found["shape_ijk"])
         written = ", ".join(found["outputs"])
         say(f"{found['kind']} of {sizes} voxels ({found['dtype']}) written to {written}")
+
+
+def _refined(
+    source: Path,
+    outputs: list[Path],
+    *,
+    like: Path | None,
+    output_type: str | None,
+    frame: int | None,
+    series: str | None,
+    force: bool,
+    **others: Any,
+) -> LabelVolume:
+    """What is segmented in boxes, written as label maps and boxes are.
+
+    Raises
+    ------
+    InputError
+        If there is no image.
+    """
+    from sammed import api, io
+    from sammed.io.conversion import write_all
+
+    if like is None:
+        raise InputError(f"{source} holds boxes of an image; name it: --like IMAGE")
+    for output in outputs:
+        io.check_output(output, force)
+    found: LabelVolume = api.segment(like, prompts=source, device="cpu", frame=frame, series=series)
+    write_all(found, outputs, output_type=output_type, force=force)
+    return found
 
 
 def _described(read: Volume | LabelVolume, source: Path, output: list[Path]) -> dict[str, Any]:

@@ -206,11 +206,23 @@ def run(
             target = loaded.target(value, name)
             if target is not None:
                 references[name] = Region.of(target.reference)
-        sources = _sources(case, loaded.volume, references, models, floors, most)
-        for source, propose in sources.items():
-            outcome = _outcome(case, source, loaded.volume, references, propose)
-            trial.outcomes.append(outcome)
+        trial.outcomes += tried(case, loaded.volume, references, models, floors, most)
     return trial
+
+
+def tried(
+    case: Case,
+    volume: Volume,
+    references: Mapping[str, Region],
+    models: Mapping[str, Model],
+    floors: bool,
+    most: int,
+) -> list[Outcome]:
+    """What each source proposes for one image; see `run`."""
+    sources = _sources(case, volume, references, models, floors, most)
+    return [
+        _outcome(case, source, volume, references, propose) for source, propose in sources.items()
+    ]
 
 
 def _sources(

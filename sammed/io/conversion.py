@@ -10,6 +10,7 @@ import numpy as np
 from sammed import io
 from sammed.errors import InputError
 from sammed.imaging.volume import LabelVolume, Volume
+from sammed.io.boxes import is_boxes, read_coco, write_boxes
 from sammed.io.formats import VOLUME_TYPES, endings
 from sammed.io.output import PathLike
 from sammed.io.recognition import longest_ending
@@ -35,7 +36,8 @@ def convert(
     path
         As `sammed.io.read` and `sammed.io.read_labels`.
     outputs
-        Files to write; each ending chooses its format. All are checked before anything is read.
+        Files to write; each ending chooses its format, those of `sammed.io.boxes` among them. All
+        are checked before anything is read.
     as_labels
         Take the input for a label map: voxels must be whole numbers, names and colours are kept
         where formats have them. Without it, so is what can be nothing else (``.seg.nrrd``, DICOM
@@ -70,11 +72,12 @@ def convert(
     """
     for output in outputs:
         io.check_output(output, force)
-    kinds = {io.output_format(output, output_type) for output in outputs}
-    if as_labels or kinds - set(VOLUME_TYPES) or io.holds_labels(path):
+    detected = [output for output in outputs if is_boxes(output)]
+    kinds = {io.output_format(o, output_type) for o in outputs if o not in detected}
+    are_labels = as_labels or bool(detected or kinds - set(VOLUME_TYPES)) or is_boxes(path)
+    if are_labels or io.holds_labels(path):
         labels = _labels(path, like, only, frame, series, allow_gaps)
-        for output in outputs:
-            io.write_labels(labels, output, force=force, output_type=output_type)
+        write_all(labels, outputs, output_type=output_type, force=force)
         return labels
     if like is not None or only is not None:
         option = "--only" if like is None else "--like"
@@ -85,6 +88,21 @@ def convert(
     for output in outputs:
         io.write_volume(volume, output, force=force)
     return volume
+
+
+def write_all(
+    labels: LabelVolume,
+    outputs: Sequence[PathLike],
+    *,
+    output_type: str | None = None,
+    force: bool = False,
+) -> None:
+    """Write a label map in several formats; boxes of it among them, see `sammed.io.boxes`."""
+    for output in outputs:
+        if is_boxes(output):
+            write_boxes(labels, output, force=force)
+        else:
+            io.write_labels(labels, output, force=force, output_type=output_type)
 
 
 def files_written(labels: LabelVolume, path: PathLike) -> list[Path]:
@@ -114,6 +132,10 @@ def _labels(
     allow_gaps: bool,
 ) -> LabelVolume:
     """The label map, on the grid of the image that it belongs to if that is given."""
+    if is_boxes(path):
+        if only is not None:
+            raise InputError(f"--only is for label maps; {path} holds boxes: convert all of them")
+        return read_coco(path, None if like is None else io.read(like, frame=frame, series=series))
     if like is not None:
         image = io.read(like, frame=frame, series=series, allow_gaps=allow_gaps)
         return io.read_labels(path, like=image, only=only)

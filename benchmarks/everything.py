@@ -1,0 +1,145 @@
+"""Things that nobody prompted: what is found of organs, polyps and glands, against floors.
+
+``python -m benchmarks.everything`` measures all rows and prints their tables; ``python -m
+benchmarks.everything ts_ct kvasir`` some of them. With ``--out FOLDER`` pictures are drawn there.
+Rows on data that is not there are skipped, with the reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from sammed import io
+from sammed.api import load_model
+from sammed.cli.evaluate_things import table
+from sammed.evaluation.case_run import load
+from sammed.evaluation.manifest import Case, read_manifest
+from sammed.evaluation.unprompted import Trial, tried
+from sammed.everything.regions import Region
+from sammed.everything.things import Wishes, find_things
+from sammed.imaging.volume import Volume
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+SAMPLE = Path(__file__).resolve().parents[1] / "sample_data"
+
+Loaded = tuple[Case, Volume, dict[str, Region]]
+Bool2 = NDArray[np.bool_]
+
+
+def of_manifest(name: str) -> Iterator[Loaded]:
+    """A case of the manifest; of volumes the structures from 5 ml on."""
+    path = DATA / "cases.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"no cases at {path}")
+    case = next(case for case in read_manifest(path) if case.id == name)
+    loaded = load(case)
+    if loaded.volume is None:
+        raise FileNotFoundError(loaded.error)
+    ml = float(np.prod(loaded.volume.spacing)) / 1000
+    targets = [loaded.target(value, label) for value, label in loaded.objects(0)]
+    regions = {t.name: Region.of(t.reference) for t in targets if t is not None}
+    yield case, loaded.volume, {n: r for n, r in regions.items() if r.size * ml >= 5}
+
+
+def phantom() -> Iterator[Loaded]:
+    """The sample's five organs."""
+    case = Case("phantom", SAMPLE / "phantom_ct.nii.gz", SAMPLE / "phantom_labels.nii.gz")
+    loaded = load(case)
+    if loaded.volume is None:
+        raise FileNotFoundError(loaded.error)
+    targets = [loaded.target(value, label) for value, label in loaded.objects(0)]
+    yield case, loaded.volume, {t.name: Region.of(t.reference) for t in targets if t is not None}
+
+
+def pictures(folder: str, split: Callable[[Bool2], list[Bool2]]) -> Iterator[Loaded]:
+    """Colour pictures with masks beside them."""
+    images = sorted((DATA / folder / "images").glob("*"))
+    if not images:
+        raise FileNotFoundError(f"no pictures in {DATA / folder}")
+    for image in images:
+        (mask,) = (DATA / folder / "masks").glob(f"{image.stem}*")
+        seen = np.asarray(Image.open(mask).convert("L"))
+        volume = io.read(image)
+        objects = {f"{n}": part for n, part in enumerate(split(seen > 127))}
+        regions = {name: Region.of(part[None]) for name, part in objects.items()}
+        yield Case(image.stem, image, mask, subject=image.stem), volume, regions
+
+
+def whole(mask: Bool2) -> list[Bool2]:
+    return [mask]
+
+
+def parts(mask: Bool2) -> list[Bool2]:
+    """Each connected part but specks, which JPEG leaves."""
+    labelled, count = ndimage.label(mask)
+    found = [labelled == n + 1 for n in range(count)]
+    return [part for part in found if part.sum() >= 100]
+
+
+ROWS: dict[str, tuple[Callable[[], Iterator[Loaded]], int]] = {
+    "phantom": (phantom, 10),
+    "ts_ct": (lambda: of_manifest("ts_ct"), 100),
+    "ts_mr": (lambda: of_manifest("ts_mr"), 100),
+    "kvasir": (lambda: pictures("polyp_kvasir", whole), 20),
+    "glas": (lambda: pictures("glas", parts), 100),
+}
+"""What is measured, and how many things are asked for."""
+
+
+def measure(name: str, limit: int, floors: bool) -> Trial:
+    source, most = ROWS[name]
+    models = {"compact": load_model("compact", device="cpu")}
+    trial = Trial()
+    for n, (case, volume, references) in enumerate(source()):
+        if limit and n >= limit:
+            break
+        trial.outcomes += tried(case, volume, references, models, floors, most)
+    return trial
+
+
+def draw(name: str, out: Path, limit: int) -> None:
+    """Pictures of the first ten things of some images."""
+    from sammed.everything.table import painted
+    from sammed.reporting.preview import draw_preview
+
+    source, _ = ROWS[name]
+    model = load_model("compact", device="cpu")
+    out.mkdir(parents=True, exist_ok=True)
+    for n, (case, volume, _references) in enumerate(source()):
+        if n >= limit:
+            break
+        found = find_things(volume, model, Wishes(most=10))
+        draw_preview(volume, painted(found).labels, found.window).save(out / f"{case.id}.png")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rows", nargs="*", help=f"some of {', '.join(ROWS)}; default all")
+    parser.add_argument("--limit", type=int, default=0, help="at most so many images of each row")
+    parser.add_argument("--no-floors", action="store_true", help="the model alone")
+    parser.add_argument("--out", type=Path, help="draw pictures there instead")
+    asked = parser.parse_args(arguments)
+    for name in asked.rows or ROWS:
+        try:
+            if asked.out:
+                draw(name, asked.out, asked.limit or 6)
+                continue
+            began = time.perf_counter()
+            trial = measure(name, asked.limit, not asked.no_floors)
+            print(f"\n{name} ({ROWS[name][1]} things asked for)\n")
+            print(table(trial.scores()).markdown())
+            print(f"\n{time.perf_counter() - began:.0f} s in all", flush=True)
+        except FileNotFoundError as error:
+            print(f"{name}: skipped, {error}")
+
+
+if __name__ == "__main__":
+    main()
