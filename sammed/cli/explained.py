@@ -218,6 +218,11 @@ class Explained:
             if shares is not None:
                 counted = ", ".join(f"{n} {view.weight:.2f}" for n, view in run.channels.items())
                 say(f"{name}: channels agree by Dice {shares:.2f}; they count {counted}")
+                other = [
+                    n for n, view in run.channels.items() if not view.error and not view.weight
+                ]
+                if other:
+                    say(f"{name}: {', '.join(other)} means something else and was left out")
 
     def write_each(
         self, session: Session, labels: LabelVolume, outputs: Mapping[str, Path], force: bool

@@ -2,7 +2,9 @@
 
 Each channel has its own window and is asked with the same prompts, which lie in millimetres of the
 first one's grid. Answers count by how sure the model is of them and by how clear a border they have
-in their own channel: a phase in which an object does not stand out has little to say.
+in their own channel: a phase in which an object does not stand out has little to say. They are
+joined where they mean the same thing; one that differs from the surest by more is left out, since
+the mean of two objects is neither.
 """
 
 from __future__ import annotations
@@ -30,6 +32,11 @@ FULL_STEP = 2.0
 """Deviations across a border from which on it counts as clear as any."""
 
 
+LEAST_AGREEMENT = 0.7
+"""Dice with the surest channel's answer below which another means something else, as in
+`sammed.examples.look`: it does not count."""
+
+
 @dataclass(frozen=True, eq=False)
 class ChannelView:
     """An object in one channel.
@@ -39,7 +46,7 @@ class ChannelView:
     volume
         What was found there.
     weight
-        How much it counts beside the others, [0, 1].
+        How much it counts beside the others, [0, 1]; 0: it means something else.
     agreement
         Dice with the joined object.
     error
@@ -97,8 +104,12 @@ class ChannelsStrategy:
             weights = dict.fromkeys(weights, 1.0)
         if not weights:
             return replace(runs[next(iter(runs))], by_channel=runs)
-        joined = _joined([(runs[n].volume, w) for n, w in weights.items()])
         best = max(weights, key=lambda n: weights[n])
+        surest = runs[best].volume
+        for n in weights:
+            if _dice(runs[n].volume, surest) < LEAST_AGREEMENT:
+                weights[n] = 0.0
+        joined = _joined([(runs[n].volume, w) for n, w in weights.items() if w])
         views = {
             n: ChannelView(
                 run.volume, round(weights.get(n, 0.0), 4), _dice(run.volume, joined), run.error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,13 @@ MARGIN_MM = 25.0
 UNSURE = 0.75
 """Correlation of the bent images below which an object is looked for by itself as well: pictures of
 the heart, whose chests differ, have 0.4 to 0.7, hippocampi 0.87, abdomens 0.91."""
+
+SECTION_MM = 8.0
+"""Round an object of a picture; what lies within is looked for in another at any size. Of 36
+pictures of the heart the right place was among those tried in 68 % with 8 mm, 53 % with 14."""
+
+SECTION_MARGIN_MM = 15.0
+"""Round an object of a picture; what lies within is bent once it was found."""
 
 NEARLY_ALL = 0.6
 """Objects whose neighbourhood is a larger share of the image have been bent with it already."""
@@ -169,6 +176,10 @@ def carry(
         mask = labels.voxels == value
         if not mask.any():
             continue
+        if target.grey.flat >= 0 and whole.similarity < UNSURE:
+            found[name] = _section(target, example, moving, theirs, mask, check)
+            done()
+            continue
         best = _nowhere()
         block = _neighbourhood(target.volume, whole, mask, example.affine)
         if not block.is_empty:
@@ -186,6 +197,32 @@ def carry(
         if check:
             check()
     return found
+
+
+def _section(
+    target: Target,
+    example: Volume,
+    moving: reg.Grey,
+    theirs: Float3,
+    mask: Bool3,
+    check: Callable[[], None] | None,
+) -> Carried:
+    """An object of a picture that is unlike as a whole: looked for by itself, at any size."""
+    spacing = [s if n > 1 else 1e6 for s, n in zip(example.spacing, mask.shape, strict=True)]
+    near = ndimage.distance_transform_edt(~mask, spacing) <= SECTION_MM
+    start = reg.sized(target.grey, moving, near, check)
+    margin = SECTION_MARGIN_MM
+    block = _neighbourhood(target.volume, start, mask, example.affine, margin)
+    if block.is_empty:
+        return _nowhere()
+    region = reg.region_of(target.grey, block)
+    even = not same_units(target.volume, example)
+    bent = reg.deformed(target.grey, moving, start, region=region, check=check, contrast=even)
+    onto = _part(target.volume.affine, block)
+    before = start.carry(mask.astype(np.float32), example.affine, onto, block.shape)
+    found = _carried(target, example, theirs, mask, bent, block)
+    size = _kept(before, onto, mask, example)  # a section of an organ may have any: it is no sign
+    return replace(found, kept=found.kept / max(size, 1e-6))
 
 
 def _others(
@@ -264,13 +301,15 @@ def _nowhere() -> Carried:
     return Carried(Box3D(0, 0, 0, 0, 0, 0), nothing, nothing > 0, nothing, 0.0, 0.0, 0.0, 0.0)
 
 
-def _neighbourhood(volume: Volume, whole: reg.Alignment, mask: Bool3, affine: Affine) -> Box3D:
-    """Where an object may be in the new scan, with `MARGIN_MM` round it."""
+def _neighbourhood(
+    volume: Volume, whole: reg.Alignment, mask: Bool3, affine: Affine, margin: float = MARGIN_MM
+) -> Box3D:
+    """Where an object may be in the new scan, with so many mm round it."""
     there = whole.carry(mask.astype(np.uint8), affine, volume.affine, volume.shape, nearest=True)
     if not there.any():
         return Box3D(0, 0, 0, 0, 0, 0)
     box = Box3D.from_mask(there != 0)
-    wide = [int(np.ceil(MARGIN_MM / s)) for s in volume.spacing]
+    wide = [int(np.ceil(margin / s)) for s in volume.spacing]
     low = [max(0, a - w) for a, w in zip(box.low, wide, strict=True)]
     high = [min(n, b + w) for n, b, w in zip(volume.shape, box.high, wide, strict=True)]
     return Box3D(*low, *high)

@@ -18,7 +18,7 @@ from sammed.examples.carrying import Carried
 from sammed.imaging.boxes import Box3D
 from sammed.imaging.volume import OnGrid
 
-VERSION = "1"
+VERSION = "2"
 """Raised when the same images are to be registered in another way."""
 
 MOST_BYTES = 2 * 1024**3

@@ -108,6 +108,30 @@ def test_each_channel_is_seen_and_the_answers_are_joined():
     assert dice(session.object_mask("spleen"), spleen) > 0.7
 
 
+def test_a_channel_that_shows_something_else_is_left_out():
+    """Two bright balls, the second in the second channel alone, far larger and not so clear."""
+    rng = np.random.default_rng(2)
+    shape = (12, 48, 48)
+    grid = np.indices(shape)
+    away = np.sqrt(sum((g - c) ** 2 for g, c in zip(grid, (6, 24, 24), strict=True)))
+    small, large = away < 5, away < 11
+    values = [
+        rng.normal(0, noise, shape) + 100 * where for noise, where in ((3, small), (30, large))
+    ]
+    one, two = (Volume.from_array(v.astype(np.float32), np.eye(4), modality="MR") for v in values)
+    both, _ = with_channels(one, {"b": two}, name="a", align="none")
+    objects = gather_prompts(one, boxes=["ball=12,12,36,36@6"])
+    session = make_session(both, load_model("two_class"), objects)
+    session.segment()
+    views = session.runs["ball"].channels
+    assert views["a"].weight > 0
+    assert views["b"].weight == 0
+    assert views["b"].agreement < 0.7
+    alone = make_session(one, load_model("two_class"), objects)
+    alone.segment()
+    assert np.array_equal(session.object_mask("ball"), alone.object_mask("ball"))
+
+
 def test_the_command_line_writes_each_channel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

@@ -30,6 +30,7 @@ from sammed.imaging.registration.pictures import (
 )
 from sammed.imaging.registration.rigid import Moved, guarded_rigid, header, information
 from sammed.imaging.registration.search import coarse, middles, part_of
+from sammed.imaging.registration.sized import sized
 
 __all__ = [
     "FINE",
@@ -53,4 +54,5 @@ __all__ = [
     "name_of",
     "part_of",
     "region_of",
+    "sized",
 ]

@@ -50,8 +50,8 @@ def coarse(fixed: Grey, moving: Grey) -> Alignment:
         If one is a slice and the other is not.
     """
     check_pair(fixed, moving)
-    mm = _grid_mm(fixed, moving)
-    (a, inside_a, at_a), (b, inside_b, at_b) = (_on_axes(g.image, mm) for g in (fixed, moving))
+    mm = grid_mm(fixed, moving)
+    (a, inside_a, at_a), (b, inside_b, at_b) = (on_axes(g.image, mm) for g in (fixed, moving))
     correlation, shift = _best_shift(a, inside_a, b, inside_b)
     # a voxel of a at index i shows what b shows at i - shift
     offset = (at_b - at_a) - np.array(shift)[::-1] * mm
@@ -59,7 +59,7 @@ def coarse(fixed: Grey, moving: Grey) -> Alignment:
     return Alignment(transform, correlation, flat=fixed.flat)
 
 
-def _grid_mm(fixed: Grey, moving: Grey) -> float:
+def grid_mm(fixed: Grey, moving: Grey) -> float:
     """So coarse that the smaller has `COARSE` voxels, and both together are quickly looked at."""
     both = [longest(g.image) for g in (fixed, moving)]
     size = fixed.image.GetDimension()
@@ -67,7 +67,7 @@ def _grid_mm(fixed: Grey, moving: Grey) -> float:
     return max(min(both) / COARSE, finest, max(both) / COARSE / 4)
 
 
-def _on_axes(image: Any, mm: float) -> tuple[Any, Any, NDArray[np.float64]]:
+def on_axes(image: Any, mm: float) -> tuple[Any, Any, NDArray[np.float64]]:
     """The image on cubic voxels along the axes of the world, where it lies, and where it begins."""
     size = np.array(image.GetSize())
     corners = np.array(
@@ -100,6 +100,25 @@ def _smoothed_to(image: Any, mm: float) -> Any:
 
 def _best_shift(a: Any, inside_a: Any, b: Any, inside_b: Any) -> tuple[float, tuple[int, ...]]:
     """The highest masked correlation of two arrays, and by how many voxels b is shifted for it."""
+    correlation, count = scores(a, inside_a, b, inside_b)
+    smaller = min(inside_a.sum(), inside_b.sum())
+    score = np.where(count >= LEAST_OVERLAP * smaller, correlation, -1.0)
+    score *= np.sqrt(np.minimum(1.0, count / max(1, smaller)))
+    at = np.unravel_index(int(score.argmax()), score.shape)
+    whole = score.shape
+    shift = [int(i) if i < n else int(i) - m for i, n, m in zip(at, a.shape, whole, strict=True)]
+    return float(score[at]), tuple(shift)
+
+
+def scores(a: Any, inside_a: Any, b: Any, inside_b: Any) -> tuple[Any, Any]:
+    """Masked correlation of two arrays for every shift of b, and on how many voxels.
+
+    Returns
+    -------
+    correlation, count
+        By the shift along each axis; from the length of a on shifts are negative, as in a discrete
+        Fourier transform. -1 where one of the two is even there.
+    """
     shape = [fft.next_fast_len(n + m - 1) for n, m in zip(a.shape, b.shape, strict=True)]
 
     def spectrum(values: Any) -> Any:
@@ -116,10 +135,5 @@ def _best_shift(a: Any, inside_a: Any, b: Any, inside_b: Any) -> tuple[float, tu
     spread_a = pair(spectrum(a * a), mb) - sum_a**2 / safe
     spread_b = pair(ma, spectrum(b * b)) - sum_b**2 / safe
     spread = np.sqrt(np.maximum(spread_a, 0) * np.maximum(spread_b, 0))
-    enough = count >= LEAST_OVERLAP * min(inside_a.sum(), inside_b.sum())
-    usable = enough & (spread > 1e-6 * max(float(spread.max()), 1e-12))
-    score = np.where(usable, both / np.maximum(spread, 1e-12), -1.0)
-    score *= np.sqrt(np.minimum(1.0, count / max(1, min(inside_a.sum(), inside_b.sum()))))
-    at = np.unravel_index(int(score.argmax()), score.shape)
-    shift = [int(i) if i < n else int(i) - m for i, n, m in zip(at, a.shape, shape, strict=True)]
-    return float(score[at]), tuple(shift)
+    uneven = spread > 1e-6 * max(float(spread.max()), 1e-12)
+    return np.where(uneven, both / np.maximum(spread, 1e-12), -1.0), count
