@@ -52,6 +52,10 @@ def propose(
         Path | None,
         typer.Option("--like", help="Image: prompt file; things like its objects come first."),
     ] = None,
+    known: Annotated[
+        Path | None,
+        typer.Option("--known", help="Image: label map; what it does not cover comes first."),
+    ] = None,
     table: Annotated[
         Path | None, typer.Option("--table", help="Image: the things as a CSV file.")
     ] = None,
@@ -118,7 +122,7 @@ def propose(
             )
         propose_things(
             Asked(
-                path, output, within, min_ml, most, like, model or "compact", window, table,
+                path, output, within, min_ml, most, like, known, model or "compact", window, table,
                 preview, report, frame, series, device, threads, force, as_json, quiet,
             )
         )  # fmt: skip

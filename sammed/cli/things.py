@@ -34,6 +34,7 @@ class Asked:
     min_ml: float | None
     most: int
     like: Path | None
+    known: Path | None
     model: str
     window: str
     table: Path | None
@@ -64,7 +65,7 @@ def propose_things(asked: Asked) -> None:
     written = check_outputs(inputs, outputs, asked.report, asked.preview, asked.force, tables)
     if asked.output is not None:
         io.output_format(asked.output, None)
-    wishes = Wishes(asked.within, asked.min_ml, asked.most, window=asked.window)
+    wishes = Wishes(asked.within, asked.min_ml, asked.most, window=asked.window, known=asked.known)
     wishes.check()
     volume = io.read(asked.image, frame=asked.frame, series=asked.series)
     for note in () if asked.quiet else volume.notes:
@@ -115,6 +116,7 @@ def _summary(document: dict[str, Any], files: list[Path]) -> None:
     for thing in things[:NAMED]:
         about = [f"score {thing['score']:.2f}", f"{thing['volume_ml']:.4g} ml"]
         about += [f"in {thing['parent']}"] if thing["parent"] else []
+        about += ["known"] if thing["known"] else []
         about += ["touches the edge"] if thing["touches_edge"] else []
         say(f"{thing['name']}: {', '.join(about)}")
     if len(things) > NAMED:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sammed import io
 from sammed.errors import Cancelled, InputError, SegmentationError, WindowError
 from sammed.everything.alike import best_likeness, look_of
 from sammed.everything.asking import Answer, Asker
@@ -59,6 +60,8 @@ class Wishes:
         Objects of this image that others should be like.
     window
         As `sammed.imaging.intensity.resolve_window` takes it.
+    known
+        Label map, or its file, of what is known: what it does not cover comes first.
     """
 
     within: Any = "body"
@@ -66,6 +69,7 @@ class Wishes:
     most: int = 50
     like: tuple[ObjectPrompts, ...] = ()
     window: str = "auto"
+    known: Any = None
 
     def check(self) -> None:
         """Make sure that they can be fulfilled.
@@ -102,6 +106,8 @@ class Thing:
         Where the candidate came from.
     likeness
         To the example, 1 if there is none.
+    known
+        Whether known labels cover half of it or more.
     parent
         Name of the smallest thing that it is a part of, or empty.
     """
@@ -115,6 +121,7 @@ class Thing:
     step: float
     source: str
     likeness: float = 1.0
+    known: bool = False
     parent: str = ""
 
     def prompts(self, volume: Volume, label: int = 0) -> ObjectPrompts:
@@ -134,7 +141,7 @@ class Things:
     Attributes
     ----------
     things
-        By falling score.
+        By falling score; with known labels what they do not cover first.
     volume, window
         The image.
     regions, candidates
@@ -232,6 +239,7 @@ class _Search:
         told("looking at the image", 0, 1)
         self._coarse = coarsened(volume, window, check)
         self._model = model
+        self._known = _labelled(wishes.known, volume)
         self._examples = [look_of(self._coarse, r) for r in self._like()]
         self._steps: dict[int, float] = {}
 
@@ -359,13 +367,28 @@ class _Search:
             )  # fmt: skip
         return self._kept(things)
 
+    def _is_known(self, region: Region) -> bool:
+        if self._known is None:
+            return False
+        here = self._known[region.block.slices][region.mask]
+        return 2 * int(np.count_nonzero(here)) >= region.size
+
     def _kept(self, things: list[Thing]) -> list[Thing]:
         """As many as are wanted, best first, none twice."""
+        if self._known is not None:
+            things = [replace(thing, known=self._is_known(thing.region)) for thing in things]
         kept: list[Thing] = []
-        for thing in sorted(things, key=lambda thing: -thing.score):
+        for thing in sorted(things, key=lambda thing: (thing.known, -thing.score)):
             if len(kept) < self._wishes.most and is_kept(thing.region, [k.region for k in kept]):
                 kept.append(thing)
         return kept
+
+
+def _labelled(known: Any, volume: Volume) -> NDArray[np.bool_] | None:
+    if known is None:
+        return None
+    labels = known if isinstance(known, LabelVolume) else io.read_labels(known, like=volume)
+    return np.asarray(labels.on_grid_of(volume).voxels > 0)
 
 
 def _named(things: list[Thing]) -> list[Thing]:

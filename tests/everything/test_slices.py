@@ -14,7 +14,7 @@ from scipy import ndimage
 from sammed.everything.slices import chains
 from sammed.everything.things import Wishes, find_things
 from sammed.imaging.intensity import resolve_window
-from sammed.imaging.volume import Volume
+from sammed.imaging.volume import LabelVolume, Volume
 from tests.phantoms import STRAIGHT, StubModel
 
 
@@ -57,3 +57,17 @@ def test_things_are_found_so_and_scored_by_the_model():
     assert found.things[0].score == pytest.approx((0.9 * 0.8) ** 0.5)
     within = find_things(two_columns(), Bright(), Wishes(within=(0, 0, 0, 25, 25, 9)))
     assert [thing.region.block.low for thing in within.things] == [(1, 5, 5)]
+
+
+def test_what_no_known_label_covers_comes_first():
+    volume = two_columns()
+    for column in range(2):
+        labels = np.zeros(volume.shape, np.uint8)
+        where = (
+            (slice(1, 7), slice(5, 20), slice(5, 16)) if column else (slice(3, 9), slice(25, 38))
+        )
+        labels[where] = 1
+        known = LabelVolume(labels, volume.grid, {1: "known"})
+        first, second = find_things(volume, Bright(), Wishes(within="image", known=known)).things
+        assert (first.known, second.known) == (False, True)
+        assert first.region.block.low == ((3, 25, 30) if column else (1, 5, 5))
