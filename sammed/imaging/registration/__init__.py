@@ -30,7 +30,7 @@ from sammed.imaging.registration.pictures import (
 )
 from sammed.imaging.registration.rigid import Moved, guarded_rigid, header, information
 from sammed.imaging.registration.search import coarse, middles, part_of
-from sammed.imaging.registration.sized import sized
+from sammed.imaging.registration.sections import sized
 
 __all__ = [
     "FINE",
