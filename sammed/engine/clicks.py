@@ -75,3 +75,13 @@ def push_of(result: SliceResult, points: Sequence[ClickedPoint], recipe: Recipe)
             push = recipe.clicks.push * np.clip(1 - distance / (border + 0.5), 0, 1)
             logits += push if point.positive else -push
     return Push(region, logits[1:-1, 1:-1], recipe.fusion.loudest)
+
+
+def as_said(result: SliceResult, points: Sequence[ClickedPoint]) -> tuple[float, float]:
+    """How many of the points a mask agrees with, and how good the model thinks that it is."""
+
+    def inside(point: ClickedPoint) -> bool:
+        return bool(result.on(Box2D(point.row, point.col, point.row + 1, point.col + 1))[0, 0] > 0)
+
+    agreeing = sum(inside(point) == point.positive for point in points)
+    return agreeing, result.predicted_iou * result.present

@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import TypeVar
 
 from sammed.engine.at_once import Together, one_by_one
+from sammed.engine.clicks import as_said
 from sammed.engine.decoding import SliceDecoder
 from sammed.engine.memo import Memo
 from sammed.engine.object_volume import ObjectVolume
@@ -276,12 +277,17 @@ class Tracer:
     def _refined(
         self, prompts: SlicePrompts, one: PromptedSlice, on_slice: OnSlice | None
     ) -> PromptedSlice:
-        """What a first point or stroke showed on a slice, corrected by the others on it."""
-        former = one.shown
+        """What a first point or stroke showed on a slice, corrected by the others on it.
+
+        Or what all of them show at once, if that is more as they say: the first may have shown a
+        part of the object, or next to nothing.
+        """
+        former, anew = one.shown, self._prompted(prompts, on_slice)
         if not former.area:
-            return self._prompted(prompts, on_slice)
+            return anew
         key = ("correction", prompts, former)
-        return self._remember(key, partial(self._corrected, prompts, former, on_slice))
+        mended = self._remember(key, partial(self._corrected, prompts, former, on_slice))
+        return max(mended, anew, key=lambda found: as_said(found.shown, prompts.points))
 
     def _corrected(
         self, prompts: SlicePrompts, former: SliceResult, on_slice: OnSlice | None
