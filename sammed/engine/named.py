@@ -30,7 +30,8 @@ class NamedStrategy:
 
     An object that is called as a structure is that structure; clicks, strokes and painted slices
     mend it where they lie, and 3D boxes limit it. One that has a box on a slice, or another name,
-    is what its prompts say, and so is one with a 3D box if the model has its own answer to that.
+    is what its prompts say, and so is one with a 3D box if the model has its own answer to that,
+    and one that was painted and is to be followed no further.
 
     Parameters
     ----------
@@ -123,6 +124,8 @@ class NamedStrategy:
     def _by_name(self, obj: ObjectPrompts) -> bool:
         if obj.name not in self._model.spec.structures:
             return False
+        if obj.mask is not None and obj.propagate == "off":
+            return False  # it is what was painted, and nothing is added to it
         asks = bool(obj.blocks) and self._model.takes_blocks(obj.name)
         return not (asks or without_strokes(obj).boxes)
 
