@@ -34,6 +34,10 @@ def random_sam2(architecture: str = "sam2.1_tiny", seed: int = 1, presence: floa
                 parameter.add_(0.1 * torch.randn_like(parameter))
             if name.startswith(("no_", "maskmem")):
                 parameter.add_(0.5 * torch.randn_like(parameter))
+            if name.startswith(("obj_ptr", "memory_attention")) and name.endswith("weight"):
+                parameter.mul_(2)
+            if "obj_ptr_tpos_proj" in name:
+                parameter.mul_(20)
             if "output_hypernetworks_mlps" in name and "layers.2" in name:
                 parameter.mul_(20)
         network.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.fill_(presence)
