@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -40,18 +41,29 @@ METHODS = {
 
 
 def study_tables(rows: Sequence[Row]) -> list[Table]:
-    """Dice of each model by what was varied, mean over cases with its interval."""
+    """Dice of each model by what was varied, mean over cases with its interval.
+
+    Only objects count that have all amounts: pictures have no second slice for a box.
+    """
     found = []
     for name, amounts in varied(rows).items():
+        kept = complete(rows, [variant for _, variant in amounts])
         lines = [
-            (model, *(interval(_mean(rows, model, variant)) for _, variant in amounts))
-            for model in dict.fromkeys(row.model for row in rows)
-            if any(r.model == model and r.scored and r.variant.startswith(name) for r in rows)
+            (model, *(interval(_mean(kept, model, variant)) for _, variant in amounts))
+            for model in dict.fromkeys(row.model for row in kept)
         ]
         heads = [f"{amount:g}" for amount, _ in amounts]
-        caption = f"Dice by {ABSCISSAE[name]}, mean over cases [95 % CI]."
+        objects = len({(row.case, row.object) for row in kept})
+        caption = f"Dice by {ABSCISSAE[name]}, mean over cases [95 % CI]; {objects} objects."
         found.append(Table(("Model", *heads), tuple(lines), caption=caption))
     return found
+
+
+def complete(rows: Sequence[Row], variants: Sequence[str]) -> list[Row]:
+    """Rows of these variants, of objects that a model has all of them of."""
+    kept = [row for row in rows if row.scored and row.variant in variants]
+    counts = Counter((row.case, row.object, row.model) for row in kept)
+    return [row for row in kept if counts[row.case, row.object, row.model] == len(variants)]
 
 
 def _mean(rows: Sequence[Row], model: str, variant: str) -> Mean:
@@ -63,13 +75,12 @@ def study_figures(rows: Sequence[Row]) -> list[Drawing]:
     drawn = []
     for name, amounts in varied(rows).items():
         lines = []
-        for model in dict.fromkeys(row.model for row in rows):
-            means = [(at, _mean(rows, model, variant)) for at, variant in amounts]
-            there = [(at, m) for at, m in means if m.objects]
-            if there:
-                at, of = zip(*there, strict=True)
-                band = tuple(m.low for m in of), tuple(m.high for m in of)
-                lines.append(Curve(model, at, tuple(m.mean for m in of), *band))
+        kept = complete(rows, [variant for _, variant in amounts])
+        for model in dict.fromkeys(row.model for row in kept):
+            at, variants = zip(*amounts, strict=True)
+            of = [_mean(kept, model, variant) for variant in variants]
+            band = tuple(m.low for m in of), tuple(m.high for m in of)
+            lines.append(Curve(model, at, tuple(m.mean for m in of), *band))
         caption = f"Dice by {ABSCISSAE[name]}; bands: 95 % intervals, subjects resampled."
         drawn.append(Drawing(caption, curves(lines, ABSCISSAE[name], "Dice"), narrow=True))
     return drawn
@@ -100,7 +111,7 @@ def write_study(
     summary = {
         "format": FORMAT,
         "facts": facts,
-        "results": [_json(rows, model, variant) for model, variant in _groups(rows)],
+        "results": _results(rows),
         "errors": list(errors),
         "not_scored": unscored,
     }
@@ -118,8 +129,13 @@ def write_study(
     return summary
 
 
-def _groups(rows: Sequence[Row]) -> list[tuple[str, str]]:
-    return list(dict.fromkeys((row.model, row.variant) for row in rows if row.scored))
+def _results(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    found = []
+    for amounts in varied(rows).values():
+        kept = complete(rows, [variant for _, variant in amounts])
+        groups = dict.fromkeys((row.model, row.variant) for row in kept)
+        found += [_json(kept, model, variant) for model, variant in groups]
+    return found
 
 
 def _json(rows: Sequence[Row], model: str, variant: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from sammed.errors import EvaluationError, InputError
 from sammed.evaluation import studies
 from sammed.evaluation.coarsening import Coarser, shares
 from sammed.evaluation.manifest import read_manifest
+from sammed.evaluation.results import Row
 from sammed.evaluation.studies import CEILING, Study, check_study, evenly_boxed, run_study, varied
 from sammed.evaluation.study_report import study_tables, write_study
 from sammed.imaging.volume import Volume
@@ -200,6 +202,15 @@ def test_the_command_writes_a_report(cohort, tmp_path, capsys):
     assert page.count("<svg") == 2
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert len(summary["results"]) == 2 * 8
+
+
+def test_only_objects_with_all_amounts_count():
+    """Else a curve would rise or fall by who is left."""
+    row = Row("c", "s", "", "", "", "o", "1", "m", "prompts", "boxes 1", dice=0.4)
+    rows = [row, replace(row, variant="boxes 2", dice=0.6), replace(row, case="picture", dice=0.9)]
+    (table,) = study_tables(rows)
+    assert table.lines == (("m", "0.400", "0.600"),)
+    assert table.caption.endswith("1 objects.")
 
 
 @pytest.mark.parametrize(
