@@ -70,6 +70,29 @@ def test_strokes_say_inside_and_outside(page, scan, key, word):  # noqa: F811
     assert f"1 {word}" in said(page)
 
 
+def test_c_goes_through_the_models_masks(serve, opened, scan):  # noqa: F811
+    """compact has three guesses at one thing; the choice is the structure's own, and is undone."""
+    page = opened(serve(scan)).wait_for_scan(*grid(scan))
+    draw(page, scan)
+    choice = page.page.get_by_role("radiogroup", name="Which of the model’s masks is meant")
+
+    def chosen() -> str:
+        return choice.locator("[aria-checked=true]").inner_text()
+
+    assert chosen() == "Best mask"
+    for expected in ("1", "2"):
+        page.page.keyboard.press("c")
+        page.wait_until_idle()
+        assert chosen() == expected
+    assert "mask 2 of 3" in page.message
+    page.page.keyboard.press("Control+z")
+    page.wait_until_idle()
+    assert chosen() == "1"
+    choice.get_by_text("Best mask").click()
+    page.wait_until_idle()
+    assert chosen() == "Best mask"
+
+
 def test_a_3d_box_by_its_faces(page, scan):  # noqa: F811
     truth = read(scan).voxels > 50
     low, high = np.argwhere(truth).min(axis=0), np.argwhere(truth).max(axis=0) + 1

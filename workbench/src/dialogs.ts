@@ -47,6 +47,7 @@ const KEYS: [string, string][] = [
   ["A", "a new structure: its name; in a project the next one that nothing is drawn of"],
   ["Tab, F2, Delete", "go through the page; rename; remove the structure in hand"],
   ["N / Shift+N", "the next doubtful slice / the one before"],
+  ["C", "the next of the model’s masks: whole, part, part of a part"],
   ["Enter", "confirm a 3D box; go on after a stop"],
   ["Esc", "drop what is half drawn; stop what runs"],
   ["Ctrl+Z / Ctrl+Y", "undo / redo"],

@@ -3,7 +3,7 @@
 import type { App } from "./app";
 import type { Casework } from "./cases";
 import { ask, showKeys, showSave } from "./dialogs";
-import { nextDoubtful } from "./panels";
+import { nextCandidate, nextDoubtful } from "./panels";
 import type { ToolId } from "./tool";
 import type { Toolbox } from "./tools";
 
@@ -50,6 +50,7 @@ export function listenToKeys(app: App, tools: Toolbox, layout: Layout, cases: Ca
       app.tell("view");
     },
     w: () => nextWindow(app),
+    c: () => nextCandidate(app),
     "[": () => tools.resizeBrush(1 / 1.25),
     "]": () => tools.resizeBrush(1.25),
     "?": () => showKeys(),

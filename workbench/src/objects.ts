@@ -26,6 +26,11 @@ export function saysNothing(prompts: Prompts): boolean {
   return !boxes.length && !blocks.length && !points.length && !scribbles.length && !lassos.length && (!mask || isEmpty(mask));
 }
 
+/** Whether what is said of it leaves open which of the model's masks is meant: a box, a click, a stroke does. */
+export function isAmbiguous({ boxes, points, scribbles, lassos }: Prompts): boolean {
+  return boxes.length + points.length + scribbles.length + lassos.length > 0;
+}
+
 /** Whether the server has not heard of it yet. */
 export function isDraft(object: LabelledObject): boolean {
   return saysNothing(object.prompts) && !object.run && !object.mask.count;

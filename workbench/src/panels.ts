@@ -6,7 +6,7 @@ import { fromHex, hex } from "./colours";
 import { button, element, icon, number } from "./dom";
 import { ICONS } from "./icons";
 import { PLANE_NAMES } from "./geometry";
-import { isAsBefore, millilitres, saysNothing, type LabelledObject } from "./objects";
+import { isAmbiguous, isAsBefore, millilitres, saysNothing, type LabelledObject } from "./objects";
 import { isAsTaken, whence } from "./others";
 import type { Account, Propagate } from "./protocol";
 import { DOUBTFUL, byDoubt, trustColour, trustWord } from "./strip";
@@ -135,6 +135,7 @@ function about(app: App, object: LabelledObject, account: Account | undefined): 
   const parts: HTMLElement[] = [element("h2", {}, [object.name]), ...(object.prompts.mask ? whence(account) : [])];
   if (isAsTaken(object, account)) return [...parts, element("p", { class: "small" }, [MEND])];
   if (!saysNothing(object.prompts)) parts.push(said(object), followChoice(app, object));
+  if (isAmbiguous(object.prompts)) parts.push(candidateChoice(app, object));
   if (isAsBefore(app.scan, object)) return [parts[0]!, ...asBefore(app, object)];
   const { run } = object;
   if (run?.error) parts.push(element("p", { class: "warn" }, [run.error]));
@@ -179,6 +180,36 @@ function followChoice(app: App, object: LabelledObject): HTMLElement {
     );
   }
   return choice;
+}
+
+const CANDIDATES: [string, string][] = [
+  ["Best mask", "The engine chooses among the model’s masks, or takes their mean (C for the next)"],
+  ["1", "The model’s first mask: of segment-anything the whole"],
+  ["2", "The model’s second mask: of segment-anything a part"],
+  ["3", "The model’s third mask: of segment-anything a part of a part"],
+];
+
+function candidateChoice(app: App, object: LabelledObject): HTMLElement {
+  const choice = element("div", { class: "follow", role: "radiogroup", "aria-label": "Which of the model’s masks is meant" });
+  CANDIDATES.forEach(([text, title], candidate) =>
+    choice.append(
+      button([text], title, () => app.edit(object, (now) => ({ ...now, candidate })), {
+        role: "radio",
+        "aria-checked": String((object.prompts.candidate ?? 0) === candidate),
+        ...(object.locked ? { disabled: "" } : {}),
+      }),
+    ),
+  );
+  return choice;
+}
+
+/** The next of the model's masks for the structure in hand; after the last one the engine chooses again. */
+export function nextCandidate(app: App): void {
+  const object = app.current;
+  if (!object || object.locked || !isAmbiguous(object.prompts)) return;
+  const candidate = ((object.prompts.candidate ?? 0) + 1) % CANDIDATES.length;
+  app.edit(object, (now) => ({ ...now, candidate }));
+  app.say(candidate ? `mask ${candidate} of 3` : "the best mask");
 }
 
 function trust(app: App, object: LabelledObject): HTMLElement[] {

@@ -169,6 +169,8 @@ export interface Prompts {
   mask?: Block | null;
   order?: string[];
   propagate: Propagate;
+  /** Which of the model's masks is meant on prompted slices, 1 to 3; 0: the engine chooses. */
+  candidate?: number;
 }
 
 export interface SliceRecord {
