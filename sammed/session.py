@@ -29,7 +29,7 @@ from sammed.imaging.boxes import Box3D
 from sammed.imaging.intensity import Window, resolve_window
 from sammed.imaging.volume import LabelVolume, Volume
 from sammed.models.protocols import Model
-from sammed.prompts import Interaction, ObjectPrompts, with_labels
+from sammed.prompts import Interaction, ObjectPrompts, with_labels, with_object
 from sammed.prompts.naming import with_values
 from sammed.prompts.placing import box_prompt, point_prompt, scribble_prompt
 from sammed.prompts.strokes import lasso_on_slice
@@ -99,7 +99,7 @@ class Session:
         for one in prompts:
             one.check(self.volume.shape, self.model.spec.structures)
             self._strategy.check(one)
-            objects = _with(objects, one)
+            objects = with_object(objects, one)
         changed = with_values(objects, self.model.spec.structures)
         self._history.advance(replace(self._history.now, objects=with_labels(changed)))
 
@@ -444,12 +444,3 @@ class Session:
         changed = self._labels.update(wanted)
         self._seconds["fusion"] += time.perf_counter() - started
         return changed
-
-
-def _with(objects: tuple[ObjectPrompts, ...], one: ObjectPrompts) -> tuple[ObjectPrompts, ...]:
-    """The objects with another one, or with it in place of that of its name."""
-    former = {obj.name: obj for obj in objects}.get(one.name)
-    if former is None:
-        return (*objects, one)
-    one = one if one.label else replace(one, label=former.label)
-    return tuple(one if obj.name == one.name else obj for obj in objects)

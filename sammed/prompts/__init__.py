@@ -17,6 +17,7 @@ from sammed.prompts.objects import (
     Propagate,
     merge,
     with_labels,
+    with_object,
 )
 
 __all__ = [
@@ -32,4 +33,5 @@ __all__ = [
     "ScribblePrompt",
     "merge",
     "with_labels",
+    "with_object",
 ]

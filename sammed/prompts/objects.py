@@ -339,6 +339,24 @@ class PromptSet:
             obj.check(shape, named)
 
 
+def with_object(
+    objects: tuple[ObjectPrompts, ...], one: ObjectPrompts
+) -> tuple[ObjectPrompts, ...]:
+    """The objects with another one, or with it in place of that of its name, whose label it keeps.
+
+    Examples
+    --------
+    >>> two = (ObjectPrompts("liver", 3), ObjectPrompts("spleen"))
+    >>> with_object(two, ObjectPrompts("liver", candidate=2))
+    (ObjectPrompts('liver', label 3, candidate 2), ObjectPrompts('spleen'))
+    """
+    former = {obj.name: obj for obj in objects}.get(one.name)
+    if former is None:
+        return (*objects, one)
+    one = one if one.label else replace(one, label=former.label)
+    return tuple(one if obj.name == one.name else obj for obj in objects)
+
+
 def with_labels(objects: Iterable[ObjectPrompts]) -> tuple[ObjectPrompts, ...]:
     """Give every object a label value: its own, or the lowest that is free.
 
