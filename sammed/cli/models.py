@@ -60,6 +60,9 @@ def list_models(
     )
     if any(info.lacks == "weights" for info in infos):
         typer.echo("Weights come by 'sammed models download NAME' or 'import FILE'.", err=True)
+    extras = sorted({info.lacks for info in infos} - {"weights", ""})
+    if extras:
+        typer.echo(f"Packages come by pip install 'sammed[{','.join(extras)}]'.", err=True)
 
 
 def _row(info: ModelInfo, width: int, seconds: float | None, timed: str) -> str:

@@ -60,7 +60,7 @@ class ModelInfo:
     terms
         What the licence says: in a clinic? in a product?
     lacks
-        Why it cannot be built now: ``"weights"``, the package that it needs, or nothing.
+        Why it cannot be built now: ``"weights"``, the extra that it needs, or nothing.
     memory
         Bytes of memory that it takes while it works, 0 if not known or little.
     """
@@ -108,8 +108,8 @@ def info(name: str) -> ModelInfo:
     weights, kept = entry.weights, downloads.kept_path(entry)
     needed = (*entry.shipped, kept) if kept else entry.shipped
     lacks = "" if all(path.is_file() for path in needed) else "weights"
-    if entry.needs and (lacking := _lacking(entry.needs)):
-        lacks = lacking[0]
+    if entry.needs and _lacking(entry.needs):
+        lacks = entry.needs
     size = sum(path.stat().st_size for path in entry.shipped if path.is_file())
     return ModelInfo(
         entry.name,

@@ -145,3 +145,14 @@ def test_tests_of_the_engine_are_switched_off_one_by_one() -> None:
     assert everything.min_present == 0
     with pytest.raises(InputError, match="unknown accept test 'big'; expected all, or some of ab"):
         Settings(unchecked="big")
+
+
+def test_the_benchmark_s_rows_compare_the_same_masks() -> None:
+    from benchmarks import sam2
+
+    alone = sam2.track(2, slices=3, size=128, light=1)
+    assert alone["exact"], alone
+    assert (alone["objects"], alone["masks_that_are_there"]) == (2, 6)
+    again = sam2.kept(slices=3, size=128, light=1)
+    assert again["exact"], again
+    assert again["ratio"] > 0
