@@ -23,8 +23,9 @@ UNSURE = 0.75
 the heart, whose chests differ, have 0.4 to 0.7, hippocampi 0.87, abdomens 0.91."""
 
 SECTION_MM = 8.0
-"""Round an object of a picture; what lies within is looked for in another at any size. Of 36
-pictures of the heart the right place was among those tried in 68 % with 8 mm, 53 % with 14."""
+"""Round an object of a picture; what lies within is looked for in another at any size. Of 60
+pictures of the heart, by ``python -m benchmarks.sections``: Dice 0.75 with it, 0.70 with 14 mm,
+0.52 with 25."""
 
 SECTION_MARGIN_MM = 15.0
 """Round an object of a picture; what lies within is bent once it was found."""
