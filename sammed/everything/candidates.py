@@ -8,7 +8,7 @@ alike, far enough apart that none is asked about twice.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,11 +49,14 @@ class Candidate:
         How much the image alone says for it, see `sammed.everything.layers.promise`.
     source
         What it was taken from: a way of `sammed.everything.trees.WAYS`, or ``"shells"``.
+    stability
+        Mean IoU with what the other sources have most like it.
     """
 
     region: Region
     promise: float
     source: str
+    stability: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,8 @@ def apart(
     if not pool:
         return []
     shared = overlaps([c.region for c in pool], shape, check)
-    rank = np.array([c.promise for c in pool]) * _agreed(shared, [c.source for c in pool])
+    stability = _agreed(shared, [c.source for c in pool])
+    rank = np.array([c.promise for c in pool]) * stability
     sizes = np.log2([c.region.size for c in pool]).astype(int)
     waiting = np.ones(len(pool), bool)
     chosen: list[int] = []
@@ -160,7 +164,7 @@ def apart(
             waiting[best] = False
             waiting[shared[best] > TOO_ALIKE] = False
             rank = np.where(sizes == size, rank * (1 - shared[best]), rank)
-    return [pool[n] for n in chosen[:most]]
+    return [replace(pool[n], stability=float(stability[n])) for n in chosen[:most]]
 
 
 def overlaps(
@@ -189,7 +193,7 @@ def _agreed(shared: NDArray[np.float32], sources: list[str]) -> NDArray[np.float
     best = np.stack([shared[:, named == kind].max(1) for kind in kinds], 1).astype(np.float64)
     own = np.array([kinds.index(source) for source in sources])
     others = best.sum(1) - best[np.arange(len(own)), own]
-    return np.asarray((others + 1e-3) / max(len(kinds) - 1, 1))
+    return np.asarray(others / max(len(kinds) - 1, 1)) if len(kinds) > 1 else np.ones(len(own))
 
 
 def _most_promising(

@@ -28,7 +28,7 @@ Float = NDArray[np.float32]
 MOST_VOXELS = 600_000
 """Of a volume's coarse grid: a watershed of so many takes about half a second."""
 
-MOST_PIXELS = 90_000
+MOST_PIXELS = 40_000
 """Of a picture's or single slice's."""
 
 WIDE_HU = (-1000.0, 1000.0)

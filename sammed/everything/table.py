@@ -138,6 +138,7 @@ def _row(thing: Thing, label: int, volume: Volume) -> dict[str, Any]:
         "planes_agree": round(thing.planes, 4),
         "predicted_iou": round(thing.predicted, 4),
         "border_step": round(thing.step, 3),
+        "stability": round(thing.stability, 4),
         "likeness": round(thing.likeness, 4),
         "known": thing.known,
         "source": thing.source,

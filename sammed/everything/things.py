@@ -38,7 +38,10 @@ SPARE = 1.6
 """Candidates that are looked at again, in numbers of things that are wanted: some are the same."""
 
 LEAST_COARSE = 27
-"""Smallest thing in coarse voxels (of a picture: pixels), if nothing else is said."""
+"""Smallest thing in coarse voxels (of a picture: pixels), if nothing else is said, ..."""
+
+LEAST_SHARE, LEAST_SHARE_FLAT = 1 / 5000, 1 / 400
+"""... and smallest share of where it is looked for, in a volume and in a picture."""
 
 Told = Callable[[str, int, int], None]
 """Takes what is done, and how much of how much."""
@@ -53,7 +56,7 @@ class Wishes:
     within
         See `sammed.everything.within.search_area`.
     min_ml
-        Smallest volume; ``None``: `LEAST_COARSE`.
+        Smallest volume; ``None``: `LEAST_COARSE` and `LEAST_SHARE`.
     most
         At most so many things.
     like
@@ -104,6 +107,8 @@ class Thing:
         Across its border, see `sammed.everything.keeping.step_across`.
     source
         Where the candidate came from.
+    stability
+        Mean IoU with what other ways of making regions have most like it.
     likeness
         To the example, 1 if there is none.
     known
@@ -120,6 +125,7 @@ class Thing:
     predicted: float
     step: float
     source: str
+    stability: float = 1.0
     likeness: float = 1.0
     known: bool = False
     parent: str = ""
@@ -267,7 +273,7 @@ class _Search:
             alike = self._likeness(Region.of(coarse)) if coarse.any() else 0.0
             predicted, stable = float(np.mean(chain.predicted)), float(np.mean(chain.stability))
             score = score_of(predicted, stable) * (alike if self._examples else 1.0)
-            things.append(Thing("", region, score, stable, 1.0, predicted, 0.0, "grid", alike))
+            things.append(Thing("", region, score, stable, 1.0, predicted, 0.0, "grid", 1.0, alike))
         if not things:
             raise SegmentationError(
                 "no thing was found: no mask of the model's grid is large and sure enough"
@@ -317,8 +323,10 @@ class _Search:
     def _sizes(self, area: NDArray[np.bool_]) -> Sizes:
         voxel_ml = float(np.prod(self._coarse.spacing)) / 1000
         least = self._wishes.min_ml
-        smallest = LEAST_COARSE if least is None else max(least / voxel_ml, 4)
-        return Sizes(smallest, LARGEST * float(np.count_nonzero(area)))
+        inside = float(np.count_nonzero(area))
+        share = LEAST_SHARE_FLAT if self._coarse.is_flat else LEAST_SHARE
+        usual = max(LEAST_COARSE, share * inside)
+        return Sizes(usual if least is None else max(least / voxel_ml, 4), LARGEST * inside)
 
     def _is_clear(self, candidate: Candidate) -> bool:
         self._check()
@@ -335,9 +343,15 @@ class _Search:
             answers = self._asker.first([candidate.region for candidate in some])
             for candidate, answer in zip(some, answers, strict=True):
                 alike = self._likeness(candidate.region)
-                rank = score_of(answer.agreement, answer.predicted) * alike
+                said = self._of_the_image(candidate)
+                rank = score_of(answer.agreement, answer.predicted, *said) * alike
                 ranked.append((rank, candidate, answer, alike))
         return sorted(ranked, key=lambda one: -one[0])
+
+    def _of_the_image(self, candidate: Candidate) -> tuple[float, float]:
+        """What the image itself says for a candidate: its stability, and how clear its border."""
+        step = self._steps[id(candidate)]
+        return candidate.stability, step / (1 + step)
 
     def _likeness(self, region: Region) -> float:
         if not self._examples:
@@ -358,11 +372,13 @@ class _Search:
             region = second.region
             if region is None or region.size < least / 2:
                 continue
-            score = score_of(first.agreement, second.agreement, second.predicted) * alike
+            said = self._of_the_image(candidate)
+            looks = first.agreement, second.agreement, second.predicted
+            score = score_of(*looks, *said) * alike
             things.append(
                 Thing(
                     "", region, score, first.agreement, second.agreement, second.predicted,
-                    self._steps[id(candidate)], candidate.source, alike,
+                    self._steps[id(candidate)], candidate.source, candidate.stability, alike,
                 )
             )  # fmt: skip
         return self._kept(things)
