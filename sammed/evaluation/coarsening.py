@@ -81,8 +81,8 @@ def shares(fine: int, coarse: int) -> NDArray[np.float32]:
 
     Examples
     --------
-    >>> shares(3, 2).round(3).tolist()
-    [[0.667, 0.333, 0.0], [0.0, 0.333, 0.667]]
+    >>> (3 * shares(3, 2)).round(3).tolist()
+    [[2.0, 1.0, 0.0], [0.0, 1.0, 2.0]]
     """
     edges = np.linspace(0, fine, coarse + 1)
     at = np.arange(fine)
