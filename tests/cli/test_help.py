@@ -25,10 +25,12 @@ NO_COMMANDS = {
     "evaluate_loop",
     "evaluate_maps",
     "evaluate_study",
+    "evaluate_things",
     "explained",
     "groups",
     "options",
     "outputs",
+    "things",
     "train_volume",
 }
 """Modules of the command line that are no command of their own."""
