@@ -166,7 +166,7 @@ def _draw_examples(bench: Workbench, room: Path, folder: Path) -> None:
 def _draw_follow_up(bench: Workbench, room: Path, folder: Path) -> None:
     _answered(bench, "Compare", ".lesions")
     page = bench.page
-    page.get_by_role("button", name="The earlier scan beside this one").click()
+    page.get_by_role("button", name="Then and now side by side").click()
     page.locator(".lesions tbody tr").first.click()
     page.wait_for_timeout(1000)
     _shoot(page, folder / "workbench_follow_up.webp")

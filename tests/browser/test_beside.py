@@ -74,7 +74,7 @@ def test_what_an_example_shows_lies_on_the_organ_and_can_be_taken_back(serve, op
 def test_an_example_is_dropped_and_the_work_is_stopped(serve, opened, bodies):
     scan, (image, labels) = bodies
     page = opened(serve(scan, "--model", "ellipse")).wait_for_scan(*grid(body(TARGET)[0]))
-    page.page.get_by_role("button", name="Take structures from a scan").click()
+    page.page.get_by_role("button", name="Take from another scan").click()
     dialog = page.page.get_by_role("dialog")
     take = dialog.get_by_role("button", name="Take", exact=True)
     assert take.is_disabled(), "nothing is chosen yet"
@@ -143,7 +143,7 @@ def test_each_lesion_then_and_now_and_where_it_is(serve, opened, visits):
     page.page.keyboard.press("Control+z")
     page.wait_until_idle()
 
-    page.page.get_by_role("button", name="The earlier scan beside this one").click()
+    page.page.get_by_role("button", name="Then and now side by side").click()
     page.page.wait_for_timeout(500)
     names = [p.get_attribute("data-phase") for p in page.page.locator(".phase").all()]
     assert names == ["now", "then"]
@@ -244,7 +244,7 @@ def test_what_is_drawn_on_a_phase_is_drawn_on_all(serve, opened, phases):
 def test_a_phase_is_dropped_and_taken_away(serve, opened, phases):
     scan, other, volume = phases
     page = opened(serve(scan, "--model", "ellipse")).wait_for_scan(*grid(volume))
-    page.page.get_by_role("button", name="Other phases or channels").click()
+    page.page.get_by_role("button", name="Phases side by side").click()
     dialog = page.page.get_by_role("dialog")
     dialog.wait_for()
     add = dialog.get_by_role("button", name="Add", exact=True)

@@ -2,7 +2,8 @@
 
 import type { App } from "./app";
 import { THEN, type Beside } from "./beside";
-import { button, css, element, number } from "./dom";
+import { button, css, element, icon, number } from "./dom";
+import { ICONS } from "./icons";
 import { millilitres } from "./objects";
 import type { FollowUp, Lesion, Voxel } from "./protocol";
 
@@ -10,7 +11,7 @@ export function followUpPanel(app: App, beside: Beside, phases: { show: () => vo
   const body = element("div", {});
   let closed: FollowUp | null = null;
   const panel = element("section", { class: "panel follow-up", "aria-label": "Lesions then and now", hidden: "" }, [body]);
-  const side = button(["Then and now side by side"], "The earlier scan beside this one", () => phases.show(), { class: "wide" });
+  const side = button(["Then and now side by side"], "Then and now side by side: the earlier scan beside this one", () => phases.show(), { class: "wide" });
   const render = () => {
     const { table } = beside;
     panel.hidden = !table || closed?.by === table.by;
@@ -18,7 +19,7 @@ export function followUpPanel(app: App, beside: Beside, phases: { show: () => vo
     body.replaceChildren(
       element("h2", { class: "closing" }, [
         title(table),
-        button(["×"], "Close the table", () => {
+        button([icon(ICONS.close)], "Close the table", () => {
           closed = table;
           render();
         }, { class: "link" }),

@@ -30,5 +30,6 @@ export const ICONS = {
   copy: "M9 9h11v11H9zM5 15H4V4h11v1",
   clock: "M12 4a8 8 0 1 1 0 16 8 8 0 0 1 0-16zM12 7.5V12l3 2",
   beside: "M4 5h7v14H4zM13 5h7v14h-7z",
+  close: "M6 6l12 12M18 6L6 18",
   next: "M5 5l7 7-7 7M13 5l7 7-7 7",
 } as const;

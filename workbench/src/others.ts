@@ -9,9 +9,9 @@ import { saysNothing, type LabelledObject } from "./objects";
 import type { Account } from "./protocol";
 
 export function othersPanel(app: App, beside: Beside, phases: { turnOn: () => Promise<void>; open: boolean }): HTMLElement {
-  const take = button([icon(ICONS.copy), "Take from another scan"], "Take structures from a scan that is labelled", () => void showTake(app, beside));
-  const compare = button([icon(ICONS.clock), "Compare with an earlier scan"], "The same person earlier: what became of each lesion", () => void showCompare(app, beside));
-  const side = button([icon(ICONS.beside), "Phases side by side"], "Other phases or channels of the same person beside this one", () => void phases.turnOn());
+  const take = button([icon(ICONS.copy), "Take from another scan"], "Take from another scan: one that is labelled", () => void showTake(app, beside));
+  const compare = button([icon(ICONS.clock), "Compare with an earlier scan"], "Compare with an earlier scan: what became of each lesion", () => void showCompare(app, beside));
+  const side = button([icon(ICONS.beside), "Phases side by side"], "Phases side by side: others of the same person", () => void phases.turnOn());
   const result = element("div", { class: "found", "aria-live": "polite" });
   app.on(["beside", "objects", "masks", "scan", "connection", "busy"], () => {
     for (const one of [take, compare]) one.disabled = app.looksOn || Boolean(app.busy);
@@ -37,7 +37,7 @@ function outcome(app: App, beside: Beside): HTMLElement[] {
 function closing(app: App, title: string, close: () => unknown): HTMLElement {
   return element("h3", { class: "closing" }, [
     title,
-    button(["×"], "Close this list", () => {
+    button([icon(ICONS.close)], "Close this list", () => {
       close();
       app.tell("beside");
     }, { class: "link" }),

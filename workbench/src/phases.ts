@@ -2,10 +2,11 @@
 
 import type { App } from "./app";
 import { THEN, type Beside, type Layer } from "./beside";
-import { button, element } from "./dom";
+import { button, element, icon } from "./dom";
 import { dialog } from "./dialogs";
 import { dropZone } from "./examples";
 import { AXES, PLANE_NAMES } from "./geometry";
+import { ICONS } from "./icons";
 import { PlaneView } from "./plane";
 import type { Axis, Preset } from "./protocol";
 import { Strip } from "./strip";
@@ -47,7 +48,7 @@ export class Phases {
     this.axes = AXES.map((axis) => button([PLANE_NAMES[axis]], `${PLANE_NAMES[axis]} slices`, () => this.turn(axis), { role: "radio" }));
     const bar = element("div", { class: "phase-bar" }, [
       element("div", { class: "follow", role: "radiogroup", "aria-label": "Which slices" }, this.axes),
-      button(["Add a phase"], "Add another phase or channel of the same person", () => void this.showAdd()),
+      button(["Add a phase"], "Add a phase or channel of the same person", () => void this.showAdd()),
       element("span", { class: "gap" }),
       button(["Back to three planes"], "Back to three planes", () => this.toggle(false)),
     ]);
@@ -122,7 +123,7 @@ export class Phases {
       element("header", {}, [
         element("strong", {}, [name]),
         element("span", { class: "small", title: layer?.phase.said ?? "" }, [layer ? layer.phase.said : "what is drawn on any of them is drawn on all"]),
-        ...(layer ? [windowOf(this.app, layer), button(["×"], `Take ${name} away`, () => void this.remove(name), { class: "link" })] : []),
+        ...(layer ? [windowOf(this.app, layer), button([icon(ICONS.close)], `Take ${name} away`, () => void this.remove(name), { class: "link" })] : []),
       ]),
       place,
     ]);
