@@ -6,3 +6,7 @@ python -m benchmarks NAME NAME       some rows and their table; with --keep also
 python -m benchmarks --list          the names
 python -m benchmarks --write-docs    the table of the last whole run into docs/performance.md
 """
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy is imported, as the program does

@@ -1,4 +1,4 @@
-"""What a 3D box round a large organ costs, against looking at every slice, and one 2D box of it.
+"""What a 3D box round a large organ costs, against every slice, one thread, and one 2D box of it.
 
 ``python -m benchmarks.block`` prints a table and writes benchmarks/results/block.json: seconds,
 answers of the network, and Dice of a liver of 70 slices of 512 x 512 voxels, drawn by the sample's
@@ -23,6 +23,7 @@ from benchmarks.machine import describe
 from sammed.imaging.boxes import Box2D, Box3D
 from sammed.imaging.masks import dice
 from sammed.imaging.volume import Volume
+from sammed.models.devices import set_threads, threads_now
 from sammed.models.registry import build
 from sammed.prompts import BoxPrompt, ObjectPrompts
 from sammed.session import Session
@@ -50,7 +51,9 @@ def main() -> int:
     boxed, sliced = ObjectPrompts("liver", blocks=(block,)), ObjectPrompts("liver", boxes=(flat,))
     found = {
         "2D box": measured(volume, build("compact"), sliced, liver),
+        "2D box, one thread": measured(volume, build("compact"), sliced, liver, threads=1),
         "3D box": measured(volume, build("compact"), boxed, liver),
+        "3D box, one thread": measured(volume, build("compact"), boxed, liver, threads=1),
         "3D box, every slice": measured(volume, Thorough(build("compact")), boxed, liver),
     }
     for name, row in found.items():
@@ -59,6 +62,8 @@ def main() -> int:
     seconds = {name: row["seconds"] for name, row in found.items()}
     whole, thorough = seconds["3D box"], seconds["3D box, every slice"]
     ratios = {"of every slice": whole / thorough, "of a 2D box": whole / seconds["2D box"]}
+    for name in ("2D box", "3D box"):
+        ratios[f"of one thread ({name})"] = seconds[name] / seconds[f"{name}, one thread"]
     print(
         f"3D box of {block.shape} voxels: " + ", ".join(f"{r:.2f} {n}" for n, r in ratios.items())
     )
@@ -92,14 +97,21 @@ def scan(shape: tuple[int, ...]) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
 
 
 def measured(
-    volume: Volume, model: Any, obj: ObjectPrompts, truth: NDArray[np.bool_]
+    volume: Volume,
+    model: Any,
+    obj: ObjectPrompts,
+    truth: NDArray[np.bool_],
+    threads: int | None = None,
 ) -> dict[str, Any]:
     """Seconds, decoded prompts and Dice of an object, the model loaded before."""
+    before = threads_now()
+    set_threads(threads)
     session = Session(volume, model)
     session.put(obj)
     started = time.perf_counter()
     session.segment()
     seconds = time.perf_counter() - started
+    set_threads(before)
     return {
         "seconds": seconds,
         "answers": session.counts["decode"],
