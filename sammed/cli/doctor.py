@@ -26,11 +26,14 @@ PACKAGES = {
     ),
     "dicom": ("highdicom", "contourpy", "dicomweb-client"),
     "mesh": ("scikit-image",),
+    "everything": ("scikit-image",),
     "workbench": ("starlette", "uvicorn", "websockets"),
     "cluster": ("distributed", "dask", "cryptography"),
     "plots": ("matplotlib",),
     "openvino": ("openvino",),
     "onnx": ("onnxruntime", "onnx"),
+    "sam2": ("sam2",),
+    "hq": ("segment-anything-hq", "timm"),
 }  # fmt: skip
 """Packages by the extra of sammed that brings them."""
 
