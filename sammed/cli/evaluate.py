@@ -202,13 +202,16 @@ def run(
         run_things_protocol(labelled, named, baselines, *how)
         return
     from sammed.engine.settings import Settings
-    from sammed.evaluation.cohort import Plan, build_models
+    from sammed.evaluation.cohort import Plan, build_models, idle_baselines
     from sammed.evaluation.protocols import parse_protocols
     from sammed.many.crew import Crew
 
     crew = Crew(workers, scheduler)
+    protocols = tuple(parse_protocols(protocol))
     wanted = _models(model or ["compact"], baselines)
     built = build_models(wanted, device, threads)
+    for name in idle_baselines(built, model or (), protocols):
+        del wanted[name], built[name]
     build = partial(build_models, wanted, device, _same_threads(threads, crew, quiet))
     settings = Settings(plane=plane, window=window)
     labelled = _cases(cases, images, references, labels, case, same_subject)
@@ -222,7 +225,7 @@ def run(
     plan = Plan(
         cases=tuple(labelled),
         models=built,
-        protocols=tuple(parse_protocols(protocol)),
+        protocols=protocols,
         seeds=tuple(int(s) for s in _numbers(seeds, "--seeds")),
         jitters=tuple(_numbers(jitter, "--jitter")),
         tolerance_mm=tolerance,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -233,6 +233,14 @@ def build_models(
     return built
 
 
+def idle_baselines(
+    models: Mapping[str, ImageModel], asked: Collection[str], protocols: Collection[str]
+) -> list[str]:
+    """Baselines that nobody asked for by name and that have no part in any of the protocols."""
+    spare = [name for name in models if name in BASELINES and name not in asked]
+    return [n for n in spare if all(unsuited(p, models[n].spec) for p in protocols)]
+
+
 def _files(case: Case) -> dict[str, Path]:
     """The files on which the results of a case depend, by what they are."""
     files = {"image": case.image, "label": case.label, "prompts": case.prompt_source}
@@ -335,7 +343,8 @@ def engine_files(baseline: bool, disturbed: bool) -> list[Path]:
     package = Path(__file__).parents[1]
     files = [file for name in ENGINE_FILES for file in _sources(package / name)]
     models = package / "models"
-    files += [models / "baselines.py"] if baseline else _sources(models)
+    baselines = [models / "baselines.py", models / "stroke_baselines.py"]
+    files += baselines if baseline else _sources(models)
     if disturbed:
         files.append(package / "evaluation" / "distortion.py")
     return files

@@ -94,3 +94,15 @@ def test_random_numbers_belong_to_seed_variant_and_object():
         draw(Condition("A", 0, jitter=0.25), "case", "liver"),
     ]
     assert len({draw(a, "case", "liver"), *others}) == 5
+
+
+def test_a_run_has_the_baselines_that_take_part_and_those_asked_for():
+    from sammed.evaluation.cohort import idle_baselines
+    from sammed.models import registry
+    from sammed.models.catalogue import BASELINES
+
+    built = {name: registry.build(name) for name in BASELINES}
+    assert set(idle_baselines(built, (), ("A", "B2"))) == {"random_walker", "stroke_classes"}
+    assert set(idle_baselines(built, (), ("S",))) == {"box", "ellipse", "two_class"}
+    assert idle_baselines(built, (), ("B", "S")) == []
+    assert "box" not in idle_baselines(built, ("box",), ("S",))
