@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # one thread: with more, networks as small as the tests' mostly wait
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+BESIDE := -n logical --maxprocesses=4 --dist loadfile
 SLICER ?= 1
 SLICER_VENV := .venv-slicer
 SLICER_STAMP := $(SLICER_VENV)/.installed
@@ -48,7 +49,8 @@ lint: $(STAMP) ## ruff and mypy
 	$(BIN)/mypy
 
 test: lint ## Lint, type-check, run the tests and doctests; SLICER=0 leaves the 3D Slicer module's out
-	$(PYTEST)
+	$(PYTEST) -m "not slow and not alone" $(BESIDE)
+	$(PYTEST) -m "alone and not slow" tests
 ifeq ($(SLICER),0)
 	@echo "SLICER=0: the tests of the 3D Slicer module were left out"
 else
@@ -58,7 +60,7 @@ else
 endif
 
 test-fast: $(STAMP) ## What two minutes can tell: no thorough tests, no lint, no 3D Slicer module
-	$(PYTEST) -m "not slow and not thorough" -n logical --maxprocesses=4 --dist loadfile
+	$(PYTEST) -m "not slow and not thorough and not alone" $(BESIDE)
 
 test-slow: $(STAMP) ## Also the tests marked slow
 	$(BIN)/python -m pytest -m "slow or not slow"

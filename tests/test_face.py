@@ -21,6 +21,7 @@ def in_a_new_process(code: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
+@pytest.mark.alone
 def test_importing_it_imports_nothing_heavy():
     code = (
         "import sys, time; start = time.perf_counter(); import sammed;"

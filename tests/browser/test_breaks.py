@@ -97,6 +97,7 @@ def test_a_second_page_looks_on_until_it_takes_over(serve, opened, scan):
     first.page.locator(".objects li").wait_for(state="detached")
 
 
+@pytest.mark.alone
 def test_escape_stops_within_half_a_second(serve, opened, tmp_path):
     sample = Path("sample_data/phantom_ct.nii.gz").resolve()
     page = opened(serve(sample, "-o", tmp_path / "o.nii.gz")).wait_for_scan(*grid(sample))

@@ -90,6 +90,7 @@ def test_ctrl_c_says_how_to_go_on(small, tmp_path, capsys, monkeypatch):
     assert capsys.readouterr().err.splitlines()[-1].startswith("4 steps, 16 samples")
 
 
+@pytest.mark.alone
 @pytest.mark.thorough
 @pytest.mark.skipif(os.name == "nt", reason="signals as on POSIX")
 def test_ctrl_c_ends_the_program_and_all_that_it_started(tmp_path):

@@ -58,6 +58,7 @@ def test_so_many_run_at_a_time_and_no_more():
     assert most == [2]
 
 
+@pytest.mark.alone
 def test_one_that_fails_stops_the_others_at_once():
     def failing(reporter):
         time.sleep(0.05)
@@ -74,6 +75,7 @@ def test_one_that_fails_stops_the_others_at_once():
     assert time.monotonic() - started < 2
 
 
+@pytest.mark.alone
 def test_all_hear_that_the_user_stops():
     stop = threading.Event()
     reporter = quiet(stop.is_set)

@@ -324,6 +324,7 @@ def test_it_is_evaluated_without_a_prompt(learned, tmp_path, capsys):
     assert "without one only learned models find anything" in capsys.readouterr()[1]
 
 
+@pytest.mark.alone
 @pytest.mark.thorough
 def test_ctrl_c_stops_within_half_a_second_and_is_resumed(tmp_path):
     project = taught_project(tmp_path)

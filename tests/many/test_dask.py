@@ -231,6 +231,7 @@ def without_seconds(row: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in row.items() if k not in ("seconds", "encode_s", "decode_s")}
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(("workers", "group"), [(1, False), (2, False), (2, True)])
 def test_ctrl_c_stops_at_once_and_the_command_goes_on(
     tmp_path: Path, workers: int, group: bool

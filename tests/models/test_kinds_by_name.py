@@ -184,6 +184,7 @@ def test_strokes_reach_a_model_that_knows_them_through_the_worker(client):
     assert "its order says" in wrong["error"]["message"]
 
 
+@pytest.mark.alone
 def test_a_model_of_volumes_is_stopped_within_half_a_second(client):
     client.ask("settings", model="slow", options={"window": "soft-tissue"})
     client.ask("put", object={"name": "organ", "points": [{"at": [8, 17, 24]}]})

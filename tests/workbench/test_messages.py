@@ -225,6 +225,7 @@ def test_more_than_that_is_refused_one_by_one(start, scan, monkeypatch):
     assert lives(page)
 
 
+@pytest.mark.alone
 def test_cancel_is_heard_at_once_and_the_session_stays_as_it_was(start, scan):
     page = start(scan, engine=Slow()).page()
     page.hello()

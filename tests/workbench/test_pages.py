@@ -114,6 +114,7 @@ def test_quit_asks_first_if_something_is_unsaved(start, scan):
     assert "the next start goes on from there" in server.result
 
 
+@pytest.mark.alone
 def test_the_end_does_not_wait_for_work(start, scan):
     server = start(scan, engine=Slow())
     page = server.page()

@@ -45,6 +45,7 @@ def test_progress_tells_what_is_done(slow, phantom, affine):
     assert (answer["object"], answer["plane"]) == ("organ", "axial")
 
 
+@pytest.mark.alone
 def test_cancel_takes_less_than_half_a_second_and_keeps_the_session(slow, phantom, affine):
     request, _ = start_segmenting(slow, phantom, affine)
     started = time.monotonic()
