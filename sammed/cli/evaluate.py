@@ -95,6 +95,7 @@ def run(
         list[str] | None,
         typer.Option("--same-subject", help="ID,ID,...: cases of one person. Repeatable."),
     ] = None,
+    most: Annotated[int, typer.Option("--max", min=1, help="Protocol E: things, at most.")] = 200,
     tolerance: Annotated[
         float, typer.Option("--tolerance", min=0, help="Tolerance of NSD in mm.")
     ] = 2.0,
@@ -199,7 +200,7 @@ def run(
         labelled = _cases(cases, images, references, labels, case, same_subject)
         named = _models(model or ["compact"], baselines=False)
         how = (out, device, threads, title, _command(), quiet, as_json)
-        run_things_protocol(labelled, named, baselines, *how)
+        run_things_protocol(labelled, named, baselines, most, *how)
         return
     from sammed.engine.settings import Settings
     from sammed.evaluation.cohort import Plan, build_models, idle_baselines

@@ -33,6 +33,7 @@ def run_things_protocol(
     cases: list[Case],
     models: Mapping[str, str],
     floors: bool,
+    most: int,
     out: Path | None,
     device: str,
     threads: int | None,
@@ -63,7 +64,7 @@ def run_things_protocol(
         name: registry.build(what, device=device, threads=threads) for name, what in models.items()
     }
     with meter(quiet, every=30) as draw:
-        trial = run(cases, built, floors, lambda case, n, total: draw(case, "", n, total))
+        trial = run(cases, built, floors, lambda case, n, total: draw(case, "", n, total), most)
     summary = write(trial, out, title, command)
     say(f"wrote {', '.join(str(out / name) for name in OUTPUTS)}")
     broken = sorted({(one.case, one.error) for one in trial.outcomes if one.error})

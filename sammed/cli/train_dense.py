@@ -1,0 +1,64 @@
+"""``sammed train dense``: train the network that finds things without a prompt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sammed.cli.console import set_verbosity
+from sammed.cli.options import Quiet
+
+
+def dense(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for checkpoint, weights and metrics.")
+    ] = Path("runs/dense"),
+    minutes: Annotated[float, typer.Option(min=0.0, help="How long to train.")] = 60.0,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the folder's checkpoint, if it has one.")
+    ] = False,
+    init: Annotated[
+        Path | None, typer.Option(help="A .safetensors file of such weights to start from.")
+    ] = None,
+    label_maps: Annotated[
+        Path | None, typer.Option(help="Folder of label maps to draw scenes from as well.")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Patches in a batch.")] = 2,
+    rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
+    steps: Annotated[int | None, typer.Option(help="Stop at this step.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of weights and data.")] = 0,
+    validate_every: Annotated[float, typer.Option(help="Minutes between validations.")] = 10.0,
+    quiet: Quiet = False,
+) -> None:
+    """Train the network by which 'sammed propose' finds borders of things.
+
+    On scenes of which every voxel is known: the generator's, cells packed side by side, and shapes
+    of real label maps. The same seed gives the same weights. Ctrl-C keeps what was learned.
+
+    For example:
+
+      sammed train dense --minutes 50 --label-maps maps --out runs/dense
+
+      sammed train dense --minutes 50 --label-maps maps --out runs/dense --resume
+    """
+    set_verbosity(quiet, verbose=False)
+    from sammed.cli.train import progress, say_end
+    from sammed.training.dense_trainer import DenseOptions, train_dense
+
+    options = DenseOptions(
+        out=out,
+        minutes=minutes,
+        steps=steps,
+        resume=resume,
+        init=init,
+        label_maps=label_maps,
+        batch=batch,
+        rate=rate,
+        seed=seed,
+        validate_every=validate_every,
+    )
+    with progress(quiet) as show:
+        trainer = train_dense(options, show)
+    say_end(trainer, f"dense --resume --out {out}", quiet)

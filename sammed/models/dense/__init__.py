@@ -1,0 +1,1 @@
+"""A network that answers for every voxel: where things are, and where the borders between them."""

@@ -1,0 +1,163 @@
+"""How the dense network learns: patches of synthetic scenes, its loss, its validation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sammed.models.dense.net import OUTPUTS, DenseArchitecture, DenseNet, dense_planes
+from sammed.synthesis.dense_samples import DenseSample, draw_dense
+from sammed.synthesis.source import GENERATOR, Source
+from sammed.training import stream
+from sammed.training.validation import SEED
+
+WEIGHTS = {"thing": 0.3, "border": 1.0, "inner": 0.7, "depth": 1.0}
+"""Of the parts of the loss."""
+
+DEPTH_SCALE = 4.0
+"""Of the squared error of depths, to be about as large as the others."""
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def make_chunk(seed: int, index: int, size: int, source: Source = GENERATOR) -> list[DenseSample]:
+    """The samples of one chunk: a function of its arguments alone."""
+    return stream.first_samples(lambda n: draw_dense((seed, index, n), source), size)
+
+
+def pack(rng: np.random.Generator, samples: list[DenseSample]) -> Arrays:
+    """A batch as plain arrays, each sample turned and mirrored anew."""
+    turned = [sample.turned(rng) for sample in samples]
+    return {f.name: np.stack([getattr(t, f.name) for t in turned]) for f in fields(DenseSample)}
+
+
+def batches(plan: stream.StreamPlan, start: int, source: Source = GENERATOR) -> Iterator[Arrays]:
+    """Packed batches from step ``start`` on, in this process."""
+    return stream.drawn(plan, start, partial(make_chunk, source=source), pack)
+
+
+class DenseTask:
+    """The dense network, as `sammed.training.task.Task` wants it.
+
+    Parameters
+    ----------
+    source
+        Where the scenes come from.
+    architecture
+        Its shape.
+    """
+
+    weights_name = "dense.safetensors"
+
+    def __init__(
+        self, source: Source = GENERATOR, architecture: DenseArchitecture | None = None
+    ) -> None:
+        self._architecture = architecture or DenseArchitecture()
+        self.source, self.tag = source, self._architecture.tag
+
+    @property
+    def batches(self) -> stream.Batches:
+        """Patches and what each voxel is."""
+        return partial(batches, source=self.source)
+
+    def network(self) -> DenseNet:
+        """A network with random weights."""
+        net = DenseNet(self._architecture)
+        return net.to(memory_format=torch.channels_last_3d)
+
+    def loss(
+        self, net: nn.Module, arrays: Arrays, rng: np.random.Generator, half: bool
+    ) -> tuple[Tensor, dict[str, float], int]:
+        """Entropy and Dice of things and borders, squared error of depths."""
+        del rng
+        net.train()
+        batch = {name: torch.from_numpy(a).float() for name, a in arrays.items()}
+        logits = answer(net, batch, half)
+        loss, parts = dense_loss(logits, batch)
+        return loss, {k: float(v) for k, v in parts.items()}, len(logits)
+
+
+def answer(net: nn.Module, batch: dict[str, Tensor], half: bool = False) -> Tensor:
+    """The network's logits for a batch, (n, len(OUTPUTS), s, s, s) float32."""
+    with torch.no_grad():
+        planes = dense_planes(
+            batch["image"][:, None], batch["standard"][:, None], batch["inside"], batch["stretch"]
+        ).contiguous(memory_format=torch.channels_last_3d)
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        logits: Tensor = net(planes)
+    return logits.float()
+
+
+def dense_loss(logits: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss within the image, and its parts.
+
+    Parameters
+    ----------
+    logits : (n, len(OUTPUTS), s, s, s)
+        Of `answer`.
+    batch
+        What each voxel is, by name.
+    """
+    inside = batch["inside"]
+    count = inside.sum().clamp_min(1)
+    parts: dict[str, Tensor] = {}
+    for index, name in enumerate(OUTPUTS):
+        target, found = batch[name], logits[:, index]
+        if name == "depth":
+            error = (torch.sigmoid(found) - target).square() * inside
+            parts[name] = DEPTH_SCALE * error.sum() / count
+            continue
+        entropy = functional.binary_cross_entropy_with_logits(found, target, reduction="none")
+        parts[name] = (entropy * inside).sum() / count
+        if name != "thing":
+            chance = torch.sigmoid(found) * inside
+            both = (chance * target).sum((1, 2, 3))
+            total = (chance.square() + target).sum((1, 2, 3))
+            parts[name] = parts[name] + (1 - (2 * both + 8) / (total + 8)).mean()
+    loss = sum((WEIGHTS[name] * value for name, value in parts.items()), torch.zeros(()))
+    return loss, {"loss": loss.detach()} | {k: v.detach() for k, v in parts.items()}
+
+
+@lru_cache(maxsize=2)
+def fixed_batches(size: int, source: Source = GENERATOR) -> tuple[Arrays, ...]:
+    """The synthetic validation set: scenes that are not trained on."""
+    samples = make_chunk(SEED, 0, size, replace(source, held_back=True))
+    rng = np.random.default_rng(SEED)
+    return tuple(pack(rng, samples[i : i + 8]) for i in range(0, size, 8))
+
+
+@torch.no_grad()
+def validate_dense(net: Any, size: int = 64, source: Source = GENERATOR) -> dict[str, float]:
+    """Dice of borders and things, and the mean error of depths, on the fixed synthetic set.
+
+    Parameters
+    ----------
+    net
+        The dense network, in evaluation mode.
+    size
+        Number of patches.
+    source
+        Of what the set is made; of label maps, those that are not trained on.
+    """
+    sums: dict[str, NDArray[np.float64]] = {n: np.zeros(2) for n in OUTPUTS}
+    for arrays in fixed_batches(size, source):
+        batch = {name: torch.from_numpy(a).float() for name, a in arrays.items()}
+        chance = torch.sigmoid(answer(net, batch))
+        inside = batch["inside"]
+        for index, name in enumerate(OUTPUTS):
+            found, target = chance[:, index], batch[name]
+            if name == "depth":
+                error = ((found - target).abs() * inside).sum()
+                sums[name] += float(error), float(inside.sum())
+                continue
+            hit = (found > 0.5) * inside
+            sums[name] += 2 * float((hit * target).sum()), float((hit + target * inside).sum())
+    return {name: float(a / max(b, 1e-9)) for name, (a, b) in sums.items()}
