@@ -7,13 +7,14 @@ black outside the image, resampled linearly.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from sammed.imaging.resampling import shrink_weights
+from sammed.prompts.stroke_simulation import KINDS, drawn
 from sammed.synthesis.canvas import Target
 from sammed.synthesis.fields import Array
 from sammed.synthesis.recipes import choose
@@ -23,6 +24,9 @@ VIEW_SIZE = 96
 """Side of a view in px."""
 
 ZOOM = 1.5
+STROKED_SHARE = (0.12, 1.2)
+"""Least and largest share of a view that an object has round whose stroke the view lies."""
+
 MIN_VIEW_PIXELS = 16.0
 """A view spans at least this many slice pixels."""
 
@@ -37,6 +41,15 @@ around a point of the object.
 
 BOXED: dict[str, float] = {"own": 0.8, "whole": 0.2}
 """The same for a network that only answers boxes."""
+
+STROKED: dict[str, float] = {
+    "stroked": 0.55,
+    "own": 0.25,
+    "whole": 0.08,
+    "next": 0.06,
+    "absent": 0.06,
+}
+"""The same for the branch that hears strokes. ``stroked``: no box; the view lies round a stroke."""
 
 Box = tuple[float, float, float, float]
 Mask = NDArray[np.bool_]
@@ -65,6 +78,10 @@ class Sample:
         Key of `MODES`.
     kind
         What drew the target.
+    rect
+        ``(row0, col0, row1, col1)`` of the view in px of the slab's slice, edge coordinates.
+    stroke : (n, 2) int
+        ``stroked``: the pixels (row, col) of the slab's slice that the first stroke passes.
     """
 
     image: NDArray[np.float16]
@@ -75,6 +92,8 @@ class Sample:
     depth: float
     mode: str
     kind: str
+    rect: Box = (0.0, 0.0, float(VIEW_SIZE), float(VIEW_SIZE))
+    stroke: NDArray[np.intp] | None = None
 
 
 def draw_samples(
@@ -131,7 +150,7 @@ def _sample(
     rng: np.random.Generator, slab: Slab, target: Target, modes: Mapping[str, float]
 ) -> Sample | None:
     mode = str(rng.choice(list(modes), p=list(modes.values())))
-    if slab.colour and mode not in ("free", "whole"):
+    if slab.colour and mode not in ("free", "whole", "stroked"):
         mode = "own"
     if mode == "whole":
         target = _ended(rng, slab, target)
@@ -146,7 +165,7 @@ def _sample(
             return _following(rng, slab, target, source, source + step, mode)
     k = int(rng.choice(filled))
     mask = _drawn(rng, slab, target.mask[k])
-    if mode == "own" and rng.random() < 0.75:
+    if mode in ("own", "stroked") and rng.random() < 0.75:
         mask = _component(rng, mask)
     if not mask.any() or (np.count_nonzero(mask) < 12 and rng.random() < 0.8):
         return None
@@ -157,8 +176,9 @@ def _sample(
     previous = _near(rng, slab, target.mask, k)
     if mode == "own":
         previous = _cropped(previous, _grown(tight, 0.15))
-    if mode == "free":
-        return _free(rng, slab, target.kind, k, mask, previous)
+    if mode in ("free", "stroked"):
+        unboxed = _free if mode == "free" else _stroked
+        return unboxed(rng, slab, target.kind, k, mask, previous)
     box = jittered(rng, tight)
     return _rendered(slab, target.kind, k, mask, previous, box, box, mode, depth)
 
@@ -229,6 +249,24 @@ def _free(
     centre = rows[pick] + 0.5, cols[pick] + 0.5
     frame = (centre[0] - half[0], centre[1] - half[1], centre[0] + half[0], centre[1] + half[1])
     return _rendered(slab, kind, k, mask, previous, tight, frame, "free")
+
+
+def _stroked(
+    rng: np.random.Generator, slab: Slab, kind: str, k: int, mask: Mask, previous: Mask
+) -> Sample:
+    """A view round a stroke, of any scale that holds it: the object may reach beyond."""
+    stroke = drawn(mask, str(rng.choice(list(KINDS))), rng)
+    (r0, c0), (r1, c1) = stroke.min(0), stroke.max(0) + 1
+    tight = _bounds(mask)
+    py, px = slab.pixel
+    extent = max((tight[2] - tight[0]) * py, (tight[3] - tight[1]) * px)
+    side = extent / float(np.exp(rng.uniform(*np.log(STROKED_SHARE))))
+    side = max(side, ZOOM * max((r1 - r0) * py, (c1 - c0) * px), 12.0) / ZOOM
+    half = side / 2 / py, side / 2 / px
+    centre = (r0 + r1) / 2, (c0 + c1) / 2
+    frame = (centre[0] - half[0], centre[1] - half[1], centre[0] + half[0], centre[1] + half[1])
+    found = _rendered(slab, kind, k, mask, previous, tight, frame, "stroked")
+    return replace(found, stroke=stroke)
 
 
 def _drawn(rng: np.random.Generator, slab: Slab, mask: Mask) -> Mask:
@@ -337,4 +375,5 @@ def _rendered(
         depth,
         mode,
         kind,
+        (top, left, top + side / py, left + side / px),
     )

@@ -52,7 +52,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-def export_weights(path: Path, weights: Mapping[str, Tensor], tag: str, note: str = "") -> None:
+def export_weights(
+    path: Path, weights: Mapping[str, Tensor], tag: str, note: str = "", base: str = ""
+) -> None:
     """Write weights as the package ships them: tagged safetensors, kernels in 8 bits.
 
     Parameters
@@ -65,8 +67,12 @@ def export_weights(path: Path, weights: Mapping[str, Tensor], tag: str, note: st
         Names the architecture that the weights fit.
     note
         How they came to be, for the file's metadata.
+    base
+        SHA-256 (hex) of the weights file without which they mean nothing, if there is one.
     """
     metadata = {"architecture": tag, "note": note, "license": "Apache-2.0"}
+    if base:
+        metadata["base"] = base
     _write(path, save(packed(weights, eight_bit), metadata))
 
 

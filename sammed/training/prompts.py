@@ -18,7 +18,7 @@ MAX_POINTS = 6
 NO_MASK_LOGIT = -8.0
 
 
-def _disturbed(rng: np.random.Generator, mask: NDArray[np.uint8]) -> NDArray[np.float32]:
+def disturbed(rng: np.random.Generator, mask: NDArray[np.uint8]) -> NDArray[np.float32]:
     """A neighbour's mask as logits: shifted, grown or shrunk, leaked, eaten at, soft or hard."""
     soft = mask.astype(np.float32)
     if rng.random() < 0.35:
@@ -51,7 +51,7 @@ def _wrong(rng: np.random.Generator, mask: NDArray[np.uint8]) -> NDArray[np.uint
     return np.roll(mask, (int(shift[0]), int(shift[1])), (0, 1))
 
 
-def _inner_point(rng: np.random.Generator, mask: NDArray[np.generic]) -> tuple[float, float] | None:
+def inner_point(rng: np.random.Generator, mask: NDArray[np.generic]) -> tuple[float, float] | None:
     """A point inside a mask, more often far from its border."""
     rows, cols = np.nonzero(mask)
     if len(rows) == 0:
@@ -94,7 +94,7 @@ def first_prompts(
             shown = sample.previous
             if sample.mode == "own" and rng.random() < 0.06:
                 shown = _wrong(rng, shown)
-            mask[i] = _disturbed(rng, shown)
+            mask[i] = disturbed(rng, shown)
             has_mask[i] = True
         _place(rng, sample, points[i], positive[i], count)
     return Prompts(
@@ -141,7 +141,7 @@ def _place(
         area = np.zeros_like(sample.target)
         area[r0:r1, c0:c1] = 1
         region = sample.target if inside else area * (1 - sample.target)
-        at = _inner_point(rng, region)
+        at = inner_point(rng, region)
         if at is not None:
             points[j] = at
             positive[j] = inside

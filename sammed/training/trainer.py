@@ -177,7 +177,10 @@ class Trainer:
             },
         )
         note = f"{self.views} synthetic samples, {self.minutes_before + minutes:.0f} minutes"
-        path = self.out / self.task.weights_name
+        self.export(self.out / self.task.weights_name, note)
+
+    def export(self, path: Path, note: str) -> None:
+        """Write the averaged weights as they are shipped."""
         export_weights(path, self.average, self.task.tag, note)
 
     def run(

@@ -25,6 +25,11 @@ MASK_SOFTNESS = 4.0
 """A mask prompt enters as ``tanh(logit / MASK_SOFTNESS)``."""
 
 
+Features = list[Tensor]
+"""Channels at full size, from the way down, and at a half, a quarter, an eighth, from the way up;
+at a sixteenth, where it turns."""
+
+
 @dataclass(frozen=True)
 class Architecture(TaggedArchitecture):
     """Everything that decides the shape of the network's weights.
@@ -221,6 +226,10 @@ class CompactNet(nn.Module):
         present : (n,)
             Logit of the object being on this slice.
         """
+        return self.answer(self.look(planes))
+
+    def look(self, planes: Tensor) -> Features:
+        """What the network has made of views and prompts where only the fine edge is missing."""
         fine = functional.relu(self.fine(planes))
         y = functional.relu(self.stem(planes))
         skips: list[Tensor] = []
@@ -229,10 +238,17 @@ class CompactNet(nn.Module):
                 y = functional.relu(self.down[level - 1](y))
             y = stage(y)
             skips.append(y)
-        deep = torch.cat((y.mean((2, 3)), y.amax((2, 3))), 1)
+        seen = [y]
         for level in (2, 1, 0):
             y = functional.interpolate(self.lateral[level](y), scale_factor=2.0, mode="nearest")
             y = self.decoder[level](y + skips[level])
+            seen.append(y)
+        return [fine, *seen[::-1]]
+
+    def answer(self, seen: Features) -> tuple[Tensor, Tensor, Tensor]:
+        """What follows from that: logits, predicted IoU and presence, as `forward`."""
+        fine, y, deepest = seen[0], seen[1], seen[-1]
+        deep = torch.cat((deepest.mean((2, 3)), deepest.amax((2, 3))), 1)
         summary = torch.cat((deep, y.mean((2, 3))), 1)
         y = functional.interpolate(self.up(y), scale_factor=2.0, mode="bilinear")
         y = torch.cat((_dense_gradient(y), _dense_gradient(fine)), 1)
