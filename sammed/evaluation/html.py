@@ -174,10 +174,11 @@ def labels_page(table: Table, facts: dict[str, str], tolerance_mm: float, title:
 
 LOOP = """
 <p>Protocol L: a simulated person labels cases in rounds; after each, what was accepted is learned
-from, and the rest is proposed. The person throws a bad proposal away for a 3D box, and clicks where
-the error is largest until the Dice is as wanted. What they leave is what is learned from. "No loop"
-is the same person with compact as it is shipped. "By chance" learned for as long from as many cases
-by chance, labelled perfectly. Seconds are assumed for each prompt, not measured on people.</p>
+from, and the rest is proposed. The person throws a bad proposal away for a 3D box, clicks where the
+error is largest, and paints slices once clicks do not help, until the Dice is as wanted. What they
+leave is what is learned from. "No loop" is the same person with compact as it is shipped. "By
+chance" learned for as long from as many cases by chance, labelled perfectly.
+Seconds are assumed for each prompt, not measured on people.</p>
 """
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sammed.evaluation import html
-from sammed.evaluation.annotator import BOX_S, CLICK_S, LOOK_S
+from sammed.evaluation.annotator import BOX_S, CLICK_S, LOOK_S, PAINT_S
 from sammed.evaluation.figures import Curve, Drawing, curves
 from sammed.evaluation.report import environment
 from sammed.evaluation.results import csv_text
@@ -80,8 +80,10 @@ def facts(plan: LoopPlan, command: str) -> dict[str, str]:
         "learned after each": f"{learned}, {wishes.what}",
         "order": plan.order,
         "the person": f"stops at Dice {person.target:g} or after {person.most} prompts, throws "
-        f"proposals below {person.discard:g} away",
-        "seconds assumed": f"{LOOK_S:g} a look, {BOX_S:g} a 3D box, {CLICK_S:g} a click",
+        f"proposals below {person.discard:g} away, paints slices once a click brings less than "
+        f"{person.helps:g}",
+        "seconds assumed": f"{LOOK_S:g} a look, {BOX_S:g} a 3D box, {CLICK_S:g} a click, "
+        f"{PAINT_S:g} a painted slice",
         "seed": str(plan.seed),
     }
 
@@ -100,6 +102,9 @@ def _round(labelled: Sequence[Labelled], number: int) -> dict[str, Any]:
                 "cases": len({one.case for one in own}),
                 "before": round(float(np.mean([one.before for one in own])), 4),
                 "after": round(float(np.mean([one.after for one in own])), 4),
+                "painted_a_case": round(
+                    sum(one.painted for one in own) / len({one.case for one in own}), 2
+                ),
                 "prompts_a_case": round(
                     sum(one.prompts for one in own) / len({one.case for one in own}), 2
                 ),
@@ -121,9 +126,9 @@ def tables(result: LoopResult, plan: LoopPlan) -> list[Table]:
                 lines.append(
                     (f"{number}, {arm}", str(one["cases"]), f"{one['before']:.3f}",
                      f"{one['after']:.3f}", f"{one['prompts_a_case']:.1f}",
-                     f"{one['seconds_a_case']:.0f}")
+                     f"{one['painted_a_case']:.1f}", f"{one['seconds_a_case']:.0f}")
                 )  # fmt: skip
-    head = ("Round", "Cases", "Dice before", "Dice after", "Prompts a case", "s a case")
+    head = ("Round", "Cases", "Dice before", "Dice after", "Prompts a case", "Painted", "s a case")
     rounds = Table(head, tuple(lines), caption="What the simulated person had to do.")
     whole = Table(
         ("In all", "Prompts", "Minutes of the person"),

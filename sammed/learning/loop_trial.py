@@ -77,7 +77,7 @@ class Labelled:
     ----------
     arm, round, case, subject, structure
         Where, when and what.
-    before, after, prompts, seconds, proposed
+    before, after, prompts, painted, seconds, proposed
         See `sammed.evaluation.annotator.Drawn`.
     """
 
@@ -89,6 +89,7 @@ class Labelled:
     before: float
     after: float
     prompts: int
+    painted: int
     seconds: float
     proposed: bool
 
@@ -337,7 +338,7 @@ def _apart(cases: Sequence[Case], plan: LoopPlan) -> tuple[list[Case], dict[str,
 def _line(arm: str, number: int, case: Case, name: str, drawn: Drawn) -> Labelled:
     return Labelled(
         arm, number, case.id, case.subject or case.id, name, round(drawn.before, 4),
-        round(drawn.after, 4), drawn.prompts, drawn.seconds, drawn.proposed,
+        round(drawn.after, 4), drawn.prompts, drawn.painted, drawn.seconds, drawn.proposed,
     )  # fmt: skip
 
 

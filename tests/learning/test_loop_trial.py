@@ -62,7 +62,38 @@ def test_a_person_clicks_until_it_is_good():
     assert done.seconds == annotator.LOOK_S + annotator.BOX_S
     more = annotate(volume, target, build("compact"), Annotator(target=1.0, most=3))
     assert more.prompts == 3
-    assert more.seconds == annotator.LOOK_S + annotator.BOX_S + 2 * annotator.CLICK_S
+    corrected = (2 - more.painted) * annotator.CLICK_S + more.painted * annotator.PAINT_S
+    assert more.seconds == annotator.LOOK_S + annotator.BOX_S + corrected
+
+
+def test_who_sees_that_clicks_do_not_help_paints_and_takes_back_what_made_it_worse(monkeypatch):
+    volume, truth = scan(0)
+    ball = truth == 1
+    target = Target("ball", 1, ball, ball)
+    half, less = ball.copy(), ball.copy()
+    middle = int(np.flatnonzero(ball.any((1, 2))).mean())
+    half[middle:], less[middle - 1 :] = False, False
+    asked = []
+
+    def answer(session, said):
+        asked.append(said)
+        if said.mask is None:
+            return less if said.points else half
+        mended = half.copy()
+        painted = said.mask.voxels.any((1, 2))
+        mended[painted] = said.mask.voxels[painted]
+        return mended
+
+    monkeypatch.setattr(annotator, "_answer", answer)
+    done = annotate(volume, target, build("compact"), Annotator(target=1.0))
+    slices = np.flatnonzero(ball[middle:].any((1, 2)))
+    assert done.after == 1.0
+    assert done.painted == len(slices)
+    assert done.prompts == 1 + 1 + done.painted
+    assert not asked[-1].points  # it made the object smaller
+    assert (asked[-1].mask.voxels <= ball).all()
+    few = annotate(volume, target, build("compact"), Annotator(target=1.0, most=3))
+    assert (few.prompts, few.painted) == (3, 1)
 
 
 def test_good_proposals_cost_nothing_and_bad_ones_a_box(monkeypatch):
@@ -134,7 +165,7 @@ def test_protocol_l_runs_by_itself(capsys):
 
 def test_a_report_of_what_was_done():
     def line(arm, number, prompts):
-        return Labelled(arm, number, f"c{number}", "s", "ball", 0.5, 0.9, prompts, 20.0, False)
+        return Labelled(arm, number, f"c{number}", "s", "ball", 0.5, 0.9, prompts, 0, 20.0, False)
 
     result = LoopResult(
         (line(LOOP, 1, 4), line(ALONE, 1, 4), line(LOOP, 2, 1), line(ALONE, 2, 6)),
