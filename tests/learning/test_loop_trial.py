@@ -173,7 +173,7 @@ def test_a_report_of_what_was_done():
     )
     assert loop_report.share(result) == 0.5
     rounds, whole, reached = loop_report.tables(result, LoopPlan((1, 1), 1))
-    assert rounds.lines[3] == ("2, no loop", "1", "0.500", "0.900", "6.0", "20")
+    assert rounds.lines[3] == ("2, no loop", "1", "0.500", "0.900", "6.0", "0.0", "20")
     assert whole.lines == (("loop", "5", "0.7"), ("no loop", "10", "0.7"))
     assert reached.lines[0][-1] == "–"
     assert loop_trial.as_rows(result)[0]["prompts"] == 4
