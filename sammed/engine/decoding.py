@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from sammed.engine.candidates import choose_candidate, chosen_candidate, mean_candidate
-from sammed.engine.slice_mask import ClickedPoint, SlicePrompt, SliceResult
+from sammed.engine.slice_mask import Float, SlicePrompt, SliceResult, SliceStroke
 from sammed.imaging.boxes import Box2D
 from sammed.models.protocols import (
     Embedding,
@@ -30,6 +30,7 @@ from sammed.models.recipe import Recipe
 from sammed.views.embeddings import EmbeddingStore, view_key
 from sammed.views.prefetch import ViewRenderer
 from sammed.views.slices import OUTSIDE_LOGIT, SliceStack, View
+from sammed.views.strokes import stroke_plane
 
 KEEP_ABOVE_LOGIT = -6.0
 """Logits below this are not kept: their probability is under 0.3 %."""
@@ -127,9 +128,8 @@ class SliceDecoder:
         if box is None and prompt.prior is not None:
             box = prompt.prior.box
         box = box or Box2D(0, 0, *self.stack.shape)
-        for p in prompt.points:
-            if p.positive:
-                box = box.union(Box2D(p.row, p.col, p.row + 1, p.col + 1))
+        for shown in prompt.shown:
+            box = box.union(shown)
         size = self.model.spec.view_size
         zoom = max(self.zoom * prompt.share, min(self.zoom, LEAST_ZOOM))
         return View.zoomed(index, box, zoom, self.stack.pixel_mm, size)
@@ -151,22 +151,21 @@ class SliceDecoder:
         """
         best: SliceResult | None = None
         best_score = -1.0
-        for view in self._point_views(index, prompt.points):
+        for view in self._point_views(index, prompt):
             result = self._decode_view(view, [prompt])[0]
             score = result.predicted_iou * result.present + self._fits(result, view)
             if score > best_score:
                 best, best_score = result, score
         if best is None or not best.area:
             return best or _nothing(index, prompt.name)
-        again = SlicePrompt(None, prompt.points, best, prompt.name)
+        again = replace(prompt, prior=best, candidate=0)
         refined = self._decode_view(self.view(index, again), [again])[0]
         return refined if refined.area else best
 
-    def _point_views(self, index: int, points: Sequence[ClickedPoint]) -> list[View]:
-        clicked = [p for p in points if p.positive]
+    def _point_views(self, index: int, prompt: SlicePrompt) -> list[View]:
         box = Box2D(0, 0, 0, 0)
-        for p in clicked:
-            box = box.union(Box2D(p.row, p.col, p.row + 1, p.col + 1))
+        for shown in prompt.shown:
+            box = box.union(shown)
         row_mm, col_mm = self.stack.pixel_mm
         span = max(box.shape[0] * row_mm, box.shape[1] * col_mm)
         whole = max(self.stack.shape[0] * row_mm, self.stack.shape[1] * col_mm)
@@ -273,11 +272,24 @@ class SliceDecoder:
             prior = prompt.prior
             mask = view.mask_prompt(prior.logits, prior.region, self.model.spec.mask_size)
         wanted = "points" in kinds or (box is None and mask is None)  # the model says what it lacks
+        asked = ViewPrompt(box=box, mask=mask, depth=prompt.depth, final=prompt.final)
         if not prompt.points or not wanted:
-            return ViewPrompt(box=box, mask=mask, depth=prompt.depth, final=prompt.final)
+            return asked
         centres = np.array([(p.row + 0.5, p.col + 0.5) for p in prompt.points])
         positive = np.array([p.positive for p in prompt.points], bool)
-        return ViewPrompt(box, view.points(centres), positive, mask, prompt.depth, prompt.final)
+        strokes = self._stroke_planes(view, prompt.strokes) if "scribble" in kinds else None
+        return replace(asked, points=view.points(centres), positive=positive, strokes=strokes)
+
+    def _stroke_planes(self, view: View, strokes: Sequence[SliceStroke]) -> Float | None:
+        """Scribbles in the object and beside it as the view shows them; ``None`` without any."""
+        if not strokes:
+            return None
+        planes = []
+        for positive in (True, False):
+            own = [stroke.pixels for stroke in strokes if stroke.positive == positive]
+            pixels = np.concatenate(own) if own else np.empty((0, 2), np.intp)
+            planes.append(stroke_plane(view, pixels, self.model.spec.mask_size))
+        return np.stack(planes)
 
     def _result(
         self, view: View, mask: ViewMask, asked: ViewPrompt, prompt: SlicePrompt

@@ -95,7 +95,7 @@ class NamedStrategy:
             error = f"the model found no {obj.name!r}{why}; if it is there, give it a prompt"
             return not_found(obj, plane, error)
         slices = SliceStack(self._scene.volume, plane, self._scene.window())
-        volume, mended = self._mended(without_strokes(obj), volume, slices, reporter)
+        volume, mended = self._mended(obj, volume, slices, reporter)
         volume = held(volume, obj)
         if not volume.mask.any():
             return not_found(obj, plane, f"nothing is left of {obj.name!r} after the corrections")
@@ -133,12 +133,13 @@ class NamedStrategy:
         self, obj: ObjectPrompts, volume: ObjectVolume, slices: SliceStack, reporter: Reporter
     ) -> tuple[ObjectVolume, Mapping[int, SliceResult]]:
         """What was found, corrected where it was clicked or painted; and these slices."""
-        clicked = slice_prompts(obj, slices.axis)
+        model = self._model.prompted(obj.name)
+        said = without_strokes(obj, keep="scribble" in model.spec.prompts)
+        clicked = slice_prompts(said, slices.axis)
         if not clicked:
             return volume, {}
         scene = self._scene
-        limit = obj.limit(scene.volume.shape)
-        model = self._model.prompted(obj.name)
+        limit = said.limit(scene.volume.shape)
         decoder = SliceDecoder(slices, model, scene.store, scene.volume_hash(), scene.settings.zoom)
         reporter.begin(obj.name, slices.axis, clicked)
         return repair(

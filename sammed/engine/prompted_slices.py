@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 
 from sammed.engine.box_fit import fit_box
 from sammed.engine.decoding import SliceDecoder
-from sammed.engine.slice_mask import ClickedPoint, SlicePrompt, SliceResult, painted, unite
+from sammed.engine.slice_mask import (
+    ClickedPoint,
+    SlicePrompt,
+    SliceResult,
+    SliceStroke,
+    painted,
+    unite,
+)
 from sammed.errors import PromptError
 from sammed.imaging.boxes import Box2D, Box3D
 from sammed.models.recipe import BoxFit
@@ -46,6 +53,8 @@ class SlicePrompts:
         Whether no chain starts from this slice, see `with_final`.
     candidate
         Which of the model's masks is meant, see `ObjectPrompts`.
+    strokes
+        Scribbles of which ``points`` holds points, for models that know scribbles.
     """
 
     index: int
@@ -58,6 +67,7 @@ class SlicePrompts:
     outline: bool = False
     final: bool = False
     candidate: int = 0
+    strokes: tuple[SliceStroke, ...] = ()
 
     @property
     def plain(self) -> bool:
@@ -201,9 +211,20 @@ def slice_prompts(obj: ObjectPrompts, axis: int) -> dict[int, SlicePrompts]:
             masks.get(index),
             hash(masks[index].tobytes()) if index in masks else 0,
             candidate=obj.candidate,
+            strokes=_strokes(obj, axis, index),
         )
         for index in sorted({*boxes, *points, *masks})
     }
+
+
+def _strokes(obj: ObjectPrompts, axis: int, index: int) -> tuple[SliceStroke, ...]:
+    """What scribbles pass on a slice, of those for which points on it stand."""
+    drawn = dict.fromkeys(p.drawn for p in obj.points if p.drawn and p.at[axis] == index)
+    strokes = []
+    for one in drawn:
+        here = one.voxels[one.voxels[:, axis] == index]
+        strokes.append(SliceStroke(np.delete(here, axis, axis=1), one.positive))
+    return tuple(strokes)
 
 
 def with_final(
@@ -246,9 +267,18 @@ def decode_prompted(decoder: SliceDecoder, prompts: SlicePrompts) -> PromptedSli
             return correct_prompted(decoder, prompts, part)
         return PromptedSlice(prompts.index, (part,))
     if not prompts.boxes:
-        asked = [SlicePrompt(None, prompts.points, name="points", candidate=prompts.candidate)]
+        asked = [
+            SlicePrompt(
+                None,
+                prompts.points,
+                name="strokes" if prompts.strokes else "points",
+                candidate=prompts.candidate,
+                strokes=prompts.strokes,
+            )
+        ]
     else:
         by_box = _points_by_box(prompts.boxes, prompts.points)
+        stroked = _strokes_by_box(prompts.boxes, prompts.strokes)
         asked = [
             SlicePrompt(
                 box,
@@ -258,8 +288,9 @@ def decode_prompted(decoder: SliceDecoder, prompts: SlicePrompts) -> PromptedSli
                 prompts.depth,
                 final=prompts.final,
                 candidate=prompts.candidate,
+                strokes=tuple(strokes),
             )
-            for box, points in zip(prompts.boxes, by_box, strict=True)
+            for box, points, strokes in zip(prompts.boxes, by_box, stroked, strict=True)
         ]
     return PromptedSlice(prompts.index, tuple(decoder.decode(prompts.index, asked)))
 
@@ -275,12 +306,13 @@ def correct_prompted(
     """Segment a slice again with clicks on it, starting from its former mask."""
     rows, cols = former.box.shape
     box = former.box.expand(max(1, CLICK_MARGIN * rows), max(1, CLICK_MARGIN * cols))
-    for point in prompts.points:
-        if point.positive:
-            pixel = Box2D(point.row, point.col, point.row + 1, point.col + 1)
-            box = box.union(pixel.expand(1))
-    box = box.clip(decoder.stack.shape)
-    asked = SlicePrompt(box, prompts.points, former, name="box + mask + points")
+    said = SlicePrompt(points=prompts.points, strokes=prompts.strokes)
+    for shown in said.shown:
+        box = box.union(shown.expand(1))
+    more = "strokes" if prompts.strokes else "points"
+    asked = replace(
+        said, box=box.clip(decoder.stack.shape), prior=former, name=f"box + mask + {more}"
+    )
     return PromptedSlice(prompts.index, tuple(decoder.decode(prompts.index, [asked])))
 
 
@@ -308,6 +340,19 @@ def _points_by_box(
             continue
         away = [_distance(point, box) for box in boxes]
         by_box[int(np.argmin(away))].append(point)
+    return by_box
+
+
+def _strokes_by_box(
+    boxes: Sequence[Box2D], strokes: Sequence[SliceStroke]
+) -> list[list[SliceStroke]]:
+    """Each scribble to the box that holds or is nearest to its middle; one outside to all."""
+    by_box: list[list[SliceStroke]] = [[] for _ in boxes]
+    for stroke in strokes:
+        row, col = stroke.pixels[len(stroke.pixels) // 2]
+        away = [_distance(ClickedPoint(int(row), int(col)), box) for box in boxes]
+        for own in by_box if not stroke.positive else [by_box[int(np.argmin(away))]]:
+            own.append(stroke)
     return by_box
 
 

@@ -31,6 +31,36 @@ class ClickedPoint:
 
 
 @dataclass(frozen=True, eq=False)
+class SliceStroke:
+    """What a scribble passes on one slice.
+
+    Attributes
+    ----------
+    pixels : (n, 2) int
+        (row, col) of the slice, in drawing order.
+    positive
+        Whether they belong to the object.
+    """
+
+    pixels: NDArray[np.intp]
+    positive: bool = True
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SliceStroke) and (
+            self.positive == other.positive and np.array_equal(self.pixels, other.pixels)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.positive, self.pixels.tobytes()))
+
+    @property
+    def box(self) -> Box2D:
+        """Smallest box that holds it."""
+        (r0, c0), (r1, c1) = self.pixels.min(0), self.pixels.max(0) + 1
+        return Box2D(int(r0), int(c0), int(r1), int(c1))
+
+
+@dataclass(frozen=True, eq=False)
 class SliceResult:
     """The mask of one object on one slice, with what the model thought of it.
 
@@ -132,6 +162,8 @@ class SlicePrompt:
         Whether the box was drawn for this slice and no chain starts from the answer.
     candidate
         Which of the model's candidates is meant, from 1; 0: the engine chooses.
+    strokes
+        Scribbles on the slice, for models that know them; points along them are among ``points``.
     """
 
     box: Box2D | None = None
@@ -143,6 +175,13 @@ class SlicePrompt:
     share: float = 1.0
     final: bool = False
     candidate: int = 0
+    strokes: tuple[SliceStroke, ...] = ()
+
+    @property
+    def shown(self) -> list[Box2D]:
+        """Boxes of what was clicked or stroked in the object."""
+        clicked = [Box2D(p.row, p.col, p.row + 1, p.col + 1) for p in self.points if p.positive]
+        return clicked + [stroke.box for stroke in self.strokes if stroke.positive]
 
 
 def overlap(a: SliceResult, b: SliceResult) -> tuple[float, float]:

@@ -74,7 +74,7 @@ class SlicewiseStrategy:
 
     def check(self, obj: ObjectPrompts) -> None:
         """See `sammed.engine.strategy.Strategy`."""
-        said, plane = without_strokes(obj), self._scene.settings.plane
+        said, plane = self._pointed(obj), self._scene.settings.plane
         if plane in PLANES:
             check_plane(said, PLANES[plane])
         check_ranges(said, self._planes.axis(self._seen(obj)))
@@ -135,9 +135,13 @@ class SlicewiseStrategy:
 
     def _seen(self, obj: ObjectPrompts) -> ObjectPrompts:
         """The object as slices show it: boxes and points for strokes and for flat 3D boxes."""
-        said = without_strokes(obj)
+        said = self._pointed(obj)
         shape, plane = self._scene.volume.shape, self._scene.settings.plane
         return flattened(said, self._planes.axis(said), shape, plane not in PLANES)
+
+    def _pointed(self, obj: ObjectPrompts) -> ObjectPrompts:
+        """Points for strokes, with the strokes themselves if the model knows them."""
+        return without_strokes(obj, keep="scribble" in self._model.spec.prompts)
 
     # -- one plane -----------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sammed.errors import ModelError, PromptError
 from sammed.models.protocols import (
-    ALL_PROMPTS,
+    VIEW_PROMPTS,
     VOLUME_PROMPTS,
     Embedding,
     ImageModel,
@@ -116,7 +116,7 @@ def check_spec(spec: ModelSpec) -> None:
     ContractError
         If it does not.
     """
-    known = ALL_PROMPTS if spec.view_size else VOLUME_PROMPTS
+    known = VIEW_PROMPTS if spec.view_size else VOLUME_PROMPTS
     _require(bool(spec.name), "spec.name is empty; expected the registry name")
     _require(
         "box" in spec.prompts and spec.prompts <= known,
@@ -359,7 +359,11 @@ def _prompts(model: ImageModel) -> list[ViewPrompt]:
     positive = np.array([True, False])
     mask = np.full((m, m), -6, np.float32)
     mask[m // 4 : m // 2, m // 4 : m // 2] = 6
+    strokes = np.zeros((2, m, m), np.float32)
+    strokes[0, m // 3, m // 4 : m // 2] = strokes[1, m // 20, : m // 8] = 1
+    stroked = ViewPrompt(box, points, positive, strokes=strokes)
     return [
+        *([stroked] if "scribble" in model.spec.prompts else []),
         ViewPrompt(box=box),
         ViewPrompt(box=other, mask=mask),
         ViewPrompt(box=box, points=points, positive=positive),
@@ -370,5 +374,5 @@ def _prompts(model: ImageModel) -> list[ViewPrompt]:
 
 
 def _arrays_of(prompt: ViewPrompt) -> list[NDArray[np.generic]]:
-    held = (prompt.box, prompt.points, prompt.positive, prompt.mask)
+    held = (prompt.box, prompt.points, prompt.positive, prompt.mask, prompt.strokes)
     return [array for array in held if array is not None]

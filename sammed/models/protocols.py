@@ -26,6 +26,7 @@ from sammed.imaging.intensity import Window
 from sammed.imaging.volume import Volume
 from sammed.models.spec import ALL_PROMPTS as ALL_PROMPTS
 from sammed.models.spec import BOX_ONLY as BOX_ONLY
+from sammed.models.spec import VIEW_PROMPTS as VIEW_PROMPTS
 from sammed.models.spec import VOLUME_PROMPTS as VOLUME_PROMPTS
 from sammed.models.spec import ModelSpec as ModelSpec
 from sammed.models.spec import PromptKinds as PromptKinds
@@ -110,6 +111,10 @@ class ViewPrompt:
     final
         Whether the box was drawn for this slice and no other slice's mask follows from the answer;
         models may ignore it.
+    strokes : (2, m, m) float32 or None
+        Scribbles in the object and beside it, 1 where they are and fading round about, covering
+        the padded ``view_size`` square; ``m`` is the model's ``mask_size``. Points along them are
+        among ``points``. Only for models whose ``spec.prompts`` name ``"scribble"``.
     """
 
     box: NDArray[np.float32] | None = None
@@ -118,12 +123,14 @@ class ViewPrompt:
     mask: NDArray[np.float32] | None = None
     depth: float = 0.0
     final: bool = False
+    strokes: NDArray[np.float32] | None = None
 
     @property
     def kinds(self) -> PromptKinds:
-        """Which of ``"box"``, ``"points"``, ``"mask"`` it holds."""
+        """Which of ``"box"``, ``"points"``, ``"mask"``, ``"scribble"`` it holds."""
         held = {"box": self.box is not None, "points": len(self.points) > 0}
         held["mask"] = self.mask is not None
+        held["scribble"] = self.strokes is not None
         return frozenset(kind for kind, there in held.items() if there)
 
 

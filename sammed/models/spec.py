@@ -13,6 +13,7 @@ Candidates = Literal["same object", "parts"]
 PromptKinds = frozenset[str]
 BOX_ONLY: PromptKinds = frozenset({"box"})
 ALL_PROMPTS: PromptKinds = frozenset({"box", "points", "mask"})
+VIEW_PROMPTS: PromptKinds = ALL_PROMPTS | {"scribble"}
 VOLUME_PROMPTS: PromptKinds = ALL_PROMPTS | {"box3d", "scribble", "lasso"}
 
 
@@ -36,8 +37,8 @@ class ModelSpec:
     eight_bit
         Views are quantised to 256 levels before resizing, as the model was trained.
     prompts
-        Which of ``"box"``, ``"points"``, ``"mask"`` the model makes use of; of a `VolumeModel`
-        which of `VOLUME_PROMPTS`.
+        Which of ``"box"``, ``"points"``, ``"mask"``, ``"scribble"`` the model makes use of (without
+        the last, strokes are points to it); of a `VolumeModel` which of `VOLUME_PROMPTS`.
     has_object_score
         ``ViewMask.present`` is learned, so that propagation may stop by it.
     calibrated

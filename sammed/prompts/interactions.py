@@ -53,11 +53,14 @@ class PointPrompt:
         Whether it belongs to the object.
     stroke
         Of points that stand for a stroke: which one, from 1; they are said together.
+    drawn
+        The stroke itself, where the model that is to be asked knows strokes.
     """
 
     at: Shape3
     positive: bool = True
     stroke: int = field(default=0, repr=False)
+    drawn: ScribblePrompt | None = field(default=None, repr=False)
 
 
 class MaskPrompt:

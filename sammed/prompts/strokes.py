@@ -1,4 +1,4 @@
-"""Strokes as boxes and points, for models that know no strokes.
+"""Strokes as boxes and points: all that is said to models that know no strokes.
 
 A scribble becomes points on each slice that it crosses: its ends, and more in between, evenly
 spaced. A lasso becomes its box and a point deep inside it; one round what does not belong to the
@@ -76,10 +76,17 @@ def lasso_in_file(lasso: LassoPrompt, volume: Volume) -> tuple[str, int, list[li
     return axis, int(np.floor(corners[0, across])), outline
 
 
-def without_strokes(obj: ObjectPrompts) -> ObjectPrompts:
+def without_strokes(obj: ObjectPrompts, keep: bool = False) -> ObjectPrompts:
     """The same object with boxes and points in place of strokes; itself if it has none.
 
     What is said by strokes comes first: a stroke says more of the object than a click.
+
+    Parameters
+    ----------
+    obj
+        What was said.
+    keep
+        Whether points keep the scribble that they stand for, for models that know scribbles.
 
     Examples
     --------
@@ -90,7 +97,7 @@ def without_strokes(obj: ObjectPrompts) -> ObjectPrompts:
     if not obj.scribbles and not obj.lassos:
         return obj
     drawn: list[Interaction] = [
-        replace(point, stroke=number)
+        replace(point, stroke=number, drawn=one if keep else None)
         for number, one in enumerate(obj.scribbles, 1)
         for point in scribble_points(one)
     ]

@@ -193,7 +193,7 @@ def validate_strokes(net: StrokeNet, size: int = 192) -> dict[str, float]:
         without = _chosen(*frozen.answer(seen))
         for i in np.flatnonzero(wanted.any((1, 2))):
             kind = KINDS_OF_CASE[int(arrays["kind"][i])]
-            rows.append((kind, *(dice(m[i], wanted[i]) for m in (with_branch, without))))
+            rows.append((kind, dice(with_branch[i], wanted[i]), dice(without[i], wanted[i])))
     result = {"dice": _mean([r[1] for r in rows]), "points": _mean([r[2] for r in rows])}
     for kind in KINDS_OF_CASE:
         result[kind] = _mean([r[1] for r in rows if r[0] == kind])

@@ -20,6 +20,9 @@ WEIGHTS = _FOLDER / "compact.safetensors"
 BOXES = _FOLDER / "compact_boxes.safetensors"
 """The one for final boxes, as the difference from the former."""
 
+STROKES = _FOLDER / "compact_strokes.safetensors"
+"""What strokes add to the network for views."""
+
 LOCATOR = _FOLDER / "locator.safetensors"
 """The one that sees all slices of a 3D box at once."""
 
@@ -46,17 +49,23 @@ def build(request: BuildRequest) -> CompactModel | VolumeFinder:
             f"the built-in network's weights are missing from the package ({WEIGHTS}); "
             "install sammed again"
         )
-    if request.weights is not None and _family(request.weights).startswith(VOLUME_FAMILY):
+    family = "" if request.weights is None else _family(request.weights)
+    if request.weights is not None and family.startswith(VOLUME_FAMILY):
         from sammed.models.compact.volume_model import VolumeFinder
 
         return VolumeFinder(request.weights, request.device)
     from sammed.models.compact.model import CompactModel
 
+    if family.startswith(STROKES_FAMILY):
+        return CompactModel(device=request.device, strokes=request.weights)
     return CompactModel(weights=request.weights, device=request.device)
 
 
 VOLUME_FAMILY = "volume-unet/"
 """How the architecture of weights for volumes begins."""
+
+STROKES_FAMILY = "compact-strokes/"
+"""The same of weights for strokes, which are used beside the shipped ones."""
 
 
 def _is_trained_here(path: Path) -> bool:

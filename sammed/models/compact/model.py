@@ -12,19 +12,28 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from sammed.errors import BackendUnavailableError
 from sammed.imaging.boxes import Box3D
 from sammed.models.compact.cubes import cube_view, from_cube
-from sammed.models.compact.entry import BOXES, WEIGHTS
+from sammed.models.compact.entry import BOXES, STROKES, WEIGHTS
 from sammed.models.compact.locator import Locator, load_locator
 from sammed.models.compact.locator_net import BLOCK_SIZE
 from sammed.models.compact.net import Architecture, CompactNet, Prompts, input_planes
 from sammed.models.compact.recipe import RECIPE
-from sammed.models.compact.weight_files import fold_norms, load_difference, load_network, sha256_of
+from sammed.models.compact.stroke_net import StrokeArchitecture, StrokeNet, with_strokes
+from sammed.models.compact.weight_files import (
+    fold_norms,
+    load_branch,
+    load_difference,
+    load_network,
+    sha256_of,
+)
 from sammed.models.protocols import (
+    ALL_PROMPTS,
+    VIEW_PROMPTS,
     Embedding,
     ModelSpec,
     ViewBatch,
@@ -95,6 +104,33 @@ def load_boxes(net: CompactNet, digest: str) -> tuple[CompactNet, str]:
     return load_difference(net, BOXES, "compact", digest)
 
 
+def load_strokes(digest: str, path: Path | None = None) -> tuple[StrokeNet, str]:
+    """The branch for strokes, see `sammed.models.compact.stroke_net`.
+
+    Parameters
+    ----------
+    digest
+        What `load_net` returned for the shipped weights.
+    path
+        A ``.safetensors`` file; ``None``: the shipped one.
+
+    Returns
+    -------
+    branch
+        In evaluation mode, float32.
+    weights_hash
+        SHA-256 of its file, hex.
+
+    Raises
+    ------
+    WeightsNotFoundError, WeightsMismatchError
+        As `load_branch` does.
+    """
+    return load_branch(
+        Path(path or STROKES), "strokes", StrokeNet, StrokeArchitecture(), base=digest
+    )
+
+
 class CompactModel:
     """The built-in promptable network.
 
@@ -105,14 +141,17 @@ class CompactModel:
     ----------
     weights
         A ``.safetensors`` file, whose network answers all prompts; ``None``: the shipped ones,
-        with a network of its own for final boxes. The locator's weights are the shipped ones in
-        any case.
+        with a network of its own for final boxes and a branch for strokes. The locator's weights
+        are the shipped ones in any case.
     device
         ``"cpu"``, ``"cuda"``, ``"mps"``.
     nets
         Instead of any file, networks that were tuned; they stay as they are.
     digest
         Hash of what tuned them.
+    strokes
+        Other weights than the shipped ones for the branch for strokes. Networks that were tuned,
+        and weights from a file, have no such branch: strokes are points to them.
     """
 
     def __init__(
@@ -121,7 +160,9 @@ class CompactModel:
         device: str = "cpu",
         nets: Nets | None = None,
         digest: str = "",
+        strokes: Path | None = None,
     ) -> None:
+        branch: StrokeNet | None = None
         if nets is not None:
             net, boxes = copy.deepcopy(nets.views), copy.deepcopy(nets.boxes)
             locator = copy.deepcopy(nets.locator)
@@ -131,10 +172,14 @@ class CompactModel:
             boxes, second = (net, "") if weights else load_boxes(net, first)
             locator, third = load_locator()
             hashes = first, second, third
+            if weights is None and (strokes or STROKES.is_file()):
+                branch, fourth = load_strokes(first, strokes)
+                hashes = *hashes, fourth
         try:
             self._size = net.architecture.view
             self._device = torch.device(device)
             self._net, self._boxes = (self._placed(part) for part in (net, boxes))
+            self._branch = self._placed(branch) if branch else None
             self._locator = Locator(locator, device)
         except (RuntimeError, AssertionError) as error:
             raise BackendUnavailableError(
@@ -146,6 +191,7 @@ class CompactModel:
             mask_size=self._size,
             zoom=ZOOM,
             context=1,
+            prompts=VIEW_PROMPTS if branch else ALL_PROMPTS,
             has_object_score=True,
             candidates="same object",
             concurrent=device == "cpu",
@@ -194,29 +240,51 @@ class CompactModel:
         check_prompts(self._spec, prompts)
         answers: dict[int, ViewMask] = {}
         with _one_thread():
-            for net, final in ((self._net, False), (self._boxes, True)):
-                own = [n for n, prompt in enumerate(prompts) if _is_final_box(prompt) == final]
+            for part in ("views", "strokes", "boxes"):
+                own = [n for n, prompt in enumerate(prompts) if self._part(prompt) == part]
                 for start in range(0, len(own), CHUNK):
                     some = own[start : start + CHUNK]
-                    found = self._decode(net, embedding, [prompts[n] for n in some])
+                    found = self._decode(part, embedding, [prompts[n] for n in some])
                     answers.update(zip(some, found, strict=True))
         return [answers[n] for n in range(len(prompts))]
 
-    def _placed(self, net: CompactNet) -> nn.Module:
+    def _part(self, prompt: ViewPrompt) -> str:
+        """Which of the networks answers a prompt."""
+        if prompt.strokes is not None and self._branch is not None:
+            return "strokes"
+        return "boxes" if _is_final_box(prompt) else "views"
+
+    def _placed(self, net: nn.Module) -> nn.Module:
         folded = fold_norms(net).to(self._device)
         return folded.to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def _decode(
-        self, net: nn.Module, embedding: Embedding, prompts: Sequence[ViewPrompt]
+        self, part: str, embedding: Embedding, prompts: Sequence[ViewPrompt]
     ) -> list[ViewMask]:
         batch = _collate(embedding, prompts, self._device)
         planes = input_planes(batch).contiguous(memory_format=torch.channels_last)
-        logits, iou, present = net(planes)
+        net = self._boxes if part == "boxes" else self._net
+        if part == "strokes":
+            logits, iou, present = self._stroked(planes, prompts)
+        else:
+            logits, iou, present = net(planes)
         masks = logits.float().cpu().numpy()
         judged = torch.sigmoid(iou).float().cpu().numpy()
         chance = torch.sigmoid(present).float().cpu().numpy()
         return [ViewMask(masks[i], judged[i], float(chance[i])) for i in range(len(prompts))]
+
+    def _stroked(
+        self, planes: Tensor, prompts: Sequence[ViewPrompt]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What the network for views answers with strokes in mind."""
+        net, branch = self._net, self._branch
+        assert isinstance(net, CompactNet)
+        assert isinstance(branch, StrokeNet)
+        drawn = np.stack([p.strokes for p in prompts if p.strokes is not None])
+        strokes = torch.from_numpy(np.asarray(drawn, np.float32)).to(self._device)
+        shown = with_strokes(planes, strokes).contiguous(memory_format=torch.channels_last)
+        return net.answer(branch(shown, net.look(planes)))
 
 
 @dataclass(frozen=True)

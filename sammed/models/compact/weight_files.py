@@ -152,6 +152,38 @@ def load_network(
     return net.eval(), digest(path, "sha256")
 
 
+def load_branch(
+    path: Path, model: str, build: Callable[[_Shape], _Net], usual: _Shape, base: str
+) -> tuple[_Net, str]:
+    """A network that means something only beside another one, as `load_network` reads it.
+
+    Parameters
+    ----------
+    path, model, build, usual
+        As of `load_network`.
+    base
+        SHA-256 (hex) of the file that the other network was read from.
+
+    Raises
+    ------
+    WeightsNotFoundError
+        If there is no such file.
+    WeightsMismatchError
+        If it is truncated, foreign, or was trained beside other weights.
+    """
+    net, weights_hash = load_network(path, model, build, usual)
+    _check_base(path, _stored(path, model)[0], base, "was trained beside")
+    return net, weights_hash
+
+
+def _check_base(path: Path, about: Mapping[str, str], base: str, how: str) -> None:
+    if about.get("base") != base:
+        raise WeightsMismatchError(
+            f"{path} {how} weights {about.get('base', 'that it does not name')}"
+            f"; expected {base}; reinstall sammed"
+        )
+
+
 def load_difference(net: _Net, path: Path, model: str, base: str) -> tuple[_Net, str]:
     """A copy of a network with weights that a file tells by their difference from its own.
 
@@ -181,11 +213,7 @@ def load_difference(net: _Net, path: Path, model: str, base: str) -> tuple[_Net,
         If it is truncated, foreign, or made for other weights than ``net`` has.
     """
     about, stored = _stored(path, model)
-    if about.get("base") != base:
-        raise WeightsMismatchError(
-            f"{path} tells the difference from weights {about.get('base', 'that it does not name')}"
-            f"; expected {base}; reinstall sammed"
-        )
+    _check_base(path, about, base, "tells the difference from")
     return added(copy.deepcopy(net), stored, str(path), whole=True), digest(path, "sha256")
 
 
