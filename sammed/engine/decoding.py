@@ -272,13 +272,15 @@ class SliceDecoder:
             prior = prompt.prior
             mask = view.mask_prompt(prior.logits, prior.region, self.model.spec.mask_size)
         wanted = "points" in kinds or (box is None and mask is None)  # the model says what it lacks
-        asked = ViewPrompt(box=box, mask=mask, depth=prompt.depth, final=prompt.final)
+        strokes = self._stroke_planes(view, prompt.strokes) if "scribble" in kinds else None
+        asked = ViewPrompt(
+            box=box, mask=mask, depth=prompt.depth, final=prompt.final, strokes=strokes
+        )
         if not prompt.points or not wanted:
             return asked
         centres = np.array([(p.row + 0.5, p.col + 0.5) for p in prompt.points])
         positive = np.array([p.positive for p in prompt.points], bool)
-        strokes = self._stroke_planes(view, prompt.strokes) if "scribble" in kinds else None
-        return replace(asked, points=view.points(centres), positive=positive, strokes=strokes)
+        return replace(asked, points=view.points(centres), positive=positive)
 
     def _stroke_planes(self, view: View, strokes: Sequence[SliceStroke]) -> Float | None:
         """Scribbles in the object and beside it as the view shows them; ``None`` without any."""
