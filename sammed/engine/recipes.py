@@ -87,13 +87,17 @@ def _by_channel(model: Model, scene: Scene) -> Strategy:
 
 
 def _window_of(volume: Volume, scene: Scene) -> Callable[[], Window]:
-    """A channel's own window; of CT, whose values mean the same, the first one's."""
+    """A channel's own window; of CT, whose values mean the same, the first one's.
+
+    A window in numbers is the first one's: in another image the same numbers mean something else.
+    """
 
     @cache
     def window() -> Window:
         if volume.modality == scene.volume.modality == "CT":
             return scene.window()
-        return resolve_window(scene.settings.window, volume)
+        wanted = scene.settings.window
+        return resolve_window("auto" if "/" in wanted else wanted, volume)
 
     return window
 

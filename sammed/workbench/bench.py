@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -28,9 +28,10 @@ from sammed.workbench.saving import formats_for, read_colours, read_targets, sav
 from sammed.workbench.scan import describe_scan, shown_as
 from sammed.workbench.wishes import Wishes
 from sammed.worker.arrays import Attached
+from sammed.worker.case import Case
 from sammed.worker.engine import Engine
 from sammed.worker.messages import Fields, Request, RequestError
-from sammed.worker.service import Cancel, Case, Report, Service
+from sammed.worker.service import Cancel, Report, Service
 
 if TYPE_CHECKING:
     from sammed.prompts import ObjectPrompts
@@ -53,6 +54,9 @@ class Bench(Service):
     otherwise = " or give another -o"
     """How else one begins anew."""
 
+    looked_up: Mapping[str, Callable[[], dict[str, Any]]] = {}
+    """Requests that are answered from files, also while others run."""
+
     def __init__(self, wishes: Wishes, engine: Engine | None = None) -> None:
         self.arrays: Attached = Attached()
         super().__init__(self.arrays, engine)
@@ -60,7 +64,7 @@ class Bench(Service):
         self.opened: Opened | None = None
         self.choices: list[Choice] | None = None
         self._hashes = ThreadPoolExecutor(1, thread_name_prefix="sammed-hash")
-        for name in ("volume", "close"):
+        for name in ("volume", "channels", "close"):
             self._handlers[name] = self._not_here
         self._handlers["choose"] = self._choose
         self._handlers["surface"] = self._surface

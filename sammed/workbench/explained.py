@@ -21,10 +21,10 @@ from sammed.workbench.beside import (
     labelled_among,
     phase_source,
 )
-from sammed.workbench.explaining import Found, from_examples, from_prior, without
 from sammed.workbench.opening import Choice, Source, series_of
 from sammed.workbench.wishes import Wishes
 from sammed.worker.engine import Engine
+from sammed.worker.finding import Found, from_examples, from_prior, without
 from sammed.worker.messages import Fields, RequestError
 from sammed.worker.service import Cancel, Report
 

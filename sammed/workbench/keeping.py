@@ -13,10 +13,10 @@ from sammed.imaging.intensity import Window
 from sammed.workbench.journal import Entry, Record, inlined, outlined
 from sammed.workbench.resuming import Resumed, set_aside
 from sammed.worker.arrays import Attached
+from sammed.worker.case import Case
 from sammed.worker.frames import SentFrame
 from sammed.worker.messages import Fields, Request, RequestError
 from sammed.worker.prompts import read_object, write_object
-from sammed.worker.service import Case
 
 if TYPE_CHECKING:
     from sammed.prompts import ObjectPrompts

@@ -141,7 +141,20 @@ def describe_run(run: ObjectRun, frame: SentFrame) -> dict[str, Any]:
             for record in run.slices
         ],
     }
-    return dict(plain(described))
+    return dict(plain({**described, **_channels_of(run)}))
+
+
+def _channels_of(run: ObjectRun) -> dict[str, Any]:
+    """What each channel said, where there are several."""
+    if not run.channels:
+        return {}
+    from sammed.engine.channelwise import agreement
+
+    said = {
+        name: {"weight": view.weight, "agreement": view.agreement, "error": view.error}
+        for name, view in run.channels.items()
+    }
+    return {"channels": said, "agreement": agreement(run.channels)}
 
 
 def plain(value: Any) -> Any:

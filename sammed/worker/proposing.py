@@ -11,6 +11,7 @@ import numpy as np
 from sammed.prompts import ObjectPrompts
 from sammed.worker.frames import SentFrame
 from sammed.worker.messages import Fields, RequestError
+from sammed.worker.sending import Sent
 
 if TYPE_CHECKING:
     from sammed.everything.things import Thing, Things, Wishes
@@ -25,7 +26,7 @@ MOST = 20
 def propose(
     session: Session,
     fields: Fields,
-    frame: SentFrame,
+    sent: Sent,
     report: Report,
     cancel: Callable[[], bool],
 ) -> dict[str, Any]:
@@ -36,9 +37,9 @@ def propose(
     session
         Of the volume in hand.
     fields
-        Of the request.
-    frame
-        The client's indices.
+        Of the request; with ``aside`` the session stays as it is, and masks are told.
+    sent
+        How the client is told of masks.
     report
         Told how far the search is.
     cancel
@@ -58,18 +59,23 @@ def propose(
     """
     from sammed.everything.things import find_things
 
+    frame, aside = sent.frame, fields.flag("aside", False)
     wishes = _wishes(fields, session, frame)
 
     def told(doing: str, done: int, total: int) -> None:
         about = {"plane": "", "seconds_per_slice": None, "seconds_left": None}
         report("progress", {"done": done, "total": total, "object": doing, **about})
 
-    found = find_things(session.volume, session.model, wishes, told, cancel)
+    volume = replace(session.volume, channels=())
+    found = find_things(volume, session.model, wishes, told, cancel)
     names = _free_names(found, {obj.name for obj in session.objects})
-    for thing in found.things:
-        prompts = thing.prompts(session.volume)
-        session.put(replace(prompts, name=names[thing.name]))
-    return {"things": [_described(thing, names, frame) for thing in found.things]}
+    for thing in () if aside else found.things:
+        session.put(replace(thing.prompts(volume), name=names[thing.name]))
+    things = [_described(thing, names, frame) for thing in found.things]
+    if aside:
+        for told_of, thing in zip(things, found.things, strict=True):
+            told_of |= sent.mask(thing.region.block, thing.region.mask)
+    return {"things": things}
 
 
 def _wishes(fields: Fields, session: Session, frame: SentFrame) -> Wishes:

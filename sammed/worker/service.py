@@ -10,11 +10,10 @@ import json
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from sammed.imaging.geometry import Reorientation
 from sammed.imaging.intensity import PRESETS, resolve_window
@@ -23,19 +22,21 @@ from sammed.version import __version__
 from sammed.views.slices import PLANES
 from sammed.worker.answers import Held, describe_run, plain, send_masks, send_slice
 from sammed.worker.arrays import Arrays
+from sammed.worker.case import Case, take_volume
+from sammed.worker.channels import join_channels
 from sammed.worker.engine import Engine, ModelKey, Models, check_options, known_models
-from sammed.worker.exchange import digest
 from sammed.worker.explaining import account_of, explained, read_explain
 from sammed.worker.frames import SentFrame
 from sammed.worker.messages import PROTOCOL, Fields, Request, RequestError
 from sammed.worker.prompts import read_object, write_object
 from sammed.worker.proposing import propose
+from sammed.worker.sending import Sent
+from sammed.worker.taking import follow_up, take
 
 if TYPE_CHECKING:
     from sammed.engine.progress import Progress
     from sammed.engine.settings import Settings
     from sammed.engine.slice_mask import SliceResult
-    from sammed.prompts import ObjectPrompts
     from sammed.session import Session
 
 KEEP_VOLUMES = 3
@@ -50,43 +51,6 @@ Report = Callable[[str, dict[str, Any]], None]
 Cancel = Callable[[], bool]
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass
-class Case:
-    """One volume and its session.
-
-    Attributes
-    ----------
-    volume
-        As sammed has it.
-    frame
-        The client's indices of it.
-    data
-        Where the client put its array, if it sent one.
-    settings
-        Model and options with which the session is made, once they are chosen.
-    first
-        Objects that are there from the beginning.
-    session
-        Made when it is first needed.
-    masks
-        One of `MASKS`.
-    held
-        What the client has of each object.
-    dirty
-        Whether something was changed since it was saved.
-    """
-
-    volume: Volume
-    frame: SentFrame
-    data: Fields | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
-    first: tuple[ObjectPrompts, ...] = ()
-    session: Session | None = None
-    masks: str = "objects"
-    held: dict[str, Held] = field(default_factory=dict)
-    dirty: bool = False
 
 
 class Service:
@@ -112,12 +76,15 @@ class Service:
         self._handlers: dict[str, Callable[[Fields, Report, Cancel], dict[str, Any]]] = {
             "hello": self._hello,
             "volume": self._volume,
+            "channels": self._channels,
             "settings": self._settings,
             "put": self._put,
             "remove": self._remove,
             "rename": self._rename,
             "segment": self._segment,
-            "propose": self._propose,
+            "propose": partial(self._beside, propose),
+            "take": partial(self._beside, take),
+            "follow_up": partial(self._beside, follow_up),
             "undo": self._undo,
             "redo": self._redo,
             "objects": self._objects,
@@ -214,28 +181,21 @@ class Service:
         if case is None and "data" not in fields:
             return {"known": False}
         if case is None:
-            case = self._take_volume(fields)
+            case = take_volume(fields, self.arrays)
         self._cases[key] = case
         while len(self._cases) > KEEP_VOLUMES:
             _, old = self._cases.popitem(last=False)
             self._forget(old)
-        return {"known": known, "notes": list(case.volume.notes), **self._state(case)}
+        told = {"known": known, "notes": list(case.volume.notes), "channels": case.channels}
+        return {**told, **self._state(case)}
 
-    def _take_volume(self, fields: Fields) -> Case:
-        data = fields.part("data")
-        array = self.arrays.read(data)
-        if array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[3] != 3):
-            raise RequestError(
-                "bad_request", f"volume: shape {list(array.shape)} is neither (k, j, i) nor RGB"
-            )
-        found = digest(array)
-        if found != fields.text("hash"):
-            raise RequestError(
-                "exchange", f"volume: the array's SHA-256 is {found}, not the hash that was given"
-            )
-        affine = np.array(fields.matrix("affine", 4, 4))
-        volume = Volume.from_array(array, affine, modality=fields.text("modality", ""))
-        return Case(volume, SentFrame(volume.grid.reorientation), data)
+    def _channels(self, fields: Fields, report: Report, cancel: Cancel) -> dict[str, Any]:
+        case = self._case()
+        placed, told = join_channels(case.volume, fields, self.arrays, report, cancel)
+        case.volume = placed
+        if case.session is not None:
+            self._renew(case, case.settings)
+        return {"channels": told, **self._state(case)}
 
     def _settings(self, fields: Fields, report: Report, cancel: Cancel) -> dict[str, Any]:
         case = self._case()
@@ -332,10 +292,13 @@ class Service:
             **account_of(session),
         }
 
-    def _propose(self, fields: Fields, report: Report, cancel: Cancel) -> dict[str, Any]:
+    def _beside(
+        self, find: Callable[..., dict[str, Any]], fields: Fields, report: Report, cancel: Cancel
+    ) -> dict[str, Any]:
+        """What was found without a prompt; put into the session unless it is told aside."""
         case, session = self._session()
-        told = propose(session, fields, case.frame, report, cancel)
-        case.dirty = True
+        told = find(session, fields, Sent(case.frame, self.arrays), report, cancel)
+        case.dirty = case.dirty or not fields.flag("aside", False)
         return {**told, **self._state(case)}
 
     def _undo(self, fields: Fields, report: Report, cancel: Cancel) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""What another scan shows of the one on the table, as objects that can be edited."""
+"""What another scan shows of the one in hand, as objects that can be edited."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from sammed.engine.progress import Progress
     from sammed.examples.followup import PriorModel
     from sammed.examples.library import Example
-    from sammed.examples.shown import Shown
     from sammed.imaging.volume import Volume
+    from sammed.models.protocols import Model
     from sammed.session import Session
 
 Hear = Callable[[str, dict[str, Any]], None]
@@ -38,12 +38,15 @@ class Found:
         For the person.
     table
         Of a follow-up: each lesion then and now.
+    labels
+        Name → value in the other scan.
     """
 
     objects: list[ObjectPrompts] = field(default_factory=list)
     accounts: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     table: dict[str, Any] | None = None
+    labels: dict[str, int] = field(default_factory=dict)
 
 
 def from_examples(
@@ -133,13 +136,43 @@ def from_prior(
     return found, model
 
 
+def from_names(session: Session, objects: Collection[str], hear: Hear, cancel: Cancel) -> Found:
+    """Objects that the session's model was taught by name; no other scan is asked.
+
+    Parameters
+    ----------
+    session, objects, hear, cancel
+        As of `from_examples`; at least one object.
+
+    Raises
+    ------
+    InputError
+        If it knows none of that name: with what the name means, and what to do.
+    Cancelled
+        If ``cancel`` said so.
+    """
+    from sammed.io.meaning import meant
+
+    known = session.model.spec.structures
+    names = [one for name in objects for one in meant(name, known, "without an example")]
+    names = list(dict.fromkeys(names))
+    words = "looking for what was learned: step {done} of {total}"
+    runs = _asked(session, session.model, names, words, hear, cancel)
+    found = Found()
+    for name in names:
+        found.accounts[name] = {"by": session.model.spec.name}
+        _keep(found, session, name, known[name], runs[name], "")
+    return found
+
+
 def _asked(
-    session: Session, model: Shown, names: list[str], words: str, hear: Hear, cancel: Cancel
+    session: Session, model: Model, names: list[str], words: str, hear: Hear, cancel: Cancel
 ) -> dict[str, Any]:
     """The runs of a session of its own, in which the model is asked for objects by name."""
     from sammed.session import Session as Aside
 
-    aside = Aside(session.volume, model, session.settings)
+    alone = replace(session.volume, channels=())  # things are found by name in one image
+    aside = Aside(alone, model, session.settings)
     aside.put(*(ObjectPrompts(name) for name in names))
     _tell(hear, "laying one onto the other")
 
@@ -156,6 +189,7 @@ def _keep(
 ) -> None:
     """An object that was found, or why there is none."""
     account = found.accounts[name]
+    found.labels[name] = label
     mask = run.volume.mask_in(session.volume.shape)
     if run.error or not mask.any():
         account["missing"] = missing or run.error or "nothing is left of it"
