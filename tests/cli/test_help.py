@@ -31,6 +31,7 @@ NO_COMMANDS = {
     "options",
     "outputs",
     "things",
+    "train_strokes",
     "train_volume",
 }
 """Modules of the command line that are no command of their own."""

@@ -18,7 +18,7 @@ from sammed.session import Session
 from sammed.views.embeddings import EmbeddingStore
 from sammed.views.slices import SliceStack
 from sammed.views.strokes import stroke_plane
-from tests.phantoms import ORGAN, StubModel, organ_volume, slice_box
+from tests.phantoms import ORGAN, StubModel, block_of, organ_volume, slice_box
 
 WINDOW = Window(-160, 240, "soft-tissue")
 
@@ -124,6 +124,15 @@ def test_a_corrective_stroke_comes_with_the_former_answer_and_lies_in_its_box():
     assert rows.max() < r1
     assert c0 <= cols.min()
     assert cols.max() < c1
+
+
+def test_a_stroke_corrects_what_a_3d_box_gave():
+    model = knowing()
+    session_with(model, block_of(ORGAN), BESIDE)
+    (corrected,) = [p for p in model.asked if p.strokes is not None]
+    assert corrected.mask is not None
+    assert corrected.strokes[1].any()
+    assert not corrected.strokes[0].any()
 
 
 def test_another_way_between_the_same_points_is_another_prompt():
