@@ -16,6 +16,7 @@ from sammed.cli.options import Json, Quiet
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sammed.models.entry import ModelEntry
     from sammed.models.registry import ModelInfo
 
 app = typer.Typer(
@@ -99,6 +100,13 @@ def _facts(info: ModelInfo, seconds: float | None) -> dict[str, Any]:
     return {**asdict(info), "seconds_a_slice": seconds}
 
 
+def _unchecked(entry: ModelEntry) -> str:
+    """What is said of weights without a digest."""
+    if entry.make is not None:
+        return "of a folder that you fetch; its checkpoint is compared with the official one"
+    return "none is known: taken as it comes" if entry.weights else ""
+
+
 @app.command()
 def show(
     name: Annotated[str, typer.Argument(help="A model's name, e.g. medsam2.")],
@@ -132,7 +140,7 @@ def show(
         "file": entry.weights.file_name if entry.weights else "",
         "size": f"{info.size / 1e6:.0f} MB" if info.size else "",
         "source": info.url,
-        "SHA-256": info.sha256 or ("none is known: taken as it comes" if info.url else ""),
+        "SHA-256": info.sha256 or _unchecked(entry),
         "needs": f'pip install "sammed[{entry.needs}]"' if entry.needs else "",
         "memory": f"about {info.memory / 1e9:.1f} GB" if info.memory else "",
         "options": ", ".join(entry.options),
@@ -158,11 +166,15 @@ def download(
     offline: Annotated[
         bool, typer.Option("--offline", help="Never use the network (as SAMMED_OFFLINE=1).")
     ] = False,
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="Confirm licences that ask for it.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Fetch official weights, checked by their digest; an interrupted download goes on.
 
-    Behind a proxy: set HTTPS_PROXY, as for pip and git.
+    Behind a proxy: set HTTPS_PROXY, as for pip and git. nnInteractive's are a folder that you
+    fetch yourself: name it by --from.
 
     Example: sammed models download vit_b --from /mnt/share/weights
     """
@@ -172,6 +184,7 @@ def download(
 
     entries = [catalogue.resolve(name) for name in names]
     for entry in entries:
+        _confirm(entry, accept_licence)
         if source is not None:
             path = downloads.take_from(entry, source)
         else:
@@ -182,9 +195,43 @@ def download(
         said = f"{entry.name}: {entry.license}; clinic {terms.clinic}, product {terms.product}"
         if not quiet:
             typer.echo(said, err=True)
-        if entry.weights and not entry.weights.sha256 and not quiet:
+        if entry.weights and not (entry.weights.sha256 or entry.make or quiet):
             found = checkpoints.sha256(path)
             typer.echo(f"{entry.name}: no checksum is known; this file's is {found}", err=True)
+
+
+@app.command()
+def accept(
+    name: Annotated[str, typer.Argument(help="A model's name, e.g. nninteractive.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Confirm without being asked.")] = False,
+) -> None:
+    """Confirm the licence of a model that asks for it, once on this computer.
+
+    Example: sammed models accept nninteractive
+    """
+    set_verbosity(quiet=False, verbose=False)
+    from sammed.models import catalogue, licences
+
+    entry = catalogue.resolve(name)
+    if not licences.terms_of(entry.license).to_confirm:
+        typer.echo(f"{entry.name}: {entry.license} asks for no confirmation", err=True)
+        return
+    _confirm(entry, yes)
+
+
+def _confirm(entry: ModelEntry, yes: bool) -> None:
+    """Show a licence that is to be confirmed, and ask; once."""
+    from sammed.models import licences
+
+    if licences.is_confirmed(entry.name, entry.license):
+        return
+    terms = licences.terms_of(entry.license)
+    typer.echo(f"{entry.name}: {entry.license}: {terms.because}", err=True)
+    typer.echo(f"in a clinic?  {terms.clinic} (by its licence; it is no medical device)", err=True)
+    typer.echo(f"in a product? {terms.product}", err=True)
+    if not yes:
+        typer.confirm("Have you read this licence, and will you keep to it?", abort=True, err=True)
+    licences.confirm(entry.name, entry.license)
 
 
 @app.command()

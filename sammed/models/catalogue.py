@@ -12,6 +12,7 @@ from sammed.models.entry import BuildRequest, ModelEntry
 from sammed.models.hq.entries import ANY_HQ
 from sammed.models.hq.entries import ENTRIES as HQ
 from sammed.models.learned.entry import LEARNED
+from sammed.models.nninteractive.entry import ENTRY as NNINTERACTIVE
 from sammed.models.sam.entries import ANY_CHECKPOINT
 from sammed.models.sam.entries import ENTRIES as SAM
 from sammed.models.sam2.entries import ANY_SAM2
@@ -52,6 +53,7 @@ _BUILT_IN = (
     *SAM,
     *HQ,
     *SAM2,
+    NNINTERACTIVE,
     _baseline_entry("box", "the filled box"),
     _baseline_entry("ellipse", "the ellipse inscribed in the box"),
     _baseline_entry("two_class", "two intensity classes in the box"),

@@ -8,7 +8,8 @@ import logging
 import os
 import pickle
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,7 +55,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """
     check_there(path)
     safe = path.suffix == ".safetensors"
-    tensors = _unwrap(read_safetensors(path)[1] if safe else _read_torch(path))
+    tensors = _unwrap(read_safetensors(path)[1] if safe else read_torch(path))
     if not tensors:
         raise WeightsMismatchError(
             f"{path} holds no tensors; expected a checkpoint of named tensors (.pth, .safetensors)"
@@ -205,20 +206,60 @@ def _write_record(record: Path, known: dict[str, Any]) -> None:
         log.debug("cannot keep digests in %s: %s", record, error)
 
 
-def _read_torch(path: Path) -> object:
+class _Dropped:
+    """Stands for a value of a checkpoint that nobody needs; nothing of its own kind is called."""
+
+    def __init__(self, *args: object, **named: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+def read_torch(path: Path, dropped: Sequence[str] = ()) -> object:
+    """What a PyTorch file holds, unpickled with ``weights_only``: tensors, plain containers.
+
+    Parameters
+    ----------
+    path
+        The file, which is there.
+    dropped
+        Full names of classes and functions whose values are left out, empty objects in their
+        place: what training loops keep beside the tensors (numpy's numbers, say). They are
+        neither imported nor called.
+
+    Raises
+    ------
+    WeightsMismatchError
+        If it is truncated, contains code, or is no checkpoint.
+    """
     import torch
 
     try:
-        try:
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except RuntimeError as error:
-            if "mmap" not in str(error):
-                raise
-            return torch.load(path, map_location="cpu", weights_only=True)
+        with _dropping(dropped):
+            try:
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            except RuntimeError as error:
+                if "mmap" not in str(error):
+                    raise
+                return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsMismatchError(_refused(path, error)) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise WeightsMismatchError(_broken(path, "PyTorch", error)) from None
+
+
+def _dropping(names: Sequence[str]) -> AbstractContextManager[None]:
+    """While it lasts, PyTorch takes stand-ins for some names that checkpoints refer to."""
+    from torch import serialization
+
+    if not names or not hasattr(serialization, "safe_globals"):  # PyTorch 2.4 refuses them
+        return nullcontext()
+    stand_ins: list[Any] = []
+    for name in names:
+        module, _, own = name.rpartition(".")
+        stand_ins.append(type(own, (_Dropped,), {"__module__": module}))
+    return serialization.safe_globals(stand_ins)
 
 
 def _refused(path: Path, error: Exception) -> str:

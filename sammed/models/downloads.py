@@ -9,6 +9,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
@@ -120,6 +121,8 @@ def download(
     weights, path = _official(entry)
     if path.is_file() and is_genuine(path, weights):
         return path
+    if entry.make is not None:
+        raise WeightsNotFoundError(_how_to_get(entry))
     if offline or is_offline():
         raise WeightsNotFoundError(
             f"offline: the weights of {entry.name!r} are not here and downloads are forbidden; "
@@ -157,7 +160,8 @@ def take_from(entry: ModelEntry, folder: Path) -> Path:
         The model.
     folder
         Where the official files lie, under their own names or, if a digest tells them apart,
-        under any.
+        under any. Of a model that is published as a folder (`ModelEntry.make`): that folder, which
+        is read anew each time.
 
     Returns
     -------
@@ -174,12 +178,14 @@ def take_from(entry: ModelEntry, folder: Path) -> Path:
         If it cannot be copied.
     """
     weights, path = _official(entry)
-    if path.is_file() and is_genuine(path, weights):
+    if entry.make is None and path.is_file() and is_genuine(path, weights):
         return path
     if not folder.is_dir():
         raise WeightsNotFoundError(
             f"no folder {folder}; expected one with {weights.file_name} in it, from {weights.url}"
         )
+    if entry.make is not None:
+        return _whole(path, _size_of(folder), partial(entry.make, folder))
     named = folder / weights.file_name
     if named.is_file():
         check_there(named)
@@ -226,16 +232,28 @@ def import_file(source: Path) -> tuple[ModelEntry, Path]:
 
 
 def _keep(source: Path, path: Path) -> Path:
-    """Copy a file to its place in the weights folder, whole or not at all."""
+    """Copy a file to its place in the weights folder."""
+    return _whole(path, source.stat().st_size, partial(shutil.copyfile, source))
+
+
+def _whole(path: Path, size: int, write: Callable[[Path], object]) -> Path:
+    """Write a file of about a size to its place in the weights folder, whole or not at all."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        _make_room(path.parent, source.stat().st_size)
-        shutil.copyfile(source, part)
+        _make_room(path.parent, size)
+        write(part)
         os.replace(part, path)
     except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from None
+    finally:
         part.unlink(missing_ok=True)
-        raise OutputError(f"cannot copy {source} to {path}: {error.strerror or error}") from None
     return path
+
+
+def _size_of(folder: Path) -> int:
+    """Bytes of the largest file of a folder: of a model's, that of its weights."""
+    sizes = (file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return max(sizes, default=0)
 
 
 def _arrived(part: Path) -> int:
@@ -281,6 +299,12 @@ def _matches(path: Path, weights: WeightsFile) -> bool:
 
 
 def _how_to_get(entry: ModelEntry) -> str:
+    if entry.make is not None and entry.weights is not None:
+        return (
+            f"no weights for {entry.name!r} in {folders.weights_folder()}; they are a folder of "
+            f"files that you fetch yourself, under their licence ({entry.license}), from "
+            f"{entry.weights.url}; then 'sammed models download {entry.name} --from FOLDER'"
+        )
     return (
         f"no weights for {entry.name!r} in {folders.weights_folder()}; get them with "
         f"'sammed models download {entry.name}' or 'sammed models import FILE'"

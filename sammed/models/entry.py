@@ -74,6 +74,10 @@ Recogniser = Callable[[Path], bool]
 """Whether a file that exists holds weights of a model, as far as a glance tells; never raises."""
 
 
+Maker = Callable[[Path, Path], None]
+"""``make(folder, file)`` writes a model's one weights file from a folder that the user fetched."""
+
+
 @dataclass(frozen=True)
 class ModelEntry:
     """A model by its registry name.
@@ -92,6 +96,9 @@ class ModelEntry:
         Other names.
     weights
         The official file that is downloaded or imported, ``None`` if there is none.
+    make
+        Of models that are published as a folder of files, which the user fetches: makes the one
+        weights file of it. ``None``: the official file is fetched and copied as it is.
     shipped
         Weights files that are part of the package.
     options
@@ -122,6 +129,7 @@ class ModelEntry:
     build: Builder
     aliases: tuple[str, ...] = ()
     weights: WeightsFile | None = None
+    make: Maker | None = None
     shipped: tuple[Path, ...] = ()
     options: tuple[str, ...] = ()
     recognises: Recogniser | None = None

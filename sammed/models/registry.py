@@ -24,7 +24,7 @@ from sammed.models.hq.entries import ANY_HQ
 from sammed.models.learned.entry import LEARNED
 from sammed.models.learned.entry import structures as _structures_in
 from sammed.models.learned.file import SUFFIX
-from sammed.models.licences import Terms, terms_of
+from sammed.models.licences import Terms, check_confirmed, terms_of
 from sammed.models.memory import check_memory
 from sammed.models.sam.entries import ANY_CHECKPOINT
 from sammed.models.sam2.entries import ANY_SAM2
@@ -166,6 +166,7 @@ def check(name_or_path: str) -> None:
         return
     entry = catalogue.resolve(name_or_path)
     _check_package(entry)
+    check_confirmed(entry.name, entry.license)
     _weights_of(entry, None)
     check_memory(entry.name, entry.memory)
 
@@ -229,6 +230,7 @@ def build(
     options = {option: value for option, value in options.items() if value is not None}
     _check_options(entry, weights, options)
     _check_package(entry)
+    check_confirmed(entry.name, entry.license)
     if entry.uses_torch:
         device = resolve_device(device)
         set_threads(threads)
@@ -275,7 +277,11 @@ def _entry_of_file(path: Path) -> ModelEntry:
     return next(entry for entry in candidates if _recognises(entry, path))
 
 
-EXTRAS = {"sam2": ("sam2",), "hq": ("segment_anything_hq", "timm")}
+EXTRAS = {
+    "sam2": ("sam2",),
+    "hq": ("segment_anything_hq", "timm"),
+    "nninteractive": ("nnInteractive", "nnunetv2"),  # the first alone may be its client's
+}
 """By extra of sammed, the packages that it brings, as they are imported."""
 
 

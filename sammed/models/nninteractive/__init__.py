@@ -1,0 +1,1 @@
+"""nnInteractive: objects in 3D from boxes, points, scribbles and lassos on slices."""
