@@ -53,9 +53,9 @@ class CaseBench(ExplainedBench):
         self._about_project: dict[str, Any] = {}
         self._later: list[str] = []
         self._broken: dict[str, str] = {}
+        self.looked_up = {"cases": self._cases_told}
         self._handlers |= {
             "active": self._active,
-            "cases": self._cases_told,
             "open_case": self._open_case,
             "accept": self._accept,
             "refuse": self._refuse,
@@ -249,7 +249,7 @@ class CaseBench(ExplainedBench):
             self._working.keep()
         return {}
 
-    def _cases_told(self, fields: Fields, report: Report, cancel: Cancel) -> dict[str, Any]:
+    def _cases_told(self) -> dict[str, Any]:
         here = self._working.case.id if self._working is not None else ""
         lines = [asdict(line) for line in overview(self._project)]
         for line in lines:

@@ -1,7 +1,8 @@
 """Who works on the scan, who looks on, and the thread that does the work.
 
 The socket's side runs in the loop's thread; requests are done one after the other in a thread of
-their own, and what they have to say is handed back to the loop.
+their own, and what they have to say is handed back to the loop. What is only looked up in files,
+as the list of a project's cases, waits for none of it: it has a thread beside.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +74,7 @@ class Desk:
         self._gone = False
         self._thread = threading.Thread(target=self._work, name="sammed-desk", daemon=True)
         self._thread.start()
+        self._aside = ThreadPoolExecutor(1, thread_name_prefix="sammed-desk-aside")
 
     # -- pages -----------------------------------------------------------------------------
 
@@ -118,6 +121,10 @@ class Desk:
             self._cancel(link, request)
         elif request.do == "quit":
             self._quit(link, request)
+        elif request.do in self.bench.looked_up:
+            if self.worker is link:
+                self.bench.touched()
+            self._aside.submit(self._look_up, link, request)
         else:
             self._queue(link, request, frames)
 
@@ -218,6 +225,7 @@ class Desk:
     async def close(self, seconds: float = 3.0) -> None:
         """Wait for the thread, as long as may be."""
         self.end()
+        self._aside.shutdown(wait=False)
         await asyncio.to_thread(self._thread.join, seconds)
         self.bench.close()
 
@@ -230,6 +238,14 @@ class Desk:
             message = self._done(job)
             self._running = None
             self._hand_back(job.answer, message, self.bench.arrays.take())
+
+    def _look_up(self, link: Link, request: Request) -> None:
+        """Answer what waits for no work; in the thread beside."""
+        try:
+            message = {"event": "done", **self.bench.looked_up[request.do]()}
+        except Exception as error:  # as in `_done`
+            message = {"event": "error", "error": describe_error(error)}
+        self._hand_back(link.post, {"id": request.id, **message})
 
     def _done(self, job: Job) -> dict[str, Any]:
         """Do a job; the message that answers it, without its id."""

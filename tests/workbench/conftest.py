@@ -9,6 +9,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,17 @@ class Stubs(Engine):
 
     def model(self, name, device, threads):
         return StubModel()
+
+
+class Slow(Stubs):
+    """Half a tenth of a second a slice."""
+
+    def model(self, name, device, threads):
+        def wait(prompt, grey, answer):
+            time.sleep(0.05)
+            return answer
+
+        return StubModel(rule=wait)
 
 
 class Page:

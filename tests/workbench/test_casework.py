@@ -22,7 +22,7 @@ from sammed.workbench.casework import CaseBench
 from sammed.workbench.wishes import Wishes, check_wishes
 from sammed.worker.messages import Fields
 from tests.phantoms import ORGAN, STRAIGHT, dice, image_of, save_nifti
-from tests.workbench.conftest import BOX, Stubs, painted
+from tests.workbench.conftest import BOX, Slow, Stubs, painted
 
 SPOT = [3, 2, 2, 4, 7, 8]
 """A painted block beside the organ."""
@@ -178,6 +178,28 @@ def test_refuse_skip_and_take_another(page, study):
     assert [(line["id"], line["here"]) for line in told] == [
         (case.id, case.id == third) for case in study.cases()
     ]
+
+
+def test_the_list_of_cases_waits_for_no_work(start, study):
+    page = start(study.folder, engine=Slow()).page()
+    here = page.hello()["scan"]["case"]["id"]
+    page.ask("put", object={"name": "liver", "label": 4, "boxes": [BOX]})
+    running = page.send("segment")
+    page.until("progress")
+    listed = page.ask("cases")
+    assert [line["id"] for line in listed["cases"] if line["here"]] == [here]
+    assert page.ask("ping")["busy"] == running
+    page.ask("cancel", request=running)
+
+
+def test_a_list_of_cases_that_cannot_be_read_is_an_error_and_no_silence(page, monkeypatch):
+    def gone(project):
+        raise InputError("the drive is gone")
+
+    monkeypatch.setattr(casework, "overview", gone)
+    assert page.ask("cases")["error"]["message"] == "the drive is gone"
+    monkeypatch.undo()
+    assert page.ask("cases")["event"] == "done"
 
 
 def test_the_last_case_is_followed_by_what_to_do_next(page, study):

@@ -12,8 +12,7 @@ from websockets.exceptions import ConnectionClosed
 from sammed.workbench import desk as desks
 from sammed.workbench import socket as sockets
 from sammed.worker.messages import MAX_LINE
-from tests.phantoms import StubModel
-from tests.workbench.conftest import BOX, Stubs, painted
+from tests.workbench.conftest import BOX, Slow, painted
 
 
 def lives(page):
@@ -197,17 +196,6 @@ def test_a_thousand_requests_at_once_are_answered_in_order(page):
     answers = [page.next() for _ in sent]
     assert [a["id"] for a in answers] == sent
     assert {a["event"] for a in answers} == {"done"}
-
-
-class Slow(Stubs):
-    """Half a tenth of a second a slice."""
-
-    def model(self, name, device, threads):
-        def wait(prompt, grey, answer):
-            time.sleep(0.05)
-            return answer
-
-        return StubModel(rule=wait)
 
 
 def test_more_than_that_is_refused_one_by_one(start, scan, monkeypatch):

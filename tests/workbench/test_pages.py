@@ -7,8 +7,7 @@ import time
 import pytest
 
 from sammed.workbench import server as servers
-from tests.workbench.conftest import BOX
-from tests.workbench.test_messages import Slow
+from tests.workbench.conftest import BOX, Slow
 
 PUT = {"object": {"name": "organ", "boxes": [BOX]}}
 
