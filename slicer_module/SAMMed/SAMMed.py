@@ -229,6 +229,21 @@ class SAMMedLogic(ScriptedLoadableModuleLogic):
         self._choose()
         return scripting.segment_all(self.workflow, boxes, volumes, **choices)
 
+    def takeFrom(self, volume, examples=(), **choices):
+        """Take what labelled scans show, and wait for it; see `SAMMedLib.scripting.take`."""
+        self._choose()
+        return scripting.take(self.workflow, volume, examples, **choices)
+
+    def compareWith(self, volume, earlier, labels, **choices):
+        """Compare with an earlier scan, and wait; see `SAMMedLib.scripting.compare`."""
+        self._choose()
+        return scripting.compare(self.workflow, volume, earlier, labels, **choices)
+
+    def propose(self, volume, **choices):
+        """Have things proposed, and wait for them; see `SAMMedLib.scripting.propose`."""
+        self._choose()
+        return scripting.propose(self.workflow, volume, **choices)
+
     def _choose(self):
         """A script leaves what is chosen in the panel alone."""
         if self.workflow.parameters is None:

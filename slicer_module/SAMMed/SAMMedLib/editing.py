@@ -114,6 +114,11 @@ class EditorHistory:
             self.editor.GetSegmentationNode() if self._is_logic else self.editor.segmentationNode()
         )
 
+    def show(self, node):
+        """Show a segmentation: its history is this one from now on."""
+        name = "SetSegmentationNode" if self._is_logic else "setSegmentationNode"
+        getattr(self.editor, name)(node)
+
     def save(self):
         """Keep the segments as they are, before they are changed."""
         self._call("SaveStateForUndo", "saveStateForUndo")

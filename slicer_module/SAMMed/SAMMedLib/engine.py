@@ -8,35 +8,18 @@ described in docs/worker.md of sammed.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import threading
 import time
-import typing
 
 from slicer.i18n import tr as _
 
 from .process import WorkerProcess
-from .work import EngineError, read_part, read_result, write_array
+from .work import Aside, Ask, EngineError, read_part, read_result, write_array
 
 PROTOCOL = 1
 
 CANCEL_SECONDS = 0.35
 """A worker that has not stopped by then is ended; the next task starts another."""
-
-
-@dataclasses.dataclass
-class Ask:
-    """A step that needs the worker's answer."""
-
-    do: str
-    fields: dict
-
-
-@dataclasses.dataclass
-class Aside:
-    """A step that is done in a thread."""
-
-    function: typing.Callable
 
 
 class Engine:
@@ -53,6 +36,8 @@ class Engine:
         ``"off"``, ``"starting"``, ``"ready"``, ``"busy"``, ``"cancelling"`` or ``"failed"``.
     hello
         What the worker says about itself, ``None`` until it has.
+    aligned
+        What was done to each channel of the volume, as the worker says it.
     """
 
     def __init__(self, launch):
@@ -117,10 +102,35 @@ class Engine:
         if self.segmenting:
             words = _("another segmentation is running; cancel it first")
             raise EngineError("busy", words)
+        self._run(self._segment(work), finish)
+
+    def ask(self, work, steps, finish):
+        """Ask for something else about a volume, as `segment` does for an object.
+
+        Parameters
+        ----------
+        work
+            The volume, the model and its options.
+        steps
+            Called with what the worker says about itself; a task that yields `Ask` and `Aside`.
+        finish
+            As of `segment`; with ``"done"`` comes what the task returns.
+
+        Raises
+        ------
+        EngineError
+            If something of the user's is under way.
+        """
+        if self.segmenting:
+            words = _("another segmentation is running; cancel it first")
+            raise EngineError("busy", words)
+        self._run(self._errand(work, steps), finish)
+
+    def _run(self, task, finish):
         if self.busy:
-            self._next = (work, finish)
+            self._next = (task, finish)
         else:
-            self._begin(self._segment(work), finish, users=True)
+            self._begin(task, finish, users=True)
 
     def cancel(self):
         """Ask the running task to end; it does within `CANCEL_SECONDS`."""
@@ -158,6 +168,7 @@ class Engine:
     def _prepare(self, work):
         yield from self._greet(work.model, work.device)
         yield from self._hand_over(work.volume)
+        yield from self._join(work)
         yield from self._set(work)
 
     def _segment(self, work):
@@ -167,6 +178,11 @@ class Engine:
         whole = [work.name] if work.whole else []
         answer = yield Ask("segment", {"whole": whole, "partial": True})
         return read_result(answer, work.name)
+
+    def _errand(self, work, steps):
+        yield from self._prepare(work)
+        self.progress = None
+        return (yield from steps(self.hello))
 
     def _greet(self, model, device="auto"):
         if self._process is not None:
@@ -201,6 +217,31 @@ class Engine:
             answer = yield Ask("volume", {**described, "data": data})
         self._volumes.add(volume.hash)
         self._current = described
+        self._objects = {name: None for name in answer["objects"]}
+        self._channels = None if answer.get("channels") else ()  # None: not known which
+
+    def _join(self, work):
+        """Bring the channels of the volume to what is wanted; ``None`` leaves them as they are."""
+        wanted = work.channels
+        if wanted is None or (not wanted and self._channels == ()):
+            return
+        if "channels" not in self.hello["requests"]:
+            words = _("this engine (sammed {version}) knows no channels: install a newer one")
+            raise EngineError("old", words.format(version=self.hello["sammed"]))
+        for channel in wanted:
+            if not channel.volume.is_hashed:
+                yield Aside(lambda volume=channel.volume: volume.hash)
+        key = (work.own_name, work.align, [(c.name, c.volume.describe()) for c in wanted])
+        key = key if wanted else ()
+        if self._channels == key:
+            return
+        folder = self.hello["exchange"]
+        told = yield Aside(lambda: [channel.write(folder) for channel in wanted])
+        self._channels = None  # not known, should it be cancelled
+        about = {"name": work.own_name, "align": work.align, "channels": told}
+        answer = yield Ask("channels", about)
+        self._channels = key
+        self.aligned = answer["channels"]
         self._objects = {name: None for name in answer["objects"]}
 
     def _set(self, work):
@@ -334,7 +375,7 @@ class Engine:
         if waiting is None:
             return
         if kind == "done":
-            self._begin(self._segment(waiting[0]), waiting[1], users=True)
+            self._begin(waiting[0], waiting[1], users=True)
         else:
             waiting[1](kind, value)
 
@@ -355,6 +396,8 @@ class Engine:
         self._current = None
         self._settings = None
         self._objects = {}
+        self._channels = ()
+        self.aligned = []
 
 
 class _Thread:

@@ -195,14 +195,23 @@ class History:
             self._at[key] = self.name_of(node, segment_id)
             self._states[key, self._at[key]] = State(prompts.EMPTY)
 
-    def save(self, node, segment_id):
+    def settle(self, node, segment_id):
+        """Prompts that were not segmented yet belong to what a segment is now."""
+        self.begin(node, segment_id)
+        place = (node.GetID(), segment_id), self._at[node.GetID(), segment_id]
+        now = prompts.snapshot(node, segment_id)
+        self._states[place] = dataclasses.replace(self._states[place], prompts=now)
+
+    def save(self, node, *segment_ids):
         """Keep the segmentation as it is before a step, without prompts that lead to the step."""
-        now = prompts.snapshot(node, segment_id)["tags"]
-        prompts.set_tags(node, segment_id, self.settled((node.GetID(), segment_id))["tags"])
+        now = {i: prompts.snapshot(node, i)["tags"] for i in segment_ids}
+        for segment_id in segment_ids:
+            prompts.set_tags(node, segment_id, self.settled((node.GetID(), segment_id))["tags"])
         self.undo_of(node).save()
         for editor in editing.module_editors(node):  # its Undo goes back to here, not further
             editor.saveStateForUndo()
-        prompts.set_tags(node, segment_id, now)
+        for segment_id, tags in now.items():
+            prompts.set_tags(node, segment_id, tags)
 
     def record(self, node, segment_id, state):
         """A segment was brought to a new state by a step; the state before was saved."""

@@ -8,7 +8,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from . import geometry, prompts, segmentation, views, wording
+from . import geometry, others_panel, prompts, segmentation, views, wording
 from .tables import QualityTable
 
 _RED = "#c0392b"
@@ -82,7 +82,8 @@ class Panel:
         self._connected = None
         self._known_models = None
         self._quality = QualityTable(ui.qualityTable, ui.stopLabel, workflow)
-        self._combos = _choices()
+        self._others = others_panel.OthersPanel(ui, workflow)
+        self._combos = {**_choices(), **others_panel.choices()}
         self._fill(icons)
         self._connect()
         workflow.on_change = self.update
@@ -284,6 +285,7 @@ class Panel:
         there = parameters is not None
         ui.hintLabel.setText(wording.hint(workflow) if there else "")
         self._show_engine()
+        self._others.show()
         if not there:
             return
         ui.volumeSelector.setCurrentNode(parameters.volume)
@@ -371,7 +373,9 @@ class Panel:
         ui.progressBar.setVisible(busy)
         message = workflow.message
         if busy:
-            done, total, text = wording.progress(workflow.engine, workflow.most_slices)
+            done, total, text = wording.progress(
+                workflow.engine, workflow.most_slices, workflow.errand
+            )
             ui.progressBar.setMaximum(total)
             ui.progressBar.setValue(done)
             message = f"{wording.sentence(text)} {message}".strip()

@@ -26,6 +26,7 @@ def free(**chosen):
             "device": "auto",
             "overlap": "allow",
             "autoUpdate": False,
+            "align": "auto",
             **chosen,
         }
     )
@@ -54,5 +55,6 @@ def _kind():
         device: str = "auto"
         overlap: str = "allow"
         autoUpdate: bool = False
+        align: str = "auto"
 
     return SAMMedParameterNode

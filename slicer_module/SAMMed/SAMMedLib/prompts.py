@@ -199,6 +199,14 @@ def read(volume, segmentation, segment_id):
     return found, problems
 
 
+def drawn_on(asked, axis):
+    """Slices across an axis on which points, scribbles or lassos of `read` lie."""
+    found = {point["at"][axis] for point in asked["points"]}
+    for stroke in asked["scribbles"]:
+        found |= {voxel[axis] for voxel in stroke["voxels"]}
+    return found | {lasso["index"] for lasso in asked["lassos"] if lasso["axis"] == axis}
+
+
 def _outside(name):
     return _("{name} lies outside the volume").format(name=repr(name))
 

@@ -30,6 +30,8 @@ class Running:
         The segment as it is now, unless the user has changed it: the base and the slices shown.
     blocks
         By (axis, index), where a slice was shown.
+    clicked
+        Slices on which points, scribbles or lassos lie: these are computed, also if kept.
     """
 
     def __init__(self, key, subject, base):
@@ -37,6 +39,7 @@ class Running:
         self.subject = subject
         self.base = self.expected = base
         self.blocks = {}
+        self.clicked = set()
 
     def home(self):
         """The segmentation; ``None`` if it or the segment is gone."""

@@ -8,10 +8,12 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
-from . import geometry, prompts, segmentation, subject
+from . import geometry, phases, prompts, segmentation, subject
 from .work import EngineError
 
 POLL_SECONDS = 0.01
+
+_SETTINGS = {"model", "device", "plane", "window", "overlap", "align"}
 
 
 def wait(workflow, condition):
@@ -36,8 +38,9 @@ def segment(workflow, volume, boxes=(), **choices):
         A block that is one voxel thick is a box on that slice; others are limits of the object.
     choices
         ``inside`` and ``outside``: RAS points, (n, 3). ``name`` of the segment. ``segmentation``:
-        an existing segmentation node. ``model``, ``device``, ``plane``, ``window``, ``overlap``
-        as in the panel. ``convert``: a segmentation of surfaces may be converted to voxels.
+        an existing segmentation node. ``model``, ``device``, ``plane``, ``window``, ``overlap``,
+        ``align`` as in the panel. ``channels``: name → volume node, seen together with the volume
+        from now on. ``convert``: a segmentation of surfaces may be converted to voxels.
 
     Returns
     -------
@@ -48,20 +51,12 @@ def segment(workflow, volume, boxes=(), **choices):
     EngineError
         If it did not work; the message is what the panel would say.
     """
-    names = {"inside", "outside", "name", "segmentation", "convert"}
-    settings = {"model", "device", "plane", "window", "overlap"}
-    unknown = set(choices) - names - settings
-    if unknown:
-        words = _("unknown argument {found}; expected some of {known}")
-        found, known = (", ".join(sorted(n)) for n in (unknown, names | settings))
-        raise EngineError("script", words.format(found=found, known=known))
-    parameters = workflow.parameters
+    _check(choices, {"inside", "outside", "name", "channels"})
     kept_ask, workflow.ask = workflow.ask, lambda question: bool(choices.get("convert"))
     try:
-        parameters.volume = volume
-        parameters.segmentation = choices.get("segmentation")
-        for name in settings & set(choices):
-            setattr(parameters, name, choices[name])
+        _choose(workflow, volume, choices)
+        if "channels" in choices:
+            _join(workflow, choices["channels"])
         workflow.add_segment(choices.get("name", ""))
         _fail(workflow)
         _prompt(workflow, boxes, choices)
@@ -72,6 +67,95 @@ def segment(workflow, volume, boxes=(), **choices):
     finally:
         workflow.ask = kept_ask
     return workflow.target
+
+
+def take(workflow, volume, examples=(), objects=(), mirror=False, replace=False, **choices):
+    """Take what labelled scans show, and wait for it.
+
+    Parameters
+    ----------
+    workflow, volume
+        As for `segment`.
+    examples
+        (volume node, segmentation or label map node), folders, or texts ``IMAGE,LABELS``.
+    objects
+        Names of what is wanted; all that is labelled if left out.
+    mirror
+        Whether the other side counts as well.
+    replace
+        Whether segments of the same name may be replaced.
+    choices
+        ``segmentation``, ``convert`` and settings, as for `segment`.
+
+    Returns
+    -------
+    (segmentation node, name → segment ID)
+        What was not found is told in ``workflow.message``.
+
+    Raises
+    ------
+    EngineError
+        As of `segment`.
+    """
+    given = [
+        one if isinstance(one, str) else tuple(node.GetID() for node in one) for one in examples
+    ]
+
+    def ask():
+        workflow.take(given, ",".join(objects), mirror, replace)
+
+    return _beside(workflow, volume, choices, ask)
+
+
+def compare(workflow, volume, earlier, labels, days=0, replace=False, **choices):
+    """Find again what was labelled in an earlier scan of the same person, and wait for it.
+
+    Parameters
+    ----------
+    workflow, volume, replace, choices
+        As for `take`.
+    earlier, labels
+        The earlier volume node, and its segmentation or label map node.
+    days
+        Between the scans; 0: not known.
+
+    Returns
+    -------
+    (segmentation node, name → segment ID)
+        The table of changes is ``changes.of(volume)``.
+
+    Raises
+    ------
+    EngineError
+        As of `segment`.
+    """
+
+    def ask():
+        workflow.compare(earlier, labels, days, replace)
+
+    return _beside(workflow, volume, choices, ask)
+
+
+def propose(workflow, volume, most=10, least_ml=0.0, within="body", **choices):
+    """Have things proposed that nobody prompted, and wait for them.
+
+    Parameters
+    ----------
+    workflow, volume, choices
+        As for `take`.
+    most, least_ml, within
+        At most so many; smallest volume; ``"body"`` or ``"image"``.
+
+    Returns
+    -------
+    (segmentation node, name → segment ID)
+
+    Raises
+    ------
+    EngineError
+        As of `segment`; also where nothing was found.
+    """
+    return _beside(workflow, volume, choices, lambda: workflow.propose(most, least_ml, within))
 
 
 def segment_all(workflow, boxes, volumes=None, **choices):
@@ -100,6 +184,50 @@ def segment_all(workflow, boxes, volumes=None, **choices):
         except EngineError as error:
             results[volume.GetID()] = error
     return results
+
+
+def _check(choices, names):
+    """Make sure that all choices are known."""
+    names = names | {"segmentation", "convert"}
+    unknown = set(choices) - names - _SETTINGS
+    if unknown:
+        words = _("unknown argument {found}; expected some of {known}")
+        found, known = (", ".join(sorted(n)) for n in (unknown, names | _SETTINGS))
+        raise EngineError("script", words.format(found=found, known=known))
+
+
+def _choose(workflow, volume, choices):
+    parameters = workflow.parameters
+    parameters.volume = volume
+    parameters.segmentation = choices.get("segmentation")
+    for name in _SETTINGS & set(choices):
+        setattr(parameters, name, choices[name])
+
+
+def _join(workflow, channels):
+    """See the volume together with these from now on, and with no others."""
+    while phases.listed(workflow.volume):
+        workflow.remove_channel(1)
+    for name, node in channels.items():
+        workflow.add_channel(node)
+        _fail(workflow)
+        workflow.rename_channel(len(phases.listed(workflow.volume)), name)
+        _fail(workflow)
+
+
+def _beside(workflow, volume, choices, ask):
+    """Ask for something without a prompt, and wait for it."""
+    _check(choices, set())
+    kept_ask, workflow.ask = workflow.ask, lambda question: bool(choices.get("convert"))
+    try:
+        _choose(workflow, volume, choices)
+        ask()
+        _fail(workflow)
+        wait(workflow, lambda: not workflow.busy)
+        _fail(workflow)
+    finally:
+        workflow.ask = kept_ask
+    return workflow.parameters.segmentation, dict(workflow.arrived.ids)
 
 
 def _prompt(workflow, boxes, choices):

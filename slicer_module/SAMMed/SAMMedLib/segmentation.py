@@ -77,6 +77,15 @@ def rename(node, segment_id, name):
     terms.give(segment)
 
 
+def set_value(node, segment_id, value):
+    """Give a segment that is still empty a value of its own, in label maps that hold it alone.
+
+    On a layer that it shares the value may be another's: it leaves the layer first.
+    """
+    _leave_layer(node.GetSegmentation(), segment_id)
+    node.GetSegmentation().GetSegment(segment_id).SetLabelValue(int(value))
+
+
 def exists(node, segment_id):
     """Whether the segmentation is in the scene and has that segment."""
     if node is None or not slicer.mrmlScene.IsNodePresent(node):

@@ -47,11 +47,15 @@ class Subject:
     Parameters
     ----------
     volume, node
-        The volume and the segmentation.
+        The volume and the segmentation; ``None`` if that is still to be made for it.
+    others
+        Further volumes that a result depends on: channels.
     """
 
-    def __init__(self, volume, node):
-        self.volume_id, self.name, self.node_id = volume.GetID(), volume.GetName(), node.GetID()
+    def __init__(self, volume, node, others=()):
+        self.volume_id, self.name = volume.GetID(), volume.GetName()
+        self.node_id = node.GetID() if node is not None else None
+        self._others = [(other.GetID(), other.GetName(), _place(other, volume)) for other in others]
         self.stamp = image_stamp(volume)
         self.frame = frame_of(volume)
         self.grid = geometry.grid_of(volume, node)
@@ -63,8 +67,12 @@ class Subject:
 
     @property
     def node(self):
-        """The segmentation; ``None`` if it is gone."""
-        return slicer.mrmlScene.GetNodeByID(self.node_id)
+        """The segmentation; ``None`` if it is gone, or still to be made."""
+        return slicer.mrmlScene.GetNodeByID(self.node_id) if self.node_id else None
+
+    @property
+    def _is_there(self):
+        return self.volume is not None and (self.node is not None or self.node_id is None)
 
     def _words(self, words):
         return words.format(name=repr(self.name))
@@ -72,7 +80,7 @@ class Subject:
     def moved(self):
         """Why the places of then are not those of now; empty if they are."""
         volume, node = self.volume, self.node
-        if volume is None or node is None:
+        if not self._is_there or volume.GetImageData() is None:
             return ""
         now = geometry.grid_of(volume, node)
         if now is not None and tuple(now.shape) != tuple(self.grid.shape):
@@ -84,10 +92,27 @@ class Subject:
     def misfit(self):
         """Why a result of then does not fit what is there now; empty if it does."""
         volume, node = self.volume, self.node
-        if volume is None or node is None or volume.GetImageData() is None:
+        if not self._is_there or volume.GetImageData() is None:
             return _("the volume or the segment was removed")
         if frame_of(volume) != self.frame:
             return self._words(_("{name} shows another frame of its sequence"))
         if image_stamp(volume) != self.stamp and not self.moved():
             return self._words(_("the voxels of {name} were changed"))
-        return self.moved() or segmentation.not_writable(node)
+        moved = self.moved() or self._changed_beside()
+        return moved or (segmentation.not_writable(node) if node is not None else "")
+
+    def _changed_beside(self):
+        """Why the other volumes are not as they were; empty if they are."""
+        for node_id, name, place in self._others:
+            other = slicer.mrmlScene.GetNodeByID(node_id)
+            if other is None:
+                return _("the channel {name} was removed").format(name=repr(name))
+            if _place(other, self.volume) != place:
+                return _("the channel {name} was changed").format(name=repr(name))
+        return ""
+
+
+def _place(volume, beside):
+    """Changes with a volume's voxels, and with where they lie beside another's."""
+    grid = geometry.grid_of(volume, beside) if volume.GetImageData() is not None else None
+    return image_stamp(volume), None if grid is None else grid.matrix.round(6).tobytes()

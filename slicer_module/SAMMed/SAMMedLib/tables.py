@@ -5,7 +5,7 @@ from __future__ import annotations
 import qt
 from slicer.i18n import tr as _
 
-from . import wording
+from . import telling, wording
 
 _DOUBT = "#f6c9a0"
 
@@ -58,7 +58,8 @@ class QualityTable:
             return
         self._shown = run
         lines = run["slices"] if run else []
-        self._label.setText(wording.stops(run) if run else _("Nothing segmented yet."))
+        words = telling.found_by(run) or wording.stops(run) if run else _("Nothing segmented yet.")
+        self._label.setText(words)
         told = [f"{stop['index']}: {stop['text']}" for stop in run["stops"]] if run else []
         self._label.setToolTip("\n".join(told))  # in the engine's own words, with numbers
         self._table.setRowCount(len(lines))

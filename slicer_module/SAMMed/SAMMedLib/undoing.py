@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from slicer.i18n import tr as _
 
-from . import history, segmentation, subject, surfaces, wording
+from . import changes, history, segmentation, subject, surfaces, wording
 from .marking import Marking
 from .work import EngineError
 
@@ -88,8 +88,12 @@ class Undoing(Marking):
         self._take_back()
         keys = self.history.follow(subject.frame_of)
         own = [key for key in keys if key[0] == self.parameters.segmentation.GetID()]
+        ids = segmentation.ids(self.parameters.segmentation)
         if own and self.key not in own:
             self.parameters.segmentID = own[0][1]
+        elif self.key is None and ids:  # it was taken back
+            self.parameters.segmentID = ids[-1]
+        changes.follow()
         self.placing.watch()
         for key in own:
             self.surfaces.refresh(self.parameters.segmentation, key[1])
@@ -97,6 +101,7 @@ class Undoing(Marking):
     def _follow(self):
         """See whether the Segment Editor has undone or done again a step of ours."""
         keys = self.history.follow(subject.frame_of)
+        changes.follow()
         if keys:
             self.placing.watch()
             self.on_change()

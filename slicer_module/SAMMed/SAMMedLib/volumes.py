@@ -14,13 +14,25 @@ class Volumes:
     def __init__(self):
         self._known = {}
 
-    def data(self, volume):
-        """The volume's voxels; the same object as long as nothing about them has changed."""
-        now = volume.GetImageData().GetMTime(), geometry.lps_from_kji(volume).tobytes()
-        known = self._known.get(volume.GetID())
+    def data(self, volume, beside=None):
+        """The volume's voxels; the same object as long as nothing about them has changed.
+
+        Parameters
+        ----------
+        volume
+            The volume.
+        beside
+            Another one, in whose frame it is told where this one lies: transforms between the two
+            count. Without it, or where they are not linear, the volume's own frame is taken.
+        """
+        grid = geometry.grid_of(volume, beside) if beside is not None else None
+        affine = geometry.lps_from_kji(grid or volume)
+        now = volume.GetImageData().GetMTime(), affine.tobytes()
+        key = volume.GetID(), beside.GetID() if beside is not None else None
+        known = self._known.get(key)
         if known is None or known[0] != now:
-            data = VolumeData(slicer.util.arrayFromVolume(volume), geometry.lps_from_kji(volume))
-            known = self._known[volume.GetID()] = (now, data)
+            data = VolumeData(slicer.util.arrayFromVolume(volume), affine)
+            known = self._known[key] = (now, data)
         return known[1]
 
     def clear(self):

@@ -7,7 +7,7 @@ import re
 import slicer
 from slicer.i18n import tr as _
 
-from . import prompts, segmentation
+from . import errands, prompts, segmentation
 
 DOUBTFUL = 0.7
 """Slices of which the model is less certain, or that fit their neighbor less, are marked."""
@@ -95,10 +95,8 @@ def hint(workflow):
     """What to do next."""
     if workflow.engine.state == "cancelling":
         return _("Cancelling...")
-    if workflow.busy and workflow.shows_early:
-        return _("The slice is done; those that depend on it follow. You can go on working.")
     if workflow.busy:
-        return _("Segmenting; you can go on working.")
+        return _busy_with(workflow)
     if workflow.placing.role is not None:
         return _(_DRAWING[workflow.placing.role])
     problem = workflow.problem()
@@ -124,16 +122,55 @@ def hint(workflow):
     )
 
 
-def progress(engine, most=0):
+def _busy_with(workflow):
+    """What is done while the user can go on working."""
+    if workflow.errand:
+        return {
+            errands.TAKE: _("Looking at what other scans show; you can go on working."),
+            errands.FOLLOW: _("Comparing with the earlier scan; you can go on working."),
+            errands.PROPOSE: _("Looking for things that stand out; you can go on working."),
+        }[workflow.errand]
+    if workflow.shows_early:
+        return _("The slice is done; those that depend on it follow. You can go on working.")
+    return _("Segmenting; you can go on working.")
+
+
+def _steps_of(errand, told):
+    """What an errand is at, in words."""
+    if errand == errands.PROPOSE:
+        known = {
+            "looking at the image": _("looking at the image"),
+            "candidates": _("looking for candidates"),
+            "asking": _("asking the model: {done} of {total}"),
+            "looking again": _("looking again: {done} of {total}"),
+        }
+        words = known.get(told["object"], _("looking at the image"))
+    else:
+        known = {
+            errands.TAKE: _("laying the other scan on this one: step {done} of {total}"),
+            errands.FOLLOW: _("looking for each lesion: step {done} of {total}"),
+        }
+        words = known[errand] if told["total"] else _("reading the other scan")
+    text = words.format(done=told["done"], total=told["total"])
+    left = told.get("seconds_left")
+    return text if left is None else _("{text}, {time} left").format(text=text, time=_time(left))
+
+
+def progress(engine, most=0, errand=""):
     """(done, total, text) for the progress bar; a total of 0 means that it is not known.
 
-    ``most`` is how many slices there are at all.
+    ``most`` is how many slices there are at all; ``errand`` what is done instead of segmenting.
     """
     if engine.state == "starting":
         return 0, 0, _("starting the engine")
     told = engine.progress
     if told is None:
         return 0, 0, _("preparing")
+    if errand:
+        return told["done"], told["total"] or 0, _steps_of(errand, told)
+    if told.get("text"):  # no slices: a channel is brought onto the volume's grid
+        text = _("aligning the channel {name}").format(name=repr(told["object"]))
+        return told["done"], told["total"], text
     done, total, left = told["done"], told["total"] or 0, told["seconds_left"]
     if not total:
         text = _("{slices} done").format(slices=_slices(done))
@@ -193,6 +230,8 @@ def _ends():
 def stops(run):
     """Why the engine stopped at either end, a line each."""
     known = _ends()
+    if run.get("found") is not None:
+        return ""
     lines = [
         _("Ends at slice {index}: {why}.").format(
             index=stop["index"], why=known.get(stop["reason"], stop["text"])

@@ -23,6 +23,21 @@ class EngineError(Exception):
         self.code = code
 
 
+@dataclasses.dataclass
+class Ask:
+    """A step that needs the worker's answer."""
+
+    do: str
+    fields: dict
+
+
+@dataclasses.dataclass
+class Aside:
+    """A step that is done in a thread."""
+
+    function: typing.Callable
+
+
 class VolumeData:
     """A volume's voxels on their way to the worker.
 
@@ -55,11 +70,12 @@ class VolumeData:
         Voxels that are no number are replaced before, as the engine does with those of files.
         """
         if self._hash is None:
-            self._replace_nan()
+            self.replace_nan()
             self._hash = hashlib.sha256(np.ascontiguousarray(self.array).data).hexdigest()
         return self._hash
 
-    def _replace_nan(self):
+    def replace_nan(self):
+        """Give voxels that hold no number the lowest value; says so in ``notes``."""
         if self.array.dtype.kind != "f":
             return
         finite = np.isfinite(self.array)
@@ -86,6 +102,20 @@ class VolumeData:
 
 
 @dataclasses.dataclass
+class ChannelData:
+    """A channel of a volume on its way to the worker: its name and its voxels."""
+
+    name: str
+    volume: VolumeData
+
+    def write(self, folder):
+        """The fields that the worker reads it from; its array is written to a folder."""
+        volume = self.volume
+        about = {"affine": volume.affine.tolist(), "modality": volume.modality}
+        return {"name": self.name, **about, "data": write_array(folder, volume.array)}
+
+
+@dataclasses.dataclass
 class Work:
     """One object to segment.
 
@@ -101,6 +131,9 @@ class Work:
         Painted slices: a list of (block, uint8 array).
     whole
         The client does not have the object's mask as it was told, and wants all of it.
+    channels, own_name, align
+        `ChannelData` beside the volume, what the volume is called among them, and how they are
+        aligned; ``None`` leaves those that the worker has.
     """
 
     volume: VolumeData
@@ -111,6 +144,9 @@ class Work:
     masks: list = dataclasses.field(default_factory=list)
     whole: bool = False
     device: str = "auto"
+    channels: typing.Optional[list] = None
+    own_name: str = ""
+    align: str = "auto"
 
 
 @dataclasses.dataclass
@@ -177,7 +213,7 @@ def write_array(folder, array):
 def read_result(answer, name):
     """The result of an object out of the worker's answer to ``segment``."""
     entry = next((m for m in answer["masks"] if m["name"] == name), None)
-    block, voxels = _read_block(entry)
+    block, voxels = read_block(entry)
     return Result(
         name,
         block,
@@ -192,10 +228,11 @@ def read_result(answer, name):
 def read_part(message):
     """The slice that a ``partial`` line tells."""
     where = message["name"], message["axis"], message["index"]
-    return SlicePart(*where, *_read_block(message))
+    return SlicePart(*where, *read_block(message))
 
 
-def _read_block(entry):
+def read_block(entry):
+    """Block and voxels of what the worker tells of a mask; ``None`` twice if there are none."""
     if entry is None or not entry["data"]:
         return None, None
     data = entry["data"]

@@ -16,16 +16,18 @@ from . import (
     frames,
     geometry,
     history,
+    phases,
     placing,
     prompts,
     segmentation,
     subject,
+    telling,
     terms,
     wording,
 )
+from .beside import Beside
 from .engine import Engine
 from .running import Running
-from .undoing import Undoing
 from .volumes import Volumes
 from .work import EngineError, Work
 
@@ -33,7 +35,7 @@ DEBOUNCE_SECONDS = 0.2
 """With auto-update on, a change of the prompts is segmented after so long a rest."""
 
 
-class Workflow(Undoing):
+class Workflow(Beside):
     """What the module does, on what is chosen.
 
     Parameters
@@ -168,7 +170,8 @@ class Workflow(Undoing):
     def _ask(self):
         """Ask the engine; what is wrong with the prompts, or empty."""
         key, node = self.key, self.parameters.segmentation
-        about = subject.Subject(self.volume, node)
+        channels = phases.listed(self.volume)
+        about = subject.Subject(self.volume, node, [other for _name, other in channels])
         known = self._running  # what was shown before it was cancelled for other prompts
         if known is not None and (
             known.key != key or known.misfit() or known.volume_changed(about)
@@ -184,7 +187,10 @@ class Workflow(Undoing):
             asked["blocks"] = prompts.within_ends(self.volume, asked["blocks"], ends)
         if not self.parameters.window:
             self.copy_window()
-        work = self._work()
+        try:
+            work = self._work()
+        except EngineError as error:
+            return wording.sentence(str(error))
         work.name = "/".join(key)
         work.prompts = asked
         work.masks = corrections.masks(node, key[1], about.grid)
@@ -192,6 +198,7 @@ class Workflow(Undoing):
         if self._running is None:
             self._running = Running(key, about, current)
         work.whole = not self._is_as_told(current)
+        self._running.clicked = prompts.drawn_on(asked, self.axis)
         state = prompts.snapshot(node, key[1])
         try:
             self.engine.segment(work, lambda kind, value: self._finish(state, kind, value))
@@ -214,17 +221,23 @@ class Workflow(Undoing):
         self._follow()
         self.surfaces.poll()
         if self._due is not None and time.monotonic() > self._due:
-            if self.busy:
+            if self.errand:
+                pass  # the user waits for that: what was drawn comes after it
+            elif self.busy:
                 self.engine.cancel()  # what was asked before is out of date
             else:
                 self.segment(ask=False)
         if state != (self.engine.state, self.engine.progress):
             self.on_change()
 
-    def _work(self):
+    def _work(self, alone=False):
         options = {"plane": self._plane(), "window": self.parameters.window or "auto"}
         data, model = self._volumes.data(self.volume), self.parameters.model or "compact"
-        return Work(data, model, options, device=self.parameters.device or "auto")
+        work = Work(data, model, options, device=self.parameters.device or "auto")
+        if not alone:
+            work.channels = phases.data(self._volumes, self.volume)
+            work.own_name, work.align = phases.own_name(self.volume), self.parameters.align
+        return work
 
     def _plane(self):
         """The plane to ask for: slices that are right are so only across their own axis."""
@@ -311,7 +324,9 @@ class Workflow(Undoing):
             self._frames.store()
             return self._next_frame()
         notes = self._volumes.data(running.subject.volume).notes
-        told = wording.summary(result, prompts.right_of(state)[1])
+        right = set(prompts.right_of(state)[1]) - running.clicked
+        told = wording.summary(result, right)
+        notes = [*telling.channels(result.run, self.engine.aligned), *notes]
         return self._say(" ".join([told, *notes]))
 
     def _write(self, running, node, state, result):
@@ -401,7 +416,8 @@ class Workflow(Undoing):
 
     def reset(self):
         """The scene was closed: nothing of it is known any more."""
-        self._due = self._running = self._frames = None
+        self._due = self._running = self._frames = self._asked = None
+        self.examples, self.findings, self.arrived = [], None, None
         if self.engine.busy:
             self.engine.cancel()
         self.placing.end()

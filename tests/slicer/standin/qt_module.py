@@ -92,7 +92,11 @@ def make(settings_path):
 
         @classmethod
         def getOpenFileName(cls, parent, title):
-            return cls.chosen
+            return cls.chosen if isinstance(cls.chosen, str) else cls.chosen.pop(0)
+
+        @classmethod
+        def getExistingDirectory(cls, parent, title):
+            return cls.getOpenFileName(parent, title)
 
     class ColorDialog:
         chosen = QtGui.QColor()
