@@ -110,18 +110,17 @@ def make_cases(seed: int, index: int, size: int) -> list[dict[str, NDArray[Any]]
 @lru_cache(maxsize=1)
 def frozen_net() -> CompactNet:
     """The shipped network for views, which learns no more."""
-    net = fold_norms(load_net()[0]).to(memory_format=torch.channels_last)
+    net, _ = load_net()
+    fold_norms(net)
     for parameter in net.parameters():
         parameter.requires_grad_(False)
-    assert isinstance(net, CompactNet)
-    return net
+    return net.to(memory_format=torch.channels_last)
 
 
 def started(rng: np.random.Generator, sample: Sample) -> Case:
     """What is said first of a sample: of a case to be mended, without the last stroke."""
     view = _view(sample)
-    if sample.mode == "stroked":
-        assert sample.stroke is not None
+    if sample.stroke is not None:
         case = Case(sample, "alone" if rng.random() < 0.72 else "mended")
         if case.kind == "alone" or rng.random() < 0.7:
             case.stroke(view, sample.stroke, True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
@@ -49,6 +49,8 @@ from sammed.prompts import Interaction
 
 if TYPE_CHECKING:
     from sammed.models.compact.tuned import Nets
+
+_Net = TypeVar("_Net", bound=nn.Module)
 
 ZOOM = 1.5
 CHUNK = 16
@@ -254,9 +256,9 @@ class CompactModel:
             return "strokes"
         return "boxes" if _is_final_box(prompt) else "views"
 
-    def _placed(self, net: nn.Module) -> nn.Module:
-        folded = fold_norms(net).to(self._device)
-        return folded.to(memory_format=torch.channels_last)
+    def _placed(self, net: _Net) -> _Net:
+        fold_norms(net)
+        return net.to(self._device).to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def _decode(
@@ -265,8 +267,10 @@ class CompactModel:
         batch = _collate(embedding, prompts, self._device)
         planes = input_planes(batch).contiguous(memory_format=torch.channels_last)
         net = self._boxes if part == "boxes" else self._net
-        if part == "strokes":
-            logits, iou, present = self._stroked(planes, prompts)
+        if part == "strokes" and self._branch is not None:
+            strokes = self._drawn(prompts)
+            shown = with_strokes(planes, strokes).contiguous(memory_format=torch.channels_last)
+            logits, iou, present = net.answer(self._branch(shown, net.look(planes)))
         else:
             logits, iou, present = net(planes)
         masks = logits.float().cpu().numpy()
@@ -274,17 +278,10 @@ class CompactModel:
         chance = torch.sigmoid(present).float().cpu().numpy()
         return [ViewMask(masks[i], judged[i], float(chance[i])) for i in range(len(prompts))]
 
-    def _stroked(
-        self, planes: Tensor, prompts: Sequence[ViewPrompt]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """What the network for views answers with strokes in mind."""
-        net, branch = self._net, self._branch
-        assert isinstance(net, CompactNet)
-        assert isinstance(branch, StrokeNet)
+    def _drawn(self, prompts: Sequence[ViewPrompt]) -> Tensor:
+        """Their strokes, (n, 2, s, s)."""
         drawn = np.stack([p.strokes for p in prompts if p.strokes is not None])
-        strokes = torch.from_numpy(np.asarray(drawn, np.float32)).to(self._device)
-        shown = with_strokes(planes, strokes).contiguous(memory_format=torch.channels_last)
-        return net.answer(branch(shown, net.look(planes)))
+        return torch.from_numpy(np.asarray(drawn, np.float32)).to(self._device)
 
 
 @dataclass(frozen=True)
