@@ -219,7 +219,7 @@ def _section(
     region = reg.region_of(target.grey, block)
     even = not same_units(target.volume, example)
     bent = reg.deformed(target.grey, moving, start, region=region, check=check, contrast=even)
-    onto = _part(target.volume.affine, block)
+    onto = part_of_grid(target.volume.affine, block)
     before = start.carry(mask.astype(np.float32), example.affine, onto, block.shape)
     found = _carried(target, example, theirs, mask, bent, block)
     size = _kept(before, onto, mask, example)  # a section of an organ may have any: it is no sign
@@ -324,7 +324,7 @@ def _carried(
     alignment: reg.Alignment,
     block: Box3D,
 ) -> Carried:
-    onto, shape = _part(target.volume.affine, block), block.shape
+    onto, shape = part_of_grid(target.volume.affine, block), block.shape
     chance = alignment.carry(mask.astype(np.float32), example.affine, onto, shape)
     shown = alignment.carry(np.ones(mask.shape, np.float32), example.affine, onto, shape) > 0.5
     looks = alignment.carry(theirs, example.affine, onto, shape)
@@ -349,7 +349,8 @@ def _carried(
     )
 
 
-def _part(affine: Affine, block: Box3D) -> Affine:
+def part_of_grid(affine: Affine, block: Box3D) -> Affine:
+    """The affine of a block of a grid."""
     part = affine.copy()
     part[:3, 3] = geometry.apply_affine(affine, np.array(block.low, np.float64))
     return part

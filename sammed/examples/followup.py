@@ -3,7 +3,7 @@
 The earlier scan is laid onto the new one, rigid and then bent; each lesion is looked for where it
 was. Its border lies at the same height between its own values and those round it as where the
 earlier drawing had it (a level set by the drawing itself), so that a volume then and one now mean
-the same.
+the same. The drawn border, bent onto the new scan's, tells the volume a second time.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from scipy import ndimage
 
 from sammed import io
 from sammed.errors import InputError
-from sammed.examples.carrying import Target, same_units
+from sammed.examples.carrying import Target, part_of_grid, same_units
 from sammed.examples.lesions import REACH_MM, Scan, Seen, again
 from sammed.examples.library import Example, in_units
 from sammed.examples.look import logit
@@ -36,6 +37,9 @@ from sammed.models.recipe import PLAIN
 
 REGISTERED = 4
 """Steps in which the earlier scan is laid on the new one."""
+
+ROUND_MM = 12.0
+"""Round a lesion; what lies within is bent once more."""
 
 LEAST_NEW_ML = 0.02
 """Smaller spots that look new are not told: they are as often noise."""
@@ -222,7 +226,8 @@ class PriorModel(Shown):
             mask = carried[name]
             if mask.any():
                 self.places[name] = np.argwhere(mask).mean(axis=0)
-            seen = again(then, now, drawn, mask, others & ~mask)
+            bent = partial(self._bent, target, whole, drawn, mask, reporter.check)
+            seen = again(then, now, drawn, mask, others & ~mask, bent)
             before = np.count_nonzero(drawn) * geometry.voxel_volume_ml(self._volume.affine)
             voxels = np.count_nonzero(seen.mask) if seen.voxels is None else seen.voxels
             ml = voxels * geometry.voxel_volume_ml(volume.affine)
@@ -239,9 +244,13 @@ class PriorModel(Shown):
         account.seconds = round(time.perf_counter() - started, 2)
         return found
 
+    @cached_property
+    def _grey(self) -> reg.Grey:
+        return reg.grey(self._volume)
+
     def _laid(self, target: Target, check: Callable[[], None], steps: Steps) -> reg.Alignment:
         """The earlier scan on the new one: rigid, then bent by what breathing and growth do."""
-        moving = reg.grey(self._volume)
+        moving = self._grey
         begin = reg.coarse(target.grey, moving)
         steps.done()
         rigid = reg.affine(target.grey, moving, begin, rigid=True, check=check)
@@ -263,6 +272,27 @@ class PriorModel(Shown):
             f"{better.similarity:.2f} {'bent' if better.deforms else 'affine'}"
         )
         return better
+
+    def _bent(
+        self,
+        target: Target,
+        whole: reg.Alignment,
+        drawn: Bool3,
+        mask: Bool3,
+        check: Callable[[], None],
+    ) -> float:
+        """Voxels of the new scan that a lesion fills, its neighbourhood bent once more."""
+        box = Box3D.from_mask(mask)
+        wide = [int(np.ceil(ROUND_MM / s)) for s in target.volume.spacing]
+        low = [max(0, a - w) for a, w in zip(box.low, wide, strict=True)]
+        high = [min(n, b + w) for n, b, w in zip(mask.shape, box.high, wide, strict=True)]
+        block = Box3D(*low, *high)
+        region = reg.region_of(target.grey, block)
+        even = not same_units(target.volume, self._volume)
+        near = reg.followed(target.grey, self._grey, whole, region, check=check, contrast=even)
+        onto = part_of_grid(target.volume.affine, block)
+        there = near.carry(drawn.astype(np.float32), self._volume.affine, onto, block.shape)
+        return float(there.sum())
 
 
 def _carry(whole: reg.Alignment, mask: Bool3, earlier: Volume, volume: Volume) -> Bool3:

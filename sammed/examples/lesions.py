@@ -2,10 +2,12 @@
 
 Its value and that of what is round it are known from the earlier scan, where it was drawn; a voxel
 between the two is filled in part. How the drawing counted such voxels is measured there as well.
+The drawn border, bent to where the same border is now, tells the volume a second time.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +38,16 @@ GROUND_MM = 5.0
 
 LEAST_RING = 30
 """Voxels of the ring that have to look as what was round it before; else all of it counts."""
+
+DRAWN_APART = 0.15
+"""Deviation of the logarithm of volumes as people draw them, from what the values say: how the
+earlier drawing counted is believed against the noise of the scan as this is to the noise's own.
+25 lesions of other seeds than the manual's were 5.8 % off where it was believed wholly, the largest
+32 %; with this 5.6 %, the largest 28 %."""
+
+MOST_APART = 1.5
+"""Factor between what the values and what bending say of a volume, beyond which bending has not
+followed and the values count alone."""
 
 Bool3 = NDArray[np.bool_]
 Float3 = NDArray[np.float32]
@@ -81,8 +93,28 @@ class Step:
     noise: float
 
 
-def again(then: Scan, now: Scan, drawn: Bool3, mask: Bool3, others: Bool3) -> Seen:
-    """The lesion's own border in the new scan, at the height at which it was drawn in the old."""
+def again(
+    then: Scan,
+    now: Scan,
+    drawn: Bool3,
+    mask: Bool3,
+    others: Bool3,
+    bent: Callable[[], float] = lambda: 0.0,
+) -> Seen:
+    """The lesion's own border in the new scan, at the height at which it was drawn in the old.
+
+    Parameters
+    ----------
+    then, now
+        The scans.
+    drawn : (z, y, x) bool
+        The lesion, on the grid of ``then``.
+    mask, others : (z, y, x) bool
+        Where it and other lesions were, on the grid of ``now``.
+    bent
+        Gives the voxels that it fills where the earlier scan's borders are bent onto the new
+        one's; 0: not known.
+    """
     if not mask.any():
         return Seen(mask, "its place lies outside the new scan")
     old = Place.of(drawn, then)
@@ -115,10 +147,11 @@ def again(then: Scan, now: Scan, drawn: Bool3, mask: Bool3, others: Bool3) -> Se
     found = np.isin(parts, list(touching))
     if not found.any():
         return Seen(np.zeros_like(mask), "nothing stands out where it was")
-    held = _integral(place, new, found, free, now.spacing)
-    drawn_as = _integral(old, step, old.inside, old.near, then.spacing)
-    factor = float(np.clip(np.count_nonzero(drawn) / max(drawn_as, 1e-6), 0.5, 2))
-    voxels = held * factor
+    held, _ = _integral(place, new, found, free, now.spacing)
+    factor = _as_drawn(np.count_nonzero(drawn), *_integral(
+        old, step, old.inside, old.near, then.spacing
+    ))  # fmt: skip
+    voxels = _both(held * factor, bent())
     exact = _largest(shares, ndimage.binary_dilation(found) & free, round(voxels))
     whole = np.zeros_like(mask)
     whole[place.block.slices] = exact
@@ -126,10 +159,27 @@ def again(then: Scan, now: Scan, drawn: Bool3, mask: Bool3, others: Bool3) -> Se
     return Seen(whole, f"by its partial volumes, times {factor:.2f} as it was drawn", level, voxels)
 
 
+def _both(values: float, bent: float) -> float:
+    """Voxels by the values and by bending: they err apart, so that their mean is the better."""
+    if min(values, bent) <= 0 or max(values, bent) > MOST_APART * min(values, bent):
+        return values
+    return float(np.sqrt(values * bent))
+
+
+def _as_drawn(drawn: int, voxels: float, error: float) -> float:
+    """Voxels that were drawn, per voxel that the values say, as far as noise lets it be known."""
+    if voxels <= 0:
+        return 1.0
+    believed = DRAWN_APART**2 / (DRAWN_APART**2 + (error / voxels) ** 2)
+    return float(np.clip((drawn / voxels) ** believed, 0.5, 2))
+
+
 def _integral(
     place: Place, step: Step, mask: Bool3, free: Bool3, spacing: tuple[float, float, float]
-) -> float:
+) -> tuple[float, float]:
     """Voxels that a lesion fills, with parts of those at its border: however blurred, the same.
+
+    With the standard error by noise, as if that were independent from voxel to voxel.
 
     What is round it need not be even: each voxel is compared with what lies round it there. A small
     error of that would count for much, so that only the voxels next to the lesion belong to it.
@@ -143,7 +193,9 @@ def _integral(
     ground = np.where(weight > 1e-3, ground, step.ring)
     shares = (place.values - ground) / (step.core - step.ring)
     counted = close & free & np.isfinite(place.shares(step))
-    return float(np.clip(shares, -1, 2)[counted].sum())
+    noise = step.spread / abs(step.core - step.ring)
+    error = noise * float(np.sqrt(np.count_nonzero(counted)))
+    return float(np.clip(shares, -1, 2)[counted].sum()), error
 
 
 def _even(shares: Float3) -> Float3:

@@ -17,6 +17,7 @@ from sammed.imaging.registration.alignment import (
     Alignment,
     affine,
     deformed,
+    followed,
     local_likeness,
 )
 from sammed.imaging.registration.checks import check_not_itself, flipped_axes
@@ -45,6 +46,7 @@ __all__ = [
     "deformed",
     "flat_axis",
     "flipped_axes",
+    "followed",
     "grey",
     "guarded_rigid",
     "header",

@@ -42,6 +42,13 @@ SMOOTH = 1.0
 """Voxels; the field of the demons is smoothed by so much after each step. Hippocampi, 80 pairs:
 five examples 0.8576 with 1.0, 0.8545 with 1.3."""
 
+STILL = 1.1
+"""Voxels by which two scans of one person are smoothed before a lesion is followed by bending the
+one onto the other: see `followed`."""
+
+FOLLOWED = 56
+"""Steps of the demons then; they come to rest before."""
+
 CONTRAST_MM = 5.0
 """Images are brought to a local mean of 0 and deviation of 1 over so many mm before they are
 deformed: of 60 pairs of hippocampi one example had 0.809 with it and 0.803 without."""
@@ -234,6 +241,41 @@ def deformed(
     whole = sitk.CompositeTransform([start.transform, bent])
     similarity = correlation_of(wanted, moving.image, whole)
     return Alignment(whole, similarity, True, fixed.flat)
+
+
+def followed(
+    fixed: Grey,
+    moving: Grey,
+    start: Alignment,
+    region: Any,
+    *,
+    check: Callable[[], None] | None = None,
+    contrast: bool = True,
+) -> Alignment:
+    """Bend the neighbourhood of something that has grown or shrunk until its borders meet.
+
+    As `deformed`, but on the voxels as they are, and with less heed of noise: 25 lesions of
+    synthetic livers had volumes 3.0 % off with both images smoothed by 1.1 voxels, 5.5 % by 0.5.
+
+    Parameters
+    ----------
+    fixed, moving, start, region, check, contrast
+        As of `deformed`.
+    """
+    wanted = at_most(region, FINE)
+    moved = sitk.Resample(moving.image, wanted, start.transform, sitk.sitkLinear, NOTHING)
+    pair = [_locally(one) if contrast else one for one in (wanted, moved)]
+    if min(wanted.GetSize()) >= 4:
+        width = [STILL * s for s in wanted.GetSpacing()]
+        pair = [sitk.SmoothingRecursiveGaussian(one, width) for one in pair]
+    field = None
+    for _ in range(FOLLOWED // AT_A_TIME):
+        if check is not None:
+            check()
+        field = _demons(*pair, field)
+    bent = sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
+    whole = sitk.CompositeTransform([start.transform, bent])
+    return Alignment(whole, correlation_of(wanted, moving.image, whole), True, fixed.flat)
 
 
 def _demons(fixed: Any, moving: Any, field: Any) -> Any:
