@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import sys
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ ENDING = ".sammed-journal.jsonl"
 
 MOST_LINES, MOST_BYTES = 500, 32 * 2**20
 """A journal that is longer is written anew, as what it leads to, when it is opened again."""
+
+FAR = 2**40
+"""Where the byte lies that is locked on Windows, which keeps others from reading what is locked."""
 
 _KEY = "sammed-journal"
 Entry = dict[str, Any]
@@ -261,11 +265,19 @@ def _whole_length(file: IO[bytes], lines: int) -> int:
 
 def _lock(file: IO[bytes]) -> None:
     """Keep other processes off; it ends with the process, however that ends."""
-    if os.name != "posix":
-        return
-    import fcntl
+    if sys.platform == "win32":
+        import msvcrt
 
-    fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        at = file.tell()
+        file.seek(FAR)
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        finally:
+            file.seek(at)
+    else:
+        import fcntl
+
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _now() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -385,3 +386,29 @@ def test_arrays_are_packed_into_lines_and_out_again():
 def test_a_journal_that_cannot_be_made_says_why(tmp_path):
     with pytest.raises(OutputError, match="cannot write"):
         Journal(tmp_path / "none" / "a.jsonl", lambda: "0", "a").append({"do": "undo"})
+
+
+def test_on_windows_a_byte_far_beyond_the_end_is_locked(tmp_path, monkeypatch):
+    asked = []
+
+    class Locks:
+        LK_NBLCK = 2
+
+        def locking(self, file, mode, count):
+            asked.append((os.lseek(file, 0, os.SEEK_CUR), mode, count))
+            if len(asked) > 1:
+                raise OSError(errno.EACCES, "in use")
+
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setitem(sys.modules, "msvcrt", Locks())
+    path = tmp_path / "scan.sammed-journal.jsonl"
+    path.write_bytes(b"one line")
+    with path.open("r+b") as file:
+        file.seek(4)
+        journals._lock(file)
+        assert file.tell() == 4
+        with pytest.raises(OSError, match="in use"):
+            journals._lock(file)
+        assert file.tell() == 4
+    assert asked == [(journals.FAR, 2, 1)] * 2
+    assert path.read_bytes() == b"one line"
