@@ -22,6 +22,7 @@ pytest.importorskip(
 
 from nnInteractive.inference import inference_session as package
 
+from sammed.engine.cleanup import Cleanup
 from sammed.engine.settings import Settings
 from sammed.errors import (
     Cancelled,
@@ -325,10 +326,10 @@ class Echo(torch.nn.Module):
         return torch.cat([torch.full_like(shown, 1e-3), shown], 1)
 
 
-def echo(model: NnInteractiveModel, channel: int) -> NnInteractiveModel:
-    """The model with a network that shows a channel, and sees all of the volume at once."""
+def echo(model: NnInteractiveModel, channel: int, side: int = 96) -> NnInteractiveModel:
+    """The model with a network that shows a channel, on a patch that holds the volume."""
     configuration = model.loaded.artifacts["configuration_manager"]
-    wide = type(configuration)({**configuration.configuration, "patch_size": [96] * 3})
+    wide = type(configuration)({**configuration.configuration, "patch_size": [side] * 3})
     artifacts = {**model.loaded.artifacts, "configuration_manager": wide, "network": Echo(channel)}
     return NnInteractiveModel(replace(model.loaded, artifacts=artifacts))
 
@@ -378,7 +379,7 @@ def test_prompts_lie_where_they_were_given(
     at = tuple(low for low, _ in ranges)
     ball = shown(channels["point"], PointPrompt(at, positive))
     assert np.argwhere(ball).mean(0).tolist() == list(at)
-    assert [np.ptp(np.argwhere(ball)[:, a]) for a in range(3)] == [2, 2, 2]  # radius 2, tapered
+    assert [np.ptp(np.argwhere(ball)[:, a]) for a in range(3)] == [4, 4, 4]  # radius 2
 
 
 def test_a_mask_lies_where_it_was_painted(model: NnInteractiveModel) -> None:
@@ -392,7 +393,7 @@ def test_what_is_bright_lies_at_its_place_in_all_48_orders(model: NnInteractiveM
     body = ellipsoid(shape, (2.6, 5.3, 8.2), (2.2, 3.5, 4.1))
     voxels = np.where(body, 900, -1000).astype(np.int16)
     for volume in in_all_orders(voxels):
-        state = state_of(echo(model, 0), volume)
+        state = state_of(echo(model, 0, side=32), volume)
         at = tuple(int(n) for n in np.argwhere(volume.voxels > 0)[0])
         found = whole(state.answer([PointPrompt(at)], None, reporter=Patient()), volume.shape)
         np.testing.assert_array_equal(found, volume.voxels > 0)
@@ -434,7 +435,7 @@ def test_strokes_are_drawn_as_thick_as_the_network_knows_them() -> None:
 
 
 def test_a_session_of_several_objects(model: NnInteractiveModel) -> None:
-    session = Session(organ(), model, Settings(cleanup=replace(Settings().cleanup, keep="all")))
+    session = Session(organ(), model, Settings(cleanup=Cleanup(components="all")))
     session.add("organ", STEPS["box on z"][0])
     session.add("other", STEPS["point"][0])
     session.segment()
@@ -487,9 +488,12 @@ def test_prompts_that_a_network_does_not_take_are_refused(tmp_path: Path) -> Non
     model = model_of(folder, autozoom=False)
     assert model.spec.prompts == {"box", "box3d", "points", "scribble"}
     assert model.loaded.thickness == (1, 2, 3)
-    session = Session(organ(), model)
-    session.add("organ", Box3D(7, 11, 23, 28, 45, 63))
-    assert session.result().volume_ml("organ") > 0
+    block = Box3D(7, 11, 23, 28, 45, 63)
+    session = Session(organ(), echo(model, INSIDE["box"]))
+    session.add("organ", block)
+    session.segment()
+    wanted = filled(*block.slices)
+    np.testing.assert_array_equal(session.object_mask("organ"), wanted)
     with pytest.raises(PromptError, match="'nninteractive' does not know lassos; give 'x'"):
         session.add("x", STEPS["lasso"][0])
     with pytest.raises(PromptError, match=r"no prompts of the kind 'mask'.*expected box or"):
