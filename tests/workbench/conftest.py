@@ -24,7 +24,7 @@ from sammed.workbench import Wishes, serve
 from sammed.worker.engine import Engine
 from tests.phantoms import ORGAN, STRAIGHT, StubModel, image_of, save_nifti
 
-SECONDS = 15.0
+SECONDS = 60.0
 BOX = {"axis": 0, "block": [8, 6, 8, 9, 29, 40]}
 """On the middle slice of `ORGAN`, a little loose."""
 

@@ -339,6 +339,6 @@ def test_nothing_of_the_token_is_logged(process, scan):
     page.get("/api/volume")
     fetch(page.base, "/api/volume", headers={"Authorization": "Bearer wrong"})
     page.ask("quit")
-    out, err = server.process.communicate(timeout=20)
+    out, err = server.process.communicate(timeout=60)
     assert page.token not in out + err
     assert not Path(scan.parent).joinpath("ct.labels.sammed-journal.jsonl").exists()

@@ -60,7 +60,7 @@ class Client:
         self.write(json.dumps({"id": self.count, "do": do, **fields}).encode() + b"\n")
         return self.count
 
-    def next(self, timeout=20):
+    def next(self, timeout=60):
         return self.lines.get(timeout=timeout)
 
     def ask(self, do, **fields):

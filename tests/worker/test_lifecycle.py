@@ -232,7 +232,7 @@ def test_a_folder_that_cannot_be_used_is_one_clear_line(tmp_path):
         [sys.executable, "-m", "sammed.worker", "--exchange", str(tmp_path / "absent")],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
     assert run.returncode == 1
