@@ -198,7 +198,7 @@ def load_scene(path):
 def run(workflow, seconds=60):
     """Poll until the engine rests; returns how long it took."""
     started = time.monotonic()
-    while workflow.engine.busy:
+    while workflow.busy or workflow.engine.busy:
         workflow.poll()
         time.sleep(0.005)
         assert time.monotonic() - started < seconds, "the engine did not finish"

@@ -80,6 +80,14 @@ def lesions(radii, seed):
     return np.rint(values + noise).astype(np.int16), drawn, affine
 
 
+def thing():
+    """(voxels (k, j, i), organ): small, and with little noise, so that little is to be asked."""
+    k, j, i = np.ogrid[:14, :36, :40]
+    organ = ((k - 6) / 4.2) ** 2 + ((j - 21) / 9.0) ** 2 + ((i - 14) / 7.0) ** 2 <= 1
+    noise = np.random.default_rng(7).normal(0, 2, organ.shape)
+    return (np.where(organ, 120, 20) + noise).astype(np.int16), organ
+
+
 def segment_named(node, name):
     """The ID of the segment that is called so."""
     return node.GetSegmentation().GetSegmentIdBySegmentName(name)

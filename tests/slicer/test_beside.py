@@ -19,6 +19,7 @@ from tests.slicer.others import (  # noqa: E402
     mask_of,
     names_of,
     segment_named,
+    thing,
 )
 from tests.slicer.workflows import add_box, poll_until, segment  # noqa: E402
 
@@ -388,12 +389,14 @@ def test_the_volume_itself_is_no_earlier_scan(workflow, then_and_now):
 
 
 def test_proposals_are_segments_with_boxes_that_can_be_changed(workflow):
+    voxels, organ = thing()
+    workflow.parameters.volume = add_volume(voxels, np.diag([2.5, 1, 1, 1])[[2, 1, 0, 3]], "thing")
     workflow.parameters.model = "compact"
     workflow.propose(3, within="image")
     assert workflow.errand == errands.PROPOSE
-    run(workflow)
+    run(workflow, 300)
     assert not workflow.failed, workflow.message
-    node, organ = workflow.parameters.segmentation, phantom()[1]
+    node = workflow.parameters.segmentation
     names = names_of(node)
     assert 1 <= len(names) <= 3
     assert "proposed: thing 1" in workflow.message
@@ -404,24 +407,24 @@ def test_proposals_are_segments_with_boxes_that_can_be_changed(workflow):
     assert sum(n.GetDisplayNode().GetVisibility() for n in shown) == 1  # no clutter
     scores = [one.account["score"] for one in workflow.findings.found]
     assert scores == sorted(scores, reverse=True)
-    assert dice(segment(workflow), organ) > 0.8  # from its box, as any other
+    assert dice(segment(workflow), organ) > 0.7  # from its box, as any other
     workflow.undo()
     workflow.undo()
     assert names_of(node) == []
 
     workflow.redo()
     workflow.propose(3, within="image")
-    run(workflow)
+    run(workflow, 300)
     assert names_of(node) == names  # what is a segment already is not proposed again
     assert "a segment already" in workflow.message or "segments already" in workflow.message
 
 
 def test_nothing_to_propose_is_said_in_one_line(workflow):
-    noise = np.random.default_rng(1).normal(0, 20, (16, 40, 44)).astype(np.int16)
+    noise = np.random.default_rng(1).normal(0, 20, (12, 30, 34)).astype(np.int16)
     workflow.parameters.volume = add_volume(noise, np.diag([2.0, 1, 1, 1])[[2, 1, 0, 3]], "noise")
     workflow.parameters.model = "compact"
     workflow.propose(5, within="image")
-    run(workflow)
+    run(workflow, 300)
     assert workflow.message.lower().startswith("no thing was found")
     assert "\n" not in workflow.message
     assert workflow.parameters.segmentation is None

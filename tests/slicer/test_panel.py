@@ -94,9 +94,9 @@ def process(seconds=0.08):
         time.sleep(0.002)
 
 
-def rest(module, look=lambda: None):
+def rest(module, look=lambda: None, seconds=60):
     """Let the timer work until the engine rests, as in Slicer."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + seconds
     while module.logic.workflow.busy or module.logic.workflow.engine.busy:
         QtWidgets.QApplication.processEvents()
         look()

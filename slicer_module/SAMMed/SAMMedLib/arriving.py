@@ -57,42 +57,43 @@ class Arrival:
         self._grid = about.grid
         self._segments = node.GetSegmentation()
 
-    def write(self, findings):
-        """Write all that was found; returns what became of it."""
-        arrived = Arrived()
-        todo = self._todo(findings, arrived)
-        if not todo:
-            return arrived
-        there = [segment_id for _one, segment_id in todo if segment_id]
-        for segment_id in there:
-            self._steps.settle(self._node, segment_id)
-        self._steps.save(self._node, *there)
-        modified = self._node.StartModify()
-        try:
-            for one, segment_id in todo:
-                self._write_one(findings.do, one, segment_id, arrived)
-        finally:
-            self._node.EndModify(modified)
-        return arrived
+    def write(self, findings, arrived):
+        """Write all that was found, one object at a time: yields after each.
 
-    def _todo(self, findings, arrived):
-        """(what was found, the segment that it replaces or ``None``), the smallest first."""
+        Slicer's window goes on between two of them. ``arrived`` tells what became of each.
+        """
         todo = []
         known = {} if findings.do == errands.PROPOSE else self._known()
         for one in findings.found:
             if one.block is None:
                 continue
             segment_id = known.get(one.name)
-            proposed = findings.do == errands.PROPOSE
-            if (proposed and self._is_there(one)) or (
-                segment_id and not self._may_write(segment_id)
-            ):
+            if self._is_left_alone(findings.do, one, segment_id):
                 arrived.left_alone.append(one.name)
             else:
                 todo.append((one, segment_id))
-        if self._parameters.overlap == segmentation.OTHERS_KEEP:
-            return sorted(todo, key=lambda pair: np.count_nonzero(pair[0].voxels))
-        return todo
+            yield
+        if not todo:
+            return
+        if self._parameters.overlap == segmentation.OTHERS_KEEP:  # the small keep their voxels
+            todo.sort(key=lambda pair: np.count_nonzero(pair[0].voxels))
+        there = [segment_id for _one, segment_id in todo if segment_id]
+        for segment_id in there:
+            self._steps.settle(self._node, segment_id)
+        self._steps.save(self._node, *there)
+        for one, segment_id in todo:
+            modified = self._node.StartModify()
+            try:
+                self._write_one(findings.do, one, segment_id, arrived)
+            finally:
+                self._node.EndModify(modified)
+            yield
+
+    def _is_left_alone(self, do, one, segment_id):
+        """Whether a segment is there that it would replace unasked, or that it is already."""
+        if do == errands.PROPOSE:
+            return self._is_there(one)
+        return segment_id is not None and not self._may_write(segment_id)
 
     def _known(self):
         segments = ((i, self._segments.GetSegment(i)) for i in segmentation.ids(self._node))

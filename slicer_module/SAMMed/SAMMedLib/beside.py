@@ -71,7 +71,7 @@ class Beside(Undoing):
         super().__init__()
         self.examples = []
         self.findings, self.arrived = None, None
-        self._asked = None
+        self._asked = self._arriving = None
 
     @property
     def errand(self):
@@ -197,8 +197,7 @@ class Beside(Undoing):
 
     def _came(self, kind, value):
         asked, self._asked = self._asked, None
-        if asked is None or kind == "partial":  # the scene was closed
-            self._asked = asked
+        if asked is None:  # the scene was closed
             return None
         if kind == "cancelled":
             return self._say(_("Cancelled; nothing was changed."))
@@ -212,9 +211,25 @@ class Beside(Undoing):
             words = _("{why} What was found does not fit it and is dropped.")
             misfit = _("{what} meanwhile").format(what=misfit)
             return self._say(words.format(why=wording.sentence(misfit)), failed=True)
-        return self._arrive(asked, node, value)
+        self._asked = asked  # until all of it is written
+        self._arriving = self._arrive(asked, node, value)
+        return self.on_change()
+
+    def _go_on(self):
+        """Write the next of what was found."""
+        if self._arriving is None:
+            return
+        try:
+            next(self._arriving)
+        except StopIteration as end:
+            self._asked = self._arriving = None
+            self._say(*end.value)
+        except EngineError as error:
+            self._asked = self._arriving = None
+            self._say(self._words(error), failed=True)
 
     def _arrive(self, asked, node, findings):
+        """Write what was found, an object at a time; returns what to say, and if it is bad."""
         volume, arrived = asked.about.volume, arriving.Arrived()
         if any(one.block is not None for one in findings.found):
             if node is None:
@@ -226,14 +241,20 @@ class Beside(Undoing):
             arrival = arriving.Arrival(
                 self.history, about, node, self.parameters, asked.replace, source
             )
-            arrived = arrival.write(findings)
+            for _written in arrival.write(findings, arrived):
+                yield
+                misfit = about.misfit()
+                if misfit:
+                    words = _("{why} What was found does not fit it any more; Undo takes back {n}.")
+                    why = wording.sentence(_("{what} meanwhile").format(what=misfit))
+                    return words.format(why=why, n=len(arrived.ids)), True
         if findings.table is not None:
             changes.write(volume, node, asked.name, findings.table, arrived.ids)
         if arrived.ids:
             self._choose(node, next(iter(arrived.ids.values())))
         self.findings, self.arrived = findings, arrived
         notes = [*findings.notes, *self._volumes.data(volume).notes]
-        self._say(telling.findings(findings, arrived, notes))
+        return telling.findings(findings, arrived, notes), False
 
     def _made(self, volume):
         """A new segmentation; where the user has chosen none, its history is the editor's."""

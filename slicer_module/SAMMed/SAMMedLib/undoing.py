@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from slicer.i18n import tr as _
 
 from . import changes, history, segmentation, subject, surfaces, wording
@@ -16,6 +18,7 @@ class Undoing(Marking):
         super().__init__()
         self.history = history.History()
         self.surfaces = surfaces.Surfaces()
+        self._tables_due = 0.0
 
     @property
     def _steps(self):
@@ -101,7 +104,9 @@ class Undoing(Marking):
     def _follow(self):
         """See whether the Segment Editor has undone or done again a step of ours."""
         keys = self.history.follow(subject.frame_of)
-        changes.follow()
+        if time.monotonic() > self._tables_due:
+            self._tables_due = time.monotonic() + history.SWEEP_SECONDS
+            changes.follow()
         if keys:
             self.placing.watch()
             self.on_change()

@@ -64,7 +64,7 @@ class Workflow(Beside):
     @property
     def busy(self):
         """Whether a segmentation of the user's runs; warming up does not count."""
-        return self.engine.segmenting or self._frames is not None
+        return self.engine.segmenting or self._frames is not None or self._arriving is not None
 
     @property
     def is_sequence(self):
@@ -219,6 +219,7 @@ class Workflow(Beside):
         self.engine.poll()
         self.placing.poll()
         self._follow()
+        self._go_on()
         self.surfaces.poll()
         if self._due is not None and time.monotonic() > self._due:
             if self.errand:
@@ -416,7 +417,8 @@ class Workflow(Beside):
 
     def reset(self):
         """The scene was closed: nothing of it is known any more."""
-        self._due = self._running = self._frames = self._asked = None
+        self._due = self._running = self._frames = None
+        self._asked = self._arriving = None
         self.examples, self.findings, self.arrived = [], None, None
         if self.engine.busy:
             self.engine.cancel()
