@@ -69,13 +69,14 @@ def _official(name: str, description: str, weights: WeightsFile) -> ModelEntry:
     )
 
 
-def _hq(name: str, file: str, what: str) -> ModelEntry:
-    weights = WeightsFile(file, 0, _HQ + file, sha256="")
+def _hq(name: str, file: str, what: str, size: int, sha256: str) -> ModelEntry:
+    weights = WeightsFile(file, size, _HQ + file, sha256)
     return _official(name, f"HQ-SAM {what} (Ke et al. 2023): finer borders", weights)
 
 
-# MobileSAM's digest is the one by which micro-sam and others pin the file of its repository. Of
-# HQ-SAM's files none is known to us: they are taken as they come, which is said.
+# MobileSAM's digest is the one by which micro-sam and others pin the file of its repository.
+# HQ-SAM's are those of the pointers in its makers' own repository of models, lkeab/hq-sam: the
+# commits a3a77cd, 8a94b5e, 519b37f and 67ab824.
 ENTRIES = (
     _official(
         "mobile_sam",
@@ -87,10 +88,34 @@ ENTRIES = (
             "6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
         ),
     ),
-    _hq("hq_sam_tiny", "sam_hq_vit_tiny.pth", "light"),
-    _hq("hq_sam_vit_b", "sam_hq_vit_b.pth", "ViT-B"),
-    _hq("hq_sam_vit_l", "sam_hq_vit_l.pth", "ViT-L"),
-    _hq("hq_sam_vit_h", "sam_hq_vit_h.pth", "ViT-H"),
+    _hq(
+        "hq_sam_tiny",
+        "sam_hq_vit_tiny.pth",
+        "light",
+        42526881,
+        "0f32c075ccdd870ae54db2f7630e7a0878ede5a2b06d05d6fe02c65a82fb7196",
+    ),
+    _hq(
+        "hq_sam_vit_b",
+        "sam_hq_vit_b.pth",
+        "ViT-B",
+        379335069,
+        "14a9d662cd6f5a9c2dba6d40ab0058d88d287e4a18fd6fdc6ad5fb1a3fdeaa57",
+    ),
+    _hq(
+        "hq_sam_vit_l",
+        "sam_hq_vit_l.pth",
+        "ViT-L",
+        1254865805,
+        "e1a6c385d62bf005ded91a54d5ec55c985cfc4103ef89c08d90f39f04934c343",
+    ),
+    _hq(
+        "hq_sam_vit_h",
+        "sam_hq_vit_h.pth",
+        "ViT-H",
+        2570940653,
+        "a7ac14a085326d9fa6199c8c698c4f0e7280afdbb974d2c4660ec60877b45e35",
+    ),
 )
 """The models whose official files are known."""
 

@@ -98,7 +98,8 @@ def _meta(folder: str, file: str, size: int, sha256: str) -> WeightsFile:
 
 # Meta publishes no digests beside the files. Those here are the ones by which several projects pin
 # them, identically: micro-sam, extensions of 3D Slicer, and the pointers of Meta's own repositories
-# of models. Of MedSAM2's file no digest is known to us: it is taken as it comes, which is said.
+# of models. MedSAM2's is the one by which MONAI Label (revision e4a6f35 of wanglab/MedSAM2) and
+# others pin the file.
 ENTRIES = (
     _official(
         "sam2.1_tiny",
@@ -179,9 +180,9 @@ ENTRIES = (
         partial(build, name="medsam2", architecture="sam2.1_tiny"),
         weights=WeightsFile(
             "MedSAM2_latest.pt",
-            0,
+            156040129,
             "https://huggingface.co/wanglab/MedSAM2/resolve/main/MedSAM2_latest.pt",
-            sha256="",
+            "c92743b99f00d078bf32a3afcc38aaa9faf1c1692dffe3eaa7a90938c1991060",
         ),
         options=_OPTIONS,
         needs="sam2",
