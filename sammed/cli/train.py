@@ -12,7 +12,7 @@ import typer
 from sammed.cli.console import duration, meter, say, set_verbosity
 from sammed.cli.groups import RunByDefault
 from sammed.cli.options import Force, Quiet
-from sammed.cli.train_dense import dense
+from sammed.cli.train_dense import dense, dense_recall
 from sammed.cli.train_strokes import strokes
 from sammed.cli.train_volume import label_maps, volume
 from sammed.errors import Cancelled
@@ -33,6 +33,7 @@ app = typer.Typer(
 app.command()(volume)
 app.command()(strokes)
 app.command()(dense)
+app.command()(dense_recall)
 app.command()(label_maps)
 
 Cases = Annotated[Path, typer.Argument(help="cases.json: real volumes with reference labels.")]

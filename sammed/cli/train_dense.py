@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sammed.cli.console import set_verbosity
+from sammed.cli.console import meter, set_verbosity
 from sammed.cli.options import Quiet
 
 
@@ -62,3 +62,30 @@ def dense(
     with progress(quiet) as show:
         trainer = train_dense(options, show)
     say_end(trainer, f"dense --resume --out {out}", quiet)
+
+
+def dense_recall(
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="Weights file; default: the shipped one.")
+    ] = None,
+    scenes: Annotated[int, typer.Option(min=1, help="How many scenes.")] = 12,
+    label_maps: Annotated[
+        Path | None, typer.Option(help="Folder of label maps to draw scenes from as well.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Count how many things of scenes that were not trained on are among the candidates.
+
+    Without the dense network and with it; before any model is asked about the candidates.
+
+    Example: sammed train dense-recall --weights runs/dense/dense.safetensors --label-maps maps
+    """
+    set_verbosity(quiet, verbose=False)
+    from sammed.everything.recall import recall_table
+    from sammed.training.dense_recall import scene_recall
+
+    with meter(quiet, every=30) as draw:
+        found = scene_recall(
+            weights, scenes, label_maps, lambda done, total: draw("scenes", "", done, total)
+        )
+    typer.echo(recall_table(found))

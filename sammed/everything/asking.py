@@ -31,7 +31,7 @@ from sammed.models.protocols import ImageModel, Model, VolumeImage, VolumeMask, 
 from sammed.views.embeddings import EmbeddingStore
 from sammed.views.slices import PLANES, SliceStack, choose_plane
 
-SECTIONS = 6
+SECTIONS = 4
 """Cross-sections of a thing that are asked for in each plane; between two lies their mean."""
 
 LEAST_SLICES = 3

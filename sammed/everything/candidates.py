@@ -7,22 +7,24 @@ alike, far enough apart that none is asked about twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, sparse
 
-from sammed.everything.coarse import Coarse
+from sammed.everything.coarse import Coarse, Float
 from sammed.everything.layers import Labels, measured
 from sammed.everything.regions import Region
 from sammed.everything.shells import shells
+from sammed.everything.traits import contrast_of
 from sammed.everything.trees import WAYS, Tree, basins, grown
 from sammed.imaging.geometry import Shape3
+from sammed.models.dense.borders import Borders
 
-MOST_OF_ONE = 250
-"""Regions that are taken out of one tree."""
+MOST_OF_ONE, MOST_OF_ONE_SEEN = 250, 500
+"""Regions that are taken out of one tree; where the dense network helps to choose among them."""
 
 MOST_OF_LAYER = 40
 """And out of one layer, of which there are more."""
@@ -30,8 +32,18 @@ MOST_OF_LAYER = 40
 TOO_ALIKE = 0.8
 """Of two candidates with a larger IoU the less promising is left out."""
 
+LEAST_CONTRAST = 1e-3
+"""Of borders: what has less is still told apart by its stability."""
+
+LARGER_FIRST = 0.2
+"""Power of a region's size that its chance is multiplied by. (Of 0, 0.1 and 0.2 the one with which
+most things of synthetic scenes were among the first 20, 50 and 100, and of both scans.)"""
+
 ROWS = 64
 """Regions that are compared with all others in one go."""
+
+LEARNED: Mapping[str, tuple[str, ...]] = {"border": ("weakest", "compact"), "inner": ("weakest",)}
+"""Trees of what the dense network sees: layer of its answer, ways."""
 
 LARGEST = 0.6
 """A thing fills no more than this share of where it is looked for."""
@@ -48,15 +60,20 @@ class Candidate:
     promise
         How much the image alone says for it, see `sammed.everything.layers.promise`.
     source
-        What it was taken from: a way of `sammed.everything.trees.WAYS`, or ``"shells"``.
+        What it was taken from: a way of `sammed.everything.trees.WAYS`, with the dense network's
+        borders layer before it (``"border weakest"``), or ``"shells"``.
     stability
         Mean IoU with what the other sources have most like it.
+    chance
+        Contrast of borders (`sammed.everything.traits.contrast_of`) times stability; 1 where the
+        dense network does not see.
     """
 
     region: Region
     promise: float
     source: str
     stability: float = 1.0
+    chance: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -73,9 +90,10 @@ class Sizes:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """Candidates, and how many regions they were chosen from."""
+    """Candidates, the regions that were taken out to choose from, and how many there were."""
 
     candidates: tuple[Candidate, ...]
+    pool: tuple[Region, ...]
     seen: int
 
 
@@ -85,6 +103,7 @@ def find_candidates(
     sizes: Sizes,
     most: int,
     check: Callable[[], None],
+    borders: Borders | None = None,
 ) -> Found:
     """The most promising regions of the image itself, of every size.
 
@@ -100,18 +119,21 @@ def find_candidates(
         At most so many.
     check
         Called often; may raise to stop.
+    borders
+        What the dense network sees: gives trees of its own, and has a say in what is promising.
     """
     pool: list[Candidate] = []
-    seen = 0
-    labels = basins(coarse, area, check)
-    for way in WAYS:
-        tree = grown(coarse, labels, way, check)
-        seen += len(tree.size)
-        told = np.where(tree.peaks(TOO_ALIKE), tree.promise, 0.0)
-        for node in _most_promising(tree.size, told, sizes, MOST_OF_ONE):
-            check()
-            region = _node(tree, labels, int(node))
-            pool.append(Candidate(region, float(told[node]), way))
+    seen, of_one = 0, MOST_OF_ONE if borders is None else MOST_OF_ONE_SEEN
+    for ground in _grounds(coarse, borders):
+        labels = basins(ground.steep, coarse, area, check)
+        for way in ground.ways:
+            tree = grown(ground.steep, coarse, labels, way, check)
+            seen += len(tree.size)
+            told = np.where(tree.peaks(TOO_ALIKE), tree.promise, 0.0)
+            for node in _most_promising(tree.size, told, sizes, of_one):
+                check()
+                region = _node(tree, int(node))
+                pool.append(Candidate(region, float(told[node]), ground.named(way)))
     for layer in shells(coarse, area, check):
         size, told = measured(layer, coarse)
         size[0] = 0
@@ -121,18 +143,45 @@ def find_candidates(
             check()
             region = _part(layer, int(value), where[int(value) - 1])
             pool.append(Candidate(region, float(told[value]), "shells"))
-    return Found(tuple(apart(pool, most, coarse.shape, check)), seen)
+    chosen = tuple(apart(pool, most, coarse.shape, check, borders))
+    return Found(chosen, tuple(candidate.region for candidate in pool), seen)
+
+
+@dataclass(frozen=True, eq=False)
+class _Ground:
+    """What is large at borders, and in which ways basins of it are joined."""
+
+    steep: Float
+    ways: tuple[str, ...]
+    learned: str = ""
+
+    def named(self, way: str) -> str:
+        """Source of the regions."""
+        return f"{self.learned} {way}".strip()
+
+
+def _grounds(coarse: Coarse, borders: Borders | None) -> Iterator[_Ground]:
+    yield _Ground(coarse.gradient, tuple(WAYS))
+    if borders is not None:
+        for layer, ways in LEARNED.items():
+            yield _Ground(getattr(borders, layer), ways, layer)
 
 
 def apart(
-    pool: list[Candidate], most: int, shape: Shape3, check: Callable[[], None]
+    pool: list[Candidate],
+    most: int,
+    shape: Shape3,
+    check: Callable[[], None],
+    borders: Borders | None = None,
 ) -> list[Candidate]:
-    """Candidates of every size in turn, the best first, none much like another.
+    """The best candidates first, none much like another.
 
     The best are promising, and much the same whatever way regions are made: what only one way of
     joining shows is more often an accident of it. One that shares voxels with a chosen one of about
     its size waits longer for its turn (as boxes do in soft-NMS, Bodla et al. 2017,
-    doi:10.1109/ICCV.2017.593), so that all places are looked at.
+    doi:10.1109/ICCV.2017.593), so that all places are looked at. Without the dense network every
+    size has its turn, as promises of different sizes say nothing together; with it larger ones come
+    a little earlier.
 
     Parameters
     ----------
@@ -144,27 +193,62 @@ def apart(
         Of the coarse grid.
     check
         May raise to stop.
+    borders
+        What the dense network sees; with it the contrast of borders takes the promise's place.
     """
     if not pool:
         return []
     shared = overlaps([c.region for c in pool], shape, check)
     stability = _agreed(shared, [c.source for c in pool])
-    rank = np.array([c.promise for c in pool]) * stability
-    sizes = np.log2([c.region.size for c in pool]).astype(int)
-    waiting = np.ones(len(pool), bool)
+    volume = np.array([c.region.size for c in pool], float)
+    if borders is None:
+        turns, chance = np.log2(volume).astype(int), np.ones(len(pool))
+        rank = np.array([c.promise for c in pool]) * stability
+    else:
+        turns, chance = np.zeros(len(pool), int), _chances(pool, stability, borders, check)
+        rank = chance * (volume / volume.max()) ** LARGER_FIRST
+    chosen = _in_turn(rank, turns, shared, most, check)
+    return [
+        replace(pool[n], stability=float(stability[n]), chance=float(chance[n])) for n in chosen
+    ]
+
+
+def _in_turn(
+    rank: NDArray[np.float64],
+    turns: NDArray[np.int64],
+    shared: NDArray[np.float32],
+    most: int,
+    check: Callable[[], None],
+) -> list[int]:
+    """Which are chosen, by falling rank, one of each turn after the other."""
+    waiting = np.ones(len(rank), bool)
     chosen: list[int] = []
     while len(chosen) < most and waiting.any():
         check()
-        for size in np.unique(sizes[waiting])[::-1]:
-            those = np.flatnonzero(waiting & (sizes == size))
+        for turn in np.unique(turns[waiting])[::-1]:
+            those = np.flatnonzero(waiting & (turns == turn))
             if not len(those):
                 continue
             best = int(those[rank[those].argmax()])
             chosen.append(best)
             waiting[best] = False
             waiting[shared[best] > TOO_ALIKE] = False
-            rank = np.where(sizes == size, rank * (1 - shared[best]), rank)
-    return [replace(pool[n], stability=float(stability[n])) for n in chosen[:most]]
+            rank = np.where(turns == turn, rank * (1 - shared[best]), rank)
+    return chosen[:most]
+
+
+def _chances(
+    pool: list[Candidate],
+    stability: NDArray[np.float64],
+    borders: Borders,
+    check: Callable[[], None],
+) -> NDArray[np.float64]:
+    """How likely each is a thing: contrast of its borders times stability."""
+    contrast = np.zeros(len(pool))
+    for n, candidate in enumerate(pool):
+        check()
+        contrast[n] = contrast_of(candidate.region, borders)
+    return np.asarray(np.clip(contrast, LEAST_CONTRAST, 1) * stability)
 
 
 def overlaps(
@@ -212,7 +296,7 @@ def _most_promising(
     return np.concatenate(picked)
 
 
-def _node(tree: Tree, labels: Labels, node: int) -> Region:
+def _node(tree: Tree, node: int) -> Region:
     first, last = tree.first[node], tree.last[node]
     inside = (tree.places >= first) & (tree.places < last)
     return Region.of(inside)

@@ -139,6 +139,7 @@ def _row(thing: Thing, label: int, volume: Volume) -> dict[str, Any]:
         "predicted_iou": round(thing.predicted, 4),
         "border_step": round(thing.step, 3),
         "stability": round(thing.stability, 4),
+        "chance": round(thing.chance, 4),
         "likeness": round(thing.likeness, 4),
         "known": thing.known,
         "source": thing.source,

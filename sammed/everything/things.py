@@ -16,6 +16,7 @@ from sammed.everything.asking import Answer, Asker
 from sammed.everything.candidates import LARGEST, Candidate, Sizes, find_candidates
 from sammed.everything.coarse import coarsened
 from sammed.everything.keeping import LEAST_STEP, is_kept, is_noise, parents, score_of, step_across
+from sammed.everything.learned import learned_borders
 from sammed.everything.regions import Region
 from sammed.everything.slices import FindsEverything, chains
 from sammed.everything.within import search_area
@@ -34,7 +35,7 @@ ASKED_FLAT = 200
 TOGETHER = 4
 """Boxes that are asked about in one batch: a fifth of a second."""
 
-SPARE = 1.6
+SPARE, SPARE_FLAT = 1.25, 1.6
 """Candidates that are looked at again, in numbers of things that are wanted: some are the same."""
 
 LEAST_COARSE = 27
@@ -109,6 +110,9 @@ class Thing:
         Where the candidate came from.
     stability
         Mean IoU with what other ways of making regions have most like it.
+    chance
+        How likely the candidate is a thing by what the dense network sees; of pictures, which it
+        does not see, 1.
     likeness
         To the example, 1 if there is none.
     known
@@ -126,6 +130,7 @@ class Thing:
     step: float
     source: str
     stability: float = 1.0
+    chance: float = 1.0
     likeness: float = 1.0
     known: bool = False
     parent: str = ""
@@ -273,7 +278,9 @@ class _Search:
             alike = self._likeness(Region.of(coarse)) if coarse.any() else 0.0
             predicted, stable = float(np.mean(chain.predicted)), float(np.mean(chain.stability))
             score = score_of(predicted, stable) * (alike if self._examples else 1.0)
-            things.append(Thing("", region, score, stable, 1.0, predicted, 0.0, "grid", 1.0, alike))
+            things.append(
+                Thing("", region, score, stable, 1.0, predicted, 0.0, "grid", 1.0, 1.0, alike)
+            )
         if not things:
             raise SegmentationError(
                 "no thing was found: no mask of the model's grid is large and sure enough"
@@ -289,7 +296,8 @@ class _Search:
         sizes = self._sizes(area)
         self._told("candidates", 0, 1)
         most = ASKED_FLAT if coarse.is_flat else ASKED
-        found = find_candidates(coarse, area, sizes, most, self._check)
+        borders = learned_borders(coarse, self._check)
+        found = find_candidates(coarse, area, sizes, most, self._check, borders)
         clear = [c for c in found.candidates if self._is_clear(c)]
         if not clear:
             raise SegmentationError(
@@ -348,8 +356,13 @@ class _Search:
                 ranked.append((rank, candidate, answer, alike))
         return sorted(ranked, key=lambda one: -one[0])
 
-    def _of_the_image(self, candidate: Candidate) -> tuple[float, float]:
-        """What the image itself says for a candidate: its stability, and how clear its border."""
+    def _of_the_image(self, candidate: Candidate) -> tuple[float, ...]:
+        """What is said for a candidate before the model is asked.
+
+        Its chance; of pictures its stability, and how clear its border is.
+        """
+        if not self._coarse.is_flat:
+            return (candidate.chance,)
         step = self._steps[id(candidate)]
         return candidate.stability, step / (1 + step)
 
@@ -365,7 +378,8 @@ class _Search:
         wanted = self._wishes.most
         least = sizes.least * float(np.prod(self._coarse.steps))
         things: list[Thing] = []
-        tries = ranked[: int(np.ceil(SPARE * wanted)) + 5]
+        spare = SPARE_FLAT if self._coarse.is_flat else SPARE
+        tries = ranked[: int(np.ceil(spare * wanted)) + 5]
         for n, (_, candidate, first, alike) in enumerate(tries):
             self._told("looking again", n, len(tries))
             second = self._asker.second(candidate.region)
@@ -378,7 +392,8 @@ class _Search:
             things.append(
                 Thing(
                     "", region, score, first.agreement, second.agreement, second.predicted,
-                    self._steps[id(candidate)], candidate.source, candidate.stability, alike,
+                    self._steps[id(candidate)], candidate.source, candidate.stability,
+                    candidate.chance, alike,
                 )
             )  # fmt: skip
         return self._kept(things)

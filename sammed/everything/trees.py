@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from sammed.everything.coarse import Coarse, require_skimage
+from sammed.everything.coarse import Coarse, Float, require_skimage
 from sammed.everything.layers import Faces, Floats, Labels, faces, promise
 
 MOST_BASINS = 3_000
@@ -88,11 +88,15 @@ class Tree:
         return peak
 
 
-def basins(coarse: Coarse, area: NDArray[np.bool_], check: Callable[[], None]) -> Labels:
-    """Watershed basins of the gradient within an area, at most `MOST_BASINS`; 0 outside.
+def basins(
+    steep: Float, coarse: Coarse, area: NDArray[np.bool_], check: Callable[[], None]
+) -> Labels:
+    """Watershed basins within an area, at most `MOST_BASINS`; 0 outside.
 
     Parameters
     ----------
+    steep : (z, y, x) float32
+        What is large at borders: the image's gradient, or what a network says.
     coarse
         The image.
     area : (z, y, x) bool
@@ -107,7 +111,7 @@ def basins(coarse: Coarse, area: NDArray[np.bool_], check: Callable[[], None]) -
 
     for width in 0.4 * 1.2 ** np.arange(30):
         check()
-        smooth = ndimage.gaussian_filter(coarse.gradient, [width * s for s in coarse.sigmas])
+        smooth = ndimage.gaussian_filter(steep, [width * s for s in coarse.sigmas])
         check()
         markers = components(local_minima(smooth) & area, connectivity=1)
         if markers.max() <= MOST_BASINS:
@@ -116,11 +120,15 @@ def basins(coarse: Coarse, area: NDArray[np.bool_], check: Callable[[], None]) -
     return np.asarray(watershed(smooth, markers, mask=area), np.int32)
 
 
-def grown(coarse: Coarse, labels: Labels, way: str, check: Callable[[], None]) -> Tree:
+def grown(
+    steep: Float, coarse: Coarse, labels: Labels, way: str, check: Callable[[], None]
+) -> Tree:
     """The tree of basins that are joined one way.
 
     Parameters
     ----------
+    steep : (z, y, x) float32
+        As of `basins`.
     coarse
         The image.
     labels : (z, y, x) int32
@@ -130,8 +138,8 @@ def grown(coarse: Coarse, labels: Labels, way: str, check: Callable[[], None]) -
     check
         May raise to stop.
     """
-    met = faces(labels, coarse.gradient, coarse.spacing)
-    joining = _Joining(coarse, labels, met, WAYS[way])
+    met = faces(labels, steep, coarse.spacing)
+    joining = _Joining(steep, coarse, labels, met, WAYS[way])
     while joining.step():
         check()
     return joining.tree(labels)
@@ -140,7 +148,9 @@ def grown(coarse: Coarse, labels: Labels, way: str, check: Callable[[], None]) -
 class _Joining:
     """Regions while they are joined."""
 
-    def __init__(self, coarse: Coarse, labels: Labels, met: Faces, cost: Cost) -> None:
+    def __init__(
+        self, steep: Float, coarse: Coarse, labels: Labels, met: Faces, cost: Cost
+    ) -> None:
         count = int(labels.max()) + 1
         flat = labels.ravel()
         self._coarse, self._cost, self._leaves = coarse, cost, count
@@ -153,8 +163,7 @@ class _Joining:
             strict=True,
         ):  # fmt: skip
             self._beside[a][b] = self._beside[b][a] = (area, step)
-        steep = np.bincount(flat, coarse.gradient.ravel(), count)
-        self._texture = steep.tolist()
+        self._texture = np.bincount(flat, steep.ravel(), count).tolist()
         self._border = [_total(beside) for beside in self._beside]
         self._kids: list[tuple[int, int] | None] = [None] * count
         self._gone = [False] * count

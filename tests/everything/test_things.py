@@ -28,6 +28,14 @@ def model():
     return build("compact", device="cpu")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few():
+    """Of these pictures a third of the usual candidates shows all there is; each costs a view."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sammed.everything.things.ASKED_FLAT", 60)
+        yield
+
+
 def picture(colour: bool = False) -> Volume:
     """A bright disc with a dark spot in it, beside a square, on a noisy ground; one slice."""
     rng = np.random.default_rng(1)
