@@ -255,7 +255,7 @@ class PriorModel(Shown):
         steps.done()
         rigid = reg.affine(target.grey, moving, begin, rigid=True, check=check)
         steps.done()
-        flipped = reg.flipped_axes(target.volume, self._volume)
+        flipped = reg.flipped_axes(target.grey, moving)
         if flipped:
             raise InputError(
                 f"{self.earlier.id}: {flipped} seem exchanged against "

@@ -168,7 +168,7 @@ class ExampleModel(Shown):
         most = self._most(len(fit))
         steps = Steps(reporter, min(len(fit), AFFINE_OF) + most * (1 + len(names)) + len(names))
         ranked = rank(target, fit, most, reporter.check, steps.done)
-        ranked = self._not_flipped(target.volume, ranked)
+        ranked = self._not_flipped(target, ranked)
         carried = self._carried(target, ranked, reporter, steps)
         votes = {name: v for name in names if (v := self._vote(name, ranked, carried, target))}
         there = {name: v for name, v in votes.items() if not v.missing}
@@ -205,17 +205,17 @@ class ExampleModel(Shown):
             raise InputError(said or "no example shows what is wanted")
         return fit
 
-    def _not_flipped(self, volume: Volume, ranked: list[Ranked]) -> list[Ranked]:
+    def _not_flipped(self, target: Target, ranked: list[Ranked]) -> list[Ranked]:
         kept, said = [], ""
         for one in ranked:
             turned = one.example.turned  # on purpose: a body is not as its mirror image
-            flipped = "" if turned else reg.flipped_axes(volume, one.example.read[0])
+            flipped = "" if turned else reg.flipped_axes(target.grey, reg.grey(one.example.read[0]))
             if not flipped:
                 kept.append(one)
                 continue
             said = (
                 f"example {one.example.id}: {flipped} seem exchanged against "
-                f"{reg.name_of(volume)}; check its orientation"
+                f"{reg.name_of(target.volume)}; check its orientation"
             )
             if self.taking.chosen:
                 raise InputError(f"{said}, or take objects of the other side with --mirror")

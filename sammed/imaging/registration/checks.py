@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from sammed.errors import InputError
-from sammed.imaging.registration.pictures import grey, name_of
-from sammed.imaging.registration.search import coarse
+from sammed.imaging.registration.pictures import Grey, name_of
+from sammed.imaging.registration.search import coarse, in_mirrors
 from sammed.imaging.volume import Volume
 
 FLIP_GAIN = 0.1
@@ -36,12 +34,7 @@ def check_not_itself(fixed: Volume, moving: Volume) -> None:
         )
 
 
-def mirrored(volume: Volume, axis: int) -> Volume:
-    """The volume with its voxels reversed along a canonical axis, on the same grid."""
-    return replace(volume, voxels=np.flip(volume.voxels, axis))
-
-
-def flipped_axes(fixed: Volume, moving: Volume) -> str:
+def flipped_axes(fixed: Grey, moving: Grey) -> str:
     """Which ends of the moving image seem exchanged against the fixed one; ``""`` if none.
 
     An affine that says left where right is cannot be told from the affine. But a body is not as its
@@ -52,11 +45,8 @@ def flipped_axes(fixed: Volume, moving: Volume) -> str:
     str
         One of `AXES`, or empty.
     """
-    still = grey(fixed)
-    likeness = [coarse(still, grey(moving)).similarity]
-    axes = [axis for axis in range(3) if moving.shape[axis] > 1]
-    likeness += [coarse(still, grey(mirrored(moving, axis))).similarity for axis in axes]
-    best = int(np.argmax(likeness))
-    if best == 0 or likeness[best] < LEAST_FLIP or likeness[best] < likeness[0] + FLIP_GAIN:
-        return ""
-    return AXES[axes[best - 1]]
+    straight = coarse(fixed, moving).similarity
+    likeness = in_mirrors(fixed, moving)
+    best = max(likeness, key=lambda axis: likeness[axis], default=-1)
+    least = max(LEAST_FLIP, straight + FLIP_GAIN)
+    return AXES[best] if best >= 0 and likeness[best] >= least else ""

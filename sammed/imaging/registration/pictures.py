@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
 
@@ -32,10 +32,13 @@ class Grey:
         SimpleITK, float32 in [0, 1]; in 2D if the volume has one slice, in mm within its plane.
     flat
         The canonical axis along which it has one slice, or -1.
+    coarse
+        Spacing in mm → what was made of it to be looked for on a coarse grid, see `search`.
     """
 
     image: Any
     flat: int = -1
+    coarse: dict[float, Any] = field(default_factory=dict, repr=False)
 
     def values(self, shape: Shape3) -> NDArray[np.float32]:
         """The window's values, (z, y, x) in [0, 1]; ``shape`` is the volume's."""

@@ -51,12 +51,41 @@ def coarse(fixed: Grey, moving: Grey) -> Alignment:
     """
     check_pair(fixed, moving)
     mm = grid_mm(fixed, moving)
-    (a, inside_a, at_a), (b, inside_b, at_b) = (on_axes(g.image, mm) for g in (fixed, moving))
+    (a, inside_a, at_a), (b, inside_b, at_b) = (_coarsely(g, mm) for g in (fixed, moving))
     correlation, shift = _best_shift(a, inside_a, b, inside_b)
     # a voxel of a at index i shows what b shows at i - shift
     offset = (at_b - at_a) - np.array(shift)[::-1] * mm
     transform = sitk.TranslationTransform(len(offset), [float(v) for v in offset])
     return Alignment(transform, correlation, flat=fixed.flat)
+
+
+def in_mirrors(fixed: Grey, moving: Grey) -> dict[int, float]:
+    """How alike the two are if one is reversed, as `coarse` has it: canonical axis → correlation.
+
+    The image is smoothed once, and then reversed, which on large scans is most of the work.
+    """
+    check_pair(fixed, moving)
+    mm = grid_mm(fixed, moving)
+    a, inside_a, _ = _coarsely(fixed, mm)
+    smooth = _smoothed_to(moving.image, mm)
+    values = sitk.GetArrayFromImage(smooth)
+    found = {}
+    for axis in (n for n in range(3) if n != moving.flat):
+        along = axis - (0 <= moving.flat < axis)
+        if values.shape[along] < 2:
+            continue
+        reversed_image = sitk.GetImageFromArray(np.ascontiguousarray(np.flip(values, along)))
+        reversed_image.CopyInformation(smooth)
+        b, inside_b, _ = _on_axes(reversed_image, mm)
+        found[axis] = _best_shift(a, inside_a, b, inside_b)[0]
+    return found
+
+
+def _coarsely(image: Grey, mm: float) -> tuple[Any, Any, NDArray[np.float64]]:
+    """`on_axes`, remembered."""
+    if mm not in image.coarse:
+        image.coarse[mm] = on_axes(image.image, mm)
+    return image.coarse[mm]  # type: ignore[no-any-return]
 
 
 def grid_mm(fixed: Grey, moving: Grey) -> float:
@@ -69,6 +98,11 @@ def grid_mm(fixed: Grey, moving: Grey) -> float:
 
 def on_axes(image: Any, mm: float) -> tuple[Any, Any, NDArray[np.float64]]:
     """The image on cubic voxels along the axes of the world, where it lies, and where it begins."""
+    return _on_axes(_smoothed_to(image, mm), mm)
+
+
+def _on_axes(image: Any, mm: float) -> tuple[Any, Any, NDArray[np.float64]]:
+    """The same of an image that is smooth enough."""
     size = np.array(image.GetSize())
     corners = np.array(
         [
@@ -81,10 +115,9 @@ def on_axes(image: Any, mm: float) -> tuple[Any, Any, NDArray[np.float64]]:
     low, high = corners.min(axis=0), corners.max(axis=0)
     shape = [max(1, ceil((b - a) / mm - 1e-6)) for a, b in zip(low, high, strict=True)]
     origin = low + mm / 2
-    fine = _smoothed_to(image, mm)
     even = [float(v) for v in np.eye(len(size)).ravel()]
     moved = sitk.GetArrayFromImage(
-        sitk.Resample(fine, shape, sitk.Transform(), sitk.sitkLinear, [float(v) for v in origin],
+        sitk.Resample(image, shape, sitk.Transform(), sitk.sitkLinear, [float(v) for v in origin],
                       [mm] * len(size), even, -1.0)
     )  # fmt: skip
     inside = moved > -0.5
