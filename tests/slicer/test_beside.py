@@ -359,8 +359,46 @@ def test_lesions_keep_their_names_and_a_table_says_what_became_of_them(
     slicer.mrmlScene.Clear(0)
     load_scene(path)
     again = changes.of(slicer.util.getNode("now"))
+    assert again.GetName() == "now compared with then"
     assert changes.about(again)["days"] == 60
     assert len(changes.rows(again)) == len(rows)
+
+
+def test_a_table_goes_with_lesions_that_were_replaced_and_the_one_before_comes_back(
+    workflow, then_and_now
+):
+    earlier, drawn, _ = then_and_now
+    workflow.compare(earlier, drawn, 60)
+    run(workflow)
+    first = changes.of(workflow.volume)
+    workflow.compare(earlier, drawn, 90)
+    run(workflow)
+    assert "There already, and left as it was: lesion 1, lesion 2." in workflow.message
+    assert changes.about(changes.of(workflow.volume))["days"] == 90  # it says how things are
+    slicer.mrmlScene.RemoveNode(changes.of(workflow.volume))
+    workflow.compare(earlier, drawn, 120, replace=True)
+    run(workflow)
+    second = changes.of(workflow.volume)
+    assert changes.about(second)["days"] == 120
+    workflow.undo()
+    assert changes.is_undone(second)
+    assert changes.of(workflow.volume) is first
+    workflow.redo()
+    assert changes.of(workflow.volume) is second
+
+
+def test_what_was_found_on_another_volume_is_not_gone_to(workflow, then_and_now):
+    earlier, drawn, _ = then_and_now
+    workflow.compare(earlier, drawn, 60)
+    run(workflow)
+    found, now = workflow.parameters.segmentation, workflow.volume
+    workflow.parameters.volume, workflow.parameters.segmentation = earlier, drawn
+    workflow.parameters.segmentID = segment_named(drawn, "lesion 3")
+    workflow.show_found("lesion 1")
+    assert workflow.target == (drawn, segment_named(drawn, "lesion 3"))
+    workflow.parameters.volume = now
+    workflow.show_found("lesion 1")
+    assert workflow.target == (found, segment_named(found, "lesion 1"))
 
 
 def test_all_lesions_gone_is_a_result_and_no_error(workflow, then_and_now):
@@ -475,14 +513,28 @@ def test_channels_are_kept_with_the_scene(workflow, tmp_path):
     from SAMMedLib import phases
 
     workflow.add_channel(channel_beside(workflow))
+    workflow.add_channel(channel_beside(workflow, "late"))
     workflow.rename_channel(1, "ven")
     path = save_scene(tmp_path)
     slicer.mrmlScene.Clear(0)
     load_scene(path)
     volume = slicer.util.getNode("phantom")
-    assert [(name, node.GetName()) for name, node in phases.listed(volume)] == [("ven", "venous")]
+    told = [(name, node.GetName()) for name, node in phases.listed(volume)]
+    assert told == [("ven", "venous"), ("late", "late")]
     slicer.mrmlScene.RemoveNode(slicer.util.getNode("venous"))
-    assert phases.listed(volume) == []
+    assert [name for name, _node in phases.listed(volume)] == ["late"]  # under its own name
+    assert phases.gone(volume) == ["ven"]
+    phases.remove(volume, 1)
+    assert (phases.listed(volume), phases.gone(volume)) == ([], [])
+
+
+def test_a_channel_that_is_gone_is_told(workflow):
+    node = channel_beside(workflow)
+    workflow.add_channel(node)
+    slicer.mrmlScene.RemoveNode(node)
+    add_box(workflow)
+    segment(workflow)
+    assert "Channel venous was removed from the scene and is not looked at." in workflow.message
 
 
 def test_what_cannot_be_a_channel_is_said(workflow):

@@ -25,11 +25,18 @@ class Arrived:
         Names of what was there already, and is as it was.
     no_room
         Names of what others have all voxels of.
+    former
+        Segment ID → the name of the state that it was in before; ``None`` if it was not there.
+    volume_id, node_id
+        The volume and the segmentation.
     """
 
     ids: dict = dataclasses.field(default_factory=dict)
     left_alone: list = dataclasses.field(default_factory=list)
     no_room: list = dataclasses.field(default_factory=list)
+    former: dict = dataclasses.field(default_factory=dict)
+    volume_id: str = ""
+    node_id: str = ""
 
 
 class Arrival:
@@ -127,8 +134,9 @@ class Arrival:
             if not voxels.any():
                 arrived.no_room.append(one.name)
                 return
-        block = one.block
+        block, former = one.block, None
         if segment_id:
+            former = self._steps.name_of(node, segment_id)
             block = geometry.union(segmentation.read(node, segment_id, grid)[0], block)
             prompts.clear(node, segment_id)
         else:
@@ -142,7 +150,7 @@ class Arrival:
         axis = placing.default_axis(self._about.volume, self._parameters.plane)
         self._prompt(do, segment_id, geometry.crop(one.block, voxels), axis)
         self._record(segment_id, one, geometry.crop(one.block, voxels), axis)
-        arrived.ids[one.name] = segment_id
+        arrived.ids[one.name], arrived.former[segment_id] = segment_id, former
 
     def _free_name(self, name):
         """The name, with a number if a segment has it already."""

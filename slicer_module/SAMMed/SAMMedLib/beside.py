@@ -230,14 +230,15 @@ class Beside(Undoing):
 
     def _arrive(self, asked, node, findings):
         """Write what was found, an object at a time; returns what to say, and if it is bad."""
-        volume, arrived = asked.about.volume, arriving.Arrived()
+        volume = asked.about.volume
+        arrived = arriving.Arrived(volume_id=volume.GetID())
         if any(one.block is not None for one in findings.found):
             if node is None:
                 node = self._made(volume)
             elif not segmentation.ids(node):
                 segmentation.attach(node, volume)
             source = slicer.mrmlScene.GetNodeByID(asked.source_id) if asked.source_id else None
-            about = subject.Subject(volume, node)
+            about, arrived.node_id = subject.Subject(volume, node), node.GetID()
             arrival = arriving.Arrival(
                 self.history, about, node, self.parameters, asked.replace, source
             )
@@ -249,7 +250,9 @@ class Beside(Undoing):
                     why = wording.sentence(_("{what} meanwhile").format(what=misfit))
                     return words.format(why=why, n=len(arrived.ids)), True
         if findings.table is not None:
-            changes.write(volume, node, asked.name, findings.table, arrived.ids)
+            changes.write(volume, node, asked.name, findings.table, arrived.former)
+        for segment_id in arrived.ids.values():
+            self.surfaces.refresh(node, segment_id)
         if arrived.ids:
             self._choose(node, next(iter(arrived.ids.values())))
         self.findings, self.arrived = findings, arrived
@@ -276,10 +279,15 @@ class Beside(Undoing):
 
     def show_found(self, name):
         """Choose the segment of something that was found, and go there."""
-        segment_id = self.arrived.ids.get(name) if self.arrived is not None else None
-        if segment_id is None or not segmentation.exists(self.parameters.segmentation, segment_id):
+        if self.arrived is None or self.volume is None:
             return
-        self.parameters.segmentID = segment_id
+        segment_id = self.arrived.ids.get(name)
+        node = slicer.mrmlScene.GetNodeByID(self.arrived.node_id) if segment_id else None
+        if self.arrived.volume_id != self.volume.GetID() or not segmentation.exists(
+            node, segment_id
+        ):
+            return
+        self.parameters.segmentation, self.parameters.segmentID = node, segment_id
         self.retarget()
         block = segmentation.read(self.parameters.segmentation, segment_id, self.grid)[0]
         if block is not None:

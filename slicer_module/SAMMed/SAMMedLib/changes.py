@@ -9,7 +9,7 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from . import geometry, prompts, segmentation
+from . import geometry, history, prompts, segmentation
 
 VOLUME = "SAMMed.FollowUpOf"
 ABOUT = "SAMMed.FollowUp"
@@ -17,8 +17,8 @@ NUMBERS = ("then_ml", "now_ml", "change_ml", "change_percent", "doubling_days")
 COLUMNS = ("lesion", *NUMBERS, "state", "how", "R", "A", "S")
 
 
-def write(volume, node, earlier_name, table, ids):
-    """Make the table of a follow-up, in place of the one that the volume had.
+def write(volume, node, earlier_name, table, former):
+    """Make the table of a follow-up; those of other earlier scans stay in the scene.
 
     Parameters
     ----------
@@ -30,19 +30,15 @@ def write(volume, node, earlier_name, table, ids):
         Of the earlier scan.
     table
         As the worker tells it: ``rows``, ``new``, ``days``, ``moved``.
-    ids
-        Name → segment ID of the lesions that were written.
+    former
+        Of the lesions that were written, see `arriving.Arrived`.
     """
-    former = of(volume)
-    if former is not None:
-        slicer.mrmlScene.RemoveNode(former)
     name = _("{volume} compared with {earlier}")
     name = name.format(volume=volume.GetName(), earlier=earlier_name)
     made = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", name)
     made.SetNodeReferenceID(VOLUME, volume.GetID())
     about = {k: table[k] for k in ("days", "moved")}
-    segment_ids = list(ids.values())
-    about.update(earlier=earlier_name, segments=segment_ids)
+    about.update(earlier=earlier_name, former=former)
     if node is not None:
         made.SetNodeReferenceID(prompts.OWNER, node.GetID())
     made.SetAttribute(ABOUT, json.dumps(about))
@@ -91,11 +87,10 @@ def _cells(volume, row):
 
 
 def of(volume):
-    """The table of a volume's last follow-up; ``None`` if there is none."""
-    if volume is None:
-        return None
-    for node in slicer.util.getNodesByClass("vtkMRMLTableNode"):
-        if node.GetNodeReference(VOLUME) is volume:
+    """The table of a volume's last follow-up that stands; ``None`` if there is none."""
+    tables = slicer.util.getNodesByClass("vtkMRMLTableNode") if volume is not None else []
+    for node in reversed(tables):
+        if node.GetNodeReference(VOLUME) is volume and not is_undone(node):
             return node
     return None
 
@@ -113,14 +108,20 @@ def rows(node):
 
 
 def about(node):
-    """``days``, ``moved``, ``earlier`` and ``segments`` of a table."""
+    """``days``, ``moved``, ``earlier`` and ``former`` of a table."""
     return json.loads(node.GetAttribute(ABOUT) or "{}")
 
 
 def is_undone(node):
-    """Whether all lesions that were written with a table were taken back again."""
-    home, ids = node.GetNodeReference(prompts.OWNER), about(node).get("segments", [])
-    return bool(ids) and not any(segmentation.exists(home, one) for one in ids)
+    """Whether all lesions that were written with a table are as they were before it."""
+    home, former = node.GetNodeReference(prompts.OWNER), about(node).get("former", {})
+    return bool(former) and all(_is_as_before(home, *one) for one in former.items())
+
+
+def _is_as_before(home, segment_id, state):
+    if not segmentation.exists(home, segment_id):
+        return True
+    return state is not None and history.History.name_of(home, segment_id) == state
 
 
 def follow():

@@ -29,7 +29,7 @@ def choices():
     }
 
 
-_HEAD, _LINE, _MOST_LINES = 24, 24, 8
+_HEAD, _LINE, _MOST_LINES = 24, 24, 6
 """Heights of tables in pixels; longer ones are scrolled."""
 
 
@@ -290,20 +290,21 @@ class OthersPanel:
 
     def _show_findings(self):
         findings, arrived = self.workflow.findings, self.workflow.arrived
+        volume = self._volume()
+        if arrived is None or volume is None or arrived.volume_id != volume.GetID():
+            findings = None  # of another volume
         for table in (self.ui.foundTable, self.ui.thingsTable):
             table.setVisible(table.rowCount > 0)
         if findings is self._shown.get("findings", self):
             return
         self._shown["findings"] = findings
         found, things = [], []
-        if findings is not None and arrived is not None and findings.do == errands.TAKE:
+        if findings is not None and findings.do == errands.TAKE:
             found = [telling.found_cells(one, arrived) for one in findings.found]
-        elif findings is not None and arrived is not None and findings.do == errands.PROPOSE:
-            history = self.workflow.history
-            node = self.workflow.parameters.segmentation
+        elif findings is not None and findings.do == errands.PROPOSE:
             for one in findings.found:
-                key = node and (node.GetID(), arrived.ids.get(one.name))
-                things.append(telling.thing_cells(one, arrived, history.ml(key)))
+                ml = self.workflow.history.ml((arrived.node_id, arrived.ids.get(one.name)))
+                things.append(telling.thing_cells(one, arrived, ml))
         _fill(self.ui.foundTable, found, right=(1, 2))
         _fill(self.ui.thingsTable, things, right=(1, 2))
         self.ui.foundTable.setVisible(bool(found))
@@ -311,8 +312,6 @@ class OthersPanel:
 
     def _show_changes(self):
         node = changes.of(self._volume())
-        if node is not None and changes.is_undone(node):
-            node = None
         key = (node.GetID(), node.GetTable().GetMTime()) if node is not None else None
         for widget in (self.ui.changesTable, self.ui.changesLabel):
             widget.setVisible(key is not None)

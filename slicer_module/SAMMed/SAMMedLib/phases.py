@@ -25,13 +25,19 @@ def listed(volume):
     """(name, volume node) of each channel beside the volume itself; those that are gone are not."""
     if volume is None:
         return []
-    names = _names(volume)
-    found = []
-    for n in range(volume.GetNumberOfNodeReferences(REFERENCE)):
-        node = volume.GetNthNodeReference(REFERENCE, n)
-        if node is not None:
-            found.append((names[n] if n < len(names) else node.GetName(), node))
-    return found
+    found = [(name, volume.GetNodeReference(_role(n))) for n, name in enumerate(_names(volume))]
+    return [(name, node) for name, node in found if node is not None]
+
+
+def gone(volume):
+    """Names of channels whose volume was removed from the scene."""
+    names = enumerate(_names(volume))
+    return [name for n, name in names if volume.GetNodeReference(_role(n)) is None]
+
+
+def _role(number):
+    """The reference of a channel: one role each, so that the others stay if it goes."""
+    return f"{REFERENCE}.{number}"
 
 
 def own_name(volume):
@@ -123,7 +129,8 @@ def _names(volume):
 
 
 def _keep(volume, channels):
-    volume.RemoveNodeReferenceIDs(REFERENCE)
-    for _name, node in channels:
-        volume.AddNodeReferenceID(REFERENCE, node.GetID())
+    for number in range(len(_names(volume))):
+        volume.RemoveNodeReferenceIDs(_role(number))
+    for number, (_name, node) in enumerate(channels):
+        volume.SetNodeReferenceID(_role(number), node.GetID())
     volume.SetAttribute(NAMES, json.dumps([name for name, _node in channels]))

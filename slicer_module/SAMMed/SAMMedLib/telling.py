@@ -154,10 +154,16 @@ def aligned(lines, name):
     return next((line["said"] for line in lines if line["name"] == name), "")
 
 
-def channels(run, lines):
+def channels(run, lines, gone=()):
     """What is said of the channels after a segmentation: moved mm, agreement, what counted."""
-    if not run.get("channels"):
-        return []
+    lost = [
+        _("Channel {name} was removed from the scene and is not looked at.").format(name=name)
+        for name in gone
+    ]
+    return [*lost, *(_seen(run, lines) if run.get("channels") else [])]
+
+
+def _seen(run, lines):
     said = [
         _("Channel {name}: {what}.").format(name=line["name"], what=line["said"])
         for line in lines

@@ -327,7 +327,8 @@ class Workflow(Beside):
         notes = self._volumes.data(running.subject.volume).notes
         right = set(prompts.right_of(state)[1]) - running.clicked
         told = wording.summary(result, right)
-        notes = [*telling.channels(result.run, self.engine.aligned), *notes]
+        lost = phases.gone(running.subject.volume)
+        notes = [*telling.channels(result.run, self.engine.aligned, lost), *notes]
         return self._say(" ".join([told, *notes]))
 
     def _write(self, running, node, state, result):
