@@ -148,7 +148,7 @@ def again(
     if not found.any():
         return Seen(np.zeros_like(mask), "nothing stands out where it was")
     held, _ = _integral(place, new, found, free, now.spacing)
-    factor = _as_drawn(np.count_nonzero(drawn), *_integral(
+    factor = _as_drawn(int(np.count_nonzero(drawn)), *_integral(
         old, step, old.inside, old.near, then.spacing
     ))  # fmt: skip
     voxels = _both(held * factor, bent())

@@ -264,15 +264,15 @@ def followed(
     """
     wanted = at_most(region, FINE)
     moved = sitk.Resample(moving.image, wanted, start.transform, sitk.sitkLinear, NOTHING)
-    pair = [_locally(one) if contrast else one for one in (wanted, moved)]
+    first, second = (_locally(one) if contrast else one for one in (wanted, moved))
     if min(wanted.GetSize()) >= 4:
         width = [STILL * s for s in wanted.GetSpacing()]
-        pair = [sitk.SmoothingRecursiveGaussian(one, width) for one in pair]
+        first, second = (sitk.SmoothingRecursiveGaussian(one, width) for one in (first, second))
     field = None
     for _ in range(FOLLOWED // AT_A_TIME):
         if check is not None:
             check()
-        field = _demons(*pair, field)
+        field = _demons(first, second, field)
     bent = sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
     whole = sitk.CompositeTransform([start.transform, bent])
     return Alignment(whole, correlation_of(wanted, moving.image, whole), True, fixed.flat)

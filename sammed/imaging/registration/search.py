@@ -85,7 +85,8 @@ def _coarsely(image: Grey, mm: float) -> tuple[Any, Any, NDArray[np.float64]]:
     """`on_axes`, remembered."""
     if mm not in image.coarse:
         image.coarse[mm] = on_axes(image.image, mm)
-    return image.coarse[mm]  # type: ignore[no-any-return]
+    found: tuple[Any, Any, NDArray[np.float64]] = image.coarse[mm]
+    return found
 
 
 def grid_mm(fixed: Grey, moving: Grey) -> float:
