@@ -151,7 +151,8 @@ def draw(name: str, out: Path, limit: int) -> None:
         if n >= limit:
             break
         found = find_things(volume, model, Wishes(most=10))
-        draw_preview(volume, painted(found).labels, found.window).save(out / f"{case.id}.png")
+        picture = draw_preview(volume, painted(found).labels, found.window)
+        picture.convert("RGB").save(out / f"{case.id}.webp", quality=85)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

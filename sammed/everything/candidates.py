@@ -60,8 +60,8 @@ class Candidate:
     promise
         How much the image alone says for it, see `sammed.everything.layers.promise`.
     source
-        What it was taken from: a way of `sammed.everything.trees.WAYS`, with the dense network's
-        borders layer before it (``"border weakest"``), or ``"shells"``.
+        What it was taken from: a way of `sammed.everything.trees.WAYS`, after the layer where it is
+        a tree of the dense network's borders (``"border weakest"``); or ``"shells"``.
     stability
         Mean IoU with what the other sources have most like it.
     chance

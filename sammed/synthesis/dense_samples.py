@@ -51,7 +51,7 @@ class DenseSample:
         flips = tuple(slice(None, None, int(step)) for step in rng.choice((-1, 1), 3))
         names = ("image", "standard", "inside", "thing", "border", "inner", "depth")
         cubes = (getattr(self, name).transpose(order)[flips] for name in names)
-        return DenseSample(*cubes, self.stretch[order])
+        return DenseSample(*cubes, stretch=self.stretch[order])
 
 
 def draw_dense(seed: tuple[int, ...], source: Source, count: int = PER_SCENE) -> list[DenseSample]:
@@ -79,7 +79,7 @@ def patches(scene: DenseScene, rng: np.random.Generator, count: int) -> list[Den
     for _ in range(count):
         low = [int(rng.integers(n - PATCH_SIZE + 1)) for n in padded[0].shape]
         part = tuple(slice(a, a + PATCH_SIZE) for a in low)
-        found.append(DenseSample(*(a[part].copy() for a in padded), stretch))
+        found.append(DenseSample(*(a[part].copy() for a in padded), stretch=stretch))
     return found
 
 

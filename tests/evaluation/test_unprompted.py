@@ -108,11 +108,14 @@ def test_the_command(case, tmp_path, capsys):
     manifest.write_text(json.dumps({"format": "sammed-cases/1", "cases": [entry]}))
     out = tmp_path / "out"
     asked = ["evaluate", "--cases", str(manifest), "--protocol", "E", "--threads", "1"]
+    asked += ["--max", "6"]
     assert main([*asked, "--out", str(out), "-q", "--json"]) == 0
     sources = [s["source"] for s in json.loads((out / "summary.json").read_text())["scores"]]
     assert sources == ["compact", "components", "supervoxels", "random boxes"]
     assert "Nothing was prompted" in (out / "report.html").read_text()
-    assert (out / "objects.csv").read_text().count("\n") == 1 + 4 * 2
+    lines = (out / "objects.csv").read_text().splitlines()
+    assert len(lines) == 1 + 4 * 2
+    assert all(int(line.split(",")[-1]) <= 6 for line in lines[1:])
     capsys.readouterr()
     assert main([*asked, "-q"]) == 1
     assert "--out FOLDER" in capsys.readouterr().err
