@@ -34,6 +34,7 @@ PACKAGES = {
     "onnx": ("onnxruntime", "onnx"),
     "sam2": ("sam2",),
     "hq": ("segment-anything-hq", "timm"),
+    "nninteractive": ("nninteractive",),
 }  # fmt: skip
 """Packages by the extra of sammed that brings them."""
 
