@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,9 @@ from sammed.synthesis.source import Source
 
 PATCH_SIZE = 48
 """Voxels along each side of a patch."""
+
+CUBES = ("image", "standard", "inside", "thing", "border", "inner", "depth")
+"""What a sample says of every voxel."""
 
 PER_SCENE = 5
 """Patches cut from one scene: making it costs more than all of them."""
@@ -49,9 +53,8 @@ class DenseSample:
         """The same with its axes in any order, mirrored at random."""
         order = rng.permutation(3)
         flips = tuple(slice(None, None, int(step)) for step in rng.choice((-1, 1), 3))
-        names = ("image", "standard", "inside", "thing", "border", "inner", "depth")
-        cubes = (getattr(self, name).transpose(order)[flips] for name in names)
-        return DenseSample(*cubes, stretch=self.stretch[order])
+        cubes: dict[str, Any] = {n: getattr(self, n).transpose(order)[flips] for n in CUBES}
+        return DenseSample(**cubes, stretch=self.stretch[order])
 
 
 def draw_dense(seed: tuple[int, ...], source: Source, count: int = PER_SCENE) -> list[DenseSample]:
@@ -79,7 +82,8 @@ def patches(scene: DenseScene, rng: np.random.Generator, count: int) -> list[Den
     for _ in range(count):
         low = [int(rng.integers(n - PATCH_SIZE + 1)) for n in padded[0].shape]
         part = tuple(slice(a, a + PATCH_SIZE) for a in low)
-        found.append(DenseSample(*(a[part].copy() for a in padded), stretch=stretch))
+        cubes: dict[str, Any] = {n: a[part].copy() for n, a in zip(CUBES, padded, strict=True)}
+        found.append(DenseSample(**cubes, stretch=stretch))
     return found
 
 
