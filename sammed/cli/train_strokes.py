@@ -28,6 +28,9 @@ def strokes(
     batch: Annotated[int, typer.Option(min=1, help="Views in a batch.")] = 8,
     rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1.5e-3,
     validate_every: Annotated[float, typer.Option(help="Minutes between validations.")] = 10.0,
+    score: Annotated[
+        bool, typer.Option("--score", help="Train nothing: score --init, or what is shipped.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Train the branch of the built-in network that hears strokes, on synthetic images.
@@ -42,13 +45,18 @@ def strokes(
 
       sammed train strokes --minutes 60 --resume runs/strokes/last.pt --out runs/strokes
 
+      sammed train strokes --score --init runs/strokes/compact_strokes.safetensors
+
       sammed segment ct.nii.gz --scribble '60,58;63,60@46' --model \
 runs/strokes/compact_strokes.safetensors
     """
     set_verbosity(quiet, verbose=False)
     from sammed.cli.train import progress, say_end
-    from sammed.training.stroke_task import StrokesOptions, train_strokes
+    from sammed.training.stroke_task import StrokesOptions, score_strokes, train_strokes
 
+    if score:
+        typer.echo(score_strokes(init))
+        return
     options = StrokesOptions(
         out=out,
         minutes=minutes,

@@ -16,6 +16,7 @@ from sammed.errors import InputError
 from sammed.imaging.masks import dice
 from sammed.models.checkpoints import digest
 from sammed.models.compact.entry import WEIGHTS
+from sammed.models.compact.model import load_strokes
 from sammed.models.compact.stroke_net import StrokeArchitecture, StrokeNet
 from sammed.models.compact.weight_files import load_network
 from sammed.training import stream
@@ -32,6 +33,9 @@ from sammed.training.stroke_batches import (
 from sammed.training.trainer import OnProgress, Recipe, Trainer
 
 Arrays = dict[str, NDArray[Any]]
+
+NAMES_OF_CASE = ("a stroke alone", "a box and a stroke", "a stroke into what is wrong")
+"""Of `KINDS_OF_CASE`, in words."""
 
 VALIDATION_SEED = 987_654_322
 """Seed of the cases that are held back; no run uses it."""
@@ -199,6 +203,33 @@ def validate_strokes(net: StrokeNet, size: int = 192) -> dict[str, float]:
         result[kind] = _mean([r[1] for r in rows if r[0] == kind])
         result[f"{kind}_points"] = _mean([r[2] for r in rows if r[0] == kind])
     return result
+
+
+def score_strokes(weights: Path | None = None, size: int = 192) -> str:
+    """Dice of the held-back cases, as a table.
+
+    Parameters
+    ----------
+    weights
+        A file that ``sammed train strokes`` wrote; ``None``: the shipped one.
+    size
+        Number of cases.
+
+    Raises
+    ------
+    WeightsNotFoundError, WeightsMismatchError
+        As `sammed.models.compact.model.load_strokes` does.
+    InputError
+        If a package that strokes are drawn with is missing.
+    """
+    _require_skimage()
+    branch, _ = load_strokes(digest(WEIGHTS, "sha256"), weights)
+    found = validate_strokes(branch, size)
+    lines = ["| held back | three points a stroke | the stroke |", "|---|---|---|"]
+    for kind, name in (*zip(KINDS_OF_CASE, NAMES_OF_CASE, strict=True), ("dice", "all")):
+        points = found["points" if kind == "dice" else f"{kind}_points"]
+        lines.append(f"| {name} | {points:.3f} | {found[kind]:.3f} |")
+    return "\n".join(lines)
 
 
 def _mean(values: list[float]) -> float:

@@ -11,7 +11,6 @@ from safetensors.torch import load_file, save_file
 
 from sammed.errors import WeightsMismatchError, WeightsNotFoundError
 from sammed.models.checkpoints import digest
-from sammed.models.compact import model as compact
 from sammed.models.compact.entry import BOXES, STROKES_FAMILY, WEIGHTS, build
 from sammed.models.compact.model import CompactModel, load_net, load_strokes
 from sammed.models.compact.net import PLANES, CompactNet
@@ -21,6 +20,7 @@ from sammed.models.compact.stroke_net import (
     StrokeNet,
     with_strokes,
 )
+from sammed.models.compact.tuned import shipped_nets
 from sammed.models.contract import CHECKS, check_spec
 from sammed.models.entry import BuildRequest
 from sammed.models.protocols import ViewBatch, ViewPrompt
@@ -53,10 +53,8 @@ def model(weights):
 
 @pytest.fixture(scope="module")
 def without():
-    """The same without a branch."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compact, "STROKES", WEIGHTS.with_name("none"))
-        return CompactModel()
+    """The same networks without a branch."""
+    return CompactModel(nets=shipped_nets())
 
 
 def prompts():
@@ -97,21 +95,28 @@ def test_without_strokes_every_answer_is_what_it_was_to_the_last_bit(model, with
     view = embedding(model)
     before = without.decode(view, plain)
     assert all(map(same, model.decode(view, plain), before))
-    mixed = model.decode(view, [stroked[0], *plain, *stroked])
+    mixed = model.decode(view, [stroked[0], *plain, stroked[1], stroked[3]])
     assert all(map(same, mixed[1:5], before))
 
 
-def test_strokes_are_heard_with_whatever_else_is_said(model, without):
+def test_strokes_are_heard_where_a_box_or_a_former_answer_says_where(model, without):
+    """By a stroke alone, points of it tell better how large its object is."""
     plain, stroked = prompts()
     view = embedding(model)
     deaf, heard = model.decode(view, plain), model.decode(view, stroked)
     apart = [
         np.abs(a.low_res_logits - b.low_res_logits).max() for a, b in zip(deaf, heard, strict=True)
     ]
-    assert min(apart) > 0.01
+    told = [p.box is not None or p.mask is not None for p in stroked]
+    assert min(d for d, where in zip(apart, told, strict=True) if where) > 0.01
+    assert max(d for d, where in zip(apart, told, strict=True) if not where) < 1e-4
     swapped = [replace(p, strokes=p.strokes[::-1].copy()) for p in stroked]
     other = model.decode(view, swapped)
-    assert not any(map(same, heard, other))  # in the object is not beside it
+    differ = [
+        not np.allclose(a.low_res_logits, b.low_res_logits, atol=1e-4)
+        for a, b in zip(heard, other, strict=True)
+    ]
+    assert differ == told  # in the object is not beside it
     assert "scribble" in model.spec.prompts
     assert "scribble" not in without.spec.prompts
 

@@ -204,6 +204,19 @@ def test_the_command_trains_says_how_it_went_and_how_to_go_on(small, tmp_path, c
     assert "5 steps, 20 samples" in capsys.readouterr().err
 
 
+def test_weights_are_scored_without_training(small, tmp_path, capsys):
+    path = run(tmp_path).out / "compact_strokes.safetensors"
+    assert cli.main(["train", "strokes", "--score", "--init", str(path)]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == "| held back | three points a stroke | the stroke |"
+    assert [line.split(" | ")[0] for line in told[2:]] == [
+        "| a stroke alone", "| a box and a stroke", "| a stroke into what is wrong", "| all",
+    ]  # fmt: skip
+    none = str(tmp_path / "none.safetensors")
+    assert cli.main(["train", "strokes", "--score", "--init", none]) != 0
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_bad_input_is_one_clear_line(small, tmp_path, monkeypatch):
     broken = tmp_path / "last.pt"
     broken.write_bytes(b"no checkpoint")

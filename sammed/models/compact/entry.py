@@ -91,6 +91,6 @@ ENTRY = ModelEntry(
     "built-in network for CT and MR, trained on synthetic images only; fast on a CPU",
     "Apache-2.0",
     build,
-    shipped=(WEIGHTS, BOXES, LOCATOR),
+    shipped=(WEIGHTS, BOXES, STROKES, LOCATOR),
     recognises=_is_trained_here,
 )

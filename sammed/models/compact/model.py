@@ -174,7 +174,7 @@ class CompactModel:
             boxes, second = (net, "") if weights else load_boxes(net, first)
             locator, third = load_locator()
             hashes = first, second, third
-            if weights is None and (strokes or STROKES.is_file()):
+            if weights is None:
                 branch, fourth = load_strokes(first, strokes)
                 hashes = *hashes, fourth
         try:
@@ -251,8 +251,14 @@ class CompactModel:
         return [answers[n] for n in range(len(prompts))]
 
     def _part(self, prompt: ViewPrompt) -> str:
-        """Which of the networks answers a prompt."""
-        if prompt.strokes is not None and self._branch is not None:
+        """Which of the networks answers a prompt.
+
+        A stroke alone does not tell how large its object is: views of several sizes are tried, and
+        the network alone chooses better among them (engine-strokes). Where a box or a former answer
+        says it, the branch is asked.
+        """
+        told = prompt.box is not None or prompt.mask is not None
+        if told and prompt.strokes is not None and self._branch is not None:
             return "strokes"
         return "boxes" if _is_final_box(prompt) else "views"
 
