@@ -31,6 +31,7 @@ NO_COMMANDS = {
     "options",
     "outputs",
     "things",
+    "train_dense",
     "train_strokes",
     "train_volume",
 }
