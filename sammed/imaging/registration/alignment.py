@@ -254,8 +254,7 @@ def followed(
 ) -> Alignment:
     """Bend the neighbourhood of something that has grown or shrunk until its borders meet.
 
-    As `deformed`, but on the voxels as they are, and with less heed of noise: 25 lesions of
-    synthetic livers had volumes 3.0 % off with both images smoothed by 1.1 voxels, 5.5 % by 0.5.
+    As `deformed`, but on the voxels as they are, both smoothed by `STILL` voxels first.
 
     Parameters
     ----------
@@ -268,7 +267,7 @@ def followed(
     if min(wanted.GetSize()) >= 4:
         width = [STILL * s for s in wanted.GetSpacing()]
         first, second = (sitk.SmoothingRecursiveGaussian(one, width) for one in (first, second))
-    field = None
+    field: Any = None
     for _ in range(FOLLOWED // AT_A_TIME):
         if check is not None:
             check()
