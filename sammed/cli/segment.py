@@ -162,6 +162,13 @@ def segment(
             "(joined by commas), or all.",
         ),
     ] = "",
+    multimask: Annotated[
+        bool,
+        typer.Option(
+            "--multimask",
+            help="Take the best of the model's masks also where a box leaves no doubt.",
+        ),
+    ] = False,
     overlap: Annotated[
         str,
         typer.Option("--overlap", help="Who gets shared voxels: keep (first), overwrite or score."),
@@ -257,7 +264,7 @@ def segment(
     written = check_outputs(inputs, outputs, report, preview, force, each.values())
     kinds = {path: output_kind(path, output_type) for path in outputs}
     settings = _settings(plane, window, overlap, components, fill_holes, smooth, zoom, fractional)
-    settings = replace(settings, stride=stride, unchecked=unchecked)
+    settings = replace(settings, stride=stride, unchecked=unchecked, multimask=multimask)
     first, chosen = others.first_channel(image, series)
     values = dict(parse_label(text) for text in label or ())
     with _source(first) as source:

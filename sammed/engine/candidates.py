@@ -46,14 +46,42 @@ def chosen_candidate(mask: ViewMask, number: int) -> ViewMask:
     PromptError
         If the model has not so many.
     """
-    count = len(mask.predicted_iou)
-    offered = range(1, count) if count > MOST_CANDIDATES else range(count)
+    offered = _offered(mask)
     if number > len(offered):
         raise PromptError(
             f"candidate {number} is chosen, but the model has {len(offered)}; expected 1 to "
             f"{len(offered)}, or 0 to leave the choice to the engine"
         )
     return mask.only(offered[number - 1])
+
+
+def several_candidates(mask: ViewMask) -> ViewMask:
+    """The candidates to choose from, none of them preferred.
+
+    What segment-anything answers with ``multimask_output`` (Kirillov et al. 2023,
+    doi:10.1109/ICCV51070.2023.00371): the best of its three is then the best by predicted IoU.
+
+    Parameters
+    ----------
+    mask
+        The model's candidates.
+
+    Examples
+    --------
+    >>> iou = np.array([0.9, 0.2, 0.5, 0.4], np.float32)
+    >>> several = several_candidates(ViewMask(np.zeros((4, 1, 1), np.float32), iou, preferred=0))
+    >>> several.best, several.predicted_iou.tolist() == iou[1:].tolist()
+    (1, True)
+    """
+    at = _offered(mask)
+    tokens = None if mask.tokens is None else mask.tokens[at]
+    return ViewMask(mask.low_res_logits[at], mask.predicted_iou[at], mask.present, None, tokens)
+
+
+def _offered(mask: ViewMask) -> list[int]:
+    """Indices of candidates to choose from."""
+    count = len(mask.predicted_iou)
+    return list(range(1, count) if count > MOST_CANDIDATES else range(count))
 
 
 def choose_candidate(mask: ViewMask, expected: Float | None) -> int:

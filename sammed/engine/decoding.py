@@ -15,7 +15,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from sammed.engine.candidates import choose_candidate, chosen_candidate, mean_candidate
+from sammed.engine.candidates import (
+    choose_candidate,
+    chosen_candidate,
+    mean_candidate,
+    several_candidates,
+)
 from sammed.engine.slice_mask import Float, SlicePrompt, SliceResult, SliceStroke
 from sammed.imaging.boxes import Box2D
 from sammed.models.protocols import (
@@ -64,6 +69,8 @@ class SliceDecoder:
     zoom
         Overrides the model's own preference: a factor, or ``None`` for the whole slice;
         ``"auto"`` leaves it to the model.
+    multimask
+        See `sammed.engine.settings.Settings`.
     """
 
     def __init__(
@@ -73,12 +80,14 @@ class SliceDecoder:
         store: EmbeddingStore,
         volume_hash: str = "",
         zoom: float | str | None = "auto",
+        multimask: bool = False,
     ) -> None:
         self.stack = stack
         self.model = model
         self.store = store
         self.volume_hash = volume_hash
         self.zoom = model.spec.zoom if isinstance(zoom, str) else zoom
+        self.multimask = multimask
         self.seconds: defaultdict[str, float] = defaultdict(float)
         self.counts: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -299,6 +308,8 @@ class SliceDecoder:
         alike = self.model.spec.candidates == "same object"
         if prompt.candidate and asked.mask is None:
             mask = chosen_candidate(mask, prompt.candidate)
+        elif self.multimask:
+            mask = several_candidates(mask)
         elif alike and self.recipe.mean and asked.box is not None and asked.mask is None:
             mask = mean_candidate(mask, self.recipe.mean)
         chosen = choose_candidate(mask, asked.mask)

@@ -51,6 +51,9 @@ class Settings:
     unchecked
         Accept tests of propagation that are left out of ``rules``: names of
         `ACCEPT_TESTS`, joined by commas, or ``"all"``.
+    multimask
+        Take the best of the model's masks also where a prompt leaves no doubt, as segment-anything
+        does with ``multimask_output``; a chosen candidate counts more.
     """
 
     plane: str = "auto"
@@ -62,6 +65,7 @@ class Settings:
     stride: int = 1
     probabilities: bool = False
     unchecked: str = ""
+    multimask: bool = False
 
     def __post_init__(self) -> None:
         if self.plane not in (*PLANES, "auto", "all"):

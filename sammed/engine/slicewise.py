@@ -178,6 +178,7 @@ class SlicewiseStrategy:
                 scene.store,
                 scene.volume_hash(),
                 scene.settings.zoom,
+                scene.settings.multimask,
             )
         return self._decoders[axis]
 

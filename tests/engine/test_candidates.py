@@ -9,6 +9,7 @@ import pytest
 
 from sammed import api
 from sammed.engine.candidates import chosen_candidate
+from sammed.engine.settings import Settings
 from sammed.errors import PromptError
 from sammed.models.protocols import ViewMask
 from sammed.prompts import ObjectPrompts, PointPrompt
@@ -41,8 +42,8 @@ class Several(StubModel):
         return ViewMask(np.stack(masks), iou, mask.present)
 
 
-def found(candidate: int, count: int = 3, **said):
-    session = Session(organ_volume(), Several(count))
+def found(candidate: int, count: int = 3, multimask: bool = False, **said):
+    session = Session(organ_volume(), Several(count), Settings(multimask=multimask))
     said = said or {"boxes": (slice_box(ORGAN, 7),)}
     session.put(ObjectPrompts("organ", propagate="off", candidate=candidate, **said))
     session.segment()
@@ -63,6 +64,14 @@ def test_of_four_the_first_is_not_offered():
     assert found(1, count=4).sum() < found(0, count=4).sum()
     mask = ViewMask(np.arange(4, dtype=np.float32).reshape(4, 1, 1), np.ones(4, np.float32))
     assert [chosen_candidate(mask, n).low_res_logits.item() for n in (1, 2, 3)] == [1, 2, 3]
+
+
+def test_with_multimask_the_best_of_three_is_taken_also_for_a_box():
+    several = found(0, count=4, multimask=True)
+    np.testing.assert_array_equal(several, found(1, count=4))
+    assert several.sum() < found(0, count=4).sum()
+    np.testing.assert_array_equal(found(3, count=4, multimask=True), found(3, count=4))
+    np.testing.assert_array_equal(found(0, multimask=True), found(0))
 
 
 def test_a_candidate_that_a_model_has_not_is_said():
