@@ -37,7 +37,7 @@ def stroke_plane(view: View, pixels: NDArray[np.integer], m: int) -> NDArray[np.
     >>> view = View(0, (0.0, 0.0, 40.0, 40.0), (8, 8), 8)
     >>> line = np.array([(21, col) for col in range(10, 30)])
     >>> stroke_plane(view, line, 8)[:, 4].astype(float).round(2).tolist()
-    [0.0, 0.0, 0.06, 0.49, 1.0, 0.57, 0.08, 0.01]
+    [0.0, 0.03, 0.24, 0.78, 1.0, 0.55, 0.11, 0.01]
     """
     if not len(pixels):
         return np.zeros((m, m), np.float32)
