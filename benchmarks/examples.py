@@ -217,15 +217,13 @@ def without(volume: Volume, labels: LabelVolume, value: int, seed: int) -> Volum
     return replace(volume, voxels=np.rint(voxels).astype(np.int16))
 
 
-def gone(count: int) -> Found:
-    """An organ taken out: is it reported missing, and the others not?"""
+def gone(count: int, first: int = FIRST_ABDOMEN + 1000) -> Found:
+    """An organ taken out of bodies from a first one on: is it missing, and the others not?"""
     from sammed.errors import SegmentationError
 
     reported = alarms = there = 0
     for number in range(count):
-        (volume, truth), example = (
-            make_abdomen(FIRST_ABDOMEN + 1000 + 2 * number + n, slices=32) for n in (0, 1)
-        )
+        (volume, truth), example = (make_abdomen(first + 2 * number + n, slices=32) for n in (0, 1))
         name = list(ORGANS)[number % len(ORGANS)]
         lacking = without(volume, truth, ORGANS[name], number)
         try:
