@@ -133,24 +133,22 @@ def _mended(
 ) -> _Mended:
     """What the person makes of an answer with at most so many corrections."""
     axis = PLANES[choose_plane("auto", volume)]
-    now, given = dice(mask, target.reference), {"clicked": 0, "painted": 0}
-    kind = "clicked"
-    while now < person.target and sum(given.values()) < person.most:
-        tried = _clicked(said, mask, target, volume) if kind == "clicked" else None
+    now, clicks, painted, paints = dice(mask, target.reference), 0, 0, False
+    while now < person.target and clicks + painted < person.most:
+        tried = None if paints else _clicked(said, mask, target, volume)
         if tried is None:
-            kind = "painted"
+            paints = True
             tried = _painted(said, mask, target.prompts_from, axis)
         if tried is None:
             break
         answer = _answer(session, tried)
-        given[kind] += 1
         reached = dice(answer, target.reference)
-        if reached > now or kind == "painted":
-            said, mask = tried, answer
-        if reached - now < person.helps:
-            kind = "painted"
-        now = dice(mask, target.reference)
-    return _Mended(mask, now, given["clicked"], given["painted"])
+        gained = reached - now
+        clicks, painted = clicks + (not paints), painted + paints
+        if paints or gained > 0:
+            said, mask, now = tried, answer, reached
+        paints = paints or gained < person.helps
+    return _Mended(mask, now, clicks, painted)
 
 
 def _clicked(

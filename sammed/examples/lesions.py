@@ -41,9 +41,8 @@ LEAST_RING = 30
 
 DRAWN_APART = 0.15
 """Deviation of the logarithm of volumes as people draw them, from what the values say: how the
-earlier drawing counted is believed against the noise of the scan as this is to the noise's own.
-25 lesions of other seeds than the manual's were 5.8 % off where it was believed wholly, the largest
-32 %; with this 5.6 %, the largest 28 %."""
+earlier drawing counted is believed against the noise of the scan as this is to the noise's own
+(research/examples.md)."""
 
 MOST_APART = 1.5
 """Factor between what the values and what bending say of a volume, beyond which bending has not

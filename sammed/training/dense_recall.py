@@ -57,7 +57,7 @@ def scene_recall(
             continue
         coarse, area = as_coarse(scene), np.ones(scene.image.shape, bool)
         for name, seen in zip(
-            found, (None, learned_borders(coarse, _unchecked, reader)), strict=True
+            found, (None, learned_borders(coarse, lambda: None, reader)), strict=True
         ):
             found[name].append(best_ious(coarse, area, things, seen))
     return {name: np.concatenate(each) for name, each in found.items()}
@@ -73,7 +73,3 @@ def as_coarse(scene: DenseScene) -> Coarse:
 def _shape(scene: DenseScene) -> tuple[int, int, int]:
     z, y, x = scene.image.shape
     return z, y, x
-
-
-def _unchecked() -> None:
-    return None

@@ -222,25 +222,15 @@ def deformed(
         both, as in CT (20 organs of synthetic abdomens: 0.85 without, 0.76 with it).
     """
     wanted = at_most(fixed.image if region is None else region, FINE)
-    moved = sitk.Resample(moving.image, wanted, start.transform, sitk.sitkLinear, NOTHING)
-    if contrast:
-        first, second = _locally(wanted), _locally(moved)
-    else:
-        first, second = wanted, moved
-    field = None
+    first, second = _to_bend(wanted, moving, start, contrast)
+    field: Any = None
     for shrink in (2, 1):
         low = shrunk(first, shrink)
         other = sitk.Resample(smoothed(second, shrink), low)
         if field is not None:
             field = sitk.Resample(field, low)
-        for _ in range(ROUNDS // AT_A_TIME):
-            if check is not None:
-                check()
-            field = _demons(low, other, field)
-    bent = sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
-    whole = sitk.CompositeTransform([start.transform, bent])
-    similarity = correlation_of(wanted, moving.image, whole)
-    return Alignment(whole, similarity, True, fixed.flat)
+        field = _demons(low, other, field, ROUNDS, check)
+    return _bent(start, field, wanted, fixed, moving)
 
 
 def followed(
@@ -262,23 +252,39 @@ def followed(
         As of `deformed`.
     """
     wanted = at_most(region, FINE)
-    moved = sitk.Resample(moving.image, wanted, start.transform, sitk.sitkLinear, NOTHING)
-    first, second = (_locally(one) if contrast else one for one in (wanted, moved))
+    first, second = _to_bend(wanted, moving, start, contrast)
     if min(wanted.GetSize()) >= 4:
         width = [STILL * s for s in wanted.GetSpacing()]
         first, second = (sitk.SmoothingRecursiveGaussian(one, width) for one in (first, second))
-    field: Any = None
-    for _ in range(FOLLOWED // AT_A_TIME):
-        if check is not None:
-            check()
-        field = _demons(first, second, field)
+    field = _demons(first, second, None, FOLLOWED, check)
+    return _bent(start, field, wanted, fixed, moving)
+
+
+def _to_bend(wanted: Any, moving: Grey, start: Alignment, contrast: bool) -> tuple[Any, Any]:
+    """Both images on one grid, of one local contrast if that is wished."""
+    moved = sitk.Resample(moving.image, wanted, start.transform, sitk.sitkLinear, NOTHING)
+    return (_locally(wanted), _locally(moved)) if contrast else (wanted, moved)
+
+
+def _bent(start: Alignment, field: Any, wanted: Any, fixed: Grey, moving: Grey) -> Alignment:
+    """A transform, and a field after it."""
     bent = sitk.DisplacementFieldTransform(sitk.Cast(field, sitk.sitkVectorFloat64))
     whole = sitk.CompositeTransform([start.transform, bent])
     return Alignment(whole, correlation_of(wanted, moving.image, whole), True, fixed.flat)
 
 
-def _demons(fixed: Any, moving: Any, field: Any) -> Any:
+def _demons(
+    fixed: Any, moving: Any, field: Any, steps: int, check: Callable[[], None] | None
+) -> Any:
     """Some steps of the demons, from a field or from none."""
+    for _ in range(steps // AT_A_TIME):
+        if check is not None:
+            check()
+        field = _some_demons(fixed, moving, field)
+    return field
+
+
+def _some_demons(fixed: Any, moving: Any, field: Any) -> Any:
     demons = sitk.FastSymmetricForcesDemonsRegistrationFilter()
     demons.SetNumberOfThreads(THREADS)
     demons.SetNumberOfIterations(AT_A_TIME)
