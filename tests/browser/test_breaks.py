@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from pathlib import Path
@@ -204,13 +205,30 @@ class SlowWay:
         writer.close()
 
     def close(self) -> None:
+        """Ends what is under way and the loop: a task left over complains in another test."""
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
+        self._loop.close()
+
+    async def _end(self) -> None:
+        self._server.close()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
 
-def test_a_slow_line_only_takes_longer(serve, opened, scan):
+@pytest.fixture
+def slow_way():
+    """Makes tunnels that are closed with the test, however it ends."""
+    with contextlib.ExitStack() as ends:
+        yield lambda port, seconds: ends.enter_context(contextlib.closing(SlowWay(port, seconds)))
+
+
+def test_a_slow_line_only_takes_longer(serve, opened, scan, slow_way):
     server = serve(scan, "--model", "two_class")
-    way = SlowWay(server.port, 0.15)
+    way = slow_way(server.port, 0.15)
     server.address = server.address.replace(f":{server.port}/", f":{way.port}/")
     page = opened(server).wait_for_scan(*grid(scan))
     truth = read(scan).voxels > 50
@@ -222,4 +240,3 @@ def test_a_slow_line_only_takes_longer(serve, opened, scan):
     page.wait_until_idle()
     assert "3 clicks inside" in page.page.locator(".trust .said").inner_text()
     assert not page.errors
-    way.close()
