@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sammed.training.stream import start_single_threaded
+from sammed.training.stream import WorkerError, start_single_threaded
 
 Arrays = dict[str, NDArray[Any]]
 MakeArrays = Callable[[int], Arrays]
@@ -122,12 +122,18 @@ class Pool:
 
         Raises
         ------
-        RuntimeError
-            If the workers have died before that.
+        WorkerError
+            If all workers have died.
         """
-        while not self._enough.wait(timeout=1.0):
-            if not any(worker.is_alive() for worker in self._workers):
-                raise RuntimeError("the workers that make training data have died")
+        while True:
+            enough = self._enough.wait(timeout=1.0)
+            if self._taker.is_alive() and not any(one.is_alive() for one in self._workers):
+                raise WorkerError(
+                    "the processes that make training data have died, perhaps for want of memory; "
+                    "take fewer of them"
+                )
+            if enough:
+                break
         with self._lock:
             rows = torch.from_numpy(self._rng.integers(self.filled, size=self._batch))
             rows = rows.to(self._device)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import queue
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from functools import partial
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import Any, TypeVar
@@ -21,6 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sammed.errors import SammedError
 from sammed.models.compact.net import Prompts
 from sammed.synthesis.views import BOXED, MODES, Sample, draw_samples
 from sammed.training.interrupts import unheard
@@ -30,6 +33,9 @@ _Sample = TypeVar("_Sample")
 
 PER_SLAB = 12
 """Samples drawn from one slab."""
+
+MOST_DEATHS = 3
+"""A worker that is killed so often before it gives a batch is not begun anew."""
 
 
 @dataclass(frozen=True)
@@ -165,18 +171,13 @@ def drawn(
 Batches = Callable[[StreamPlan, int], Iterator[dict[str, NDArray[Any]]]]
 
 
-def _work(plan: StreamPlan, start: int, source: Batches, out: Any, parent: int) -> None:
+def _work(plan: StreamPlan, start: int, source: Batches, out: Connection) -> None:
     torch.set_num_threads(1)
     for arrays in source(plan, start):
-        while True:
-            if os.getppid() != parent:
-                out.cancel_join_thread()  # else this process would wait for a reader for ever
-                return
-            try:
-                out.put(arrays, timeout=2.0)
-                break
-            except queue.Full:
-                continue
+        try:
+            out.send(arrays)
+        except OSError:  # nobody reads any more: the trainer is gone
+            return
 
 
 def start_single_threaded(*workers: BaseProcess) -> None:
@@ -194,21 +195,35 @@ def start_single_threaded(*workers: BaseProcess) -> None:
         os.environ.update(before)
 
 
+class WorkerError(SammedError):
+    """The process that makes training data has died."""
+
+
 class Stream:
-    """Batches from a worker process; use as a context manager."""
+    """Batches from a worker process; use as a context manager.
+
+    A worker that is killed is begun anew at the batch that it owes, so nothing is lost.
+
+    Parameters
+    ----------
+    plan, start
+        How batches are drawn, from which step on.
+    source
+        Draws them.
+    ahead
+        Batches that are made before they are asked for.
+    """
 
     def __init__(
         self, plan: StreamPlan, start: int = 0, source: Batches = batches, ahead: int = 32
     ) -> None:
-        """Prepare the worker, which draws from ``source``; it starts on entering the context."""
-        context = multiprocessing.get_context("spawn")
-        self._queue: Any = context.Queue(maxsize=ahead)
-        self._worker: BaseProcess = context.Process(
-            target=_work, args=(plan, start, source, self._queue, os.getpid()), daemon=True
-        )
+        self._plan, self._step, self._source = plan, start, source
+        self._ready: queue.Queue[dict[str, NDArray[Any]] | None] = queue.Queue(ahead)
+        self._over = threading.Event()
+        self._deaths = 0
 
     def __enter__(self) -> Stream:
-        start_single_threaded(self._worker)
+        self._begin()
         return self
 
     def __exit__(
@@ -217,17 +232,72 @@ class Stream:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._over.set()
         self._worker.terminate()
         self._worker.join()
-        self._queue.cancel_join_thread()
-        self._queue.close()
+        self._taker.join()
 
     def next(self) -> dict[str, NDArray[Any]]:
-        """The next packed batch, waiting for the worker if need be."""
+        """The next packed batch, waiting for the worker if need be.
+
+        Raises
+        ------
+        WorkerError
+            If the worker fails, or is killed again and again.
+        """
         while True:
             try:
-                arrays: dict[str, NDArray[Any]] = self._queue.get(timeout=5.0)
-                return arrays
+                arrays = self._ready.get(timeout=0.5)  # for ever, Windows would not hear Ctrl-C
             except queue.Empty:
-                if not self._worker.is_alive():
-                    raise RuntimeError("the worker that makes training data has died") from None
+                continue
+            if arrays is not None:
+                self._step, self._deaths = self._step + 1, 0
+                return arrays
+            self._mourn()
+            self._begin()
+
+    def _begin(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        taken, given = context.Pipe(duplex=False)
+        self._worker: BaseProcess = context.Process(
+            target=_work, args=(self._plan, self._step, self._source, given), daemon=True
+        )
+        start_single_threaded(self._worker)
+        given.close()  # the worker's alone: its death is the end of what can be read
+        self._taker = threading.Thread(target=self._take, args=(taken,), daemon=True)
+        self._taker.start()
+
+    def _take(self, taken: Connection) -> None:
+        """Put batches on the shelf as they come, then ``None``; in a thread."""
+        with taken:
+            try:
+                while self._put(taken.recv()):
+                    pass
+            except (EOFError, OSError):  # the worker is dead, perhaps within a batch
+                self._put(None)
+
+    def _put(self, arrays: dict[str, NDArray[Any]] | None) -> bool:
+        """Put something on the shelf once there is room; whether it is still wanted."""
+        while not self._over.is_set():
+            try:
+                self._ready.put(arrays, timeout=0.2)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def _mourn(self) -> None:
+        """Find out how the worker ended, and whether it is worth while to begin anew."""
+        self._worker.join()
+        code, self._deaths = self._worker.exitcode, self._deaths + 1
+        if code is not None and code < 0:
+            if self._deaths < MOST_DEATHS:
+                return
+            raise WorkerError(
+                f"the process that makes training data was killed {MOST_DEATHS} times in a row "
+                f"(signal {-code}), perhaps for want of memory"
+            )
+        raise WorkerError(
+            f"the process that makes training data has failed (exit code {code}); what it said "
+            "stands above"
+        )

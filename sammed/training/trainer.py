@@ -19,7 +19,7 @@ from sammed.training.checkpoint import export_weights, load_checkpoint, save_che
 from sammed.training.interrupts import Interrupts
 from sammed.training.pace import Pace, Progress
 from sammed.training.schedule import learning_rate
-from sammed.training.stream import Stream, StreamPlan
+from sammed.training.stream import Stream, StreamPlan, WorkerError
 from sammed.training.task import Task, ViewsTask
 
 State = dict[str, Tensor]
@@ -202,6 +202,11 @@ class Trainer:
         -------
         losses
             The parts of the loss at every step of this call.
+
+        Raises
+        ------
+        WorkerError
+            If what makes training data has died; the state is saved.
         """
         self.out.mkdir(parents=True, exist_ok=True)
         pace = Pace(self.recipe.minutes, self.step, self.recipe.steps, self.recipe.stream.batch)
@@ -218,6 +223,11 @@ class Trainer:
             except KeyboardInterrupt:
                 self.interrupted = True
                 self.save(pace.minutes)
+            except WorkerError as error:
+                self.save(pace.minutes)
+                raise WorkerError(
+                    f"{error}; {self.checkpoint} keeps all {self.step} steps, --resume goes on"
+                ) from error
         return self.history
 
     def _stream(self) -> Stream:
