@@ -88,6 +88,38 @@ def precision(name: str = "bfloat16", rounds: int = 2) -> dict[str, Any]:
     }
 
 
+def decode(rounds: int = 10) -> dict[str, Any]:
+    """One box on an embedded slice, in ms; segment-anything's own decoder as yardstick."""
+    network, sam = cases.random_network(), cases.model()
+    pixels = np.random.default_rng(0).random((1, 1, 1024, 1024), np.float32)
+    (embedding,) = sam.encode(ViewBatch(pixels))
+    box = ViewPrompt(box=np.array([300, 200, 700, 640], np.float32))
+    image = torch.from_numpy(embedding.arrays["image"])[None]
+    corners = torch.tensor([[200.0, 300, 640, 700]])
+    found: dict[str, Any] = {}
+
+    def theirs() -> None:
+        sparse, dense = network.prompt_encoder(points=None, boxes=corners, masks=None)
+        places = network.prompt_encoder.get_dense_pe()
+        found["theirs"] = network.mask_decoder.predict_masks(image, places, sparse, dense)
+
+    def ours() -> None:
+        (found["ours"],) = sam.decode(embedding, [box])
+
+    with torch.inference_mode():
+        best = by_turns({"segment_anything": theirs, "sammed": ours}, rounds)
+    logits = found["theirs"][0][0].numpy()
+    error = float(np.abs(logits - found["ours"].low_res_logits).max())
+    return {
+        "ratio": round(1000 * best["sammed"].wall, 1),
+        "cpu_ms": round(1000 * best["sammed"].cpu, 1),
+        "times": ratio(best, "segment_anything", "sammed"),
+        "largest_logit": float(np.abs(logits).max()),
+        "largest_error": error,
+        "exact": error < 1e-4,
+    }
+
+
 def compact_view(rounds: int = 20) -> dict[str, Any]:
     """The built-in network on one view on one thread, in ms; ViT-B's encode as yardstick."""
     own = torch.get_num_threads()

@@ -34,6 +34,7 @@ from sammed.models.protocols import (
 )
 from sammed.models.sam.everything import Grid, GridMask, grid_masks
 from sammed.models.sam.fast_encoder import FastEncoder
+from sammed.models.sam.lean_decoder import lean_decoder, with_lean_decoder
 
 DECODE_BATCH = 4
 """Prompts that are decoded at once on a CPU; more of them only overflow the caches."""
@@ -93,7 +94,8 @@ class SamModel:
         network = network.eval().requires_grad_(False).to(self._device)
         self._network = network
         self._encoder: Encoder = encoder or FastEncoder(network.image_encoder)
-        self._prompt_encoder, self._decoder = network.prompt_encoder, network.mask_decoder
+        self._prompt_encoder = network.prompt_encoder
+        self._decoder = lean_decoder(network.mask_decoder)
         self._mean, self._std = network.pixel_mean, network.pixel_std
         with torch.inference_mode():
             self._positions = self._prompt_encoder.get_dense_pe()
@@ -186,7 +188,8 @@ class SamModel:
         check
             Called often; may raise to stop.
         """
-        return grid_masks(self._network, self._encoder, image, grid or Grid(), check)
+        network = with_lean_decoder(self._network)
+        return grid_masks(network, self._encoder, image, grid or Grid(), check)
 
     def _prepare(self, pixels: Tensor) -> Tensor:
         """Views in [0, 1], (n, 3, h, w), as the encoder's square input."""

@@ -72,6 +72,21 @@ def fused_add(x: Tensor, weight: Tensor, bias: Tensor | None, add: Tensor) -> Te
     return result
 
 
+def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, gelu: bool = False) -> Tensor:
+    """``x @ weight.T + bias``, then GELU, by oneDNN if it can; nothing is packed or kept."""
+    if has_onednn():
+        return fused(x, weight, bias, gelu=gelu)
+    y = functional.linear(x, weight, bias)
+    return functional.gelu(y) if gelu else y
+
+
+def product_add(x: Tensor, weight: Tensor, bias: Tensor | None, add: Tensor) -> Tensor:
+    """``x @ weight.T + bias + add``, by oneDNN if it can; nothing is packed or kept."""
+    if has_onednn():
+        return fused_add(x, weight, bias, add)
+    return functional.linear(x, weight, bias) + add
+
+
 @lru_cache(maxsize=1)
 def has_onednn() -> bool:
     """Whether oneDNN's fused operators are here and right, tried once on a small case."""
@@ -86,11 +101,14 @@ def has_onednn() -> bool:
             packed = torch.ops.mkldnn._reorder_linear_weight(weight, 8)
             plain = fused(x, packed, bias, gelu=True)
             summed = fused_add(x, packed, bias, add)
+            strided = fused(x, weight.t().contiguous().t(), bias)
     except (AttributeError, NotImplementedError, RuntimeError, TypeError):
         return False
     expected = functional.linear(x, weight, bias)
-    return torch.allclose(plain, functional.gelu(expected), atol=1e-5) and torch.allclose(
-        summed, expected + add, atol=1e-5
+    return (
+        torch.allclose(plain, functional.gelu(expected), atol=1e-5)
+        and torch.allclose(summed, expected + add, atol=1e-5)
+        and torch.allclose(strided, expected, atol=1e-5)
     )
 
 
