@@ -3,7 +3,8 @@
 A 3D box outlines the object in three planes. In some a chain of slices goes astray, elsewhere the
 same place is found easily; the mean of the traces, each slice weighted by how sure the model is of
 it, is better than any of them. A second look, prompted by that mean, is better still. Then no more
-of it is taken away than the planes leave in doubt. Only for models whose slices are cheap.
+of it is taken away than the planes leave in doubt. Where one trace shows what the model finds in
+the box as a whole, the others are spared. Only for models whose slices are cheap.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from sammed.engine.propagation import OnSlice
 from sammed.engine.slice_mask import SlicePrompt, SliceResult, blend, overlap
 from sammed.engine.tracing import Trace
 from sammed.imaging.boxes import Box3D
+from sammed.imaging.masks import dice
 from sammed.models.recipe import Fusion, Recipe
 
 REMEMBERED = 128
@@ -61,6 +63,29 @@ def located_view(located: ObjectVolume, weight: float, fusion: Fusion) -> PlaneV
     return PlaneView(located, 0, dict.fromkeys(range(*located.block.range(0)), sure))
 
 
+def tells_the_same(trace: Trace, axis: int, located: ObjectVolume, recipe: Recipe) -> bool:
+    """Whether a trace from a 3D box's outline shows what the model finds in the box as a whole.
+
+    A chain is led astray by a neighbour, a coarse look by what is thin: they seldom err alike. If
+    they agree, there is nothing that more traces could outvote.
+
+    Parameters
+    ----------
+    trace
+        Started from the outline alone.
+    axis
+        Across which its slices lie.
+    located
+        What was found as a whole.
+    recipe
+        Of the model.
+    """
+    if recipe.locate is None:
+        return False
+    found = stack(trace.slices, axis).on(located.block) > 0
+    return dice(found, located.mask) >= recipe.locate.agreed
+
+
 class Consensus:
     """What the traces of a 3D box in several planes agree on; kept, clicks do not change it.
 
@@ -87,7 +112,12 @@ class Consensus:
         return self._memo.remember(block, lambda: locate(block))
 
     def of(
-        self, traces: Traces, located: ObjectVolume | None, block: Box3D, look: Look
+        self,
+        traces: Traces,
+        axes: Sequence[int],
+        located: ObjectVolume | None,
+        block: Box3D,
+        look: Look,
     ) -> ObjectVolume:
         """The traces joined, looked at once more, and joined again, within the 3D box.
 
@@ -95,6 +125,8 @@ class Consensus:
         ----------
         traces
             At least one.
+        axes
+            Across which it is looked at once more.
         located
             From `located`.
         block
@@ -102,14 +134,18 @@ class Consensus:
         look
             `refine` across some axes.
         """
-        key = (block, *traces)
-        return self._memo.remember(key, lambda: self._join(traces, located, block, look))
+        key = (block, tuple(axes), *traces)
+        return self._memo.remember(key, lambda: self._join(traces, axes, located, block, look))
 
     def _join(
-        self, traces: Traces, located: ObjectVolume | None, block: Box3D, look: Look
+        self,
+        traces: Traces,
+        axes: Sequence[int],
+        located: ObjectVolume | None,
+        block: Box3D,
+        look: Look,
     ) -> ObjectVolume:
         recipe = self._recipe
-        axes = list(dict.fromkeys(axis for axis, _ in traces))
         whole = []
         if located is not None and recipe.locate is not None:
             whole = [located_view(located, recipe.locate.weight, recipe.fusion)]

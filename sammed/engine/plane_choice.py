@@ -119,6 +119,11 @@ class Planes:
         counts = [self._slices_of(obj) for obj in objects]
         return None if None in counts else sum(n for n in counts if n is not None)
 
+    def spared(self, obj: ObjectPrompts) -> int:
+        """How many of the announced slices of a 3D box one trace of its own plane leaves out."""
+        lengths = [high - low for low, high in map(obj.extent().range, self.traced(obj))]
+        return 2 * sum(lengths) - lengths[0]
+
     def _slices_of(self, obj: ObjectPrompts) -> int | None:
         if obj.propagate == "auto" and not obj.blocks:
             return None

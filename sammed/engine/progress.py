@@ -44,8 +44,9 @@ class Progress:
 
 @dataclass
 class _Count:
-    """Slices done by all who work at the same time; and whether they are to stop."""
+    """Slices done by all who work at the same time, of how many; and whether they are to stop."""
 
+    total: int | None
     done: int = 0
     abandoned: bool = False
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -80,9 +81,8 @@ class Reporter:
         self._aside = False
         self._progress = progress
         self._cancel = cancel
-        self._total = total
         self._prompted = prompted
-        self._count = _Count()
+        self._count = _Count(total)
         self._started = time.perf_counter()
         self._name, self._axis = "", 0
         self._indices: Collection[int] = ()
@@ -116,8 +116,14 @@ class Reporter:
 
     def advance(self, done: int, total: int | None = None) -> None:
         """Tell how many steps of one answer are done, for models that take no slices."""
-        self._total = total
+        self._count.total = total
         self._tell(done, -1)
+
+    def spare(self, slices: int) -> None:
+        """Tell that so many of the slices to come need not be looked at."""
+        with self._count.lock:
+            if self._count.total is not None:
+                self._count.total -= slices
 
     def on_slice(self, result: SliceResult) -> None:
         """Count a finished slice and tell."""
@@ -132,6 +138,7 @@ class Reporter:
         if not self._progress or not done:
             return
         each = (time.perf_counter() - self._started) / done
-        left = None if self._total is None else max(self._total - done, 0) * each
+        total = self._count.total
+        left = None if total is None else max(total - done, 0) * each
         plane = list(PLANES)[self._axis]
-        self._progress(Progress(done, self._total, self._name, plane, index, each, left))
+        self._progress(Progress(done, total, self._name, plane, index, each, left))

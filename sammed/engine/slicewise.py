@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -20,7 +20,7 @@ from sammed.engine.fusion import PlaneView, fuse_planes
 from sammed.engine.held import held
 from sammed.engine.local_edits import repair
 from sammed.engine.memo import Memo
-from sammed.engine.multiplanar import Consensus, refine
+from sammed.engine.multiplanar import Consensus, refine, tells_the_same
 from sammed.engine.object_volume import ObjectVolume, keep_slices, stack
 from sammed.engine.plane_choice import Planes, flattened, is_block
 from sammed.engine.progress import Reporter
@@ -192,6 +192,46 @@ class SlicewiseStrategy:
         axis, bare = axes[0], obj.replaced(points=(), mask=None)
         located = self._consensus.located(block, partial(self._locate, reporter))
         strides = {plane: self._planes.stride(block, plane, axis) for plane in axes}
+        traces = self._agreeing(bare, axis, memos, located, reporter)
+        if not traces:
+            traces = self._all_traces(bare, strides, memos, located, reporter)
+            axes = tuple(dict.fromkeys(plane for plane, _ in traces))
+        own = [trace for plane, trace in traces if plane == axis]
+        if not own:  # points and painted slices may tell what the box did not
+            trace = self._trace(obj, axis, memos, reporter)
+            return trace, stack(trace.slices, axis)
+        look = partial(self._look, reporter, strides)
+        volume = self._consensus.of(traces, axes, located, block, look)
+        return self._repaired(obj, axis, own[-1], volume, reporter)
+
+    def _agreeing(
+        self,
+        bare: ObjectPrompts,
+        axis: int,
+        memos: Memos,
+        located: ObjectVolume | None,
+        reporter: Reporter,
+    ) -> list[tuple[int, Trace]]:
+        """The trace of a 3D box in its own plane, if it shows what was found as a whole."""
+        if located is None:
+            return []
+        together = walking(threads_for(self._model.spec), reporter)
+        with suppress(SegmentationError):
+            trace = self._trace(bare, axis, memos, reporter, together=together)
+            if tells_the_same(trace, axis, located, self._recipe):
+                reporter.spare(self._planes.spared(bare))
+                return [(axis, trace)]
+        return []
+
+    def _all_traces(
+        self,
+        bare: ObjectPrompts,
+        strides: Mapping[int, int],
+        memos: Memos,
+        located: ObjectVolume | None,
+        reporter: Reporter,
+    ) -> list[tuple[int, Trace]]:
+        """The traces of a 3D box in all its planes, from the outline and from what was found."""
 
         def traced(plane: int, reporter: Reporter) -> list[tuple[int, Trace]]:
             found = []
@@ -201,15 +241,8 @@ class SlicewiseStrategy:
                     found.append((plane, trace))
             return found
 
-        each = self._at_once([partial(traced, plane) for plane in axes], axes, reporter)
-        traces = [trace for of_plane in each for trace in of_plane]
-        own = [trace for plane, trace in traces if plane == axis]
-        if not own:  # points and painted slices may tell what the box did not
-            trace = self._trace(obj, axis, memos, reporter)
-            return trace, stack(trace.slices, axis)
-        look = partial(self._look, reporter, strides)
-        volume = self._consensus.of(traces, located, block, look)
-        return self._repaired(obj, axis, own[-1], volume, reporter)
+        each = self._at_once([partial(traced, plane) for plane in strides], strides, reporter)
+        return [trace for of_plane in each for trace in of_plane]
 
     def _locate(self, reporter: Reporter, block: Box3D) -> ObjectVolume | None:
         """What the model finds in a 3D box as a whole."""
@@ -256,7 +289,7 @@ class SlicewiseStrategy:
     def _at_once(
         self,
         tasks: Sequence[Callable[[Reporter], _Value]],
-        axes: Sequence[int],
+        axes: Iterable[int],
         reporter: Reporter,
     ) -> list[_Value]:
         """Work in several planes, each with a decoder of its own."""

@@ -108,9 +108,13 @@ class Locate:
     ----------
     weight
         Of what was found so, beside a slice of the same sureness.
+    agreed
+        A trace from the box's outline that has at least this Dice with it tells the same, and no
+        other trace is needed: the two are mistaken independently.
     """
 
     weight: float
+    agreed: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -22,13 +22,14 @@ from sammed.engine.propagation import trimmed_box
 from sammed.engine.ranges import block_limits
 from sammed.engine.settings import Settings
 from sammed.engine.slice_mask import SliceResult
-from sammed.engine.tracing import Trace
+from sammed.engine.tracing import PROBES, Trace
 from sammed.imaging.boxes import Box2D, Box3D
 from sammed.imaging.intensity import Window
 from sammed.imaging.volume import Volume
 from sammed.models.compact.cubes import cube_view, from_cube
 from sammed.models.compact.recipe import RECIPE
 from sammed.models.protocols import ViewMask, ViewPrompt, VolumeImage, VolumeMask
+from sammed.models.recipe import Locate
 from sammed.prompts import MaskPrompt, ObjectPrompts, PointPrompt
 from sammed.session import Session
 from sammed.views.embeddings import EmbeddingStore
@@ -275,9 +276,9 @@ SECOND[:, :, :20] = False
 
 
 class WholeModel(StubModel):
-    """A stub that also sees 3D boxes: what is bright in one half of the cube, left or right."""
+    """A stub that also sees 3D boxes: what is bright in one half of the cube or in both."""
 
-    def __init__(self, right: bool, sure: float = 6.0, **spec: object) -> None:
+    def __init__(self, right: bool | None, sure: float = 6.0, **spec: object) -> None:
         super().__init__(52, **spec)
         self.right, self.sure = right, sure
         self.located = 0
@@ -291,10 +292,9 @@ class WholeModel(StubModel):
         (block,) = interactions
         view = cube_view(self.image.volume, self.image.window, block, 40)
         bright = view.image > self.threshold
-        half = bright[..., 20:] if self.right else bright[..., :20]
-        logits = np.full(view.image.shape, -self.sure, np.float32)
-        (logits[..., 20:] if self.right else logits[..., :20])[half] = self.sure
-        return from_cube(logits, block)
+        if self.right is not None:
+            bright[..., slice(20) if self.right else slice(20, None)] = False
+        return from_cube(np.where(bright, self.sure, -self.sure).astype(np.float32), block)
 
 
 def segmented(model: StubModel, **prompts: object) -> tuple[Session, np.ndarray]:
@@ -327,7 +327,7 @@ def test_what_is_found_as_a_whole_takes_nothing_away_on_which_planes_agree():
     def look(volume: ObjectVolume, axes: Sequence[int]) -> list[PlaneView]:
         return [PlaneView(planes, axis, dict.fromkeys(range(20), 0.1)) for axis in axes]
 
-    joined = multiplanar.Consensus(RECIPE).of(traces, other, planes.block, look)
+    joined = multiplanar.Consensus(RECIPE).of(traces, range(3), other, planes.block, look)
     np.testing.assert_array_equal(joined.mask, planes.mask | other.mask)
 
 
@@ -364,8 +364,39 @@ def test_pictures_are_not_seen_as_3d_boxes():
     assert dice(made.object_mask("one"), mask) > 0.9
 
 
-def test_slices_to_come_are_those_that_are_looked_at():
-    model, seen = WholeModel(right=True), []
+def looked_at(right: bool | None) -> tuple[int, np.ndarray]:
+    """How many slices of the one bright thing are asked about, and what is found."""
+    model = WholeModel(right)
+    made = Session(CUBIC, model, Settings())
+    made.put(BLOCK)
+    made.segment()
+    return model.decoded, made.object_mask("organ")
+
+
+def test_a_trace_that_shows_what_is_seen_as_a_whole_spares_the_others():
+    agreed, found = looked_at(None)
+    doubted, _ = looked_at(True)
+    lengths = BLOCK.blocks[0].shape
+    assert agreed <= 2 * sum(lengths) - lengths[1] - lengths[2] + len(PROBES)
+    assert doubted > 1.5 * agreed
+    assert dice(found, ORGAN) > 0.98
+
+
+@pytest.mark.parametrize(("share", "same"), [(0.8, True), (0.7, False)])
+def test_how_much_a_trace_must_have_in_common_with_the_whole(share, same):
+    recipe = replace(RECIPE, locate=Locate(weight=8.0, agreed=0.85))
+    whole = block_with(np.full((10, 10, 10), 4.0))
+    part = np.full((10, 10, 10), -4.0)
+    part[: int(10 * share)] = 4.0  # 2 share / (1 + share): Dice 0.89 and 0.82
+    sections = {i: block_with(part).across(1, i) for i in range(10)}
+    trace = Trace(sections, (), frozenset())
+    assert multiplanar.tells_the_same(trace, 1, whole, recipe) is same
+    assert not multiplanar.tells_the_same(trace, 1, whole, replace(recipe, locate=None))
+
+
+@pytest.mark.parametrize("right", [True, None])
+def test_slices_to_come_are_those_that_are_looked_at(right):
+    model, seen = WholeModel(right), []
     made = Session(CUBIC, model, Settings())
     made.put(BLOCK)
     made.segment(progress=seen.append)

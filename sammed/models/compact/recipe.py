@@ -30,7 +30,7 @@ RECIPE = Recipe(
     second_look=SecondLook(margin=0.15, far=1.0, closer=0.8),  # engine-boxed-slices
     across=Across(least_run=3, most_slices=64),  # engine-boxed-slices: beyond, it gains nothing
     box_fit=BoxFit(span=0.96, on_slice=0.35, in_block=0.5, lowest=-3.0, highest=2.0),
-    locate=Locate(weight=8.0),
+    locate=Locate(weight=8.0, agreed=0.75),
     refine=Refine(least_overlap=0.5, disputed=0.05),
     border=Border(bias=1.5, temperature=2.5, lowest=-3.0, highest=2.0),
     growth_guard=GrowthGuard(spike=0.15, caution=0.3, cautious_area=150),
