@@ -26,7 +26,7 @@ PAUSE_S = 60.0
 RENEW_S = 300.0
 """Seconds of work between renewals of the lease."""
 
-_FILE = re.compile(r"work-(\d+)\.(json|sammed-journal\.jsonl)")
+_FILE = re.compile(r"work-(\d+)\.(json|sammed-journal\.jsonl|sammed-phase-\d+\.npy\.gz)")
 
 
 class Effort:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sammed.errors import Cancelled, InputError
+from sammed.errors import Cancelled, InputError, SammedError
 from sammed.imaging.boxes import Box3D
 from sammed.imaging.volume import Volume
 from sammed.workbench.bench import Bench
@@ -21,8 +21,11 @@ from sammed.workbench.beside import (
     labelled_among,
     phase_source,
 )
+from sammed.workbench.journal import Entry
+from sammed.workbench.kept_phases import read_phase, write_phase
 from sammed.workbench.opening import Choice, Source, series_of
 from sammed.workbench.wishes import Wishes
+from sammed.worker.case import Case
 from sammed.worker.engine import Engine
 from sammed.worker.finding import Found, from_examples, from_prior, without
 from sammed.worker.messages import Fields, RequestError
@@ -30,6 +33,7 @@ from sammed.worker.service import Cancel, Report
 
 if TYPE_CHECKING:
     from sammed.examples.followup import PriorModel
+    from sammed.session import Session
 
 CHANGING = ("take", "follow_up", "add_phase", "remove_phase")
 """Requests after which pages that look on have to ask again."""
@@ -148,7 +152,8 @@ class ExplainedBench(Bench):
             raise RequestError("bad_request", "follow_up: 'days' must be a number from 0")
         found, model = from_prior(session, earlier, float(days), report, cancel)
         answer = self._put_found(found, fields, report)
-        self._show_then(model, session.volume)
+        if self._show_then(model, session.volume):
+            self._keep_phase(THEN, report)
         return answer
 
     def _put_found(self, found: Found, fields: Fields, report: Report) -> dict[str, Any]:
@@ -173,11 +178,11 @@ class ExplainedBench(Bench):
             "table": found.table,
         }
 
-    def _show_then(self, model: PriorModel, volume: Volume) -> None:
-        """The earlier scan beside this one, as it was laid on it."""
+    def _show_then(self, model: PriorModel, volume: Volume) -> bool:
+        """The earlier scan beside this one, as it was laid on it; whether it could be."""
         earlier = model.earlier.read[0]
         if model.laid is None or earlier.is_colour:
-            return
+            return False
         voxels = model.laid.carry(
             earlier.voxels.astype(np.float32), earlier.affine, volume.affine, volume.shape,
             outside=float(earlier.voxels.min()),
@@ -194,9 +199,12 @@ class ExplainedBench(Bench):
         mm = model.laid.moved_mm(volume.affine, volume.shape)
         said = f"moved and bent by {mm:.1f} mm on the mean; outlined as it was drawn"
         self.beside.add_phase(placed, THEN, said)
+        return True
 
     def _add_phase(self, fields: Fields, report: Report, cancel: Cancel) -> dict[str, Any]:
         case = self._case()
+        if self._has_work(case):
+            self._session()  # what was done before comes first in the journal
         source = self._phase_source(fields.text("scan"))
         name = fields.text("name").strip()
         if not name:
@@ -213,6 +221,7 @@ class ExplainedBench(Bench):
         align = fields.text("align", "auto")
         self.beside.name = self.beside.name or "this scan"
         _add(self.beside, case.volume, other, name, align, check)
+        self._keep_phase(name, report)
         return {"name": self.beside.name, "phases": self.beside.told_phases}
 
     def _phase_source(self, key: str) -> Source:
@@ -224,10 +233,47 @@ class ExplainedBench(Bench):
         raise RequestError("bad_request", f"there is no scan that is called {key!r}")
 
     def _remove_phase(self, fields: Fields, report: Report, cancel: Cancel) -> dict[str, Any]:
-        self.beside.phases.pop(fields.text("name"), None)
+        name = fields.text("name")
+        self.beside.phases.pop(name, None)
         if THEN not in self.beside.phases:
             self.beside.then = {}
+        self._keep(partial(self._opened().keeper.keep_no_phase, self._case(), name), report)
         return {"name": self.beside.name, "phases": self.beside.told_phases}
+
+    # -- the journal -----------------------------------------------------------------------
+
+    def _keep_phase(self, name: str, report: Report) -> None:
+        beside, phase = self.beside, self.beside.phases[name]
+
+        def write(journal: Path) -> Entry:
+            then = beside.then if name == THEN else {}
+            return write_phase(journal, phase, beside.name, then)
+
+        self._keep(partial(self._opened().keeper.keep_phase, self._case(), name, write), report)
+
+    def _begun(self, case: Case) -> Session:
+        """See `Bench._begun`; phases that lay beside the scan do so again."""
+        waits = self.opened is not None and self.opened.keeper.has_work
+        session = super()._begun(case)
+        if waits:
+            self._bring_phases()
+        return session
+
+    def _bring_phases(self) -> None:
+        """What lay beside the scan before; what the command line names counts for more."""
+        opened, beside = self._opened(), self.beside
+        for name, entry in opened.keeper.phases.items():
+            if name in beside.phases or name == beside.name:
+                continue
+            try:
+                journal = opened.keeper.resumed.journal.path
+                volume, then = read_phase(journal, entry, opened.volume)
+                beside.add_phase(volume, name, str(entry["said"]))
+            except SammedError as error:
+                opened.about["notes"].append(f"{name} is not shown again: {error}; add it anew")
+                continue
+            beside.name = beside.name or str(entry["first"])
+            beside.then = then if name == THEN else beside.then
 
 
 def _add(

@@ -31,6 +31,7 @@ FAR = 2**40
 """Where the byte lies that is locked on Windows, which keeps others from reading what is locked."""
 
 _KEY = "sammed-journal"
+_NO_EDITS = ("saved", "window", "base", "changed", "told", "phase", "no_phase")
 Entry = dict[str, Any]
 
 
@@ -64,16 +65,14 @@ class Record:
     def restored(self) -> dict[str, Any]:
         """What the page is told of it."""
         last = self.entries[-1] if self.entries else {}
-        edits = sum(
-            entry["do"] not in ("saved", "window", "base", "changed", "told")
-            for entry in self.entries
-        )
+        edits = sum(entry["do"] not in _NO_EDITS for entry in self.entries)
         return {"objects": len(last.get("then", [])), "when": last.get("at"), "edits": edits}
 
     @property
     def is_saved(self) -> bool:
         """Whether nothing was changed after it was saved."""
-        told = [entry["do"] for entry in self.entries if entry["do"] not in ("window", "told")]
+        looks = ("window", "told", "phase", "no_phase")
+        told = [entry["do"] for entry in self.entries if entry["do"] not in looks]
         return not told or told[-1] in ("saved", "base")
 
 

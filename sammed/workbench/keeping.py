@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from sammed.errors import SammedError
 from sammed.imaging.geometry import Shape3
 from sammed.imaging.intensity import Window
 from sammed.workbench.journal import Entry, Record, inlined, outlined
+from sammed.workbench.kept_phases import remove_phase
 from sammed.workbench.resuming import Resumed, set_aside
 from sammed.worker.arrays import Attached
 from sammed.worker.case import Case
@@ -44,6 +46,8 @@ class Keeper:
     ----------
     told
         What is to be said of objects that other scans have shown; kept with the session.
+    phases
+        Name → entry of a phase that lies beside the scan, see `sammed.workbench.kept_phases`.
     """
 
     def __init__(self, resumed: Resumed, arrays: Attached) -> None:
@@ -53,6 +57,7 @@ class Keeper:
         self._behind = False
         self._window: tuple[Session | None, Window | None] = (None, None)
         self.told: dict[str, Any] = {}
+        self.phases: dict[str, Entry] = {}
 
     @property
     def has_work(self) -> bool:
@@ -116,6 +121,10 @@ class Keeper:
                 self._set_again(values, redo, tell)
             elif do in ("took", "told"):
                 self._take_again(case, values)
+            elif do == "phase":
+                self.phases[str(entry["name"])] = entry
+            elif do == "no_phase":
+                self.phases.pop(str(entry["name"]), None)
             elif do in KEPT:
                 redo(do, Fields(values, do))
 
@@ -151,6 +160,31 @@ class Keeper:
         listed = [_object_entry(obj, case.frame) for obj in objects]
         self._write(case, {"do": "took", "objects": listed, "told": self.told})
 
+    def keep_phase(self, case: Case, name: str, write: Callable[[Path], Entry]) -> None:
+        """Keep a phase in a file, and write that down; raises as `keep`.
+
+        Parameters
+        ----------
+        case
+            Whose phase it is.
+        name
+            Of the phase; one of that name gives way.
+        write
+            Writes the file, given the journal; see `sammed.workbench.kept_phases.write_phase`.
+        """
+        former = self.phases.get(name)
+        self.phases[name] = entry = write(self.resumed.journal.path)
+        self._write(case, entry)
+        if former is not None:
+            remove_phase(self.resumed.journal.path, former)
+
+    def keep_no_phase(self, case: Case, name: str) -> None:
+        """Write down that a phase was taken away, and remove its file; raises as `keep`."""
+        former = self.phases.pop(name, None)
+        if former is not None:
+            self._write(case, {"do": "no_phase", "name": name})
+            remove_phase(self.resumed.journal.path, former)
+
     def keep_saved(self, case: Case) -> None:
         """Write down that everything was saved; raises as `keep`."""
         self._write(case, {"do": "saved"})
@@ -173,7 +207,7 @@ class Keeper:
             if not journal.is_begun:
                 names = [obj.name for obj in case.first]
                 journal.append({**_base_entry(case.first, case), "then": names})
-            names = [obj.name for obj in session_of(case).objects]
+            names = [obj.name for obj in _objects_now(case)]
             journal.append({**entry, "then": names})
         except SammedError:
             self._behind = True
@@ -181,15 +215,16 @@ class Keeper:
 
     def _catch_up(self, case: Case) -> None:
         """Let the journal hold the state as it is, however it came about."""
-        session = session_of(case)
-        entries: list[Entry] = [_base_entry(session.objects, case)]
-        if session.runs:
+        session, objects = case.session, _objects_now(case)
+        entries: list[Entry] = [_base_entry(objects, case)]
+        if session is not None and session.runs:
             entries.append(_window_entry(session.window))
         if self.told:
             entries.append({"do": "told", "told": self.told})
+        entries += self.phases.values()
         if case.dirty:
             entries.append({"do": "changed"})
-        names = [obj.name for obj in session.objects]
+        names = [obj.name for obj in objects]
         self.resumed.journal.rewrite({**entry, "then": names} for entry in entries)
         self._behind = False
 
@@ -209,6 +244,11 @@ def session_of(case: Case) -> Session:
     if case.session is None:
         raise RequestError("no_settings", "choose a model first, with 'settings'")
     return case.session
+
+
+def _objects_now(case: Case) -> tuple[ObjectPrompts, ...]:
+    """The objects of a case, whose session need not have begun to have phases beside it."""
+    return tuple(case.first if case.session is None else case.session.objects)
 
 
 def _settings_request(settings: dict[str, Any]) -> dict[str, Any]:

@@ -198,12 +198,13 @@ def scan(tmp_path, home):
 
 @pytest.fixture
 def start(home):
-    """Starts servers and ends them."""
+    """Starts servers and ends them; ``last`` is the one that was started last."""
     running = []
 
     def begin(*paths, **how):
-        running.append(Running(*paths, **how))
-        return running[-1]
+        begin.last = Running(*paths, **how)
+        running.append(begin.last)
+        return begin.last
 
     yield begin
     for server in running:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,9 @@ import pytest
 from sammed import io
 from sammed.errors import InputError
 from sammed.synthesis.abdomens import ORGANS
+from sammed.workbench import journal
 from sammed.workbench.beside import labelled_among
+from sammed.workbench.kept_phases import remove_phase
 from sammed.workbench.wishes import Wishes, check_wishes
 from tests.examples.scans import body, dice, only, without
 from tests.examples.test_followup import scan as lesions
@@ -291,10 +294,16 @@ def test_the_table_is_there_again_after_a_crash(visits, process):
     page.hello()
     key = page.ask("beside")["asked"][0]
     table = page.ask("follow_up", other=key)["table"]
+    outlined = [(one["name"], one["block"]) for one in page.ask("beside")["then"]]
+    assert len(outlined) == 3
     one.kill()
     page = process(scan, "--model", "ellipse").page()
     page.hello()
-    assert page.ask("beside")["table"] == table
+    told = page.ask("beside")
+    assert told["table"] == table
+    assert [phase["name"] for phase in told["phases"]] == ["then"]
+    assert [(one["name"], one["block"]) for one in told["then"]] == outlined
+    assert all(one["data"].any() for one in told["then"])
     assert page.ask("show")["objects"] == ["lesion 1", "lesion 2"]
 
 
@@ -363,6 +372,133 @@ def test_a_phase_of_another_place_is_refused(start, phases, tmp_path):
     answer = page.ask("add_phase", scan=key, name="far", align="header")
     assert "of the first channel's grid" in answer["error"]["message"]
     assert page.ask("beside")["phases"] == []
+
+
+def started_again(start, scan, **wishes):
+    """A page on the same scan after the program was ended and started again."""
+    start.last.stop()
+    page = start(scan, **wishes).page()
+    page.hello()
+    return page
+
+
+def kept_files(scan):
+    return sorted(path.name for path in scan.parent.glob("*.sammed-phase-*"))
+
+
+def test_phases_are_there_again_although_what_was_dropped_is_not(start, phases):
+    scan, other, _ = phases
+    page = opened(start, scan)
+    for name, drawn in (("late", other), ("later", other), ("gone", other)):
+        key = drop(page, [drawn], "phase", as_=name)["phase"]["id"]
+        added = page.ask("add_phase", scan=key, name=name, align="header")
+    page.ask("remove_phase", name="gone")
+    before = {phase["name"]: voxels_of(page, phase) for phase in added["phases"][:2]}
+    other.unlink()
+    assert len(kept_files(scan)) == 2
+
+    page = started_again(start, scan)
+    told = page.ask("beside")
+    assert told["name"] == "this scan"
+    assert [phase["name"] for phase in told["phases"]] == ["late", "later"]
+    assert not page.hello()["scan"]["dirty"], "looking changes nothing"
+    for now, then in zip(told["phases"], added["phases"], strict=False):
+        assert np.array_equal(voxels_of(page, now), before[now["name"]])
+        assert {**now, "id": ""} == {**then, "id": ""}, "windows and what is said, too"
+
+    page.ask("remove_phase", name="late")
+    page = started_again(start, scan)
+    assert [phase["name"] for phase in page.ask("beside")["phases"]] == ["later"]
+    assert len(kept_files(scan)) == 1
+
+
+def test_a_phase_comes_back_with_what_was_drawn_and_the_journal_stays_one(start, phases):
+    """Written anew when it is long, and begun by the phase or by what was drawn."""
+    scan, other, _ = phases
+    page = opened(start, scan)
+    key = drop(page, [other], "phase")["phase"]["id"]
+    page.ask("add_phase", scan=key, name="late", align="header")
+    block = [9, 10, 10, 10, 14, 14]
+    frame, part = painted(block)
+    page.ask("put", [frame], object={"name": "liver", "mask": [part], "propagate": "off"})
+    for _ in range(2):
+        page = started_again(start, scan)
+        assert page.hello()["scan"]["restored"]["edits"] == 1
+        assert page.ask("show")["objects"] == ["liver"]
+        assert [phase["name"] for phase in page.ask("beside")["phases"]] == ["late"]
+        assert page.ask("objects")["dirty"]
+    assert page.ask("undo")["objects"] == []
+
+
+def test_a_long_journal_that_is_written_anew_keeps_its_phases(start, phases, monkeypatch):
+    scan, other, _ = phases
+    page = opened(start, scan)
+    key = drop(page, [other], "phase")["phase"]["id"]
+    page.ask("add_phase", scan=key, name="late", align="header")
+    for n in range(4):
+        page.ask("put", object={"name": f"o{n}", "points": [{"at": [8, 17, 24]}]})
+    monkeypatch.setattr(journal, "MOST_LINES", 2)
+    page = started_again(start, scan)
+    assert page.ask("show")["objects"] == ["o0", "o1", "o2", "o3"]
+    path = scan.with_name("art.labels.sammed-journal.jsonl")
+    done = [json.loads(line).get("do") for line in path.read_text().splitlines()]
+    assert done == [None, "base", "phase", "changed"]
+    page = started_again(start, scan)
+    assert [phase["name"] for phase in page.ask("beside")["phases"]] == ["late"]
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (lambda path: path.unlink(), "is gone"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-2000]), "cannot be read"),
+        (lambda path: path.write_bytes(b"something else"), "cannot be read"),
+        (lambda path: saved_other(path), "something else than was kept"),
+        (lambda path: saved_other(path, (3, 4, 5)), "expected"),
+    ],
+)
+def test_a_kept_phase_that_is_gone_cut_or_another_one_is_said_and_not_shown(
+    start, phases, harm, words
+):
+    scan, other, _ = phases
+    page = opened(start, scan)
+    key = drop(page, [other], "phase")["phase"]["id"]
+    page.ask("add_phase", scan=key, name="late", align="header")
+    (kept,) = kept_files(scan)
+    harm(scan.with_name(kept))
+    page = started_again(start, scan)
+    assert page.ask("beside")["phases"] == []
+    (note,) = [n for n in page.hello()["scan"]["notes"] if "late is not shown again" in n]
+    assert words in note
+    assert kept in note
+
+
+def saved_other(path, shape=None):
+    with gzip.open(path, "rb") as file:
+        voxels = np.load(file)
+    with gzip.open(path, "wb") as file:
+        np.save(file, voxels + 1 if shape is None else np.zeros(shape, voxels.dtype))
+
+
+def test_the_command_line_counts_for_more_than_a_phase_of_before(start, phases, tmp_path):
+    scan, other, volume = phases
+    page = opened(start, scan)
+    key = drop(page, [other], "phase")["phase"]["id"]
+    page.ask("add_phase", scan=key, name="late", align="header")
+    named = tmp_path / "named.nii.gz"
+    io.write_volume(replace(volume, voxels=volume.voxels + 5), named)
+    page = started_again(start, scan, channels=(f"late={named}",), align="header")
+    (late,) = page.ask("beside")["phases"]
+    assert np.array_equal(voxels_of(page, late), volume.voxels + 5)
+
+
+def test_a_journal_cannot_name_a_file_that_is_no_phase(tmp_path):
+    victim = tmp_path / "precious.nii.gz"
+    victim.write_text("x")
+    for file in ("precious.nii.gz", "../a.sammed-phase-1.npy.gz", "", None):
+        with pytest.raises(InputError, match="is no file of a phase"):
+            remove_phase(tmp_path / f"a{journal.ENDING}", {"file": file})
+    assert victim.exists()
 
 
 @pytest.mark.parametrize(

@@ -295,6 +295,8 @@ def test_work_of_before_an_accepted_state_is_not_taken_up_again(study):
     working = work_on(study, "p0")
     journal = working.case.folder / f"{working.stem}.sammed-journal.jsonl"
     journal.write_text("left")
+    phase = working.case.folder / f"{working.stem}.sammed-phase-1.npy.gz"
+    phase.write_text("left")
     labels = LabelVolume(np.where(ORGAN, 4, 0).astype(np.uint8), working.case.volume().grid, {})
     working.effort.prompted = 3
     working.keep()
@@ -305,6 +307,7 @@ def test_work_of_before_an_accepted_state_is_not_taken_up_again(study):
     assert again.effort.prompted == 0
     again.clear()
     assert not journal.exists()
+    assert not phase.exists()
     again.leave()
 
 
