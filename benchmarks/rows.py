@@ -119,6 +119,9 @@ ROWS = {
         "ViT-B, one prompt on an embedded slice", "", 50.0, Run("encoder", "decode"),
         most=True, unit="ms",
     ),
+    "micro-sam": Row(
+        "ViT-B, a box on each slice, end to end", "micro-sam", 2.5, Run("micro_sam", "boxes")
+    ),
     "zoom-512": Row("5 objects, --zoom 2 at 512 px", LOOP, 25.0, Run("shortcuts", "small", 2.0)),
     "whole-512": Row(
         "5 objects, whole slices at 512 px", LOOP, 25.0, Run("shortcuts", "small", None)

@@ -13,6 +13,9 @@ pytest.importorskip("sam2", reason="the package sam2 is not installed (extra 'sa
 
 from sammed.models.contract import CHECKS, Check, check_memory
 from sammed.models.protocols import Embedding, ViewBatch, ViewMask, ViewPrompt
+from sammed.models.sam.packed_linear import quicken
+from sammed.models.sam2 import attention as sam2_attention
+from sammed.models.sam2 import encoder as sam2_encoder
 from sammed.models.sam2.attention import SAFE_LOGIT
 from sammed.models.sam2.model import Sam2Model
 from tests.models.sam2_networks import SIZE, frames, predictor_of, random_sam2
@@ -186,14 +189,63 @@ def test_a_memory_of_stretched_slices_is_made_of_the_network_s_own_logits(
     np.testing.assert_allclose(one.low_res_logits, other.low_res_logits, atol=TOLERANCE)
 
 
-def test_the_lean_look_at_a_memory_is_sam_2_s(model: Sam2Model) -> None:
+@pytest.mark.parametrize("loudness", [0.3, 8.0])
+@pytest.mark.parametrize("kind", ["cross_attn_image", "self_attn"])
+def test_the_lean_looks_are_sam_2_s(
+    model: Sam2Model, kind: str, loudness: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sam2_attention, "KEYS", 100)
+    monkeypatch.setattr(sam2_attention, "QUERIES", 90)
     torch.manual_seed(4)
-    attention = model._network.memory_attention.layers[0].cross_attn_image
-    q, k, v = (torch.randn(1, n, c) for n, c in ((256, 256), (3 * 256 + 8, 64), (3 * 256 + 8, 64)))
-    for loudness, lean in ((0.3, True), (40.0, False)):
-        queries, keys = attention.forward._rotated(loudness * q, k, 8)
+    attention = getattr(model._network.memory_attention.layers[0], kind)
+    across = kind == "cross_attn_image"
+    wide, many, apart = (64, 3 * 256 + 8, 8) if across else (256, 256, 0)
+    q, k, v = (torch.randn(1, n, c) for n, c in ((256, 256), (many, wide), (many, wide)))
+    with torch.inference_mode():
+        queries, keys = attention.forward._rotated(loudness * q[0], k[0], apart)
         longest = queries.norm(dim=1).max() * keys.norm(dim=1).max()
-        assert (longest < SAFE_LOGIT) == lean
-        own = type(attention).forward(attention, loudness * q, k, v, num_k_exclude_rope=8)
-        ours = attention(loudness * q, k, v, num_k_exclude_rope=8)
-        torch.testing.assert_close(ours, own, atol=2e-6, rtol=1e-5)
+        assert (longest < SAFE_LOGIT) == (loudness < 1)
+        own = type(attention).forward(attention, loudness * q, k, v, num_k_exclude_rope=apart)
+        ours = attention(loudness * q, k, v, num_k_exclude_rope=apart)
+    torch.testing.assert_close(ours, own, atol=5e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("architecture", ["sam2.1_tiny", "sam2_tiny"])
+def test_the_lean_encoder_is_sam_2_s(architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sam2_encoder, "WHOLE", 0)
+    network = random_sam2(architecture)
+    theirs = predictor_of(network, architecture)
+    Sam2Model(network, name=architecture)
+    torch.manual_seed(6)
+    image = torch.randn(1, 3, SIZE, SIZE)
+    with torch.inference_mode():
+        ours = sam2_encoder.levels(network, image)
+        expected = theirs.forward_image(image)["backbone_fpn"]
+        for mine, own in zip(ours, expected, strict=True):
+            torch.testing.assert_close(mine, own, atol=1e-5, rtol=1e-4)
+        network.image_encoder.neck.fuse_type = theirs.image_encoder.neck.fuse_type = "avg"
+        for mine, own in zip(
+            sam2_encoder.levels(network, image),
+            theirs.forward_image(image)["backbone_fpn"],
+            strict=True,
+        ):
+            torch.testing.assert_close(mine, own, atol=1e-5, rtol=1e-4)
+
+
+def test_linear_layers_are_quicker_and_the_same() -> None:
+    torch.manual_seed(5)
+    network = torch.nn.Sequential(torch.nn.Linear(24, 40), torch.nn.GELU(), torch.nn.Linear(40, 8))
+    x = torch.randn(3, 70, 24)
+    expected = network(x).detach()
+    quicken(network)
+    with torch.inference_mode():
+        torch.testing.assert_close(network(x), expected, atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(network(x[0, :2]), expected[0, :2], atol=1e-6, rtol=1e-5)
+        few = network(x.transpose(0, 1))
+        torch.testing.assert_close(few, expected.transpose(0, 1), atol=1e-6, rtol=1e-5)
+    network(x).sum().backward()
+    assert float(network[0].weight.grad.abs().max()) > 0
+    with torch.no_grad():
+        network[0].weight.mul_(2)
+    with torch.inference_mode():
+        assert float((network(x) - expected).abs().max()) > 0.01

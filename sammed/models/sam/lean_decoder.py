@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sammed.models.sam.packed_linear import has_onednn, product, product_add
+from sammed.models.sam.packed_linear import is_for_onednn, product, product_add
 
 SAFE_LOGIT = 60.0
 """Exponentials of logits up to here, either way, and sums of them, fit into float32."""
@@ -75,7 +75,7 @@ class LeanTransformer:
     ----------
     transformer
         The module; where the short way is not quicker (a GPU, no oneDNN) or would not lead to the
-        same result (layers that are not linear), its own way is gone.
+        same result (layers that are not linear, gradients), its own way is gone.
     """
 
     def __init__(self, transformer: Any) -> None:
@@ -97,7 +97,7 @@ class LeanTransformer:
         (b, t, c), (b, h * w, c)
             Tokens and places after they have looked at each other.
         """
-        if not (_is_worth_it(image) and all(type(p) is nn.Linear for p in self._projections())):
+        if not (is_for_onednn(image) and all(type(p) is nn.Linear for p in self._projections())):
             own: tuple[Tensor, Tensor] = self._own(self._of, image, positions, tokens)
             return own
         pairs = [
@@ -152,7 +152,7 @@ class LeanUpscaling:
 
     def __call__(self, image: Tensor) -> Tensor:
         """Features (b, c, h, w) as (b, c / 8, 4 * h, 4 * w), channels last in memory."""
-        if not (_is_worth_it(image) and all(_is_apart(self._of[i]) for i in (0, 3))):
+        if not (is_for_onednn(image) and all(_is_apart(self._of[i]) for i in (0, 3))):
             own: Tensor = self._own(self._of, image)
             return own
         first, norm, _, second, _ = self._of
@@ -163,10 +163,6 @@ class LeanUpscaling:
         shape = (b, h, w, 2, 2, 2, 2, x.shape[1])  # row and column, and twice where within
         x = x.view(shape).permute(0, 1, 3, 5, 2, 4, 6, 7).reshape(b, 4 * h, 4 * w, -1)
         return x.permute(0, 3, 1, 2)
-
-
-def _is_worth_it(image: Tensor) -> bool:
-    return image.device.type == "cpu" and image.dtype == torch.float32 and has_onednn()
 
 
 def _is_apart(convolution: Any) -> bool:

@@ -8,10 +8,10 @@ the right answer, the plain functions are used.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 
@@ -70,6 +70,31 @@ def fused_add(x: Tensor, weight: Tensor, bias: Tensor | None, add: Tensor) -> Te
     """OneDNN's ``x @ weight.T + bias + add``; `has_onednn` must hold."""
     result: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, add, weight, bias, "add")
     return result
+
+
+WORTH_IT = 64
+"""With fewer rows than this, what a product costs is reading its weights."""
+
+
+def quicken(network: nn.Module) -> None:
+    """Let the linear layers of a network multiply by oneDNN; they keep their weights."""
+    if has_onednn():
+        for module in network.modules():
+            if type(module) is nn.Linear:
+                module.forward = partial(_linear, module)  # type: ignore[method-assign]
+
+
+def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
+    if not is_for_onednn(x) or x.numel() < WORTH_IT * layer.in_features:
+        return functional.linear(x, layer.weight, layer.bias)
+    rows = x.reshape(-1, layer.in_features)
+    return product(rows, layer.weight, layer.bias).view(*x.shape[:-1], -1)
+
+
+def is_for_onednn(x: Tensor) -> bool:
+    """Whether `product` may take it: float32 on a CPU, and no gradient is wanted."""
+    wanted = x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_grad_enabled()
+    return wanted and has_onednn()
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, gelu: bool = False) -> Tensor:

@@ -31,6 +31,7 @@ from sammed.models.protocols import (
     check_prompts,
 )
 from sammed.models.sam2.attention import make_lean
+from sammed.models.sam2.encoder import levels, make_lean_encoder
 from sammed.models.sam2.frames import Float, Frame, from_network, prepare, to_network
 from sammed.models.sam2.memory import Memory, Remembered
 
@@ -72,6 +73,7 @@ class Sam2Model:
         self._network = network.eval().requires_grad_(False).to(self._device)
         self._decoder = network.sam_mask_decoder
         make_lean(network)
+        make_lean_encoder(network)
         side = network.sam_image_embedding_size
         with torch.inference_mode():
             self._dense = network.sam_prompt_encoder.get_dense_pe()
@@ -114,9 +116,9 @@ class Sam2Model:
         embeddings = []
         for view in views.pixels:
             image = prepare(torch.from_numpy(view).to(self._device)[None], size)
-            finest, fine, coarse = self._network.forward_image(image)["backbone_fpn"]
-            levels = {"image": coarse, "fine": fine, "finest": finest}
-            arrays = {n: level[0].float().cpu().numpy() for n, level in levels.items()}
+            finest, fine, coarse = levels(self._network, image)
+            seen = {"image": coarse[0], "fine": fine[0], "finest": finest[0]}
+            arrays = {n: level.float().contiguous().cpu().numpy() for n, level in seen.items()}
             embeddings.append(Embedding(arrays, (h, w)))
         return embeddings
 
