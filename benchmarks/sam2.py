@@ -78,19 +78,21 @@ class Case:
         self.levels = _frames(folder, slices, size)
         self.size, self.middle = size, slices // 2
 
-    def boxes(self) -> list[Box2D]:
-        """A box an object, side by side."""
+    def boxes(self, longer: int = 0) -> list[Box2D]:
+        """A box an object, side by side; ``longer`` by so many rows."""
         tenth = self.size // 10
         return [
-            Box2D(3 * tenth, (1 + n) * tenth, 6 * tenth, (4 + n) * tenth)
+            Box2D(3 * tenth, (1 + n) * tenth, 6 * tenth + longer, (4 + n) * tenth)
             for n in range(self.objects)
         ]
 
-    def ours(self, model: Sam2Model, store: EmbeddingStore | None = None) -> NDArray[np.bool_]:
+    def ours(
+        self, model: Sam2Model, store: EmbeddingStore | None = None, longer: int = 0
+    ) -> NDArray[np.bool_]:
         """Masks of all objects, (objects, z, y, x)."""
         volume = Volume.from_array(self.levels, AXIAL, modality="MR")
         session = Session(volume, model, FREE, store)
-        for n, box in enumerate(self.boxes()):
+        for n, box in enumerate(self.boxes(longer)):
             session.put(ObjectPrompts(f"object {n}", boxes=(BoxPrompt(0, self.middle, box),)))
         session.segment()
         return np.stack([session.object_mask(f"object {n}") for n in range(self.objects)])
@@ -142,22 +144,37 @@ def track(objects: int = 1, slices: int = 8, size: int = 1024, light: int = 0) -
 
 
 def kept(slices: int = 8, size: int = 1024, light: int = 0) -> dict[str, Any]:
-    """A second run on kept features against the first."""
+    """A second run on kept features against the first.
+
+    The same prompts find their answers kept as well (``ratio``); others find the features alone
+    (``ratio_other_prompts``).
+    """
     model = Sam2Model(network(bool(light), size), name=ARCHITECTURE, weights_hash="1" * 64)
     with tempfile.TemporaryDirectory() as name:
         Path(name, "frames").mkdir()
         case = Case(Path(name, "frames"), slices, size)
         masks: dict[str, NDArray[np.bool_]] = {}
 
-        def run(which: str) -> None:
-            masks[which] = case.ours(model, EmbeddingStore(folder=Path(name, "kept")))
+        def run(which: str, longer: int = 0) -> None:
+            store = EmbeddingStore(folder=Path(name, "kept"))
+            masks[which] = case.ours(model, store, longer)
 
         best = by_turns(
-            {"first": lambda: run("first"), "again": lambda: run("again")},
+            {
+                "first": lambda: run("first"),
+                "again": lambda: run("again"),
+                "other": lambda: run("other", 4),
+            },
             rounds=1,
             warm_up=False,
         )
-    return {**ratio(best, "first", "again"), **_alike(masks["first"], masks["again"])}
+    others = ratio(best, "first", "other")
+    return {
+        **ratio(best, "first", "again"),
+        "ratio_other_prompts": others["ratio"],
+        "other_prompts_s": others["other_s"],
+        **_alike(masks["first"], masks["again"]),
+    }
 
 
 def _alike(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> dict[str, Any]:

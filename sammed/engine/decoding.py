@@ -22,6 +22,7 @@ from sammed.engine.candidates import (
     several_candidates,
 )
 from sammed.engine.slice_mask import Float, SlicePrompt, SliceResult, SliceStroke
+from sammed.engine.told_memory import KeptAnswers, Step, ToldMemory
 from sammed.imaging.boxes import Box2D
 from sammed.models.protocols import (
     Embedding,
@@ -208,30 +209,40 @@ class SliceDecoder:
         """The view of a whole slice."""
         return View.whole(index, self.stack.shape, self.model.spec.view_size)
 
-    def beginning(self) -> Memory:
+    def beginning(self) -> ToldMemory:
         """A tracking model's memory of nothing."""
-        return self._tracking.begin(len(self.stack))
+        return ToldMemory.of_nothing(self._tracking.begin(len(self.stack)))
 
-    def remember(self, memory: Memory, result: SliceResult, *, prompted: bool) -> Memory:
+    def remember(self, memory: ToldMemory, result: SliceResult, *, prompted: bool) -> ToldMemory:
         """A tracking model's memory with an object's mask on one more slice."""
-        view, model = self.whole(result.index), self._tracking
-        mask = result.answered
+        view, mask = self.whole(result.index), result.answered
         if mask is None:
-            logits = view.mask_prompt(result.logits, result.region, model.spec.view_size)
+            logits = view.mask_prompt(result.logits, result.region, self.model.spec.view_size)
             judged = np.array([result.predicted_iou], np.float32)
             mask = ViewMask(logits[None], judged, result.present)
-        return model.remember(memory, result.index, self.embed(view), mask, prompted=prompted)
+        return memory.told(Step(result.index, mask, prompted))
 
-    def track(self, memory: Memory, index: int, direction: int) -> SliceResult:
+    def track(self, memory: ToldMemory, index: int, direction: int) -> SliceResult:
         """The object on a slice, from what a tracking model remembers of it."""
         if self._check:
             self._check()
         view, prompt = self.whole(index), SlicePrompt(name="memory")
-        embedding = self.embed(view)
-        started = time.perf_counter()
-        mask = self._tracking.track(memory, index, embedding, direction=direction)
-        self._spent("decode", started, 1)
+        kept, (key,) = KeptAnswers(self.store, self.model.spec.weights_hash), self._keys([view])
+        mask = kept.get(key, memory, direction)
+        if mask is None:
+            embedding = self.embed(view)
+            started = time.perf_counter()
+            told = memory.made(self._tell)
+            mask = self._tracking.track(told, index, embedding, direction=direction)
+            self._spent("decode", started, 1)
+            kept.put(key, memory, direction, mask)
         return self._result(view, mask, ViewPrompt(), prompt)
+
+    def _tell(self, memory: Memory, step: Step) -> Memory:
+        embedding = self.embed(self.whole(step.index))
+        return self._tracking.remember(
+            memory, step.index, embedding, step.mask, prompted=step.prompted
+        )
 
     @property
     def _tracking(self) -> TrackingModel:
@@ -245,8 +256,7 @@ class SliceDecoder:
 
     def embed_batch(self, views: Sequence[View]) -> list[Embedding]:
         """Embeddings of views of equal extent; what the store lacks is encoded in one call."""
-        about = (self.volume_hash, self.stack.plane, self.stack.window)
-        keys = [view_key(*about, view, self.model.spec) for view in views]
+        keys = self._keys(views)
         found = {key: kept for key in keys if (kept := self.store.get(key)) is not None}
         missing = [n for n, key in enumerate(keys) if key not in found]
         if missing:
@@ -254,6 +264,10 @@ class SliceDecoder:
             for n, embedding in zip(missing, encoded, strict=True):
                 found[keys[n]] = self.store.put(keys[n], embedding)
         return [found[key] for key in keys]
+
+    def _keys(self, views: Sequence[View]) -> list[str]:
+        about = (self.volume_hash, self.stack.plane, self.stack.window)
+        return [view_key(*about, view, self.model.spec) for view in views]
 
     def _encode(self, views: Sequence[View]) -> list[Embedding]:
         started = time.perf_counter()

@@ -14,9 +14,9 @@ from sammed.engine.decoding import SliceDecoder
 from sammed.engine.prompted_slices import PromptedSlice
 from sammed.engine.propagation import Chain, Course, OnSlice, walk
 from sammed.engine.slice_mask import SliceResult, unite
+from sammed.engine.told_memory import ToldMemory
 from sammed.engine.tracing import Tracer, Walker
 from sammed.imaging.boxes import Box2D
-from sammed.models.protocols import Memory
 
 
 @dataclass
@@ -34,7 +34,7 @@ class MemoryAsking:
     """
 
     decoder: SliceDecoder
-    memory: Memory
+    memory: ToldMemory
     direction: int
 
     def trimmed_box(self, result: SliceResult) -> Box2D:
@@ -74,7 +74,7 @@ class TrackingTracer(Tracer):
         asking = MemoryAsking(self.decoder, memory, course.direction)
         return walk(asking, course, self.rules, on_slice)
 
-    def _of(self, told: tuple[PromptedSlice, ...]) -> Memory:
+    def _of(self, told: tuple[PromptedSlice, ...]) -> ToldMemory:
         """A memory of all prompted slices."""
         memory = self.decoder.beginning()
         for one in told:

@@ -14,12 +14,15 @@ pytest.importorskip("sam2", reason="the package sam2 is not installed (extra 'sa
 from sammed.engine.cleanup import Cleanup
 from sammed.engine.propagation import Rules
 from sammed.engine.settings import Settings
+from sammed.engine.told_memory import Step, ToldMemory
 from sammed.errors import InputError
 from sammed.imaging.boxes import Box2D
 from sammed.imaging.volume import Volume
+from sammed.models.protocols import ViewMask
 from sammed.models.sam2.model import Sam2Model
 from sammed.prompts import BoxPrompt, MaskPrompt, ObjectPrompts, PointPrompt
 from sammed.session import Session
+from sammed.views.embedding_files import EmbeddingFolder
 from sammed.views.embeddings import EmbeddingStore
 from tests.models.sam2_networks import SIZE, frames, predictor_of, random_sam2
 from tests.phantoms import STRAIGHT
@@ -105,6 +108,44 @@ def test_several_objects_share_one_encode_a_slice_and_features_are_kept(
     assert again.counts["encode"] == 0
     for name in ("organ", "other"):
         np.testing.assert_array_equal(again.object_mask(name), first.object_mask(name))
+
+
+def test_answers_are_kept_between_runs_and_only_what_was_asked_differently_is_asked_again(
+    case: Case, tmp_path: Path
+) -> None:
+    organ = ObjectPrompts("organ", boxes=(BOX,))
+    first = case.session(organ, store=EmbeddingStore(folder=tmp_path))
+    assert first.counts["decode"] == COUNT
+    again = case.session(organ, store=EmbeddingStore(folder=tmp_path))
+    assert again.counts["decode"] == 1  # the prompted slice
+    np.testing.assert_array_equal(again.object_mask("organ"), first.object_mask("organ"))
+    (group,) = (g for g in EmbeddingFolder(tmp_path, 1 << 30).groups() if "-answers" in g.name)
+    assert group.views == COUNT - 1
+    lost = sorted(tmp_path.glob("*/*-answers/0007-*"))
+    lost[0].unlink()  # as a run leaves it that was stopped
+    rest = case.session(organ, store=EmbeddingStore(folder=tmp_path))
+    assert rest.counts["decode"] == 2
+    np.testing.assert_array_equal(rest.object_mask("organ"), first.object_mask("organ"))
+    longer = ObjectPrompts("organ", boxes=(BoxPrompt(0, SLICE, Box2D(55, 90, 158, 166)),))
+    other = case.session(longer, store=EmbeddingStore(folder=tmp_path))
+    assert other.counts["decode"] == COUNT
+    assert np.any(other.object_mask("organ") != first.object_mask("organ"))
+    alone = case.session(longer, store=EmbeddingStore(folder=tmp_path / "alone"))
+    np.testing.assert_array_equal(other.object_mask("organ"), alone.object_mask("organ"))
+
+
+def test_what_was_told_is_let_go_of_once_a_memory_is_made() -> None:
+    def tell(memory: list[int], step: Step) -> list[int]:
+        return [*memory, step.index]
+
+    mask = ViewMask(np.zeros((1, 4, 4), np.float32), np.zeros(1, np.float32))
+    nothing = ToldMemory.of_nothing([])
+    one = nothing.told(Step(3, mask, True))
+    two, other = one.told(Step(4, mask, False)), one.told(Step(4, mask, True))
+    assert len({m.digest for m in (nothing, one, two, other)}) == 4
+    assert one.told(Step(4, mask, False)).digest == two.digest
+    assert (two.made(tell), one.made(tell), other.made(tell)) == ([3, 4], [3], [3, 4])
+    assert two._state == ([3, 4],)
 
 
 def test_an_edit_is_taken_back_without_a_computation(case: Case) -> None:
