@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
+from sammed.engine.at_once import Together, one_by_one
 from sammed.engine.box_fit import fit_block
 from sammed.engine.decoding import SliceDecoder
 from sammed.engine.fusion import (
@@ -175,6 +177,7 @@ def refine(
     decoder: SliceDecoder,
     on_slice: OnSlice | None = None,
     stride: int = 1,
+    together: Together = one_by_one,
 ) -> PlaneView:
     """An object seen again in a plane: each cross-section of its volume as a prompt.
 
@@ -191,17 +194,23 @@ def refine(
         Called with each slice.
     stride
         Every how many-th cross-section is asked for; between two of them lies their mean.
+    together
+        How cross-sections are asked for, see `sammed.engine.at_once`.
     """
     axis = decoder.stack.axis
+
+    def seen(index: int) -> tuple[SliceResult, float]:
+        answer, weight = _section(volume.across(axis, index), decoder)
+        if on_slice:
+            on_slice(answer)
+        return answer, weight
+
     low, high = volume.block.range(axis)
     shown = [i for i in range(low, high) if volume.across(axis, i).area]
     asked = sorted({*shown[::stride], *shown[-1:]})
-    slices: dict[int, SliceResult] = {}
-    weights: dict[int, float] = {}
-    for index in asked:
-        slices[index], weights[index] = _section(volume.across(axis, index), decoder)
-        if on_slice:
-            on_slice(slices[index])
+    answers = dict(zip(asked, together([partial(seen, i) for i in asked]), strict=True))
+    slices = {i: answer for i, (answer, _) in answers.items()}
+    weights = {i: weight for i, (_, weight) in answers.items()}
     for first, last in pairwise(asked):
         for index in set(shown) & set(range(first + 1, last)):
             share = (index - first) / (last - first)

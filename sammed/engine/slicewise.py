@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -241,7 +241,10 @@ class SlicewiseStrategy:
                     found.append((plane, trace))
             return found
 
-        each = self._at_once([partial(traced, plane) for plane in strides], strides, reporter)
+        for plane in strides:
+            self._decoder(plane)  # made here: those who work at the same time share it
+        walks = [partial(traced, plane) for plane in strides]
+        each = at_once(walks, threads_for(self._model.spec), reporter)
         return [trace for of_plane in each for trace in of_plane]
 
     def _locate(self, reporter: Reporter, block: Box3D) -> ObjectVolume | None:
@@ -279,23 +282,14 @@ class SlicewiseStrategy:
         volume: ObjectVolume,
         axes: Sequence[int],
     ) -> list[PlaneView]:
-        def seen(axis: int, reporter: Reporter) -> PlaneView:
+        together = walking(threads_for(self._model.spec), reporter)
+
+        def seen(axis: int) -> PlaneView:
             with reporter.across(axis):
                 decoder = self._checked(axis, reporter)
-                return refine(volume, decoder, reporter.on_slice, strides.get(axis, 1))
+                return refine(volume, decoder, reporter.on_slice, strides.get(axis, 1), together)
 
-        return self._at_once([partial(seen, axis) for axis in axes], axes, reporter)
-
-    def _at_once(
-        self,
-        tasks: Sequence[Callable[[Reporter], _Value]],
-        axes: Iterable[int],
-        reporter: Reporter,
-    ) -> list[_Value]:
-        """Work in several planes, each with a decoder of its own."""
-        for axis in axes:
-            self._decoder(axis)
-        return at_once(tasks, threads_for(self._model.spec), reporter)
+        return [seen(axis) for axis in axes]
 
     def _across(
         self, axis: int, reporter: Reporter, volume: ObjectVolume, block: Box3D

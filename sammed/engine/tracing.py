@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
+from operator import itemgetter
 from typing import TypeVar
 
 from sammed.engine.at_once import Together, one_by_one
@@ -208,7 +209,8 @@ class Tracer:
                 for i in sorted(picks)
             ]
             known = [s for o in outlined if (s := self._section(o, located)) is not None]
-            return max(known or outlined, key=score)
+            scores = self._together([partial(score, said) for said in known or outlined])
+            return max(zip(known or outlined, scores, strict=True), key=itemgetter(1))[0]
 
         def score(said: SlicePrompts) -> tuple[float, int]:
             answer = decode_prompted(self.decoder, said).parts[0]
