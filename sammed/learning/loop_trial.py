@@ -23,7 +23,9 @@ from sammed.imaging.volume import LabelVolume, label_dtype
 from sammed.learning import judging
 from sammed.learning.course import Wishes, learn, model_path
 from sammed.learning.judging import Taught
+from sammed.learning.phases import REHEARSAL
 from sammed.learning.proposing import propose
+from sammed.learning.split import split
 from sammed.models.learned.model import LearnedModel
 from sammed.models.protocols import Model
 from sammed.models.registry import build
@@ -259,7 +261,7 @@ class _Loop:
         self, project: Project, arm: str, number: int, wishes: Wishes | None = None
     ) -> Model | None:
         doing = f"{arm}, round {number}: learning"
-        wanted = wishes or self._plan.wishes
+        wanted = _as_long(project, wishes or self._plan.wishes)
         try:
             learn(project, wanted, told=lambda progress: self._tell(doing))
         except InputError as error:
@@ -301,6 +303,16 @@ class _Loop:
     def _tell(self, doing: str) -> None:
         whole = 2 * sum(self._plan.rounds) - self._plan.rounds[0]
         self._told(doing, min(1.0, self._done / whole))
+
+
+def _as_long(project: Project, wishes: Wishes) -> Wishes:
+    """Steps of a round, the same in all: a rehearsal takes as many as the run that counts."""
+    if wishes.steps is None:
+        return wishes
+    accepted = {c.id: c.scan.subject for c in project.cases() if c.record.state == "accepted"}
+    rehearsed = split(accepted, project.description.seed).rehearsed
+    share = 1 - REHEARSAL if rehearsed else 1.0
+    return replace(wishes, steps=round(wishes.steps * share / (1 - REHEARSAL)))
 
 
 def _structures(cases: Sequence[Case]) -> dict[str, int]:

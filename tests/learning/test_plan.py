@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ from sammed.imaging.boxes import Box3D
 from sammed.imaging.masks import dice
 from sammed.imaging.volume import Volume
 from sammed.io import read
+from sammed.learning import verdict
 from sammed.learning.estimate import Calibration, Doubt, calibrate
-from sammed.learning.judging import labels_of
+from sammed.learning.judging import Judgement, labels_of, summary
 from sammed.learning.lessons import make_lesson
 from sammed.learning.patches import Changes, Patch, draw_patch, pasted
 from sammed.learning.planning import fingerprint, make_plan
@@ -22,6 +24,8 @@ from sammed.learning.split import split
 from sammed.models.learned.net import build_net, multiples
 from sammed.models.learned.plan import Brightness, Look, Plan, resampled, seen
 from sammed.models.learned.sight import look_at
+from sammed.project.case import Scan, create_case
+from sammed.project.folder import Project
 from tests.phantoms import SAMPLE, affine_of
 from tests.project.folders import scan
 
@@ -90,6 +94,56 @@ def test_people_are_never_on_both_sides():
     assert not {people[c] for c in found.learned} & {people[c] for c in found.held}
     more = split({**people, **{f"d{n}": f"q{n}" for n in range(20)}}, 3)
     assert set(found.held) <= set(more.held)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_those_who_are_labelled_first_are_not_those_who_are_held_back(tmp_path, seed):
+    """Order and judges are drawn by different lots: by the same one nothing would be learned."""
+    project = Project.create(tmp_path / "study", {"ball": 0}, seed=seed)
+    for n in range(60):
+        create_case(tmp_path / "study" / "cases", Scan(f"c{n}", f"c{n}.nii.gz", f"c{n}"))
+    first = [case.id for case in project.queue("random")]
+    for count in (8, 12, 20, 60):
+        found = split({id: id for id in first[:count]}, seed)
+        assert 1 <= len(found.held) <= 0.34 * count, (count, found)
+        assert len(found.learned) + len(found.held) == count
+
+
+def test_however_the_lots_fall_most_are_learned_from():
+    for seed in range(300):
+        found = split({f"c{n}": f"c{n}" for n in range(9)}, seed)
+        assert 1 <= len(found.held) <= 3, seed
+
+
+def judgements(dices):
+    return [Judgement(f"c{n}", f"c{n}", "ball", dice, Doubt(0.9, 0.9))
+            for n, dice in enumerate(dices)]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("unseen", "after", "used", "why"),
+    [
+        (1, 0.70, True, "by what each reached"),
+        (2, 0.70, True, "by what each reached"),
+        (3, 0.70, False, "on the same held-back cases"),
+        (3, 0.90, True, "on the same held-back cases"),
+        (1, 0.50, False, "by what each reached"),
+    ],
+)
+def test_one_person_does_not_decide_which_model_is_used(monkeypatch, unseen, after, used, why):
+    """The one before reached 0.6 in its own round, and 0.8 on each case that is held back now."""
+    judged = judgements([after] * 4)
+    monkeypatch.setattr(verdict, "build_nets", lambda plan, weights: ())
+    monkeypatch.setattr(
+        verdict.judging, "judge", lambda cases, plan, nets: judgements([0.8] * unseen)
+    )
+    teaching = SimpleNamespace(plan=None, judged={"mean": {"dice": 0.6}})
+    said = verdict.segmenter_verdict(
+        SimpleNamespace(weights=({},), teaching=teaching), "", judged, summary(judged),
+        lambda _: {f"c{n}" for n in range(unseen)}, list,
+    )  # fmt: skip
+    assert said["used"] is used
+    assert said["why"].startswith(why)
 
 
 def test_few_people_are_judged_in_a_rehearsal():
