@@ -68,17 +68,20 @@ def learn(
     from sammed.learning.course import Wishes
     from sammed.learning.course import learn as run
     from sammed.learning.phases import check_what
+    from sammed.learning.rounds import stopped_round
     from sammed.models.devices import resolve_device, set_threads
     from sammed.project.folder import Project
     from sammed.training.interrupts import Interrupts
 
     set_threads(threads or os.cpu_count() or 1)
     wishes = Wishes(minutes, steps, seed, check_what(what), device=resolve_device(device))
+    project = Project(folder)
+    stopped = stopped_round(project)
+    if stopped is not None and not resume:
+        say(f"round {stopped.number} was stopped and is given up; --resume would have gone on")
     with Interrupts() as interrupts, _progress(quiet) as show:
         try:
-            outcome = run(
-                Project(folder), wishes, resume=resume, told=show, shield=interrupts.shield
-            )
+            outcome = run(project, wishes, resume=resume, told=show, shield=interrupts.shield)
         except KeyboardInterrupt:
             raise Cancelled(f"stopped; 'sammed learn {folder} --resume' goes on") from None
     if as_json:

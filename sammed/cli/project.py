@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -122,7 +123,8 @@ def accept(
         Path | None, typer.Option("--labels", help="Label map; default: the one that it has.")
     ] = None,
     names: Annotated[
-        str | None, typer.Option("--names", help="What its values are: 1=liver;2=spleen.")
+        str | None,
+        typer.Option("--names", help="What its values are: 1=liver;2=spleen, or a .json."),
     ] = None,
 ) -> None:
     """Say that a case's label map is right; only such cases are learned from.
@@ -140,7 +142,7 @@ def accept(
     (done,) = import_labels(project, {case: labels}, _names(names, labels), force=True)
     if not done.done:
         raise InputError(f"{case} is not accepted: {done.note}")
-    _say_imported([done])
+    _say_imported([done], "accepted")
 
 
 @app.command()
@@ -191,17 +193,18 @@ def import_(
     labels: Annotated[
         str | None,
         typer.Option(
-            "--labels", help="What values are: 1=liver;2=spleen, or a .json (nnU-Net's too)."
+            "--names", "--labels",
+            help="What values are: 1=liver;2=spleen, or a .json (nnU-Net's too).",
         ),
     ] = None,
     propose: Annotated[
         bool, typer.Option("--propose", help="To be looked at, instead of accepted at once.")
     ] = False,
     force: Force = False,
-) -> None:
+) -> None:  # fmt: skip
     """Bring in label maps that exist, by the names of their structures.
 
-    Example: sammed project import study/ labels/ --labels "1=liver;2=spleen"
+    Example: sammed project import study/ labels/ --names "1=liver;2=spleen"
     """
     from sammed.project.folder import Project
     from sammed.project.importing import import_labels, pair
@@ -210,7 +213,7 @@ def import_(
     names = _names(labels, source)
     files, left = pair(project, source)
     done = import_labels(project, files, names, accept=not propose, force=force)
-    _say_imported([*done, *left])
+    _say_imported([*done, *left], "to be looked at" if propose else "accepted")
     if not any(one.done for one in done):
         raise InputError("no label map was taken; the lines above say why")
 
@@ -245,8 +248,14 @@ def export(
 def _say_learned(project: Project) -> None:
     """What the last round's model reaches."""
     from sammed.cli.learn import round_lines
-    from sammed.learning.rounds import rounds
+    from sammed.learning.rounds import learner, rounds, stopped_round
 
+    stopped, who = stopped_round(project), learner(project)
+    if who is not None:
+        typer.echo(f"is being learned from by {who.told}")
+    elif stopped is not None:
+        how = f"sammed learn {shlex.quote(str(project.folder))} --resume"
+        typer.echo(f"round {stopped.number} was stopped; '{how}' goes on with it")
     reports = [report for report in (one.report() for one in rounds(project)) if report]
     for report in reports[-1:]:
         typer.echo(f"round {report['round']}: {len(report['learned'])} cases learned")
@@ -280,9 +289,9 @@ def _names(text: str | None, source: Path) -> dict[int, str] | None:
     return {key: name for key, name in wanted.names.items() if isinstance(key, int)}
 
 
-def _say_imported(done: list[Imported]) -> None:
+def _say_imported(done: list[Imported], taken: str) -> None:
     for one in done:
-        how = "taken" if one.done else "not taken"
+        how = taken if one.done else "not taken"
         say(f"{one.case}: {how}{'; ' if one.note else ''}{one.note}")
 
 
@@ -292,10 +301,10 @@ def _table(project: Project, lines: list[Line]) -> None:
 
     table = Table(box=None, pad_edge=False)
     for name in ("case", "subject", "state"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=True)
     for name in ("min", "prompts", "est. Dice"):
-        table.add_column(name, justify="right")
-    table.add_column("")
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", overflow="fold")
     for line in lines:
         table.add_row(
             line.id,

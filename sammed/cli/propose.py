@@ -157,7 +157,7 @@ def _propose_cases(
 
     project = Project(folder)
     if undo:
-        undone = undo_accepted(project)
+        undone = undo_accepted(project, say)
         say(f"{len(undone)} cases are proposals again: {', '.join(undone) or 'none'}")
         return
     step_back()

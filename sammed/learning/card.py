@@ -108,7 +108,8 @@ def _held(mean: Mapping[str, Any], rehearsed: bool) -> str:
     """The cases that something was judged on, in words."""
     how = " by a shorter run that had not seen them" if rehearsed else ""
     people = f"{mean['subjects']} {'person' if mean['subjects'] == 1 else 'people'}"
-    return f"{mean['cases']} held-back cases of {people}{how}"
+    cases = f"{mean['cases']} held-back {'case' if mean['cases'] == 1 else 'cases'}"
+    return f"{cases} of {people}{how}"
 
 
 def _figure(one: Mapping[str, Any]) -> str:

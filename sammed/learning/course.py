@@ -33,7 +33,7 @@ from sammed.learning.phases import EARLIER, REHEARSAL, Phase, What, check_what, 
 from sammed.learning.planning import make_plan
 from sammed.learning.prompted import Prompted, gains, worse
 from sammed.learning.pupils import Pupils, read_all, survey
-from sammed.learning.rounds import Round, new_round, open_round, rounds_folder
+from sammed.learning.rounds import Round, learning, new_round, open_round
 from sammed.learning.split import Split, split
 from sammed.learning.stepping import Budget, Pace, Stepper
 from sammed.learning.training import LookTrainer, Recipe
@@ -49,7 +49,6 @@ from sammed.models.compact.tuned import Nets, difference, shipped_nets
 from sammed.models.learned.file import SUFFIX, LearnedFile, Teaching, pack
 from sammed.models.learned.plan import Plan
 from sammed.project.folder import Project
-from sammed.project.lease import held
 from sammed.version import __version__
 
 KEEP_EVERY_S = 30.0
@@ -129,7 +128,7 @@ def learn(
     InWorkError
         If another program learns in this project.
     """
-    with held(rounds_folder(project), 0.0):
+    with learning(project):
         return _Course(project, wishes or Wishes(), resume, told, shield).run()
 
 

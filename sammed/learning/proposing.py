@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sammed.errors import InputError
+from sammed.errors import InputError, UnreadableFileError
 from sammed.imaging.volume import LabelVolume, label_dtype
 from sammed.learning.course import model_path
 from sammed.learning.estimate import Calibration, doubts
@@ -244,7 +244,7 @@ def _waiting(project: Project, who: str) -> tuple[list[CaseFolder], list[str]]:
         record = case.record
         if record.state == "proposed" and record.model == who:
             skipped.append(case.id)
-        elif record.state == "todo" or record.model != "import":
+        elif not _by_person(record):
             waiting.append(case)
     return waiting, skipped
 
@@ -259,7 +259,7 @@ def _propose_one(
     watch: Watch,
 ) -> Proposal:
     with case.held(0.0, fresh_s=CLAIM_S) as lease:
-        if case.record.state not in ("todo", "proposed"):
+        if case.record.state not in ("todo", "proposed") or _by_person(case.record):
             raise InWorkError(f"{case.id} was {case.record.state} meanwhile")
         volume = case.volume()
         plan = learned.teaching.plan
@@ -297,15 +297,25 @@ def _propose_one(
         return Proposal(case.id, estimated, accepted)
 
 
-def undo_accepted(project: Project) -> list[str]:
+def _by_person(record: Record) -> bool:
+    """Whether the label map is a person's, also of a case that was taken back: it is not lost."""
+    return bool(record.labels) and any(
+        event.get("what") in ("accept", "import") for event in record.history
+    )
+
+
+def undo_accepted(project: Project, say: Tell = lambda line: None) -> list[str]:
     """Make proposals again of all cases that were accepted by their estimate alone.
 
-    Cases that a person has looked at since stay as they are.
+    Cases that a person has looked at since stay as they are, and so does one that somebody works
+    on or that cannot be read.
 
     Parameters
     ----------
     project
         The project.
+    say
+        Takes a line for each of the latter.
 
     Returns
     -------
@@ -314,12 +324,15 @@ def undo_accepted(project: Project) -> list[str]:
     """
     undone = []
     for case in project.cases():
-        if not _by_estimate(case):
-            continue
-        with case.held() as lease:
-            if _by_estimate(case):
-                case.commit(lease, "undo", {"state": "proposed"})
-                undone.append(case.id)
+        try:
+            if not _by_estimate(case):
+                continue
+            with case.held(0.0) as lease:
+                if _by_estimate(case):
+                    case.commit(lease, "undo", {"state": "proposed"})
+                    undone.append(case.id)
+        except (InWorkError, UnreadableFileError) as error:
+            say(f"{case.id} stays as it is: {error}")
     return undone
 
 

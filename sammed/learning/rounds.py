@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io as streams
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from sammed.errors import InputError, UnreadableFileError
 from sammed.io.output import atomic_output, atomic_text, output_error
 from sammed.project.folder import Project
+from sammed.project.lease import Holder, InWorkError, holder_of, take
 
 ROUNDS = "rounds"
 _RUN = "run.pt"
@@ -111,6 +113,42 @@ def rounds_folder(project: Project) -> Path:
     except OSError as error:
         raise output_error(root, error) from error
     return root
+
+
+@contextmanager
+def learning(project: Project) -> Iterator[None]:
+    """While in this context, nobody else learns in the project.
+
+    Raises
+    ------
+    InWorkError
+        If another program learns in it.
+    """
+    root = rounds_folder(project)
+    try:
+        lease = take(root)
+    except InWorkError:
+        who = learner(project)
+        told = who.told if who else "another program"
+        raise InWorkError(
+            f"{project.folder} is being learned from already, by {told}; wait until it is over"
+        ) from None
+    try:
+        yield
+    finally:
+        lease.give_back()
+
+
+def learner(project: Project) -> Holder | None:
+    """Who learns in the project now; ``None`` if nobody does."""
+    root = project.folder / ROUNDS
+    return holder_of(root) if root.is_dir() else None
+
+
+def stopped_round(project: Project) -> Round | None:
+    """The round that was stopped and can be gone on with, if nobody is at it."""
+    waiting = [one for one in rounds(project) if one.is_open]
+    return waiting[-1] if waiting and learner(project) is None else None
 
 
 def new_round(project: Project) -> Round:

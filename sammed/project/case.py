@@ -142,7 +142,7 @@ class CaseFolder:
         path = self.folder / "state.json"
         if not path.exists():
             return Record()
-        said = _fields(path, STATE_FORMAT, Record)
+        said = _fields(path, STATE_FORMAT, Record, "; without it, the case is to do")
         if said.get("state") not in STATES:
             raise UnreadableFileError(f"{path} has the state {said.get('state')!r}; mend it")
         return Record(**{**said, "history": tuple(said.get("history", ()))})
@@ -361,14 +361,14 @@ def mark_of(path: Path) -> str:
     return hasher.hexdigest()
 
 
-def _fields(path: Path, form: str, kind: Callable[..., Any]) -> dict[str, Any]:
+def _fields(path: Path, form: str, kind: Callable[..., Any], cure: str = "") -> dict[str, Any]:
     """The fields of a dataclass in a JSON file; others, of later versions, are left out."""
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UnreadableFileError(f"{path.parent} is no case: it has no {path.name}") from None
     except (ValueError, OSError) as error:
-        raise UnreadableFileError(f"{path} cannot be read: {error}") from None
+        raise UnreadableFileError(f"{path} cannot be read: {error}{cure}") from None
     if not isinstance(said, dict) or said.get("format") != form:
         found = said.get("format") if isinstance(said, dict) else type(said).__name__
         raise UnreadableFileError(f"{path} has the format {found!r}, not {form!r}")

@@ -48,7 +48,7 @@ def export(
     layout: str = "nifti",
     states: Sequence[str] = ("accepted",),
 ) -> list[Exported]:
-    """Write label maps of a project into a new folder, which appears as a whole.
+    """Write label maps of a project into a new folder, which appears as a whole if there is one.
 
     Parameters
     ----------
@@ -78,23 +78,41 @@ def export(
     folder = check_folder(folder)
     if folder.exists() and any(folder.iterdir()):
         raise OutputError(f"{folder} is not empty; export into a new folder")
-    cases = [case for case in project.cases() if case.record.state in states]
-    cases = [case for case in cases if case.record.labels]
+    cases, unread = _labelled(project, states)
     if not cases:
         raise InputError(f"{project.folder} has no case that is {' or '.join(states)} to export")
     temporary = folder.parent / f".{folder.name}-{os.getpid()}"
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
-        done = LAYOUTS[layout](project, temporary, cases)
-        if folder.exists():
-            folder.rmdir()
-        temporary.rename(folder)
+        done = [*LAYOUTS[layout](project, temporary, cases), *unread]
+        if any(not one.error for one in done):
+            if folder.exists():
+                folder.rmdir()
+            temporary.rename(folder)
     except OSError as error:
         raise output_error(folder, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return done
+
+
+def _labelled(project: Project, states: Sequence[str]) -> tuple[list[CaseFolder], list[Exported]]:
+    """Cases with a label map that are in one of the states, and those that cannot be read."""
+    cases, unread = [], []
+    for case in project.cases():
+        try:
+            record = case.record
+        except SammedError as error:
+            unread.append(_failed(case, error))
+            continue
+        if record.labels and record.state in states:
+            cases.append(case)
+    return cases, unread
+
+
+def _failed(case: CaseFolder, error: SammedError) -> Exported:
+    return Exported(case.id, " ".join(str(error).split()))
 
 
 def _each(project: Project, cases: Iterable[CaseFolder], write: Writer, to: Path) -> list[Exported]:
@@ -107,7 +125,7 @@ def _each(project: Project, cases: Iterable[CaseFolder], write: Writer, to: Path
                 write(to, case, volume, project.checked(labels, f"the label map of {case.id}"))
             done.append(Exported(case.id))
         except SammedError as error:
-            done.append(Exported(case.id, " ".join(str(error).split())))
+            done.append(_failed(case, error))
     return done
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,8 +130,13 @@ class Project:
 
     @property
     def model_file(self) -> Path:
-        """The learned model that is in use, which need not be there."""
-        return self.folder / f"{self.folder.resolve().name}{SUFFIX}"
+        """The learned model that is in use, which need not be there.
+
+        It is called as the folder is; as it was called before, if the folder was renamed.
+        """
+        own = self.folder / f"{self.folder.resolve().name}{SUFFIX}"
+        others = sorted(self.folder.glob(f"*{SUFFIX}"))
+        return others[0] if len(others) == 1 and not own.exists() else own
 
     def cases(self) -> list[CaseFolder]:
         """All cases, by id."""
@@ -226,14 +232,17 @@ class Project:
         return self.description.structures[name]
 
     def queue(self, order: Order = "cheapest") -> list[CaseFolder]:
-        """Cases that wait for a person, the next one first.
+        """Cases that wait for a person, the next one first; without those that cannot be read.
 
         Parameters
         ----------
         order
             See `sammed.project.order`.
         """
-        cases = [Waiting(case, case.record, case.scan) for case in self.cases()]
+        cases = []
+        for case in self.cases():
+            with suppress(SammedError):  # `overview` says what is wrong with it
+                cases.append(Waiting(case, case.record, case.scan))
         return [one.case for one in in_order(cases, order, self.description.seed)]
 
     def next(self, order: Order = "cheapest") -> CaseFolder | None:

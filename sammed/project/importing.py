@@ -154,7 +154,7 @@ def map_names(
         values = ", ".join(f"{value} ({name})" for value, name in called.items())
         raise LabelError(
             f"{path.name} has the labels {values}, none of which is named as a structure of the "
-            f"project ({', '.join(structures)}); say what they are, as 1=liver;2=spleen"
+            f"project ({', '.join(structures)}); say what they are, with --names '1=liver;2=spleen'"
         )
     missing = [name for name in structures if name not in found]
     notes = []

@@ -243,6 +243,10 @@ def test_what_was_accepted_by_estimate_is_undone_at_once(tmp_path, monkeypatch):
     assert all(one.accepted for one in found.proposals)
     assert {c.id for c in project.cases() if c.record.state == "accepted"} > {"p3", "p4"}
     project.accept("p4", seconds=3)  # a person has looked
+    lines = []
+    with project.case("p3").held():
+        assert undo_accepted(project, lines.append) == []
+    assert "p3 stays as it is: p3 is in work" in lines[0]
     assert undo_accepted(project) == ["p3"]
     assert project.case("p3").record.state == "proposed"
     assert project.case("p4").record.state == "accepted"
@@ -301,7 +305,7 @@ def test_commands(learned, capsys):
     assert cli.main(["project", "status", folder]) == 0
     out, _ = capsys.readouterr()
     assert "3 accepted" in out
-    assert "Dice on 1 held-back cases of 1 person" in out
+    assert "Dice on 1 held-back case of 1 person" in out
     assert cli.main(["propose", folder]) == 0
     assert cli.main(["propose", folder, "--undo"]) == 0
     assert "0 cases are proposals again" in capsys.readouterr()[1]
@@ -387,9 +391,48 @@ def test_the_worker_takes_it(learned):
 
 def test_one_program_learns_at_a_time(tmp_path):
     project = taught_project(tmp_path, 2, 2)
-    with held(rounds_folder(project)), pytest.raises(InWorkError, match="rounds is in work"):
+    with (
+        held(rounds_folder(project)),
+        pytest.raises(InWorkError, match=r"study is being learned from already, by .*process \d"),
+    ):
         learn(project, QUICK)
     assert not rounds(project)
+
+
+def test_a_round_that_was_stopped_is_told_of(tmp_path, capsys):
+    project = taught_project(tmp_path, 2, 2)
+    status = ["project", "status", str(project.folder)]
+
+    def stop(progress):
+        if progress.pace is not None:
+            raise Cancelled("stopped")
+
+    with pytest.raises(Cancelled):
+        learn(project, QUICK, told=stop)
+    capsys.readouterr()
+    assert cli.main(status) == 0
+    assert "round 1 was stopped; 'sammed learn" in capsys.readouterr()[0]
+    with held(rounds_folder(project)):
+        assert cli.main(status) == 0
+    assert "is being learned from by" in capsys.readouterr()[0]
+    quick = ["--steps", "1", "--what", "segmenter", "--threads", "1"]
+    assert cli.main(["learn", str(project.folder), *quick]) == 0
+    assert "round 1 was stopped and is given up" in capsys.readouterr()[1]
+    assert cli.main(status) == 0
+    assert "was stopped" not in capsys.readouterr()[0]
+
+
+def test_what_a_person_drew_is_not_proposed_over_although_it_was_taken_back(tmp_path):
+    project = taught_project(tmp_path, 4, 3)
+    learn(project, QUICK)
+    volume, truth = scan(3)
+    project.accept("p3", LabelVolume(truth, volume.grid, {}), model="drawn")
+    project.refuse("p3", "to be seen by somebody else")
+    project.reopen("p3")
+    assert project.case("p3").record.state == "proposed"
+    assert not propose(project).proposals
+    kept = project.case("p3").labels(volume, project.description.names)
+    assert np.array_equal(kept.voxels, truth)
 
 
 @pytest.mark.thorough

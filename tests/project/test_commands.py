@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import replace
 
 import pytest
 
-from sammed import cli
+from sammed import cli, io
 from sammed.project.case import clear_left_over
 from sammed.project.exporting import export
-from sammed.project.folder import Project
+from sammed.project.folder import Project, overview
 from sammed.project.importing import import_labels
 from sammed.project.sources import Found
 from tests.project.folders import write_scans
@@ -39,12 +40,12 @@ def test_all_commands(tmp_path, capsys):
     labelled = said(
         capsys, "project", "accept", study, first, "--labels", labels / f"{first}.nii.gz"
     )
-    assert f"{first}: taken" in labelled
+    assert f"{first}: accepted" in labelled
     told = said(capsys, "project", "add", study, "--images", scans, "--structures", "gut=9")
     assert "1 new cases, 2 were there already" in told
     told = said(capsys, "project", "import", study, labels, "--propose")
     assert f"{first}: not taken; it has an accepted label map already" in told
-    assert "p2: taken; has no gut" in told
+    assert "p2: to be looked at; has no gut" in told
     assert "refused" in said(capsys, "project", "refuse", study, "p2", "--why", "moved")
     assert "p2: proposed" in said(capsys, "project", "refuse", study, "p2", "--undo")
     table = said(capsys, "project", "status", study)
@@ -78,6 +79,62 @@ def test_what_cannot_be_done_is_one_line(tmp_path, capsys):
         (("add", study, "--structures", "Ball"), "there is a structure 'Ball' already"),
     ):
         assert line in said(capsys, "project", *words, code=1), words
+
+
+def test_one_case_that_cannot_be_read_does_not_stop_the_others(tmp_path, capsys):
+    write_scans(tmp_path, 3)
+    study, out = tmp_path / "study", tmp_path / "out"
+    said(capsys, "project", "new", study, "--images", tmp_path / "scans",
+         "--structures", "ball,box")  # fmt: skip
+    labels = tmp_path / "labels"
+    for id in ("p0", "p1"):
+        said(capsys, "project", "accept", study, id, "--labels", labels / f"{id}.nii.gz")
+    state = study / "cases" / "p1" / "state.json"
+    state.write_text('{"state": "acc')
+    assert "p2" in said(capsys, "project", "next", study)
+    table = said(capsys, "project", "status", study)
+    assert [line.split()[:2] for line in table.splitlines()[1:3]] == [
+        ["p0", "accepted"],
+        ["p1", "unreadable"],
+    ], "not squeezed by what is said of it"
+    (line,) = [one for one in overview(Project(study)) if one.id == "p1"]
+    assert "without it, the case is to do" in line.note
+    told = said(capsys, "project", "export", study, out)
+    assert "1 of 2 cases" in told
+    assert f"p1: {state} cannot be read" in told
+    assert (out / "p0.nii.gz").is_file()
+    state.unlink()
+    assert "p1" in json.dumps([case.id for case in Project(study).queue()])
+
+
+def test_an_export_of_nothing_leaves_no_folder(tmp_path, capsys):
+    write_scans(tmp_path, 1)
+    study, out = tmp_path / "study", tmp_path / "out"
+    said(capsys, "project", "new", study, "--images", tmp_path / "scans",
+         "--structures", "ball,box")  # fmt: skip
+    labels = tmp_path / "labels" / "p0.nii.gz"
+    unnamed = tmp_path / "unnamed.nii.gz"
+    io.write_labels(replace(io.read_labels(labels), names={}), unnamed)
+    refused = said(capsys, "project", "accept", study, "p0", "--labels", unnamed, code=1)
+    assert "with --names '1=liver;2=spleen'" in refused
+    for words in (("accept", study, "p0", "--labels"), ("import", study)):
+        told = said(capsys, "project", *words, labels, "--names", "1=ball;2=box",
+                    *(["--force"] if words[0] == "import" else []))  # fmt: skip
+        assert "p0: accepted" in told
+    told = said(capsys, "project", "export", study, out, "--as", "dicom-seg", code=1)
+    assert "is no DICOM" in told
+    assert not out.exists()
+
+
+def test_a_folder_that_was_renamed_keeps_its_model(tmp_path):
+    project = Project.create(tmp_path / "study", {"ball": 0})
+    assert project.model_file == tmp_path / "study" / "study.sammed"
+    project.model_file.write_text("x")
+    project.folder.rename(tmp_path / "other")
+    moved = Project(tmp_path / "other")
+    assert moved.model_file == tmp_path / "other" / "study.sammed"
+    (tmp_path / "other" / "other.sammed").write_text("x")
+    assert moved.model_file == tmp_path / "other" / "other.sammed"
 
 
 def test_bids_names_keep_their_entities(tmp_path):
