@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Generator, Iterator
 
@@ -24,6 +25,12 @@ def pytest_collect_file() -> Generator[None, list[pytest.Collector], list[pytest
     """Doctests are the package's; to look for some in here would import helpers with effects."""
     found = yield
     return [collector for collector in found if type(collector) is pytest.Module]
+
+
+@pytest.fixture(autouse=True)
+def priority(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that steps back behind other programs would take all later tests with it."""
+    monkeypatch.setattr(os, "nice", lambda by: 0, raising=False)
 
 
 @pytest.fixture
