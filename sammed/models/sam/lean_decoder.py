@@ -1,4 +1,4 @@
-"""segment-anything's mask decoder with a quarter of the work and the same result.
+"""segment-anything's mask decoder with half of the multiplications and the same result.
 
 Seven or so tokens and 4096 places of a view look at each other. segment-anything makes keys,
 queries and values of all places, and sums of values into what each place takes up. As all of that
