@@ -30,7 +30,7 @@ from sammed.prompts.numeric import as_boxes, as_points
 from sammed.session import Session
 
 if TYPE_CHECKING:
-    from sammed.everything.things import Things
+    from sammed.everything.found import Things
     from sammed.models.protocols import Model
     from sammed.views.embeddings import EmbeddingStore
 
@@ -213,7 +213,8 @@ def propose(
     SammedError
         One line that says what was wrong and what to do.
     """
-    from sammed.everything.things import Wishes, find_things
+    from sammed.everything.found import Wishes
+    from sammed.everything.things import find_things
 
     volume = as_volume(image, frame=frame, series=series)
     examples = () if like is None else tuple(gather_prompts(volume, files=(Path(like),)))

@@ -16,7 +16,7 @@ from sammed.cli.outputs import check_outputs
 from sammed.errors import InputError
 
 if TYPE_CHECKING:
-    from sammed.everything.things import Things
+    from sammed.everything.found import Things
 
 _Result = TypeVar("_Result")
 
@@ -55,7 +55,8 @@ def propose_things(asked: Asked) -> None:
         raise InputError("say where the things go: -o things.nii.gz (or --json)")
     from sammed import api, io
     from sammed.everything.coarse import require_skimage
-    from sammed.everything.things import Wishes, find_things
+    from sammed.everything.found import Wishes
+    from sammed.everything.things import find_things
     from sammed.models import registry
 
     require_skimage()
@@ -78,6 +79,8 @@ def propose_things(asked: Asked) -> None:
     with _progress(asked.quiet) as told:
         found = _in_background(lambda: find_things(volume, model, wishes, told))
     seconds = time.perf_counter() - started
+    for note in () if asked.quiet else found.notes:
+        say(f"note: {note}")
     _write(asked, found, model.spec.name, seconds, written)
 
 

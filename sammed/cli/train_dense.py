@@ -30,18 +30,24 @@ def dense(
     steps: Annotated[int | None, typer.Option(help="Stop at this step.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights and data.")] = 0,
     validate_every: Annotated[float, typer.Option(help="Minutes between validations.")] = 10.0,
+    pictures: Annotated[
+        bool, typer.Option("--pictures", help="Train the network of pictures and single slices.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Train the network by which 'sammed propose' finds borders of things.
 
-    On scenes of which every voxel is known: the generator's, cells packed side by side, and shapes
-    of real label maps. The same seed gives the same weights. Ctrl-C keeps what was learned.
+    On scenes of which every voxel is known: the generator's, cells packed side by side, chains and
+    tubes, and shapes of real label maps; or, with --pictures, on drawn pictures (endoscopy, skin,
+    glands, ultrasound). The same seed gives the same weights. Ctrl-C keeps what was learned.
 
     For example:
 
       sammed train dense --minutes 50 --label-maps maps --out runs/dense
 
       sammed train dense --minutes 50 --label-maps maps --out runs/dense --resume
+
+      sammed train dense --pictures --batch 16 --minutes 50 --out runs/pictures
     """
     set_verbosity(quiet, verbose=False)
     from sammed.cli.train import progress, say_end
@@ -58,10 +64,12 @@ def dense(
         rate=rate,
         seed=seed,
         validate_every=validate_every,
+        pictures=pictures,
     )
     with progress(quiet) as show:
         trainer = train_dense(options, show)
-    say_end(trainer, f"dense --resume --out {out}", quiet)
+    what = "dense --pictures" if pictures else "dense"
+    say_end(trainer, f"{what} --resume --out {out}", quiet)
 
 
 def dense_recall(
@@ -72,20 +80,34 @@ def dense_recall(
     label_maps: Annotated[
         Path | None, typer.Option(help="Folder of label maps to draw scenes from as well.")
     ] = None,
+    pictures: Annotated[
+        bool, typer.Option("--pictures", help="Of drawn pictures, by the network of pictures.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Count how many things of scenes that were not trained on are among the candidates.
 
-    Without the dense network and with it; before any model is asked about the candidates.
+    Without the dense network and with it; before any model is asked about the candidates. With
+    --pictures those of drawn pictures, and how well the most salient one alone does.
 
     Example: sammed train dense-recall --weights runs/dense/dense.safetensors --label-maps maps
     """
     set_verbosity(quiet, verbose=False)
     from sammed.everything.recall import recall_table
-    from sammed.training.dense_recall import scene_recall
+    from sammed.training.dense_recall import picture_recall, scene_recall
 
     with meter(quiet, every=30) as draw:
-        found = scene_recall(
-            weights, scenes, label_maps, lambda done, total: draw("scenes", "", done, total)
-        )
+
+        def told(done: int, total: int) -> None:
+            draw("pictures" if pictures else "scenes", "", done, total)
+
+        if not pictures:
+            found = scene_recall(weights, scenes, label_maps, told)
+        else:
+            of_pictures = picture_recall(weights, scenes, told)
+            found = of_pictures.ious
     typer.echo(recall_table(found))
+    if pictures:
+        typer.echo("\nDice of the most salient candidate alone: " + ", ".join(
+            f"{kind} {dice:.2f}" for kind, dice in of_pictures.single.items()
+        ))  # fmt: skip

@@ -21,8 +21,9 @@ from sammed.errors import SegmentationError
 from sammed.evaluation.case_run import load
 from sammed.evaluation.manifest import Case
 from sammed.everything.coarse import Coarse, coarsened, require_skimage
+from sammed.everything.found import Wishes
 from sammed.everything.regions import Region
-from sammed.everything.things import Wishes, find_things
+from sammed.everything.things import find_things
 from sammed.imaging.boxes import Box3D
 from sammed.imaging.geometry import voxel_volume_ml
 from sammed.imaging.intensity import resolve_window

@@ -18,7 +18,7 @@ from sammed.everything.coarse import Coarse, Float
 from sammed.everything.layers import Labels, measured
 from sammed.everything.regions import Region
 from sammed.everything.shells import shells
-from sammed.everything.traits import contrast_of
+from sammed.everything.traits import contrast_of, salience_of
 from sammed.everything.trees import WAYS, Tree, basins, grown
 from sammed.imaging.geometry import Shape3
 from sammed.models.dense.borders import Borders
@@ -35,6 +35,9 @@ TOO_ALIKE = 0.8
 LEAST_CONTRAST = 1e-3
 """Of borders: what has less is still told apart by its stability."""
 
+LEAST_SALIENT = 0.1
+"""Added to the salience of regions of pictures: what nobody would outline can be asked for, too."""
+
 LARGER_FIRST = 0.2
 """Power of a region's size that its chance is multiplied by. (Of 0, 0.1 and 0.2 the one with which
 most things of synthetic scenes were among the first 20, 50 and 100, and of both scans.)"""
@@ -44,6 +47,9 @@ ROWS = 64
 
 LEARNED: Mapping[str, tuple[str, ...]] = {"border": ("weakest", "compact"), "inner": ("weakest",)}
 """Trees of what the dense network sees: layer of its answer, ways."""
+
+LEVELS = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8)
+"""Chances at which a picture is cut in two."""
 
 LARGEST = 0.6
 """A thing fills no more than this share of where it is looked for."""
@@ -67,6 +73,8 @@ class Candidate:
     chance
         Contrast of borders (`sammed.everything.traits.contrast_of`) times stability; 1 where the
         dense network does not see.
+    salience
+        Of pictures, see `sammed.everything.traits.salience_of`; else 1.
     """
 
     region: Region
@@ -74,6 +82,7 @@ class Candidate:
     source: str
     stability: float = 1.0
     chance: float = 1.0
+    salience: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -123,7 +132,8 @@ def find_candidates(
         What the dense network sees: gives trees of its own, and has a say in what is promising.
     """
     pool: list[Candidate] = []
-    seen, of_one = 0, MOST_OF_ONE if borders is None else MOST_OF_ONE_SEEN
+    seen = 0
+    of_one = MOST_OF_ONE if borders is None or coarse.is_flat else MOST_OF_ONE_SEEN
     for ground in _grounds(coarse, borders):
         labels = basins(ground.steep, coarse, area, check)
         for way in ground.ways:
@@ -134,7 +144,7 @@ def find_candidates(
                 check()
                 region = _node(tree, int(node))
                 pool.append(Candidate(region, float(told[node]), ground.named(way)))
-    for layer in shells(coarse, area, check):
+    for source, layer in _layers(coarse, area, check, borders):
         size, told = measured(layer, coarse)
         size[0] = 0
         seen += len(size) - 1
@@ -142,7 +152,7 @@ def find_candidates(
         for value in _most_promising(size, told, sizes, MOST_OF_LAYER):
             check()
             region = _part(layer, int(value), where[int(value) - 1])
-            pool.append(Candidate(region, float(told[value]), "shells"))
+            pool.append(Candidate(region, float(told[value]), source))
     chosen = tuple(apart(pool, most, coarse.shape, check, borders))
     return Found(chosen, tuple(candidate.region for candidate in pool), seen)
 
@@ -165,6 +175,29 @@ def _grounds(coarse: Coarse, borders: Borders | None) -> Iterator[_Ground]:
     if borders is not None:
         for layer, ways in LEARNED.items():
             yield _Ground(getattr(borders, layer), ways, layer)
+
+
+def _layers(
+    coarse: Coarse,
+    area: NDArray[np.bool_],
+    check: Callable[[], None],
+    borders: Borders | None,
+) -> Iterator[tuple[str, Labels]]:
+    """Labelled ranges of brightness; of pictures also what the network sees as salient, as things.
+
+    Of these, parts that touch are parted where the network sees borders, too.
+    """
+    for layer in shells(coarse, area, check):
+        yield "shells", layer
+    if borders is None or borders.salient is None:
+        return
+    chances = {"salient": borders.salient, "thing": borders.thing - borders.border}
+    for source, chance in chances.items():
+        for level in LEVELS:
+            check()
+            parts, count = ndimage.label(area & (chance > level))
+            if count:
+                yield source, np.asarray(parts, np.int32)
 
 
 def apart(
@@ -207,9 +240,19 @@ def apart(
     else:
         turns, chance = np.zeros(len(pool), int), _chances(pool, stability, borders, check)
         rank = chance * (volume / volume.max()) ** LARGER_FIRST
+    salience = np.ones(len(pool))
+    if borders is not None and borders.salient is not None:
+        salience = np.array([salience_of(c.region, borders.salient) for c in pool])
+        rank = rank * (LEAST_SALIENT + salience)
     chosen = _in_turn(rank, turns, shared, most, check)
     return [
-        replace(pool[n], stability=float(stability[n]), chance=float(chance[n])) for n in chosen
+        replace(
+            pool[n],
+            stability=float(stability[n]),
+            chance=float(chance[n]),
+            salience=float(salience[n]),
+        )
+        for n in chosen
     ]
 
 

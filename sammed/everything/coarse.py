@@ -188,14 +188,22 @@ def _slices(volume: Volume, windows: list[Window]) -> Iterator[Float]:
         for plane in volume.voxels:
             yield np.stack([window.apply(plane) for window in windows])
         return
-    rgb2lab = colour_conversion()
     for plane in volume.voxels:
-        lab = rgb2lab(windows[0].apply(plane))
-        yield np.moveaxis(lab * [0.01, 0.01, 0.01] + [0, 0.5, 0.5], -1, 0).astype(np.float32)
+        yield lightness_and_colour(windows[0].apply(plane))
 
 
-def colour_conversion() -> Callable[..., NDArray[np.floating]]:
-    """scikit-image's way from RGB to CIELAB.
+def lightness_and_colour(rgb: Float) -> Float:
+    """CIELAB of a colour picture, scaled so that grey is (lightness, 0.5, 0.5).
+
+    Parameters
+    ----------
+    rgb : (h, w, 3) float32
+        In [0, 1].
+
+    Returns
+    -------
+    (3, h, w) float32
+        About in [0, 1].
 
     Raises
     ------
@@ -205,7 +213,8 @@ def colour_conversion() -> Callable[..., NDArray[np.floating]]:
     require_skimage()
     from skimage.color import rgb2lab
 
-    return rgb2lab
+    lab = rgb2lab(rgb)
+    return np.moveaxis(lab * [0.01, 0.01, 0.01] + [0, 0.5, 0.5], -1, 0).astype(np.float32)
 
 
 def require_skimage() -> None:

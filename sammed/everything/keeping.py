@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from sammed.everything.candidates import Candidate
 from sammed.everything.regions import Region
 from sammed.imaging.boxes import Box3D
 from sammed.imaging.masks import border_step
@@ -28,6 +29,9 @@ LAG = 3
 
 LEAST_LIKE_ITSELF = 0.1
 """Correlation of an image with itself `LAG` voxels on, below which it is noise."""
+
+EVEN = 1e-4
+"""Deviation of brightness in [0, 1] below which all is of one value, but for rounding."""
 
 SEEN_VOXELS = 2
 """Voxels on both sides of a border that are looked at."""
@@ -106,9 +110,24 @@ def _like_itself(values: NDArray[np.float32], area: NDArray[np.bool_], axis: int
     here[axis], there[axis] = slice(None, -LAG), slice(LAG, None)
     both = area[tuple(here)] & area[tuple(there)]
     a, b = values[tuple(here)][both], values[tuple(there)][both]
-    if len(a) < 2 or min(a.std(), b.std()) == 0:
+    if len(a) < 2 or min(a.std(), b.std()) < EVEN:
         return 0.0
     return float(np.corrcoef(a, b)[0, 1])
+
+
+def for_it(candidate: Candidate, salience: float) -> tuple[float, ...]:
+    """What speaks for a candidate besides the model's looks: its chance; of pictures, salience.
+
+    Salience counts twice: where there is one thing to outline, that is the first.
+
+    Parameters
+    ----------
+    candidate
+        With its chance.
+    salience
+        Of the mask that became of it, or its own.
+    """
+    return (candidate.chance, *([salience] * 2 if candidate.salience < 1 else []))
 
 
 def score_of(*measures: float) -> float:

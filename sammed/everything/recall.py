@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sammed.everything.candidates import LARGEST, Found, Sizes, find_candidates
 from sammed.everything.coarse import Coarse
 from sammed.everything.regions import Region
-from sammed.everything.things import ASKED, LEAST_COARSE, LEAST_SHARE
+from sammed.everything.things import ASKED, LEAST_COARSE, LEAST_SHARE, LEAST_SHARE_FLAT
 from sammed.models.dense.borders import Borders
 
 WITHIN = (20, 100, 300)
@@ -46,10 +46,21 @@ def best_ious(
     -------
     (n, 1 + len(WITHIN))
     """
-    inside = float(np.count_nonzero(area))
-    sizes = Sizes(max(LEAST_COARSE, LEAST_SHARE * inside), LARGEST * inside)
-    found = find_candidates(coarse, area, sizes, ASKED, check, borders)
+    found = unasked(coarse, area, borders, check)
     return np.stack([_best(found, reference) for reference in references])
+
+
+def unasked(
+    coarse: Coarse,
+    area: NDArray[np.bool_],
+    borders: Borders | None,
+    check: Callable[[], None] = lambda: None,
+) -> Found:
+    """Candidates of the usual sizes, as many as a model would be asked about in a volume."""
+    inside = float(np.count_nonzero(area))
+    share = LEAST_SHARE_FLAT if coarse.is_flat else LEAST_SHARE
+    sizes = Sizes(max(LEAST_COARSE, share * inside), LARGEST * inside)
+    return find_candidates(coarse, area, sizes, ASKED, check, borders)
 
 
 def _best(found: Found, reference: Region) -> NDArray[np.float64]:

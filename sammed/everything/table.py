@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sammed.everything.things import Thing, Things
+from sammed.everything.found import Thing, Things
 from sammed.imaging import geometry
 from sammed.imaging.boxes import Box3D
 from sammed.imaging.geometry import apply_affine
@@ -140,6 +140,7 @@ def _row(thing: Thing, label: int, volume: Volume) -> dict[str, Any]:
         "border_step": round(thing.step, 3),
         "stability": round(thing.stability, 4),
         "chance": round(thing.chance, 4),
+        "salience": round(thing.salience, 4),
         "likeness": round(thing.likeness, 4),
         "known": thing.known,
         "source": thing.source,

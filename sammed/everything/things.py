@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,17 +14,26 @@ from sammed.errors import Cancelled, InputError, SegmentationError, WindowError
 from sammed.everything.alike import best_likeness, look_of
 from sammed.everything.asking import Answer, Asker
 from sammed.everything.candidates import LARGEST, Candidate, Sizes, find_candidates
-from sammed.everything.coarse import coarsened
-from sammed.everything.keeping import LEAST_STEP, is_kept, is_noise, parents, score_of, step_across
-from sammed.everything.learned import learned_borders
+from sammed.everything.coarse import Float, coarsened
+from sammed.everything.found import Thing, Things, Wishes
+from sammed.everything.keeping import (
+    LEAST_STEP,
+    for_it,
+    is_kept,
+    is_noise,
+    parents,
+    score_of,
+    step_across,
+)
+from sammed.everything.learned import learned_borders, picture_borders
 from sammed.everything.regions import Region
 from sammed.everything.slices import FindsEverything, chains
-from sammed.everything.within import search_area
+from sammed.everything.traits import salience_of
+from sammed.everything.within import frame_share, search_area
 from sammed.imaging.boxes import Box3D
 from sammed.imaging.intensity import Window, resolve_window
 from sammed.imaging.volume import LabelVolume, Volume
 from sammed.models.protocols import Model
-from sammed.prompts import BoxPrompt, ObjectPrompts
 
 ASKED = 300
 """Candidates that the model is asked about by their boxes."""
@@ -38,6 +47,9 @@ TOGETHER = 4
 SPARE, SPARE_FLAT = 1.25, 1.6
 """Candidates that are looked at again, in numbers of things that are wanted: some are the same."""
 
+SALIENT = 0.3
+"""What is as salient needs no clear border."""
+
 LEAST_COARSE = 27
 """Smallest thing in coarse voxels (of a picture: pixels), if nothing else is said, ..."""
 
@@ -46,135 +58,6 @@ LEAST_SHARE, LEAST_SHARE_FLAT = 1 / 5000, 1 / 400
 
 Told = Callable[[str, int, int], None]
 """Takes what is done, and how much of how much."""
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What is looked for.
-
-    Attributes
-    ----------
-    within
-        See `sammed.everything.within.search_area`.
-    min_ml
-        Smallest volume; ``None``: `LEAST_COARSE` and `LEAST_SHARE`.
-    most
-        At most so many things.
-    like
-        Objects of this image that others should be like.
-    window
-        As `sammed.imaging.intensity.resolve_window` takes it.
-    known
-        Label map, or its file, of what is known: what it does not cover comes first.
-    """
-
-    within: Any = "body"
-    min_ml: float | None = None
-    most: int = 50
-    like: tuple[ObjectPrompts, ...] = ()
-    window: str = "auto"
-    known: Any = None
-
-    def check(self) -> None:
-        """Make sure that they can be fulfilled.
-
-        Raises
-        ------
-        InputError
-            If one makes no sense.
-        """
-        if self.most < 1:
-            raise InputError(f"at most {self.most} things make no sense; expected 1 or more")
-        if self.min_ml is not None and not 0 <= self.min_ml < float("inf"):
-            raise InputError(f"a smallest volume of {self.min_ml} ml makes no sense")
-
-
-@dataclass(frozen=True, eq=False)
-class Thing:
-    """One thing that was found.
-
-    Attributes
-    ----------
-    name
-        ``"thing 1"`` has the highest score.
-    region
-        On the volume's grid.
-    score
-        Geometric mean of what speaks for it, in [0, 1]: good for an order, no probability.
-    agreement, planes, predicted
-        IoU of the candidate with what its box alone shows the model; mean IoU of the planes (of a
-        picture: of both looks); IoU that the model promises.
-    step
-        Across its border, see `sammed.everything.keeping.step_across`.
-    source
-        Where the candidate came from.
-    stability
-        Mean IoU with what other ways of making regions have most like it.
-    chance
-        How likely the candidate is a thing by what the dense network sees; of pictures, which it
-        does not see, 1.
-    likeness
-        To the example, 1 if there is none.
-    known
-        Whether known labels cover half of it or more.
-    parent
-        Name of the smallest thing that it is a part of, or empty.
-    """
-
-    name: str
-    region: Region
-    score: float
-    agreement: float
-    planes: float
-    predicted: float
-    step: float
-    source: str
-    stability: float = 1.0
-    chance: float = 1.0
-    likeness: float = 1.0
-    known: bool = False
-    parent: str = ""
-
-    def prompts(self, volume: Volume, label: int = 0) -> ObjectPrompts:
-        """The thing as an object that can be edited: its box."""
-        block = self.region.block
-        if min(volume.shape) > 1:
-            return ObjectPrompts(self.name, label, blocks=(block,))
-        axis = volume.shape.index(1)
-        box = BoxPrompt(axis, block.low[axis], block.across(axis))
-        return ObjectPrompts(self.name, label, boxes=(box,), propagate="off")
-
-
-@dataclass(frozen=True, eq=False)
-class Things:
-    """All that was found in an image.
-
-    Attributes
-    ----------
-    things
-        By falling score; with known labels what they do not cover first.
-    volume, window
-        The image.
-    regions, candidates
-        How many regions of the image itself were seen, and how many of them the model was asked
-        about.
-    notes
-        What should be known.
-    """
-
-    things: tuple[Thing, ...]
-    volume: Volume
-    window: Window
-    regions: int
-    candidates: int
-    notes: tuple[str, ...] = field(default=())
-
-    @property
-    def labels(self) -> LabelVolume:
-        """The label map, see `sammed.everything.table.painted`."""
-        from sammed.everything.table import painted
-
-        return painted(self).labels
 
 
 def find_things(
@@ -253,10 +136,17 @@ class _Search:
         self._known = _labelled(wishes.known, volume)
         self._examples = [look_of(self._coarse, r) for r in self._like()]
         self._steps: dict[int, float] = {}
+        self._salient: Float | None = None
+        self._notes: list[str] = []
 
     def _area(self) -> NDArray[np.bool_]:
         """Where things are looked for; there is something to be seen."""
         area = search_area(self._wishes.within, self._volume, self._coarse)
+        framed = frame_share(self._coarse) if self._wishes.within == "body" else 0.0
+        if self._volume.is_colour and framed:
+            self._notes.append(
+                f"{framed:.0%} of the picture is a black frame; no thing was looked for there"
+            )
         if is_noise(self._coarse.image, area):
             raise SegmentationError(
                 "no thing was found: the image shows nothing but noise where it was looked at"
@@ -286,7 +176,14 @@ class _Search:
                 "no thing was found: no mask of the model's grid is large and sure enough"
             )
         kept = self._kept(things)
-        return Things(tuple(_named(kept)), self._volume, self._window, len(found), len(things))
+        return Things(
+            tuple(_named(kept)),
+            self._volume,
+            self._window,
+            len(found),
+            len(things),
+            tuple(self._notes),
+        )
 
     def run(self) -> Things:
         """By regions of the image itself, which the model is asked about."""
@@ -296,7 +193,12 @@ class _Search:
         sizes = self._sizes(area)
         self._told("candidates", 0, 1)
         most = ASKED_FLAT if coarse.is_flat else ASKED
-        borders = learned_borders(coarse, self._check)
+        borders = (
+            picture_borders(coarse, area, self._check)
+            if coarse.is_flat
+            else learned_borders(coarse, self._check)
+        )
+        self._salient = borders.salient
         found = find_candidates(coarse, area, sizes, most, self._check, borders)
         clear = [c for c in found.candidates if self._is_clear(c)]
         if not clear:
@@ -309,7 +211,14 @@ class _Search:
             raise SegmentationError(
                 f"no thing was found: the model sees none in {len(clear)} candidates"
             )
-        return Things(tuple(_named(things)), self._volume, self._window, found.seen, len(clear))
+        return Things(
+            tuple(_named(things)),
+            self._volume,
+            self._window,
+            found.seen,
+            len(clear),
+            tuple(self._notes),
+        )
 
     def _like(self) -> list[Region]:
         regions = []
@@ -340,7 +249,7 @@ class _Search:
         self._check()
         step = step_across(self._coarse.image, candidate.region)
         self._steps[id(candidate)] = step
-        return step >= LEAST_STEP
+        return step >= LEAST_STEP or (self._salient is not None and candidate.salience > SALIENT)
 
     def _asked(self, candidates: list[Candidate]) -> list[tuple[float, Candidate, Answer, float]]:
         """Candidates with the model's first look, best first."""
@@ -351,20 +260,17 @@ class _Search:
             answers = self._asker.first([candidate.region for candidate in some])
             for candidate, answer in zip(some, answers, strict=True):
                 alike = self._likeness(candidate.region)
-                said = self._of_the_image(candidate)
-                rank = score_of(answer.agreement, answer.predicted, *said) * alike
+                looks = answer.agreement, answer.predicted
+                rank = score_of(*looks, *for_it(candidate, candidate.salience)) * alike
                 ranked.append((rank, candidate, answer, alike))
         return sorted(ranked, key=lambda one: -one[0])
 
-    def _of_the_image(self, candidate: Candidate) -> tuple[float, ...]:
-        """What is said for a candidate before the model is asked.
-
-        Its chance; of pictures its stability, and how clear its border is.
-        """
-        if not self._coarse.is_flat:
-            return (candidate.chance,)
-        step = self._steps[id(candidate)]
-        return candidate.stability, step / (1 + step)
+    def _salience(self, region: Region) -> float:
+        """Of a mask on the fine grid; 1 where the network of pictures does not see."""
+        if self._salient is None:
+            return 1.0
+        coarse = self._coarse.from_fine(region.mask_in(self._volume.shape))
+        return salience_of(Region.of(coarse), self._salient) if coarse.any() else 0.0
 
     def _likeness(self, region: Region) -> float:
         if not self._examples:
@@ -386,14 +292,13 @@ class _Search:
             region = second.region
             if region is None or region.size < least / 2:
                 continue
-            said = self._of_the_image(candidate)
+            salience = self._salience(region)
             looks = first.agreement, second.agreement, second.predicted
-            score = score_of(*looks, *said) * alike
+            score = score_of(*looks, *for_it(candidate, salience)) * alike
             things.append(
                 Thing(
-                    "", region, score, first.agreement, second.agreement, second.predicted,
-                    self._steps[id(candidate)], candidate.source, candidate.stability,
-                    candidate.chance, alike,
+                    "", region, score, *looks, self._steps[id(candidate)], candidate.source,
+                    candidate.stability, candidate.chance, alike, salience=salience,
                 )
             )  # fmt: skip
         return self._kept(things)

@@ -27,6 +27,15 @@ LEAST_OUTSIDE = 0.05
 LEAST_BODY = 0.2
 """What stands out of the dark but is less than this share of an image is no body but a thing."""
 
+BLACK = 0.06
+"""Lightness below which a colour picture shows nothing."""
+
+LEAST_FRAME = 0.005
+"""Less of a picture's edge is no frame."""
+
+LETTERS = 2
+"""Pixels of the coarse grid: what is narrower than twice that and lies in a frame belongs to it."""
+
 EVERYWHERE = "image"
 
 
@@ -72,11 +81,12 @@ def search_area(within: Any, volume: Volume, coarse: Coarse) -> Mask:
 def body(volume: Volume, coarse: Coarse) -> Mask:
     """The person without the air round it, holes filled; all of an image that shows no air.
 
-    Of a CT what is denser than `BODY_HU`; else what is not dark and joined to the image's edge.
+    Of a colour picture what is not its black frame, of a CT what is denser than `BODY_HU`; else
+    what is not dark and joined to the image's edge.
     """
     everything = np.ones(coarse.shape, bool)
     if volume.is_colour:
-        return everything
+        return everything if coarse.image[0].max() < BLACK else ~frame(coarse)
     dense = _dense(volume, coarse)
     air = ~dense & _reaches_edge(~dense)
     if air.mean() < LEAST_OUTSIDE:
@@ -92,6 +102,36 @@ def body(volume: Volume, coarse: Coarse) -> Mask:
         at = (slice(None),) * axis + (index,)
         inside[at] = ndimage.binary_fill_holes(inside[at])
     return np.asarray(inside) if inside.mean() >= LEAST_BODY else everything
+
+
+def frame(coarse: Coarse) -> Mask:
+    """Where a colour picture is black up to its edge, with the letters and insets that lie there.
+
+    An endoscope's picture is a disc or octagon on black with a date beside it: no part of that is
+    a thing. Black within the picture, as of a lumen, is no frame.
+    """
+    axis = coarse.shape.index(1)
+    light = np.take(coarse.image[0], 0, axis) >= BLACK
+    parts, count = ndimage.label(ndimage.binary_opening(light, iterations=LETTERS))
+    black = np.zeros(light.shape, bool)
+    if count:
+        sizes = np.bincount(parts.ravel())
+        sizes[0] = 0
+        shown = ndimage.binary_dilation(
+            parts == int(sizes.argmax()), iterations=LETTERS, mask=light
+        )
+        dark, _ = ndimage.label(~shown)
+        ends = [np.take(dark, at, a) for a in (0, 1) for at in (0, -1)]
+        at_edge = {int(v) for end in ends for v in np.unique(end)} - {0}
+        black = np.isin(dark, sorted(at_edge)) & ~shown
+    if black.mean() < LEAST_FRAME:
+        black[:] = False
+    return np.expand_dims(black, axis)
+
+
+def frame_share(coarse: Coarse) -> float:
+    """Which share of a colour picture its frame is."""
+    return float(frame(coarse).mean()) if len(coarse.image) == 3 else 0.0
 
 
 def _dense(volume: Volume, coarse: Coarse) -> Mask:

@@ -1,7 +1,8 @@
 """Scenes of which every voxel is known: what it belongs to, and which things lie in larger ones.
 
-For the dense network. Three kinds of volumes: the generator's; parts of label maps of real anatomy;
-and cells packed side by side, some hollow, some parted by thin septa, as organs lie in a belly.
+For the dense network. Four kinds of volumes: the generator's; parts of label maps of real anatomy;
+cells packed side by side, some hollow, some parted by thin septa, as organs lie in a belly; and
+chains of links and tubes among such cells.
 Intensities are always drawn (SynthSeg: Billot et al. 2023, doi:10.1016/j.media.2023.102789).
 """
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from sammed.synthesis.canvas import Canvas, Target
+from sammed.synthesis.dense_chains import strung
 from sammed.synthesis.fields import Array, smooth_noise
 from sammed.synthesis.label_maps import open_map
 from sammed.synthesis.label_scenes import PATCH, cut, paint
@@ -27,7 +29,7 @@ from sammed.synthesis.tissues import Palette
 Labels = NDArray[np.int32]
 Shape3 = tuple[int, int, int]
 
-KINDS: dict[str, float] = {"generator": 0.35, "packed": 0.35, "anatomy": 0.30}
+KINDS: dict[str, float] = {"generator": 0.25, "packed": 0.25, "strung": 0.25, "anatomy": 0.25}
 """Kinds of scenes, and how often each is drawn where there are label maps."""
 
 NO_THING = ("ghost", "parcel", "body", "cavity_fat", "muscle")
@@ -105,12 +107,13 @@ def make_dense_scene(seed: int | tuple[int, ...], source: Source) -> DenseScene:
     kind = str(rng.choice(list(kinds), p=shares / shares.sum()))
     if kind == "generator":
         return _generated(rng, shape, step)
-    if kind == "packed":
+    if kind in ("packed", "strung"):
         outer = cells(rng, shape, step)
-        things = outer != PATCH
+        outer, look = strung(rng, outer, step) if kind == "strung" else (outer, outer)
+        return _painted(rng, outer, outer != PATCH, step, look)
     else:
         outer, things = _anatomy(rng, shape, step, source.chosen)
-    return _painted(rng, outer, things, step)
+    return _painted(rng, outer, things, step, outer)
 
 
 def _grid(rng: np.random.Generator) -> tuple[Shape3, float]:
@@ -232,14 +235,16 @@ def _one(rng: np.random.Generator, maps: tuple[Path, ...]) -> Path:
 
 
 def _painted(
-    rng: np.random.Generator, outer: Labels, things: NDArray[np.bool_], step: float
+    rng: np.random.Generator, outer: Labels, things: NDArray[np.bool_], step: float, look: Labels
 ) -> DenseScene:
+    """Paint what things look like: by the numbers of ``look``, and each filling by its own."""
     inner = _filled(rng, outer, things)
-    image = paint(rng, inner.astype(np.int16), step)
+    painted = np.where(inner == outer, look, inner).astype(np.int16)
+    image = paint(rng, painted, step)
     for _ in range(MOST_REPAINTED):
         if image.std() >= FLAT:
             break
-        image = paint(rng, inner.astype(np.int16), step)
+        image = paint(rng, painted, step)
     return DenseScene(image, outer, inner, things, step)
 
 

@@ -102,7 +102,7 @@ def dense_loss(logits: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, dict[s
     Parameters
     ----------
     logits : (n, len(OUTPUTS), s, s, s)
-        Of `answer`.
+        Of `answer`; of pictures without the last axis.
     batch
         What each voxel is, by name.
     """
@@ -119,8 +119,8 @@ def dense_loss(logits: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, dict[s
         parts[name] = (entropy * inside).sum() / count
         if name != "thing":
             chance = torch.sigmoid(found) * inside
-            both = (chance * target).sum((1, 2, 3))
-            total = (chance.square() + target).sum((1, 2, 3))
+            both = (chance * target).flatten(1).sum(1)
+            total = (chance.square() + target).flatten(1).sum(1)
             parts[name] = parts[name] + (1 - (2 * both + 8) / (total + 8)).mean()
     loss = sum((WEIGHTS[name] * value for name, value in parts.items()), torch.zeros(()))
     return loss, {"loss": loss.detach()} | {k: v.detach() for k, v in parts.items()}

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from sammed.models.dense.borders import load_dense
-from sammed.models.dense.net import DenseArchitecture
+from sammed.models.dense.net import OF_PICTURES, DenseArchitecture
 from sammed.synthesis.source import mapped
+from sammed.training.dense_pictures import PictureTask, validate_pictures
 from sammed.training.dense_task import DenseTask, validate_dense
 from sammed.training.stream import StreamPlan
 from sammed.training.trainer import OnProgress, Recipe, Trainer
@@ -24,10 +25,13 @@ REPORT_EVERY = 50
 VALIDATED = 64
 """Patches in a validation."""
 
+PICTURE_CHUNK, PICTURE_WINDOW, PICTURE_REPLAY = 96, 5, 4.0
+"""The same of pictures, which are made sooner."""
+
 COLUMNS = [
     "step", "views", "minutes", "rate", "views_per_second", "loss",
-    "thing", "border", "inner", "depth",
-    "val_thing", "val_border", "val_inner", "val_depth",
+    "thing", "border", "inner", "depth", "salient",
+    "val_thing", "val_border", "val_inner", "val_depth", "val_salient",
 ]  # fmt: skip
 """Columns of a run's metrics.csv."""
 
@@ -54,6 +58,8 @@ class DenseOptions:
         Patches in a validation; 0: none is made.
     architecture
         Its shape.
+    pictures
+        Train the network of pictures, not that of volumes.
     """
 
     out: Path = Path("runs/dense")
@@ -68,6 +74,7 @@ class DenseOptions:
     validate_every: float = 10.0
     validation: int = VALIDATED
     architecture: DenseArchitecture | None = None
+    pictures: bool = False
 
 
 def dense_trainer(options: DenseOptions) -> Trainer:
@@ -80,9 +87,9 @@ def dense_trainer(options: DenseOptions) -> Trainer:
     UnreadableFileError
         If the checkpoint is of another network.
     """
-    plan = StreamPlan(
-        seed=options.seed, batch=options.batch, chunk=CHUNK, window=WINDOW, replay=REPLAY
-    )
+    of_pictures = PICTURE_CHUNK, PICTURE_WINDOW, PICTURE_REPLAY
+    chunk, window, replay = of_pictures if options.pictures else (CHUNK, WINDOW, REPLAY)
+    plan = StreamPlan(options.seed, options.batch, chunk, window, replay)
     recipe = Recipe(
         minutes=options.minutes,
         steps=options.steps,
@@ -90,16 +97,19 @@ def dense_trainer(options: DenseOptions) -> Trainer:
         stream=plan,
         rate=options.rate,
         average=0.998,
-        bfloat16=False,
+        bfloat16=None if options.pictures else False,
         validate_every=options.validate_every,
     )
-    task = DenseTask(mapped(options.label_maps), options.architecture)
+    task = (PictureTask if options.pictures else DenseTask)(
+        mapped(options.label_maps), options.architecture
+    )
     trainer = Trainer(recipe, options.out, task)
     trainer.columns, trainer.report_every = COLUMNS, REPORT_EVERY
     if options.resume and trainer.checkpoint.is_file():
         trainer.resume(trainer.checkpoint)
     elif options.init:
-        trainer.start_from(load_dense(options.init)[0].state_dict())
+        like = OF_PICTURES if options.pictures else None
+        trainer.start_from(load_dense(options.init, like)[0].state_dict())
     return trainer
 
 
@@ -128,7 +138,8 @@ def train_dense(options: DenseOptions, on_progress: OnProgress | None = None) ->
     source = mapped(options.label_maps)
 
     def validate(net: Any) -> dict[str, float]:
-        return validate_dense(net, options.validation, source)
+        judge = validate_pictures if options.pictures else validate_dense
+        return judge(net, options.validation, source)
 
     trainer.run(on_progress, validate if options.validation else None)
     return trainer

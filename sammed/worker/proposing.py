@@ -14,7 +14,7 @@ from sammed.worker.messages import Fields, RequestError
 from sammed.worker.sending import Sent
 
 if TYPE_CHECKING:
-    from sammed.everything.things import Thing, Things, Wishes
+    from sammed.everything.found import Thing, Things, Wishes
     from sammed.session import Session
 
 Report = Callable[[str, dict[str, Any]], None]
@@ -79,7 +79,7 @@ def propose(
 
 
 def _wishes(fields: Fields, session: Session, frame: SentFrame) -> Wishes:
-    from sammed.everything.things import Wishes
+    from sammed.everything.found import Wishes
 
     within: Any = fields.values.get("within", "body")
     if isinstance(within, list):

@@ -11,11 +11,11 @@ from sammed.errors import WeightsMismatchError
 from sammed.everything import learned
 from sammed.everything.candidates import Sizes, find_candidates
 from sammed.everything.coarse import Coarse
-from sammed.everything.learned import learned_borders
+from sammed.everything.learned import learned_borders, picture_borders
 from sammed.everything.recall import best_ious
 from sammed.everything.regions import Region
-from sammed.everything.traits import contrast_of
-from sammed.models.dense.borders import Borders, DenseReader
+from sammed.everything.traits import contrast_of, salience_of
+from sammed.models.dense.borders import Borders, DenseReader, PictureReader
 from sammed.models.dense.net import DenseArchitecture, DenseNet
 from sammed.synthesis.dense_samples import at_border, depth_of
 
@@ -79,9 +79,56 @@ def test_a_thing_has_borders_all_around_and_none_within():
     assert contrast_of(Region.of(np.ones(SHAPE, bool)), seen()) < 0.2
 
 
-def test_pictures_are_not_seen(coarse):
-    flat = Coarse(coarse.image[:, :1], np.eye(4), (1.0, 1.0, 1.0), (1, *SHAPE[1:]))
-    assert learned_borders(flat, lambda: None) is None
+TINY_PICTURES = DenseArchitecture(2, 3, (8, 8, 8, 8), (1, 1, 1, 1))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_a_slice_along_any_axis_and_a_colour_picture_are_seen(coarse, axis, channels):
+    reader = PictureReader(DenseNet(TINY_PICTURES).eval())
+    slab = np.take(coarse.image[0], [5], axis)
+    flat = Coarse(np.stack([slab] * channels), np.eye(4), (1.0, 1.0, 1.0), slab.shape)
+    area = np.ones(slab.shape, bool)
+    area[slab.shape[0] // 2 :, : slab.shape[1] // 2] = axis == 0
+    seen = picture_borders(flat, area, lambda: None, reader)
+    assert seen.salient is not None
+    assert seen.salient.shape == seen.border.shape == slab.shape
+    assert not seen.salient[~area].any()
+
+
+def salient_at(mask: np.ndarray) -> Borders:
+    """What a network says that sees no borders, and one salient thing."""
+    none = np.full(mask.shape, 0.1, np.float32)
+    return Borders(none, none, none, none, np.where(mask, 0.9, 0.02).astype(np.float32))
+
+
+def test_what_is_salient_is_a_candidate_and_the_most_salient():
+    """Nothing in the image shows its border."""
+    image = np.random.default_rng(0).normal(0.5, 0.05, (3, 1, 60, 70)).astype(np.float32)
+    flat = Coarse(image, np.eye(4), (1.0, 1.0, 1.0), (1, 60, 70))
+    mask = np.zeros((1, 60, 70), bool)
+    mask[:, 10:35, 20:50] = True
+    area = np.ones(mask.shape, bool)
+    found = find_candidates(flat, area, Sizes(40, 2000), 60, lambda: None, salient_at(mask))
+    best = max(found.candidates, key=lambda c: c.salience)
+    assert best.source == "salient"
+    assert best.region.iou(Region.of(mask)) > 0.95
+
+
+def test_salience_is_the_dice_that_is_expected_or_half_of_how_much_it_stands_out():
+    mask = np.zeros((1, 60, 70), bool)
+    mask[:, 10:35, 20:50] = True
+    seen = salient_at(mask).salient
+    whole = salience_of(Region.of(mask), seen)
+    half = mask.copy()
+    half[:, :22] = False
+    assert whole > 0.85
+    assert salience_of(Region.of(half), seen) < 0.7 * whole
+    assert salience_of(Region.of(~mask), seen) < 0.15
+    several = mask.copy()
+    several[:, 40:58, 5:65] = True
+    one_of_two = salience_of(Region.of(mask), salient_at(several).salient)
+    assert one_of_two >= 0.44
 
 
 def test_reading_can_be_stopped(coarse):

@@ -11,8 +11,9 @@ pytest.importorskip("skimage", reason="everything mode needs scikit-image, the e
 
 from scipy import ndimage
 
+from sammed.everything.found import Wishes
 from sammed.everything.slices import chains
-from sammed.everything.things import Wishes, find_things
+from sammed.everything.things import find_things
 from sammed.imaging.intensity import resolve_window
 from sammed.imaging.volume import LabelVolume, Volume
 from tests.phantoms import STRAIGHT, StubModel

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("skimage", reason="everything mode needs scikit-image, the extra 'everything'")
 
 from sammed import api, io
 from sammed.cli import main
 from sammed.errors import Cancelled, InputError, SegmentationError
+from sammed.everything.candidates import Sizes, find_candidates
+from sammed.everything.coarse import Coarse, coarsened
+from sammed.everything.found import Wishes
 from sammed.everything.regions import Region
 from sammed.everything.table import painted, prompt_file, rows
-from sammed.everything.things import Wishes, find_things
+from sammed.everything.things import find_things
+from sammed.everything.within import frame
+from sammed.imaging.intensity import resolve_window
 from sammed.imaging.volume import Volume
+from sammed.models.dense.borders import Borders
 from sammed.models.registry import build
 from tests.phantoms import SAMPLE, STRAIGHT, affine_of
 
@@ -147,6 +155,74 @@ def test_like_an_example(model, found):
     assert liked[0].likeness > liked[-1].likeness
 
 
+PIXELS = affine_of((1.0, 1.0, 1.0), (0, 0, 0))
+
+
+def endoscopic() -> Volume:
+    """A disc of tissue with a bump, on black, with letters and an inset in the black."""
+    rng = np.random.default_rng(3)
+    y, x = np.mgrid[:150, :190]
+    rgb = np.zeros((150, 190, 3))
+    shown = (y - 75) ** 2 + (x - 110) ** 2 < 72**2
+    rgb[shown] = np.array((170, 90, 70)) + rng.normal(0, 4, (np.count_nonzero(shown), 3))
+    rgb[(y - 70) ** 2 + (x - 120) ** 2 < 22**2] = (215, 130, 120)
+    rgb[100:140, 4:40] = (30, 160, 60)
+    rgb[10:16, 4:30:3] = 255
+    return Volume.from_array(np.clip(rgb, 0, 255).astype(np.uint8)[None], PIXELS)
+
+
+def test_a_black_frame_and_what_lies_in_it_are_no_things(model):
+    found = find_things(endoscopic(), model, Wishes(most=20))
+    y, x = np.mgrid[:150, :190]
+    beyond = (y - 75) ** 2 + (x - 110) ** 2 > 76**2
+    for thing in found.things:
+        mask = thing.region.mask_in((1, 150, 190))[0]
+        assert (mask & beyond).sum() < 0.1 * mask.sum()
+    (note,) = found.notes
+    share = float(((y - 75) ** 2 + (x - 110) ** 2 >= 72**2).mean())
+    assert note.startswith(f"{share:.0%} of the picture") or abs(int(note[:2]) - 100 * share) <= 2
+
+
+def test_black_within_a_picture_is_no_frame():
+    picture = np.full((1, 60, 80, 3), 120, np.uint8)
+    picture[:, 20:40, 30:50] = 0
+    volume = Volume.from_array(picture, PIXELS)
+    coarse = coarsened(volume, resolve_window("auto", volume), lambda: None)
+    assert not frame(coarse).any()
+    picture[:, :, :12] = 0
+    volume = Volume.from_array(picture, PIXELS)
+    coarse = coarsened(volume, resolve_window("auto", volume), lambda: None)
+    assert frame(coarse).mean() == pytest.approx(12 / 80, abs=0.03)
+    assert not frame(coarse)[0, 25:35, 35:45].any()
+
+
+@pytest.mark.parametrize("kind", ["black", "one colour", "noise"])
+@pytest.mark.usefixtures("console")
+def test_a_picture_of_nothing_is_one_line(kind, tmp_path, capsys):
+    noise = np.random.default_rng(6).integers(0, 255, (80, 90, 3))
+    rgb = {"black": np.zeros_like(noise), "one colour": np.full_like(noise, 90)}.get(kind, noise)
+    Image.fromarray(rgb.astype(np.uint8)).save(tmp_path / "nothing.png")
+    out = tmp_path / "o.nii.gz"
+    assert main(["propose", str(tmp_path / "nothing.png"), "-o", str(out), "-q"]) == 4
+    told = capsys.readouterr().err.strip().splitlines()
+    assert len(told) == 1
+    assert told[0].startswith("sammed: no thing was found")
+    assert not out.exists()
+
+
+def test_of_a_hundred_thousand_regions_few_are_taken_out():
+    """A picture that is all texture, and a network that sees borders everywhere."""
+    rng = np.random.default_rng(8)
+    image = rng.random((3, 1, 200, 200), np.float32)
+    flat = Coarse(image, np.eye(4), (1.0, 1.0, 1.0), (1, 200, 200))
+    layers = [rng.random((1, 200, 200), np.float32) for _ in range(5)]
+    area = np.ones((1, 200, 200), bool)
+    found = find_candidates(flat, area, Sizes(4, 24000), 200, lambda: None, Borders(*layers))
+    assert found.seen > 100_000
+    assert len(found.candidates) <= 200
+    assert len(found.pool) < 10_000
+
+
 @pytest.mark.parametrize("kind", ["air", "one value", "noise", "flat noise"])
 def test_where_nothing_is_nothing_is_found(model, kind):
     rng = np.random.default_rng(5)
@@ -171,6 +247,18 @@ def test_it_stops_when_asked(model):
 
     with pytest.raises(Cancelled):
         find_things(picture(), model, cancel=cancel)
+
+
+def test_a_stop_is_heard_within_half_a_second(model):
+    """Of the processor's time, so that other work on the computer makes no difference."""
+    times = [time.process_time()]
+
+    def cancel() -> bool:
+        times.append(time.process_time())
+        return False
+
+    find_things(endoscopic(), model, Wishes(most=5), cancel=cancel)
+    assert np.diff(times).max() < 0.5
 
 
 def test_models_that_cannot_judge_are_refused():

@@ -12,13 +12,15 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from sammed.errors import WeightsMismatchError
 from sammed.models.compact.weight_files import fold_norms, load_network
 from sammed.models.dense.net import OUTPUTS, STRIDE, DenseArchitecture, DenseNet, dense_planes
 
 Float = NDArray[np.float32]
 
 WEIGHTS = Path(__file__).parent / "weights" / "dense.safetensors"
-"""The shipped weights."""
+PICTURE_WEIGHTS = WEIGHTS.with_name("dense_pictures.safetensors")
+"""The shipped weights: of volumes, of pictures and single slices."""
 
 AROUND = 17
 """Pixels a side of the neighbourhood by whose mean and deviation brightness is standardised."""
@@ -36,23 +38,43 @@ class Borders:
         Chance that it is at the border of a largest thing, of any part.
     depth
         How far inside the largest thing it is, as a share of that thing's deepest voxel.
+    salient
+        Of pictures: chance that it is part of what a person would outline.
     """
 
     thing: Float
     border: Float
     inner: Float
     depth: Float
+    salient: Float | None = None
 
 
-def load_dense(path: Path | None = None) -> tuple[DenseNet, str]:
+def load_dense(
+    path: Path | None = None, like: DenseArchitecture | None = None
+) -> tuple[DenseNet, str]:
     """The network and the hash of its weights, as `load_network` gives and refuses them.
 
     Parameters
     ----------
     path
-        A ``.safetensors`` file; ``None``: the shipped one.
+        A ``.safetensors`` file; ``None``: the shipped one of volumes.
+    like
+        One for as many dimensions; ``None``: that of volumes.
+
+    Raises
+    ------
+    WeightsNotFoundError, WeightsMismatchError
+        Also if it is the network of pictures where that of volumes should be, or the reverse.
     """
-    return load_network(path or WEIGHTS, "dense", DenseNet, DenseArchitecture())
+    usual = like or DenseArchitecture()
+    path = path or WEIGHTS
+    net, digest = load_network(path, "dense", DenseNet, usual)
+    if net.architecture.dims != usual.dims:
+        raise WeightsMismatchError(
+            f"{path} is the dense network of {net.architecture.dims} dimensions; expected "
+            f"{usual.dims}: train one of pictures with --pictures, one of volumes without"
+        )
+    return net, digest
 
 
 def standardised(image: Float, stretch: NDArray[np.floating]) -> Float:
@@ -61,14 +83,14 @@ def standardised(image: Float, stretch: NDArray[np.floating]) -> Float:
     Parameters
     ----------
     image : (z, y, x) float32
-        In [0, 1].
+        In [0, 1]; or (y, x).
     stretch : (3,)
-        Size of a voxel (z, y, x) in units of the shortest side.
+        Size of a voxel (z, y, x) in units of the shortest side; or (2,).
 
     Returns
     -------
     (z, y, x) float32
-        In [-2, 2].
+        In [-2, 2]; or (y, x).
 
     Examples
     --------
@@ -130,3 +152,51 @@ class DenseReader:
         chance = torch.sigmoid(total / len(self._mirrored)).numpy()
         z, y, x = image.shape
         return Borders(*(np.ascontiguousarray(c[:z, :y, :x]) for c in chance))
+
+
+class PictureReader:
+    """Runs the network of pictures over whole pictures.
+
+    Parameters
+    ----------
+    net
+        Of two dimensions, from `load_dense`; its norms are folded.
+    mirrors
+        Ways to mirror a picture whose answers are averaged, at most 4.
+    """
+
+    def __init__(self, net: DenseNet, mirrors: int = 4) -> None:
+        self._outputs = len(net.architecture.outputs)
+        self._net = fold_norms(net).eval()
+        self._mirrored: list[tuple[int, ...]] = [(), (1,), (0,), (0, 1)][:mirrors]
+
+    @torch.inference_mode()
+    def read(self, image: Float, inside: NDArray[np.bool_], check: Callable[[], None]) -> Borders:
+        """Answers for a picture, each (y, x); 0 beyond it.
+
+        Parameters
+        ----------
+        image : (3, y, x) float32
+            CIELAB as of `sammed.everything.coarse.lightness_and_colour`.
+        inside : (y, x) bool
+            Where the picture is; elsewhere is its frame.
+        check
+            Called before each pass; may raise to stop.
+        """
+        check()
+        shown = image * inside
+        standard = np.stack([standardised(channel, np.ones(2)) for channel in shown]) * inside
+        pad = [(0, -n % STRIDE) for n in inside.shape]
+        first, other = (torch.from_numpy(np.pad(a, [(0, 0), *pad])) for a in (shown, standard))
+        within = torch.from_numpy(np.pad(inside.astype(np.float32), pad))
+        total = torch.zeros((self._outputs, *within.shape))
+        for axes in self._mirrored:
+            check()
+            turn = [axis - 2 for axis in axes]
+            one, two, three = (torch.flip(a, turn)[None] for a in (first, other, within))
+            planes = dense_planes(one, two, three, torch.ones((1, 2)))
+            planes = planes.contiguous(memory_format=torch.channels_last)
+            total += torch.flip(self._net(planes)[0], turn)
+        y, x = inside.shape
+        chance = torch.sigmoid(total / len(self._mirrored)).numpy()[:, :y, :x] * inside
+        return Borders(*(np.ascontiguousarray(c, np.float32) for c in chance))

@@ -26,6 +26,9 @@ OUTPUTS = ("thing", "border", "inner", "depth")
 """Of each voxel, as logits: part of a thing; at the border of the largest things; at the border of
 any part; distance to the border of the largest thing it is in, as a share of the deepest."""
 
+SALIENT = "salient"
+"""Answered of pictures besides: part of what a person would outline, were there one thing to do."""
+
 LEVELS = 4
 """Resolutions that the network works at; the coarsest has `STRIDE` voxels a side."""
 
@@ -61,6 +64,15 @@ class DenseArchitecture(TaggedArchitecture):
     def planes(self) -> int:
         """Channels of the network's input, at half the resolution."""
         return (2 * self.channels + 1) * 2**self.dims + self.dims
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What it answers."""
+        return OUTPUTS if self.dims == 3 else (*OUTPUTS, SALIENT)
+
+
+OF_PICTURES = DenseArchitecture(2, 3, (16, 32, 64, 96), (1, 1, 2, 3))
+"""Deeper where it sees far: what is salient is told by all of a picture."""
 
 
 def dense_planes(image: Tensor, standard: Tensor, inside: Tensor, stretch: Tensor) -> Tensor:
@@ -111,7 +123,7 @@ def unpack(channels: Tensor) -> Tensor:
 
 
 class DenseNet(nn.Module):
-    """Planes of an image in; `OUTPUTS` at its full resolution out."""
+    """Planes of an image in; `DenseArchitecture.outputs` at its full resolution out."""
 
     def __init__(self, architecture: DenseArchitecture | None = None) -> None:
         super().__init__()
@@ -123,7 +135,7 @@ class DenseNet(nn.Module):
         self.encoder = nn.ModuleList([residuals(w[i], a.blocks[i], dims=d) for i in range(4)])
         self.lateral = nn.ModuleList([plain(w[i + 1], w[i], 1) for i in range(3)])
         self.decoder = nn.ModuleList([Residual(w[i], dims=d) for i in range(3)])
-        self.answer = plain(w[0], len(OUTPUTS) * 2**d, 1)
+        self.answer = plain(w[0], len(a.outputs) * 2**d, 1)
 
     def forward(self, planes: Tensor) -> Tensor:
         """Run the network.
@@ -135,7 +147,7 @@ class DenseNet(nn.Module):
 
         Returns
         -------
-        (n, len(OUTPUTS), ...)
+        (n, len(outputs), ...)
             Logits; extents doubled.
         """
         y = functional.relu(self.stem(planes))
