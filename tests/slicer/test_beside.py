@@ -430,7 +430,7 @@ def test_proposals_are_segments_with_boxes_that_can_be_changed(workflow):
     voxels, organ = thing()
     workflow.parameters.volume = add_volume(voxels, np.diag([2.5, 1, 1, 1])[[2, 1, 0, 3]], "thing")
     workflow.parameters.model = "compact"
-    workflow.propose(3, within="image")
+    workflow.propose(3, 0.5, within="image")
     assert workflow.errand == errands.PROPOSE
     run(workflow, 300)
     assert not workflow.failed, workflow.message
@@ -451,7 +451,7 @@ def test_proposals_are_segments_with_boxes_that_can_be_changed(workflow):
     assert names_of(node) == []
 
     workflow.redo()
-    workflow.propose(3, within="image")
+    workflow.propose(3, 0.5, within="image")
     run(workflow, 300)
     assert names_of(node) == names  # what is a segment already is not proposed again
     assert "a segment already" in workflow.message or "segments already" in workflow.message
