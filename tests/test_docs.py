@@ -49,7 +49,8 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.thorough
 @pytest.mark.parametrize("page", PAGES)
 def test_console_lines_run(page: str, clone: Path) -> None:
-    lines = [line[2:] for line in blocks(page, "console").splitlines() if line.startswith("$ ")]
+    text = blocks(page, "console").replace("\\\n", " ")  # a backslash goes on in the next line
+    lines = [line[2:] for line in text.splitlines() if line.startswith("$ ")]
     commands = [shlex.split(line) for line in lines]
     for command in commands:
         if command[0] == "sammed":
