@@ -28,6 +28,7 @@ from sammed.engine.prompted_slices import check_plane, check_ranges, slice_promp
 from sammed.engine.ranges import block_limits, only_limits
 from sammed.engine.results import Memos, ObjectRun, finished, not_found
 from sammed.engine.strategy import Scene
+from sammed.engine.stroke_walk import walked
 from sammed.engine.tracing import REMEMBERED, Trace, Tracer
 from sammed.engine.tracking import TrackingTracer
 from sammed.errors import SegmentationError
@@ -110,13 +111,21 @@ class SlicewiseStrategy:
         self._seconds["propagate"] += time.perf_counter() - started
         if self._scene.settings.plane == "all":
             volume = self._in_all_planes(said, axis, trace, volume, reporter)
-        volume = held(volume, obj)
+        volume = held(self._heard_everywhere(volume, obj, slices), obj)
         started = time.perf_counter()
         run = finished(
             obj, trace, volume, slices, self._scene.settings.cleanup, self._recipe.quality
         )
         self._seconds["fusion"] += time.perf_counter() - started
         return replace(run, memos=memos)
+
+    def _heard_everywhere(
+        self, volume: ObjectVolume, obj: ObjectPrompts, slices: SliceStack
+    ) -> ObjectVolume:
+        """The object with its strokes heard by all slices, if the recipe wants it."""
+        if self._recipe.walk is None:
+            return volume
+        return walked(volume, obj, self._scene.volume, slices.window, self._recipe.walk)
 
     @property
     def timings(self) -> Mapping[str, float]:

@@ -227,6 +227,25 @@ class Clicks:
 
 
 @dataclass(frozen=True)
+class Walk:
+    """How far strokes are heard beyond their slices (`sammed.engine.stroke_walk`).
+
+    Attributes
+    ----------
+    stiffness
+        How hard a step in brightness is to cross.
+    trust
+        How much what was found counts beside a voxel's neighbours.
+    doubt
+        Logits are divided by this before they count.
+    """
+
+    stiffness: float
+    trust: float
+    doubt: float
+
+
+@dataclass(frozen=True)
 class Recipe:
     """What happens to a prompt and to the answers that it gets; ``None`` leaves a step out."""
 
@@ -242,6 +261,7 @@ class Recipe:
     quality: Quality | None = None
     fusion: Fusion = Fusion()
     clicks: Clicks = Clicks()
+    walk: Walk | None = None
 
 
 PLAIN = Recipe(growth_guard=GrowthGuard(spike=0.15, caution=0.3, cautious_area=150))

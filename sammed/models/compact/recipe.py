@@ -20,6 +20,7 @@ from sammed.models.recipe import (
     Recipe,
     Refine,
     SecondLook,
+    Walk,
 )
 
 LOUDEST = 4.0
@@ -37,4 +38,5 @@ RECIPE = Recipe(
     quality=Quality(modesty=2.0),  # engine-predicted-iou
     fusion=Fusion(loudest=LOUDEST, untraced=1e-5, sharpness=4),
     clicks=Clicks(push=3 * LOUDEST, fade=0.6, faded=0.05, lean=0.3),  # engine-clicks
+    walk=Walk(stiffness=3000.0, trust=0.1, doubt=4.0),  # engine-strokes
 )
