@@ -159,8 +159,9 @@ def _gland(drawing: Drawing, field: Array, size: float, look: Look) -> None:
     _nuclei(drawing, basal, look.dense, look.shift)
     if (field > 0).sum() > 12:
         drawing.mark(field > 0)
-        if (lumen > 0).sum() > 20:
-            drawing.mark(lumen > 0, part=True)
+        hollow = (lumen > 0) & (field > 0)
+        if hollow.sum() > 20:
+            drawing.mark(hollow, salient=False, part=True)
 
 
 def _mottled(plane: Plane, colour: Colour, amount: float) -> Array:
