@@ -412,9 +412,15 @@ class _Course:
         return verdict, tuned  # fmt: skip
 
     def _unseen_by(self, former: Teaching) -> set[str]:
-        """Ids of held-back cases that the former model did not learn from."""
+        """Ids of held-back cases that the former model did not learn from, nor propose.
+
+        A label map that began as a learned model's proposal resembles it, however it was mended:
+        it would be judged by its own answers.
+        """
         seen = set(former.cases.values())
-        return {id for id in self._split.held if self._project.case(id).scan.mark not in seen}
+        held = [self._project.case(id) for id in self._split.held]
+        own = [case for case in held if f"{SUFFIX} " not in case.record.model]
+        return {case.id for case in own if case.scan.mark not in seen}
 
     def _write(self, file: Path, made: Made) -> None:
         payload = pack(made.teaching, made.weights, model_card(made.teaching), made.tuned)

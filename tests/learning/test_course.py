@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from sammed.learning.course import Wishes, learn, model_path
 from sammed.learning.proposing import propose, undo_accepted
 from sammed.learning.pupils import survey
 from sammed.learning.rounds import rounds, rounds_folder
+from sammed.learning.split import Split
 from sammed.models.learned.file import read_learned
 from sammed.project.folder import Project
 from sammed.project.importing import import_labels, pair
@@ -176,6 +178,17 @@ def test_a_worse_model_is_not_used(tmp_path, monkeypatch):
     assert outcome.file.name == "not-used.sammed"
     assert outcome.report["verdict"]["after"] == -1.0
     assert model_path(project).read_bytes() == before
+
+
+def test_a_model_is_not_judged_by_what_it_proposed_itself(tmp_path):
+    project = make_project(tmp_path, 4)
+    for n, model in enumerate(("import", "study.sammed 0123456789ab", "compact, 1", "")):
+        volume, truth = scan(n)
+        project.accept(f"p{n}", LabelVolume(truth, volume.grid, {}), model=model)
+    former = SimpleNamespace(cases={"p3": project.case("p3").scan.mark})
+    held = Split((), ("p0", "p1", "p2", "p3"), False)
+    course_of = SimpleNamespace(_split=held, _project=project)
+    assert course._Course._unseen_by(course_of, former) == {"p0", "p2"}
 
 
 def test_one_case_and_a_structure_that_none_has(tmp_path):
