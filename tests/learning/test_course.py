@@ -39,6 +39,14 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 QUICK = Wishes(steps=3, what="segmenter")
 
+TALKATIVE = """
+import importlib, sys
+from sammed.cli import main
+importlib.import_module("sammed.cli.learn").SECONDS_A_LINE = 0.2
+sys.exit(main(sys.argv[1:]))
+"""
+"""The command line, which tells how far it is more often than every 15 seconds."""
+
 
 @pytest.fixture(scope="module")
 def one_thread():
@@ -345,7 +353,7 @@ def test_it_is_evaluated_without_a_prompt(learned, tmp_path, capsys):
 @pytest.mark.thorough
 def test_ctrl_c_stops_within_half_a_second_and_is_resumed(tmp_path):
     project = taught_project(tmp_path)
-    run = [sys.executable, "-m", "sammed", "learn", str(project.folder), "--threads", "1"]
+    run = [sys.executable, "-c", TALKATIVE, "learn", str(project.folder), "--threads", "1"]
     one = subprocess.Popen(
         [*run, "--minutes", "5"], cwd=ROOT, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -368,7 +376,7 @@ def test_ctrl_c_stops_within_half_a_second_and_is_resumed(tmp_path):
 @pytest.mark.thorough
 def test_killed_while_learning_nothing_is_half(tmp_path):
     project = taught_project(tmp_path)
-    run = [sys.executable, "-m", "sammed", "learn", str(project.folder), "--threads", "1"]
+    run = [sys.executable, "-c", TALKATIVE, "learn", str(project.folder), "--threads", "1"]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     one = subprocess.Popen([*run, "--minutes", "5"], cwd=ROOT, stderr=subprocess.PIPE, text=True,
                            env=env)  # fmt: skip
