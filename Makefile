@@ -73,7 +73,7 @@ $(SLICER_STAMP): $(STAMP)
 	@touch $@
 
 test-slicer: $(STAMP) $(SLICER_STAMP) ## Tests of the 3D Slicer module on real MRML, in .venv-slicer
-	SAMMED_PYTHON=$(CURDIR)/$(BIN)/python QT_QPA_PLATFORM=offscreen \
+	OMP_NUM_THREADS=1 SAMMED_PYTHON=$(CURDIR)/$(BIN)/python QT_QPA_PLATFORM=offscreen \
 	  $(SLICER_VENV)/bin/python -m pytest -o addopts=-ra --confcutdir=tests/slicer tests/slicer
 
 slicer-package: $(STAMP) $(SLICER_STAMP) ## The 3D Slicer extension as a repository of its own, in dist/, tested there
