@@ -155,26 +155,20 @@ def _progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
 
 
 def _in_background(work: Callable[[], _Result]) -> _Result:
-    """Do some work in a thread, so that Ctrl-C need not wait for a library's long call.
-
-    The end is told by an event: a `threading.Thread.join` that Ctrl-C interrupts may let go of the
-    thread's own lock, and wait for it forever after.
-    """
+    """Do some work in a thread, so that Ctrl-C need not wait for a library's long call."""
     done: list[_Result] = []
     failed: list[BaseException] = []
-    ended = threading.Event()
 
     def run() -> None:
         try:
             done.append(work())
         except BaseException as error:
             failed.append(error)
-        finally:
-            ended.set()
 
-    threading.Thread(target=run, daemon=True).start()
-    while not ended.wait(0.1):
-        pass
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.1)
     if failed:
         raise failed[0]
     return done[0]
