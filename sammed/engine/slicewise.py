@@ -111,7 +111,7 @@ class SlicewiseStrategy:
         self._seconds["propagate"] += time.perf_counter() - started
         if self._scene.settings.plane == "all":
             volume = self._in_all_planes(said, axis, trace, volume, reporter)
-        volume = held(self._heard_everywhere(volume, obj, slices), obj)
+        volume = held(self._heard_everywhere(volume, obj, slices, reporter), obj)
         started = time.perf_counter()
         run = finished(
             obj, trace, volume, slices, self._scene.settings.cleanup, self._recipe.quality
@@ -120,12 +120,13 @@ class SlicewiseStrategy:
         return replace(run, memos=memos)
 
     def _heard_everywhere(
-        self, volume: ObjectVolume, obj: ObjectPrompts, slices: SliceStack
+        self, volume: ObjectVolume, obj: ObjectPrompts, slices: SliceStack, reporter: Reporter
     ) -> ObjectVolume:
         """The object with its strokes heard by all slices, if the recipe wants it."""
         if self._recipe.walk is None:
             return volume
-        return walked(volume, obj, self._scene.volume, slices.window, self._recipe.walk)
+        window, walk = slices.window, self._recipe.walk
+        return walked(volume, obj, self._scene.volume, window, walk, reporter.check)
 
     @property
     def timings(self) -> Mapping[str, float]:

@@ -13,7 +13,7 @@ which one linear system gives.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,7 +49,12 @@ TOLERANCE, MOST_STEPS = 1e-3, 150
 
 
 def walked(
-    found: ObjectVolume, obj: ObjectPrompts, volume: Volume, window: Window, walk: Walk
+    found: ObjectVolume,
+    obj: ObjectPrompts,
+    volume: Volume,
+    window: Window,
+    walk: Walk,
+    check: Callable[[], None] = lambda: None,
 ) -> ObjectVolume:
     """An object as its strokes are heard everywhere; itself before any stroke corrects another.
 
@@ -64,6 +69,8 @@ def walked(
         What is seen.
     walk
         How far strokes are heard.
+    check
+        Called again and again; it may raise to stop.
     """
     strokes = [said for said in obj.interactions if isinstance(said, ScribblePrompt)]
     if len(strokes) < ENOUGH or obj.mask is not None or found.block.is_empty:
@@ -79,9 +86,9 @@ def walked(
     logits = np.clip(found.on(block), -LOUDEST, LOUDEST)
     thin = _steps(block.shape)
     every = tuple(slice(None, None, n) for n in thin)
-    coarse = [_any(side, thin) for side in (inside, outside)]
+    inside, outside = _any(inside, thin), _any(outside, thin)
     chance = _System(np.asarray(grey[every], np.float32), walk).solved(
-        expit(logits[every] / walk.doubt), *coarse
+        expit(logits[every] / walk.doubt), inside, outside, check
     )
     change = walk.doubt * logit(np.clip(chance, 1e-4, 1 - 1e-4)) - logits[every]
     for axis, n in enumerate(thin):
@@ -123,7 +130,7 @@ class _System:
     grey: Float
     walk: Walk
 
-    def solved(self, prior: Float, inside: Bool, outside: Bool) -> Float:
+    def solved(self, prior: Float, inside: Bool, outside: Bool, check: Callable[[], None]) -> Float:
         """Each voxel's chance to be of the object, given the prior and what is known."""
         shape, free = prior.shape, ~(inside | outside)
         weights = [self._likeness(low, high) for low, high in self._pairs()]
@@ -148,6 +155,7 @@ class _System:
             wanted,
             rtol=TOLERANCE,
             maxiter=MOST_STEPS,
+            callback=lambda _: check(),
             M=LinearOperator(size, matvec=lambda v: v.ravel() / held.ravel(), dtype=np.float32),
         )
         return np.asarray(start + change.reshape(shape) * free, np.float32)

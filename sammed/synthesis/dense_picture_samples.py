@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from sammed.everything.coarse import lightness_and_colour
 from sammed.models.dense.borders import standardised
@@ -16,9 +17,6 @@ from sammed.synthesis.source import Source
 
 SQUARE = 160
 """Pixels along each side of a sample."""
-
-PLANES = ("inside", "thing", "border", "inner", "salient", "told")
-"""What a sample says of every pixel with 0 or 1."""
 
 JITTER = 3
 """A frame is taken for up to so many pixels less of picture than there is."""
@@ -99,8 +97,6 @@ def sample_of(picture: Picture, rng: np.random.Generator) -> PictureSample:
 
 
 def _jittered(rng: np.random.Generator, inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    from scipy import ndimage
-
     if inside.all():
         return inside
     less = int(rng.integers(JITTER + 1))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import fields, replace
-from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -13,60 +10,32 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sammed.models.dense.net import OF_PICTURES, SALIENT, DenseArchitecture, DenseNet, dense_planes
-from sammed.synthesis.dense_picture_samples import PictureSample, draw_pictures
+from sammed.models.dense.net import OF_PICTURES, SALIENT, dense_planes
+from sammed.synthesis.dense_picture_samples import draw_pictures
 from sammed.synthesis.source import GENERATOR, Source
-from sammed.training import stream
-from sammed.training.dense_task import Arrays, dense_loss
-from sammed.training.validation import SEED
+from sammed.training.dense_task import (
+    Arrays,
+    DenseTask,
+    Draw,
+    as_tensors,
+    dense_loss,
+    fixed_batches,
+)
 
 SALIENT_WEIGHT = 1.0
 """Of the loss of what is salient."""
 
 
-def make_chunk(seed: int, index: int, size: int, source: Source = GENERATOR) -> list[PictureSample]:
-    """The samples of one chunk: a function of its arguments alone."""
-    return stream.first_samples(lambda n: draw_pictures((seed, index, n), source), size)
-
-
-def pack(rng: np.random.Generator, samples: list[PictureSample]) -> Arrays:
-    """A batch as plain arrays, each sample turned and mirrored anew."""
-    turned = [sample.turned(rng) for sample in samples]
-    return {f.name: np.stack([getattr(t, f.name) for t in turned]) for f in fields(PictureSample)}
-
-
-def batches(plan: stream.StreamPlan, start: int, source: Source = GENERATOR) -> Iterator[Arrays]:
-    """Packed batches from step ``start`` on, in this process."""
-    return stream.drawn(plan, start, partial(make_chunk, source=source), pack)
-
-
-class PictureTask:
-    """The dense network of pictures, as `sammed.training.task.Task` wants it.
-
-    Parameters
-    ----------
-    source
-        Of the volumes that slices are taken of.
-    architecture
-        Its shape.
-    """
+class PictureTask(DenseTask):
+    """The dense network of pictures; slices of volumes are among them."""
 
     weights_name = "dense_pictures.safetensors"
-
-    def __init__(
-        self, source: Source = GENERATOR, architecture: DenseArchitecture | None = None
-    ) -> None:
-        self._architecture = architecture or OF_PICTURES
-        self.source, self.tag = source, self._architecture.tag
+    usual = OF_PICTURES
 
     @property
-    def batches(self) -> stream.Batches:
-        """Pictures and what each pixel is."""
-        return partial(batches, source=self.source)
-
-    def network(self) -> DenseNet:
-        """A network with random weights."""
-        return DenseNet(self._architecture).to(memory_format=torch.channels_last)
+    def draw(self) -> Draw:
+        """What draws its samples."""
+        return draw_pictures
 
     def loss(
         self, net: nn.Module, arrays: Arrays, rng: np.random.Generator, half: bool
@@ -80,11 +49,6 @@ class PictureTask:
         parts[SALIENT] = salient_loss(logits[:, -1], batch)
         loss = loss + SALIENT_WEIGHT * parts[SALIENT]
         return loss, {k: float(v.detach()) for k, v in parts.items()}, len(logits)
-
-
-def as_tensors(arrays: Arrays) -> dict[str, Tensor]:
-    """A batch as the network takes it."""
-    return {name: torch.from_numpy(a).float() for name, a in arrays.items()}
 
 
 def answer(net: nn.Module, batch: dict[str, Tensor], half: bool = False) -> Tensor:
@@ -114,17 +78,8 @@ def salient_loss(logits: Tensor, batch: dict[str, Tensor]) -> Tensor:
     total = chance.sum((1, 2)) + (target * known).sum((1, 2))
     told = batch["told"].amax((1, 2))
     apart = (1 - (2 * both + 20) / (total + 20)) * told
-    return (entropy * known).sum() / known.sum().clamp_min(1) + apart.sum() / told.sum().clamp_min(
-        1
-    )
-
-
-@lru_cache(maxsize=2)
-def fixed_batches(size: int, source: Source = GENERATOR) -> tuple[Arrays, ...]:
-    """The synthetic validation set: pictures that are not trained on."""
-    samples = make_chunk(SEED, 0, size, replace(source, held_back=True))
-    rng = np.random.default_rng(SEED)
-    return tuple(pack(rng, samples[i : i + 8]) for i in range(0, size, 8))
+    mean = (entropy * known).sum() / known.sum().clamp_min(1)
+    return mean + apart.sum() / told.sum().clamp_min(1)
 
 
 @torch.no_grad()
@@ -142,7 +97,7 @@ def validate_pictures(net: Any, size: int = 96, source: Source = GENERATOR) -> d
     """
     dice: dict[str, list[float]] = {name: [] for name in ("thing", "border", "inner", SALIENT)}
     errors: list[float] = []
-    for arrays in fixed_batches(size, source):
+    for arrays in fixed_batches(draw_pictures, size, source):
         batch = as_tensors(arrays)
         chance = torch.sigmoid(answer(net, batch))
         inside = batch["inside"]

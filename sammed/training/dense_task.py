@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sammed.models.dense.net import OUTPUTS, DenseArchitecture, DenseNet, dense_planes
-from sammed.synthesis.dense_samples import DenseSample, draw_dense
+from sammed.synthesis.dense_samples import draw_dense
 from sammed.synthesis.source import GENERATOR, Source
 from sammed.training import stream
 from sammed.training.validation import SEED
@@ -28,20 +28,33 @@ DEPTH_SCALE = 4.0
 Arrays = dict[str, NDArray[Any]]
 
 
-def make_chunk(seed: int, index: int, size: int, source: Source = GENERATOR) -> list[DenseSample]:
+class Sample(Protocol):
+    """A dataclass of arrays: a patch or a picture, and what each of its voxels is."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def turned(self, rng: np.random.Generator) -> Sample:
+        """The same, turned and mirrored at random."""
+
+
+Draw = Callable[[tuple[int, ...], Source], Sequence[Sample]]
+"""Draws the samples of one scene or picture; a function of its module, for other processes."""
+
+
+def make_chunk(draw: Draw, seed: int, index: int, size: int, source: Source) -> list[Sample]:
     """The samples of one chunk: a function of its arguments alone."""
-    return stream.first_samples(lambda n: draw_dense((seed, index, n), source), size)
+    return stream.first_samples(lambda n: list(draw((seed, index, n), source)), size)
 
 
-def pack(rng: np.random.Generator, samples: list[DenseSample]) -> Arrays:
+def pack(rng: np.random.Generator, samples: list[Sample]) -> Arrays:
     """A batch as plain arrays, each sample turned and mirrored anew."""
     turned = [sample.turned(rng) for sample in samples]
-    return {f.name: np.stack([getattr(t, f.name) for t in turned]) for f in fields(DenseSample)}
+    return {f.name: np.stack([getattr(t, f.name) for t in turned]) for f in fields(samples[0])}
 
 
-def batches(plan: stream.StreamPlan, start: int, source: Source = GENERATOR) -> Iterator[Arrays]:
+def batches(draw: Draw, source: Source, plan: stream.StreamPlan, start: int) -> Iterator[Arrays]:
     """Packed batches from step ``start`` on, in this process."""
-    return stream.drawn(plan, start, partial(make_chunk, source=source), pack)
+    return stream.drawn(plan, start, partial(make_chunk, draw, source=source), pack)
 
 
 class DenseTask:
@@ -56,22 +69,29 @@ class DenseTask:
     """
 
     weights_name = "dense.safetensors"
+    usual = DenseArchitecture()
 
     def __init__(
         self, source: Source = GENERATOR, architecture: DenseArchitecture | None = None
     ) -> None:
-        self._architecture = architecture or DenseArchitecture()
+        self._architecture = architecture or self.usual
         self.source, self.tag = source, self._architecture.tag
 
     @property
+    def draw(self) -> Draw:
+        """What draws its samples."""
+        return draw_dense
+
+    @property
     def batches(self) -> stream.Batches:
-        """Patches and what each voxel is."""
-        return partial(batches, source=self.source)
+        """Patches or pictures, and what each voxel is."""
+        return partial(batches, self.draw, self.source)
 
     def network(self) -> DenseNet:
         """A network with random weights."""
         net = DenseNet(self._architecture)
-        return net.to(memory_format=torch.channels_last_3d)
+        flat = self._architecture.dims == 2
+        return net.to(memory_format=torch.channels_last if flat else torch.channels_last_3d)
 
     def loss(
         self, net: nn.Module, arrays: Arrays, rng: np.random.Generator, half: bool
@@ -79,10 +99,15 @@ class DenseTask:
         """Entropy and Dice of things and borders, squared error of depths."""
         del rng
         net.train()
-        batch = {name: torch.from_numpy(a).float() for name, a in arrays.items()}
+        batch = as_tensors(arrays)
         logits = answer(net, batch, half)
         loss, parts = dense_loss(logits, batch)
         return loss, {k: float(v) for k, v in parts.items()}, len(logits)
+
+
+def as_tensors(arrays: Arrays) -> dict[str, Tensor]:
+    """A batch as the network takes it."""
+    return {name: torch.from_numpy(a).float() for name, a in arrays.items()}
 
 
 def answer(net: nn.Module, batch: dict[str, Tensor], half: bool = False) -> Tensor:
@@ -126,10 +151,10 @@ def dense_loss(logits: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, dict[s
     return loss, {"loss": loss.detach()} | {k: v.detach() for k, v in parts.items()}
 
 
-@lru_cache(maxsize=2)
-def fixed_batches(size: int, source: Source = GENERATOR) -> tuple[Arrays, ...]:
-    """The synthetic validation set: scenes that are not trained on."""
-    samples = make_chunk(SEED, 0, size, replace(source, held_back=True))
+@lru_cache(maxsize=4)
+def fixed_batches(draw: Draw, size: int, source: Source) -> tuple[Arrays, ...]:
+    """The synthetic validation set: scenes or pictures that are not trained on."""
+    samples = make_chunk(draw, SEED, 0, size, replace(source, held_back=True))
     rng = np.random.default_rng(SEED)
     return tuple(pack(rng, samples[i : i + 8]) for i in range(0, size, 8))
 
@@ -148,8 +173,8 @@ def validate_dense(net: Any, size: int = 64, source: Source = GENERATOR) -> dict
         Of what the set is made; of label maps, those that are not trained on.
     """
     sums: dict[str, NDArray[np.float64]] = {n: np.zeros(2) for n in OUTPUTS}
-    for arrays in fixed_batches(size, source):
-        batch = {name: torch.from_numpy(a).float() for name, a in arrays.items()}
+    for arrays in fixed_batches(draw_dense, size, source):
+        batch = as_tensors(arrays)
         chance = torch.sigmoid(answer(net, batch))
         inside = batch["inside"]
         for index, name in enumerate(OUTPUTS):

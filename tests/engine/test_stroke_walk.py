@@ -10,6 +10,7 @@ import pytest
 from sammed.engine import stroke_walk
 from sammed.engine.object_volume import ObjectVolume
 from sammed.engine.stroke_walk import walked
+from sammed.errors import Cancelled
 from sammed.imaging.boxes import Box3D
 from sammed.imaging.intensity import Window
 from sammed.imaging.volume import Volume
@@ -139,3 +140,17 @@ def test_only_models_whose_recipe_wants_it_walk():
     moved = np.abs(heard[0].on(common) - heard[1].on(common))[heard[0].mask]
     assert float(moved.max()) > 0.1
     assert (heard[0].mask == (heard[1].on(common) > 0)).mean() > 0.95
+
+
+def test_a_walk_stops_when_told():
+    asked = []
+
+    def check() -> None:
+        asked.append(1)
+        if len(asked) == 3:
+            raise Cancelled("stopped")
+
+    obj = ObjectPrompts("x", scribbles=[IN, OUT])
+    with pytest.raises(Cancelled):
+        walked(LEAKED, obj, scan(), WINDOW, replace(WALK, trust=0.003), check)
+    assert len(asked) == 3

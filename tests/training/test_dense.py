@@ -16,7 +16,7 @@ from sammed.models.compact.entry import LOCATOR
 from sammed.models.dense.borders import DenseReader, load_dense, standardised
 from sammed.models.dense.net import OUTPUTS, DenseArchitecture, DenseNet, pack, unpack
 from sammed.synthesis.canvas import Target
-from sammed.synthesis.dense_samples import PATCH_SIZE, at_border, depth_of, patches
+from sammed.synthesis.dense_samples import PATCH_SIZE, at_border, depth_of, draw_dense, patches
 from sammed.synthesis.dense_scenes import PATCH, cells, levels, make_dense_scene
 from sammed.synthesis.label_maps import prepare_folder
 from sammed.synthesis.source import GENERATOR, Source
@@ -203,7 +203,7 @@ def test_it_learns(tmp_path):
 
 @pytest.mark.usefixtures("small")
 def test_a_chunk_is_a_function_of_its_arguments():
-    one, other = (make_chunk(2, 1, 3) for _ in range(2))
+    one, other = (make_chunk(draw_dense, 2, 1, 3, GENERATOR) for _ in range(2))
     for a, b in zip(one, other, strict=True):
         np.testing.assert_array_equal(a.image, b.image)
 

@@ -19,18 +19,15 @@ from sammed.models.dense.net import OF_PICTURES, DenseArchitecture, DenseNet
 from sammed.synthesis import dense_pictures
 from sammed.synthesis.dense_chains import DISC, LINK, TUBE, strung
 from sammed.synthesis.dense_drawing import Drawing, Plane
-from sammed.synthesis.dense_picture_samples import SQUARE, sample_of
+from sammed.synthesis.dense_picture_samples import SQUARE, draw_pictures, sample_of
 from sammed.synthesis.dense_pictures import DRAWN, make_picture, make_pictures
 from sammed.synthesis.source import GENERATOR
 from sammed.training.dense_pictures import (
     PictureTask,
     answer,
-    as_tensors,
-    fixed_batches,
-    make_chunk,
-    pack,
     salient_loss,
 )
+from sammed.training.dense_task import as_tensors, fixed_batches, make_chunk, pack
 from sammed.training.dense_trainer import DenseOptions, train_dense
 from tests.training.networks import InlineStream, losses
 
@@ -145,8 +142,8 @@ def test_salience_is_learned_only_where_it_is_told():
 
 @pytest.mark.usefixtures("small")
 def test_a_batch_holds_what_the_network_needs():
-    samples = make_chunk(2, 1, 3)
-    again = make_chunk(2, 1, 3)
+    samples = make_chunk(draw_pictures, 2, 1, 3, GENERATOR)
+    again = make_chunk(draw_pictures, 2, 1, 3, GENERATOR)
     np.testing.assert_array_equal(samples[1].image, again[1].image)
     batch = as_tensors(pack(np.random.default_rng(0), samples))
     assert answer(DenseNet(TINY), batch).shape == (3, 5, 64, 64)
