@@ -15,6 +15,8 @@ from tests.slicer.conftest import ROOT, phantom, run  # noqa: E402
 BOX = [11, 12, 32, 12, 44, 72]
 PICTURES = os.environ.get("SAMMED_PICTURES")
 SAMPLE = ROOT / "sample_data" / "phantom_ct.nii.gz"
+GREEN = (0.1, 0.9, 0.2)
+"""Slicer draws colours by chance: one may be as grey as what it lies on."""
 
 
 @pytest.fixture
@@ -52,6 +54,7 @@ def segmented(workflow):
     run(workflow)
     assert not workflow.failed, workflow.message
     prompts.clear(node, segment_id)
+    node.GetSegmentation().GetSegment(segment_id).SetColor(*GREEN)
     return node
 
 
