@@ -312,6 +312,7 @@ def test_a_file_that_was_cut_edited_or_is_newer_is_one_line(learned, tmp_path):
             "was changed since it was learned",
         ),
         "newer": (rewritten(lambda m: m.update(format="sammed-learned/9")), "update sammed"),
+        "older": (rewritten(lambda m: m.update(format="sammed-learned/1")), "learn it again"),
         "no plan": (rewritten(lambda m: m.update(teaching="{}")), "was changed"),
     }
     for name, (content, words) in cases.items():

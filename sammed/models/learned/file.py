@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT = "sammed-learned/"
-VERSION = 1
+VERSION = 2
+"""2: the network's last level is another."""
 SUFFIX = ".sammed"
 
 _TUNED = "tuned"
@@ -220,9 +221,10 @@ def _teaching(path: Path, metadata: Mapping[str, str]) -> Teaching:
         )
     version = form.removeprefix(FORMAT)
     if version != str(VERSION):
+        older = version.isdecimal() and int(version) < VERSION
         raise WeightsMismatchError(
             f"{path} is a learned model of version {version}; this sammed reads version {VERSION}: "
-            "update sammed"
+            + ("learn it again with 'sammed learn'" if older else "update sammed")
         )
     try:
         said = json.loads(metadata["teaching"])
