@@ -404,7 +404,7 @@ class _Course:
         """Of the segmenter and of compact's tuning; empty of what was not learned."""
         read = partial(read_all, self._project)
         verdict = (
-            segmenter_verdict(former, why, looked, new.teaching.judged, self._unseen_by, read)
+            segmenter_verdict(former, why, looked, new.teaching, self._unseen_by, read)
             if new.weights
             else {}
         )

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 HELD_SHARE = 0.2
 """Of the people, whom the lot holds back for good..."""
 
-FOR_GOOD = 8
-"""... where there are at least so many..."""
+FOR_GOOD = 15
+"""... where there are at least so many: a fifth of them is as many people as decide between two
+models (`sammed.learning.verdict.LEAST_PEOPLE`). Of fewer, each is worth more as a lesson..."""
 
 MOST_HELD = 0.34
 """... and never more than this share of them, however the lots fall."""

@@ -21,6 +21,7 @@ from sammed.learning.lessons import make_lesson
 from sammed.learning.patches import Changes, Patch, draw_patch, pasted
 from sammed.learning.planning import fingerprint, make_plan
 from sammed.learning.split import split
+from sammed.models.learned.file import Teaching
 from sammed.models.learned.net import build_net, multiples
 from sammed.models.learned.plan import Brightness, Look, Plan, resampled, seen
 from sammed.models.learned.sight import look_at
@@ -103,7 +104,7 @@ def test_those_who_are_labelled_first_are_not_those_who_are_held_back(tmp_path, 
     for n in range(60):
         create_case(tmp_path / "study" / "cases", Scan(f"c{n}", f"c{n}.nii.gz", f"c{n}"))
     first = [case.id for case in project.queue("random")]
-    for count in (8, 12, 20, 60):
+    for count in (15, 20, 60):
         found = split({id: id for id in first[:count]}, seed)
         assert 1 <= len(found.held) <= 0.34 * count, (count, found)
         assert len(found.learned) + len(found.held) == count
@@ -111,8 +112,8 @@ def test_those_who_are_labelled_first_are_not_those_who_are_held_back(tmp_path, 
 
 def test_however_the_lots_fall_most_are_learned_from():
     for seed in range(300):
-        found = split({f"c{n}": f"c{n}" for n in range(9)}, seed)
-        assert 1 <= len(found.held) <= 3, seed
+        found = split({f"c{n}": f"c{n}" for n in range(16)}, seed)
+        assert 1 <= len(found.held) <= 5, seed
 
 
 def judgements(dices):
@@ -127,19 +128,24 @@ def judgements(dices):
         (2, 0.70, True, "by what each reached"),
         (3, 0.70, False, "on the same held-back cases"),
         (3, 0.90, True, "on the same held-back cases"),
+        (1, 0.57, True, "by what each reached"),
         (1, 0.50, False, "by what each reached"),
     ],
 )
 def test_one_person_does_not_decide_which_model_is_used(monkeypatch, unseen, after, used, why):
-    """The one before reached 0.6 in its own round, and 0.8 on each case that is held back now."""
+    """The one before reached 0.6 in its own round, and 0.8 on each case that is held back now.
+
+    The new one learned from its case and another.
+    """
     judged = judgements([after] * 4)
     monkeypatch.setattr(verdict, "build_nets", lambda plan, weights: ())
     monkeypatch.setattr(
         verdict.judging, "judge", lambda cases, plan, nets: judgements([0.8] * unseen)
     )
-    teaching = SimpleNamespace(plan=None, judged={"mean": {"dice": 0.6}})
+    before = Teaching(None, cases={"a": "1"}, judged={"mean": {"dice": 0.6}})
+    now = Teaching(None, cases={"a": "1", "b": "2"}, judged=summary(judged))
     said = verdict.segmenter_verdict(
-        SimpleNamespace(weights=({},), teaching=teaching), "", judged, summary(judged),
+        SimpleNamespace(weights=({},), teaching=before), "", judged, now,
         lambda _: {f"c{n}" for n in range(unseen)}, list,
     )  # fmt: skip
     assert said["used"] is used
@@ -215,12 +221,25 @@ def test_resampling_keeps_what_is_even():
 
 
 @pytest.mark.parametrize("look", [Look((1, 1, 1), (16, 16, 16), levels=3),
+                                  Look((1, 1, 1), (8, 8, 8), levels=2),
                                   Look((0, 1, 1), (1, 32, 32), 0, levels=4),
                                   Look((4, 1, 1), (8, 32, 32), levels=4)])  # fmt: skip
 def test_networks_answer_for_every_sample(look):
     net = build_net(look, 1, 3)
     shape = look.patch[1:] if look.flat_axis is not None else look.patch
     assert net(torch.zeros(1, 1, *shape)).shape == (1, 3, *shape)
+
+
+def test_samples_that_were_halved_together_lie_beside_each_other():
+    """The answer of a bright sample is bright where it is, along every axis."""
+    look = Look((1, 1, 1), (8, 8, 8), levels=2)
+    net = build_net(look, 1, 1)
+    head = net.model[2]
+    with torch.no_grad():
+        head[0].weight.zero_()
+        head[0].bias.copy_(torch.arange(8.0))
+        block = net(torch.zeros(1, 1, 8, 8, 8))[0, 0, :2, :2, :2]
+    assert block.tolist() == [[[0, 1], [2, 3]], [[4, 5], [6, 7]]]
 
 
 def test_calibration_without_cases_says_so():
