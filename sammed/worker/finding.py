@@ -142,7 +142,7 @@ def from_names(session: Session, objects: Collection[str], hear: Hear, cancel: C
     Parameters
     ----------
     session, objects, hear, cancel
-        As of `from_examples`; at least one object.
+        As of `from_examples`; no object: all that the model was taught.
 
     Raises
     ------
@@ -155,12 +155,12 @@ def from_names(session: Session, objects: Collection[str], hear: Hear, cancel: C
 
     known = session.model.spec.structures
     names = [one for name in objects for one in meant(name, known, "without an example")]
-    names = list(dict.fromkeys(names))
+    names = list(dict.fromkeys(names)) or list(known)
     words = "looking for what was learned: step {done} of {total}"
     runs = _asked(session, session.model, names, words, hear, cancel)
     found = Found()
     for name in names:
-        found.accounts[name] = {"by": session.model.spec.name}
+        found.accounts[name] = {"by": session.model.spec.name, "learned": True}
         _keep(found, session, name, known[name], runs[name], "")
     return found
 

@@ -36,7 +36,8 @@ def take(
         Of the scan in hand.
     fields
         ``examples``: folders, texts ``IMAGE,LABELS``, or what `read_example` reads; ``objects``;
-        ``mirror``; ``replace``; ``aside``.
+        ``mirror``; ``replace``; ``aside``. With neither of the first two: all that the model was
+        taught by name.
     sent
         How the client is told of masks.
     report, cancel
@@ -51,7 +52,7 @@ def take(
     """
     given = [_given(one, f"take.examples[{n}]", sent) for n, one in _list(fields, "examples")]
     objects, mirror = fields.texts("objects"), fields.flag("mirror", False)
-    if not given and not objects:
+    if not given and not objects and not session.model.spec.structures:
         raise RequestError("bad_request", "take: expected 'examples', 'objects' or both")
     if given:
         found = from_examples(session, given, objects, mirror, report, cancel)

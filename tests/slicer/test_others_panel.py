@@ -297,3 +297,27 @@ if PICTURES:  # drawn for the manual, not tested
         rest(module, seconds=500)
         process(0.3)
         picture(module, "slicer_panel_propose.png")
+
+
+def test_a_learned_file_is_chosen_and_asked(module, scans, tmp_path):
+    import qt
+
+    ui, workflow = module.panel.ui, module.logic.workflow
+    assert ui.learnedButton.isHidden()
+    qt.QFileDialog.chosen = ""
+    click(ui, "modelFileButton")  # thought better of it
+    assert workflow.parameters.model == "ellipse"
+    qt.QFileDialog.chosen = str(tmp_path / "study.sammed")
+    click(ui, "modelFileButton")
+    assert workflow.parameters.model == str(tmp_path / "study.sammed")
+    assert ui.modelBox.currentText == "study.sammed"
+    assert not ui.learnedButton.isHidden()
+    assert "Find learned" in ui.hintLabel.text
+    if PICTURES:
+        picture(module, "slicer_panel_learned.png")
+    click(ui, "learnedButton")
+    rest(module)
+    assert workflow.failed
+    assert "study.sammed" in ui.messageLabel.text  # it is not there
+    ui.modelBox.setCurrentIndex(ui.modelBox.findData("ellipse"))
+    assert ui.learnedButton.isHidden()

@@ -201,6 +201,7 @@ def nothing(do):
     """What is said where there is nothing to write."""
     return {
         errands.TAKE: _("Nothing was found."),
+        errands.LEARNED: _("Nothing that was learned was found here."),
         errands.FOLLOW: _("None of the lesions is there now."),
         errands.PROPOSE: _("Nothing was found that stands out."),
     }[do]

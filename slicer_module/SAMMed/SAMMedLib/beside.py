@@ -24,6 +24,9 @@ from . import (
 from .undoing import Undoing
 from .work import EngineError
 
+LEARNED_FILES = ".sammed"
+"""How the names of files end that sammed learned."""
+
 
 @dataclasses.dataclass
 class Asked:
@@ -130,6 +133,15 @@ class Beside(Undoing):
         source = labels.GetID() if labels is not None else None
         name = earlier.GetName() if earlier is not None else ""
         self._ask_for(errands.FOLLOW, make, replace, source, name)
+
+    @property
+    def is_learned(self):
+        """Whether the chosen model is a file that was learned from the user's own cases."""
+        return bool(self.parameters) and self.parameters.model.endswith(LEARNED_FILES)
+
+    def find_learned(self):
+        """Find all that the chosen model was taught; segments that are there are left alone."""
+        self._ask_for(errands.LEARNED, lambda: errands.Errand(errands.LEARNED, {"objects": []}))
 
     def propose(self, most=10, least_ml=0.0, within="body"):
         """Have things proposed that nobody prompted.

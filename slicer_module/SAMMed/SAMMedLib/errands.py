@@ -1,4 +1,4 @@
-"""What the engine is asked for besides segmenting: what other scans show, proposals.
+"""What the engine is asked for besides segmenting: what other scans show or a model has learned.
 
 An `Errand` is told to the worker step by step, as everything is; what comes back are `Findings`,
 which nothing of the scene depends on until they are written.
@@ -16,6 +16,9 @@ from .work import Aside, Ask, EngineError, VolumeData, read_block, write_array
 
 TAKE, FOLLOW, PROPOSE = "take", "follow_up", "propose"
 """Requests of the worker, as docs/worker.md of sammed has them."""
+
+LEARNED = "learned"
+"""All that the model was taught by name: the request `TAKE` without an example."""
 
 
 @dataclasses.dataclass
@@ -84,7 +87,7 @@ class Findings:
     Attributes
     ----------
     do
-        `TAKE`, `FOLLOW` or `PROPOSE`.
+        `TAKE`, `FOLLOW`, `PROPOSE` or `LEARNED`.
     found
         `Found` objects in the worker's order.
     notes
@@ -105,7 +108,7 @@ class Errand:
     Parameters
     ----------
     do
-        `TAKE`, `FOLLOW` or `PROPOSE`.
+        `TAKE`, `FOLLOW`, `PROPOSE` or `LEARNED`.
     fields
         Of the request.
     examples
@@ -117,7 +120,8 @@ class Errand:
 
     def steps(self, hello):
         """A task of `engine.Engine`: yields what it needs, returns `Findings`."""
-        if self.do not in hello["requests"]:
+        request = TAKE if self.do == LEARNED else self.do
+        if request not in hello["requests"]:
             words = _("this engine (sammed {version}) cannot do that yet: install a newer one")
             raise EngineError("old", words.format(version=hello["sammed"]))
         told = yield Aside(
@@ -128,7 +132,7 @@ class Errand:
             fields["examples"] = told
         elif self.do == FOLLOW:
             fields["earlier"] = told[0]
-        answer = yield Ask(self.do, fields)
+        answer = yield Ask(request, fields)
         return self._read(answer)
 
     @staticmethod

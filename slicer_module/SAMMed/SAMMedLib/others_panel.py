@@ -12,6 +12,7 @@ ERRANDS = (
     ("takeButton", errands.TAKE),
     ("compareButton", errands.FOLLOW),
     ("proposeButton", errands.PROPOSE),
+    ("learnedButton", errands.LEARNED),
 )
 
 
@@ -75,6 +76,7 @@ class OthersPanel:
             ("addChannelButton", self.onAddChannel),
             ("removeChannelButton", self.onRemoveChannel),
             ("proposeButton", self.onPropose),
+            ("learnedButton", self.onLearned),
         ):
             getattr(ui, name).connect("clicked()", slot)
         for name, labels in (
@@ -172,6 +174,12 @@ class OthersPanel:
         within = ui.withinBox.itemData(ui.withinBox.currentIndex)
         return self.workflow.propose(ui.mostBox.value, ui.leastBox.value, within)
 
+    def onLearned(self):
+        """Find what the chosen model was taught, or cancel that."""
+        if self.workflow.busy:
+            return self.workflow.cancel()
+        return self.workflow.find_learned()
+
     def onAddChannel(self):
         """See the volume together with the chosen one."""
         self.workflow.add_channel(self.ui.channelSelector.currentNode())
@@ -241,11 +249,13 @@ class OthersPanel:
                 ui.earlierSelector.currentNode() and ui.earlierLabelsSelector.currentNode()
             ),
             "proposeButton": True,
+            "learnedButton": True,
         }
         words = {
             "takeButton": _("Take from it"),
             "compareButton": _("Compare"),
             "proposeButton": _("Propose things"),
+            "learnedButton": _("Find learned"),
         }
         for name, do in ERRANDS:
             mine = errand == do
@@ -254,6 +264,7 @@ class OthersPanel:
             button.setText(cancel if mine else words[name])
             free = volume is not None and not workflow.busy and pairs[name]
             button.setEnabled(bool((mine and not cancelling) or free))
+        ui.learnedButton.setVisible(bool(workflow.is_learned or errand == errands.LEARNED))
         ui.addExampleButton.setEnabled(self._pair() is not None)
         ui.dropExampleButton.setEnabled(ui.examplesList.currentRow >= 0)
         ui.addChannelButton.setEnabled(
@@ -299,7 +310,7 @@ class OthersPanel:
             return
         self._shown["findings"] = findings
         found, things = [], []
-        if findings is not None and findings.do == errands.TAKE:
+        if findings is not None and findings.do in (errands.TAKE, errands.LEARNED):
             found = [telling.found_cells(one, arrived) for one in findings.found]
         elif findings is not None and findings.do == errands.PROPOSE:
             for one in findings.found:

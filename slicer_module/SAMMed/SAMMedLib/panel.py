@@ -113,6 +113,7 @@ class Panel:
             ("alignButton", self.onAlign),
             ("windowButton", workflow.copy_window),
             ("browseButton", self.onBrowse),
+            ("modelFileButton", self.onModelFile),
             ("checkButton", workflow.check),
             ("installButton", self.onInstall),
             ("removeButton", self.onRemove),
@@ -232,6 +233,15 @@ class Panel:
             self.ui.pythonEdit.setText(path)
             self.onPythonEdited()
 
+    def onModelFile(self):
+        """Choose a file that sammed learned."""
+        title, kinds = _("A file that sammed learned"), "sammed (*.sammed)"
+        path = qt.QFileDialog.getOpenFileName(slicer.util.mainWindow(), title, "", kinds)
+        if path and self.workflow.parameters is not None:
+            self.workflow.parameters.model = path
+            self.workflow.retarget()
+            self.update()
+
     def onPythonEdited(self):
         """Another Python was chosen."""
         self._onPython(self.ui.pythonEdit.text.strip())
@@ -315,7 +325,8 @@ class Panel:
                     what=wording.sentence(model["description"]), license=model["license"]
                 )
                 box.setItemData(number, about, qt.Qt.ToolTipRole)
-        _choose(box, self.workflow.parameters.model)
+        model = self.workflow.parameters.model
+        _choose(box, model, os.path.basename(model))
 
     def _show_prompts(self):
         ui, workflow = self.ui, self.workflow
@@ -404,10 +415,11 @@ def _value(box):
     return box.itemData(box.currentIndex)
 
 
-def _choose(box, value):
+def _choose(box, value, text=""):
     index = box.findData(value)
     if index < 0:
-        box.addItem(value, value)
+        box.addItem(text or value, value)
+        box.setItemData(box.count - 1, value, qt.Qt.ToolTipRole)
         index = box.count - 1
     if box.currentIndex != index:
         box.setCurrentIndex(index)

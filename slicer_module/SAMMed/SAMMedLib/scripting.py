@@ -70,16 +70,17 @@ def segment(workflow, volume, boxes=(), **choices):
 
 
 def take(workflow, volume, examples=(), objects=(), mirror=False, replace=False, **choices):
-    """Take what labelled scans show, and wait for it.
+    """Take what labelled scans show, or what a learned model finds, and wait for it.
 
     Parameters
     ----------
     workflow, volume
         As for `segment`.
     examples
-        (volume node, segmentation or label map node), folders, or texts ``IMAGE,LABELS``.
+        (volume node, segmentation or label map node), folders, or texts ``IMAGE,LABELS``. None: the
+        ``model`` is a file that sammed learned, and is asked.
     objects
-        Names of what is wanted; all that is labelled if left out.
+        Names of what is wanted; all that is labelled, or learned, if left out.
     mirror
         Whether the other side counts as well.
     replace
@@ -102,7 +103,10 @@ def take(workflow, volume, examples=(), objects=(), mirror=False, replace=False,
     ]
 
     def ask():
-        workflow.take(given, ",".join(objects), mirror, replace)
+        if not given and not objects and workflow.is_learned:
+            workflow.find_learned()
+        else:
+            workflow.take(given, ",".join(objects), mirror, replace)
 
     return _beside(workflow, volume, choices, ask)
 

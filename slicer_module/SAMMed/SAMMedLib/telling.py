@@ -27,6 +27,7 @@ def findings(told, arrived, notes=()):
         names = _few(list(arrived.ids))
         words = {
             errands.TAKE: _("{count} found: {names}"),
+            errands.LEARNED: _("{count} found: {names}"),
             errands.FOLLOW: _("{count} there: {names}"),
             errands.PROPOSE: _("{count} proposed: {names}"),
         }[told.do]
@@ -110,6 +111,8 @@ def found_by(run):
         words = _("Proposed with a score of {score}. Draw a prompt and press Segment to change it.")
         return words.format(score=f"{account['score']:.2f}")
     words = _("Taken from {scan}. Paint on it, or click what is missing, and press Segment.")
+    if account.get("learned"):
+        words = _("Found by {scan}. Paint on it, or click what is missing, and press Segment.")
     return words.format(scan=account.get("by", _("another scan")))
 
 

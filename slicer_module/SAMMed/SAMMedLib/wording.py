@@ -101,9 +101,10 @@ def hint(workflow):
         return _(_DRAWING[workflow.placing.role])
     problem = workflow.problem()
     if problem and workflow.volume is not None and workflow.key is None:
-        return workflow.problem_of_volume() or _(
-            "Press Box and drag a box around the organ or lesion in a slice view."
-        )
+        words = _("Press Box and drag a box around the organ or lesion in a slice view.")
+        if workflow.is_learned:
+            words = _("Press Find learned, or press Box and drag a box in a slice view.")
+        return workflow.problem_of_volume() or words
     if problem:
         return problem
     run = workflow.history.run(workflow.key)
@@ -127,6 +128,7 @@ def _busy_with(workflow):
     if workflow.errand:
         return {
             errands.TAKE: _("Looking at what other scans show; you can go on working."),
+            errands.LEARNED: _("Looking for what was learned; you can go on working."),
             errands.FOLLOW: _("Comparing with the earlier scan; you can go on working."),
             errands.PROPOSE: _("Looking for things that stand out; you can go on working."),
         }[workflow.errand]
@@ -148,9 +150,11 @@ def _steps_of(errand, told):
     else:
         known = {
             errands.TAKE: _("laying the other scan on this one: step {done} of {total}"),
+            errands.LEARNED: _("looking for what was learned: step {done} of {total}"),
             errands.FOLLOW: _("looking for each lesion: step {done} of {total}"),
         }
-        words = known[errand] if told["total"] else _("reading the other scan")
+        reading = {errands.LEARNED: _("reading the volume")}
+        words = known[errand] if told["total"] else reading.get(errand, _("reading the other scan"))
     text = words.format(done=told["done"], total=told["total"])
     left = told.get("seconds_left")
     return text if left is None else _("{text}, {time} left").format(text=text, time=_time(left))

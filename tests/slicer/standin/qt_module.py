@@ -91,7 +91,7 @@ def make(settings_path):
         chosen = ""
 
         @classmethod
-        def getOpenFileName(cls, parent, title):
+        def getOpenFileName(cls, parent, title, folder="", kinds=""):
             return cls.chosen if isinstance(cls.chosen, str) else cls.chosen.pop(0)
 
         @classmethod
