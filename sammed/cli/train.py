@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from sammed.cli.console import duration, meter, say, set_verbosity
+from sammed.cli.console import set_verbosity
 from sammed.cli.groups import RunByDefault
 from sammed.cli.options import Force, Quiet
 from sammed.cli.train_dense import dense, dense_recall
 from sammed.cli.train_strokes import strokes
 from sammed.cli.train_volume import label_maps, volume
-from sammed.errors import Cancelled
-
-if TYPE_CHECKING:
-    from sammed.training.pace import Progress
-    from sammed.training.trainer import Trainer
-
-SECONDS_A_LINE = 30
-"""Between lines of progress where there is no terminal."""
+from sammed.cli.training import (
+    Checkpoint,
+    Minutes,
+    Out,
+    Rate,
+    Seed,
+    Steps,
+    ValidateEvery,
+    progress,
+    say_end,
+)
 
 app = typer.Typer(
     cls=RunByDefault,
@@ -48,27 +49,23 @@ def run(
     model: Annotated[
         str, typer.Argument(help="What to train: 'compact', or 'locator', its part for 3D boxes.")
     ] = "compact",
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder for checkpoint, weights and metrics.")
-    ] = Path("runs/compact"),
-    minutes: Annotated[float, typer.Option(min=0.0, help="How long to train.")] = 5.0,
-    resume: Annotated[
-        Path | None, typer.Option(help="Continue from this checkpoint (last.pt).")
-    ] = None,
+    out: Out = Path("runs/compact"),
+    minutes: Minutes = 5.0,
+    resume: Checkpoint = None,
     init: Annotated[
         str, typer.Option(help="'random', 'shipped', or a .safetensors file to start from.")
     ] = "random",
-    steps: Annotated[int | None, typer.Option(help="Stop at this step.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of weights and data.")] = 0,
+    steps: Steps = None,
+    seed: Seed = 0,
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads of the trainer; default: all but one.")
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Views (or 3D boxes) in a batch.")] = 8,
-    rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
+    rate: Rate = 1e-3,
     cases: Annotated[
         Path | None, typer.Option(help="cases.json of real volumes, for validation only.")
     ] = None,
-    validate_every: Annotated[float, typer.Option(help="Minutes between validations.")] = 5.0,
+    validate_every: ValidateEvery = 5.0,
     teacher: Annotated[
         str | None, typer.Option(help="Stay close to these weights: 'shipped' or a file.")
     ] = None,
@@ -274,42 +271,6 @@ def speed(
 
     for name, value in measure_speed(threads, batch).items():
         typer.echo(f"| {name} | {value} |")
-
-
-@contextmanager
-def progress(quiet: bool) -> Iterator[Callable[[Progress], None]]:
-    """Step, loss, speed, validation and time left on stderr."""
-    with meter(quiet, count=False, every=SECONDS_A_LINE) as draw:
-        draw("making the first samples", "", 0.0, 1.0)
-
-        def show(progress: Progress) -> None:
-            beside = [f"{progress.views_per_second:.0f} views/s"]
-            if progress.dice is not None:
-                beside.append(f"validation Dice {progress.dice:.3f}")
-            left = f"{duration(progress.seconds_left)} left"
-            beside.append("validating" if progress.validating else left)
-            draw(f"step {progress.step} loss {progress.loss:.3f}", ", ".join(beside),
-                 progress.share, 1.0)  # fmt: skip
-
-        yield show
-
-
-def say_end(trainer: Trainer, goes_on: str, quiet: bool) -> None:
-    """What came of a run, and how to go on: with the arguments ``goes_on``.
-
-    Raises
-    ------
-    Cancelled
-        If Ctrl-C ended it.
-    """
-    weights = trainer.out / trainer.task.weights_name
-    if trainer.interrupted:
-        raise Cancelled(
-            f"stopped at step {trainer.step}; {trainer.checkpoint} and {weights.name} are kept; go "
-            f"on with: sammed train {goes_on}"
-        )
-    if not quiet:
-        say(f"{trainer.step} steps, {trainer.views} samples; wrote {weights}")
 
 
 def _share(text: str) -> tuple[str, float]:

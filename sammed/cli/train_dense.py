@@ -9,27 +9,32 @@ import typer
 
 from sammed.cli.console import meter, set_verbosity
 from sammed.cli.options import Quiet
+from sammed.cli.training import (
+    Init,
+    LabelMaps,
+    Minutes,
+    Out,
+    Rate,
+    Resume,
+    Seed,
+    Steps,
+    ValidateEvery,
+    progress,
+    say_end,
+)
 
 
 def dense(
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder for checkpoint, weights and metrics.")
-    ] = Path("runs/dense"),
-    minutes: Annotated[float, typer.Option(min=0.0, help="How long to train.")] = 60.0,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the folder's checkpoint, if it has one.")
-    ] = False,
-    init: Annotated[
-        Path | None, typer.Option(help="A .safetensors file of such weights to start from.")
-    ] = None,
-    label_maps: Annotated[
-        Path | None, typer.Option(help="Folder of label maps to draw scenes from as well.")
-    ] = None,
+    out: Out = Path("runs/dense"),
+    minutes: Minutes = 60.0,
+    resume: Resume = False,
+    init: Init = None,
+    label_maps: LabelMaps = None,
     batch: Annotated[int, typer.Option(min=1, help="Patches in a batch.")] = 2,
-    rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
-    steps: Annotated[int | None, typer.Option(help="Stop at this step.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of weights and data.")] = 0,
-    validate_every: Annotated[float, typer.Option(help="Minutes between validations.")] = 10.0,
+    rate: Rate = 1e-3,
+    steps: Steps = None,
+    seed: Seed = 0,
+    validate_every: ValidateEvery = 10.0,
     pictures: Annotated[
         bool, typer.Option("--pictures", help="Train the network of pictures and single slices.")
     ] = False,
@@ -50,7 +55,6 @@ def dense(
       sammed train dense --pictures --batch 16 --minutes 50 --out runs/pictures
     """
     set_verbosity(quiet, verbose=False)
-    from sammed.cli.train import progress, say_end
     from sammed.training.dense_trainer import DenseOptions, train_dense
 
     options = DenseOptions(
@@ -77,9 +81,7 @@ def dense_recall(
         Path | None, typer.Option("--weights", help="Weights file; default: the shipped one.")
     ] = None,
     scenes: Annotated[int, typer.Option(min=1, help="How many scenes.")] = 12,
-    label_maps: Annotated[
-        Path | None, typer.Option(help="Folder of label maps to draw scenes from as well.")
-    ] = None,
+    label_maps: LabelMaps = None,
     pictures: Annotated[
         bool, typer.Option("--pictures", help="Of drawn pictures, by the network of pictures.")
     ] = False,

@@ -9,25 +9,31 @@ import typer
 
 from sammed.cli.console import set_verbosity
 from sammed.cli.options import Quiet
+from sammed.cli.training import (
+    Checkpoint,
+    Init,
+    Minutes,
+    Out,
+    Rate,
+    Seed,
+    Steps,
+    ValidateEvery,
+    progress,
+    say_end,
+)
 
 
 def strokes(
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder for checkpoint, weights and metrics.")
-    ] = Path("runs/strokes"),
-    minutes: Annotated[float, typer.Option(min=0.0, help="How long to train.")] = 60.0,
-    resume: Annotated[
-        Path | None, typer.Option(help="Continue from this checkpoint (last.pt).")
-    ] = None,
-    init: Annotated[
-        Path | None, typer.Option(help="A .safetensors file of such weights to start from.")
-    ] = None,
-    steps: Annotated[int | None, typer.Option(help="Stop at this step.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of weights and data.")] = 0,
+    out: Out = Path("runs/strokes"),
+    minutes: Minutes = 60.0,
+    resume: Checkpoint = None,
+    init: Init = None,
+    steps: Steps = None,
+    seed: Seed = 0,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of the trainer.")] = 1,
     batch: Annotated[int, typer.Option(min=1, help="Views in a batch.")] = 8,
-    rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1.5e-3,
-    validate_every: Annotated[float, typer.Option(help="Minutes between validations.")] = 10.0,
+    rate: Rate = 1.5e-3,
+    validate_every: ValidateEvery = 10.0,
     score: Annotated[
         bool, typer.Option("--score", help="Train nothing: score --init, or what is shipped.")
     ] = False,
@@ -51,7 +57,6 @@ def strokes(
 runs/strokes/compact_strokes.safetensors
     """
     set_verbosity(quiet, verbose=False)
-    from sammed.cli.train import progress, say_end
     from sammed.training.stroke_task import StrokesOptions, score_strokes, train_strokes
 
     if score:

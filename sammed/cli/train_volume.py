@@ -9,6 +9,17 @@ import typer
 
 from sammed.cli.console import set_verbosity
 from sammed.cli.options import Force, Quiet
+from sammed.cli.training import (
+    Init,
+    LabelMaps,
+    Minutes,
+    Rate,
+    Resume,
+    Seed,
+    Steps,
+    progress,
+    say_end,
+)
 
 
 def volume(
@@ -16,16 +27,10 @@ def volume(
         Path,
         typer.Option("--out", "-o", help="Folder of the run, or the weights file to write in it."),
     ] = Path("runs/volume"),
-    minutes: Annotated[float, typer.Option(min=0.0, help="How long to train.")] = 60.0,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the folder's checkpoint, if it has one.")
-    ] = False,
-    init: Annotated[
-        Path | None, typer.Option(help="A .safetensors file of such weights to start from.")
-    ] = None,
-    label_maps: Annotated[
-        Path | None, typer.Option(help="Folder of label maps to draw volumes from as well.")
-    ] = None,
+    minutes: Minutes = 60.0,
+    resume: Resume = False,
+    init: Init = None,
+    label_maps: LabelMaps = None,
     device: Annotated[str, typer.Option(help="'cpu' or 'cuda'.")] = "cpu",
     workers: Annotated[
         int | None,
@@ -34,9 +39,9 @@ def volume(
     batch: Annotated[
         int | None, typer.Option(min=1, help="Samples in a batch; default: 8, of a GPU 48.")
     ] = None,
-    rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
-    steps: Annotated[int | None, typer.Option(help="Stop at this step.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of weights and data.")] = 0,
+    rate: Rate = 1e-3,
+    steps: Steps = None,
+    seed: Seed = 0,
     field: Annotated[int, typer.Option(help="Samples along each side of a field.")] = 64,
     validate_every: Annotated[
         float | None, typer.Option(help="Minutes between validations; default: 30, of a GPU 2.")
@@ -59,7 +64,6 @@ def volume(
       sammed train volume --device cuda --minutes 9 --label-maps maps --out volume.safetensors
     """
     set_verbosity(quiet, verbose=False)
-    from sammed.cli.train import progress, say_end
     from sammed.training.volume_trainer import VolumeOptions, train_volumes
 
     options = VolumeOptions(

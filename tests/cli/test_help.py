@@ -34,6 +34,7 @@ NO_COMMANDS = {
     "train_dense",
     "train_strokes",
     "train_volume",
+    "training",
 }
 """Modules of the command line that are no command of their own."""
 

@@ -37,7 +37,7 @@ def train(tmp_path, *options):
 
 
 def test_a_run_says_how_far_it_is_and_what_came_of_it(small, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("sammed.cli.train.SECONDS_A_LINE", 0)
+    monkeypatch.setattr("sammed.cli.training.SECONDS_A_LINE", 0)
     assert train(tmp_path) == 0
     out, err = capsys.readouterr()
     assert out == ""
