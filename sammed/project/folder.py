@@ -386,7 +386,7 @@ class Line:
     minutes, prompted
         What it took a person.
     estimate
-        Estimated Dice of a proposal; 0 if there is none.
+        Estimated Dice of what is proposed and not yet looked through; 0 if there is none.
     note
         Who works on it, why it was refused, what cannot be read.
     """
@@ -418,7 +418,6 @@ def overview(project: Project) -> list[Line]:
         state = "in work" if worker else record.state
         note = worker.told if worker else record.note
         minutes = record.seconds / 60
-        lines.append(
-            Line(case.id, scan.subject, state, minutes, record.prompted, record.estimate, note)
-        )
+        estimate = record.estimate if record.state == "proposed" else 0.0
+        lines.append(Line(case.id, scan.subject, state, minutes, record.prompted, estimate, note))
     return lines

@@ -226,6 +226,10 @@ def test_the_last_case_is_followed_by_what_to_do_next(page, study):
     assert (record.prompted, len(record.history)) == (2, 2)
 
 
+def estimate_of(page, id):
+    return next(line["estimate"] for line in page.ask("cases")["cases"] if line["id"] == id)
+
+
 def test_a_proposal_can_be_corrected(start, study):
     voxels = np.where(ORGAN, 4, 0).astype(np.uint8)
     case = study.case("p1")
@@ -237,12 +241,14 @@ def test_a_proposal_can_be_corrected(start, study):
     told = page.hello()["scan"]["case"]
     assert (told["id"], told["state"]) == ("p1", "proposed")
     assert told["estimated"] == {"liver": 0.91}
+    assert estimate_of(page, "p1") == 0.91
     assert page.ask("show")["objects"] == ["liver"]
     assert page.ask("segment")["event"] == "done"
     page.ask("accept")
     np.testing.assert_array_equal(labels_of(study, "p1").voxels, voxels)
     record = study.case("p1").record
     assert (record.prompted, record.model) == (0, "m")
+    assert estimate_of(page, "p1") == 0  # a person has looked at it: nothing is estimated
     files = (study.case("p1").file("prompts"),)
     (read,) = gather_prompts(case.volume(), files=files).objects
     np.testing.assert_array_equal(read.mask.voxels, ORGAN)
