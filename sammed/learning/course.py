@@ -29,7 +29,7 @@ from sammed.learning.judging import Judgement
 from sammed.learning.jury import Jury
 from sammed.learning.lessons import Lesson, make_lesson
 from sammed.learning.outcome import Outcome, Progress
-from sammed.learning.phases import EARLIER, REHEARSAL, Phase, What, check_what, phases
+from sammed.learning.phases import EARLIER, REHEARSAL, Phase, What, check_what, phases, too_short
 from sammed.learning.planning import make_plan
 from sammed.learning.prompted import Prompted, gains, worse
 from sammed.learning.pupils import Pupils, read_all, survey
@@ -150,6 +150,7 @@ class _Course:
         self._plan: Plan = make_plan(prints, self._pupils.structures)
         self._kept: dict[str, Any] = self._round.kept() if resume else {}
         self._done: dict[str, dict[str, Tensor]] = dict(self._kept.get("done", {}))
+        self._steps: dict[str, int] = dict(self._kept.get("steps", {}))
         self._exercises: tuple[str, list[Exercise]] = "", []
 
     def _begun(self, wishes: Wishes, resume: bool, marks: Mapping[str, str]) -> Wishes:
@@ -238,9 +239,9 @@ class _Course:
         except (KeyboardInterrupt, SammedError):
             self._keep(phase, stepper)
             raise
-        self._done[phase.key] = stepper.weights
+        self._done[phase.key], self._steps[phase.key] = stepper.weights, stepper.step
         self._kept = {}
-        self._round.keep({"done": self._done})
+        self._round.keep({"done": self._done, "steps": self._steps})
 
     def _keep_earlier(self, phase: Phase, share: float, stepper: Stepper) -> None:
         """Weights on the way of a rehearsal's last look, see `EARLIER`."""
@@ -252,8 +253,8 @@ class _Course:
                 self._done[phase.at(wanted)] = {name: value.clone() for name, value in now}
 
     def _keep(self, phase: Phase, stepper: Stepper) -> None:
-        state = {"done": self._done, "phase": phase.key, "state": stepper.state()}
-        self._round.keep(state)
+        done = {"done": self._done, "steps": self._steps}
+        self._round.keep({**done, "phase": phase.key, "state": stepper.state()})
 
     def _stepper(self, phase: Phase) -> Stepper:
         seed = self._seed + (phase.run == "final")
@@ -371,7 +372,8 @@ class _Course:
                  "after": round(one.after, 4)}
                 for one in prompted
             ]},
-            "notes": list(self._pupils.notes),
+            "steps_done": self._steps,
+            "notes": [*self._pupils.notes, *too_short(self._steps)],
             "file": file.name,
         }  # fmt: skip
         self._round.finish(report)

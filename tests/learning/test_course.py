@@ -149,8 +149,11 @@ def test_so_many_steps_give_the_same_model_also_when_stopped(tmp_path):
     with pytest.raises(Cancelled):
         learn(parts, QUICK, told=stop)
     assert rounds(parts)[0].is_open
-    second = read_learned(learn(parts, resume=True).file)
+    resumed = learn(parts, resume=True)
+    second = read_learned(resumed.file)
     assert not rounds(parts)[0].is_open
+    assert resumed.report["steps_done"] == {"rehearsal look 0": 3, "final look 0": 3}
+    assert "the segmenter learned for 6 steps only" in resumed.report["notes"][-1]
     for one, two in zip(first.weights, second.weights, strict=True):
         for name, value in one.items():
             torch.testing.assert_close(two[name], value, rtol=0, atol=0)
@@ -404,6 +407,11 @@ def test_the_worker_takes_it(learned):
         assert worker.ask("put", object={"name": "box"})["changed"]
         found = worker.ask("segment")
         assert [mask["name"] for mask in found["masks"]] == ["box"]
+        taken = worker.ask("take", aside=True)["found"]
+        assert [(one["name"], one["by"]) for one in taken] == [
+            ("ball", "learned"),
+            ("box", "learned"),
+        ]
         assert worker.ask("put", object={"name": "liver"})["error"]["message"].startswith(
             "nothing says where 'liver' is"
         )
