@@ -5,7 +5,8 @@
 
 prints, for each kind of prompts, how often the Dice of a person's objects lies in the interval that
 was made without this person: the coverage of 90 % intervals. With ``--store`` the table is put into
-the package, for the weights that are shipped.
+the package, for the weights that are shipped. Kinds of prompts that the run lacks stay as the
+package has them.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from sammed.reporting.expectation import (
     Example,
     Expected,
     learn,
+    read_table,
     table_of,
     values_of,
 )
@@ -56,6 +58,14 @@ def examples_of(judged: Sequence[Judged], model: str) -> list[Example]:
         for j in judged
         if j.found is not None and j.headline and j.model == model and j.protocol in PROTOCOLS
     ]  # fmt: skip
+
+
+def with_known(measured: Sequence[Example], model: str, folder: Path = FOLDER) -> list[Example]:
+    """A run's examples, and the package's of kinds of prompts that the run lacks."""
+    known = read_table(folder / f"{model}.json")
+    kinds = {example.kind for example in measured}
+    kept = [e for one in (known.kinds.values() if known else ()) for e in one.examples]
+    return [*measured, *(example for example in kept if example.kind not in kinds)]
 
 
 @dataclass(frozen=True)
@@ -152,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", default="compact")
     parser.add_argument("--store", action="store_true", help="put the table into the package")
     asked = parser.parse_args(arguments)
-    examples = examples_of(read_csv(asked.factors), asked.model)
+    examples = with_known(examples_of(read_csv(asked.factors), asked.model), asked.model)
     print(coverage_table(examples).markdown())
     if asked.store:
         path = store(examples, asked.model, asked.factors.parent)

@@ -2,17 +2,19 @@
 
 A 3D box outlines the object in three planes. In some a chain of slices goes astray, elsewhere the
 same place is found easily; the mean of the traces, each slice weighted by how sure the model is of
-it, is better than any of them. A second look, prompted by that mean, is better still. Then no more
-of it is taken away than the planes leave in doubt. Where one trace shows what the model finds in
-the box as a whole, the others are spared. Only for models whose slices are cheap.
+it, is better than any of them. Where some start from the outline and some from what the model finds
+in the box as a whole, those are joined that are trusted most. A second look, prompted by what they
+show, is better still. Then no more of it is taken away than the planes leave in doubt. Where one
+trace shows what is found as a whole, the others are spared. Only for models whose slices are cheap.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
+from statistics import fmean
 
 from sammed.engine.at_once import Together, one_by_one
 from sammed.engine.box_fit import fit_block
@@ -24,6 +26,7 @@ from sammed.engine.fusion import (
     weigh_planes,
     within_doubt,
 )
+from sammed.engine.judging import most_trusted
 from sammed.engine.memo import Memo
 from sammed.engine.object_volume import ObjectVolume, keep_slices, stack
 from sammed.engine.propagation import OnSlice
@@ -37,8 +40,27 @@ REMEMBERED = 128
 """Answers that are kept: of an object what was found as a whole, and the consensus."""
 
 
-Traces = Sequence[tuple[int, Trace]]
-"""Traces of one object, each with the canonical axis across which its slices lie."""
+@dataclass(frozen=True)
+class PlaneTrace:
+    """A trace of a 3D box.
+
+    Attributes
+    ----------
+    axis
+        Canonical axis across which its slices lie.
+    trace
+        The slices.
+    located
+        Whether it started from what was found as a whole, not from the outline.
+    """
+
+    axis: int
+    trace: Trace
+    located: bool = False
+
+
+Traces = Sequence[PlaneTrace]
+"""Traces of one object."""
 
 Look = Callable[[ObjectVolume, Sequence[int]], list[PlaneView]]
 """`refine` across an axis."""
@@ -50,9 +72,9 @@ Locate = Callable[[Box3D], ObjectVolume | None]
 def as_views(traces: Traces, fusion: Fusion) -> list[PlaneView]:
     """An object's traces with the weight of each slice."""
     views = []
-    for axis, trace in traces:
-        weights = {i: _weight(result, fusion) for i, result in trace.slices.items()}
-        views.append(PlaneView(stack(trace.slices, axis), axis, weights))
+    for one in traces:
+        weights = {i: _weight(result, fusion) for i, result in one.trace.slices.items()}
+        views.append(PlaneView(stack(one.trace.slices, one.axis), one.axis, weights))
     return views
 
 
@@ -120,21 +142,28 @@ class Consensus:
         located: ObjectVolume | None,
         block: Box3D,
         look: Look,
-    ) -> ObjectVolume:
-        """The traces joined, looked at once more, and joined again, within the 3D box.
+    ) -> tuple[ObjectVolume, dict[int, float]]:
+        """What is believed of the traces, looked at once more, and joined again, within the box.
 
         Parameters
         ----------
         traces
             At least one.
         axes
-            Across which it is looked at once more.
+            Across which it is looked at once more, its own first.
         located
             From `located`.
         block
             The 3D box.
         look
             `refine` across some axes.
+
+        Returns
+        -------
+        volume
+            The object.
+        agreed
+            Mean IoU of its slices across its own axis with what the planes show of them.
         """
         key = (block, tuple(axes), *traces)
         return self._memo.remember(key, lambda: self._join(traces, axes, located, block, look))
@@ -146,14 +175,14 @@ class Consensus:
         located: ObjectVolume | None,
         block: Box3D,
         look: Look,
-    ) -> ObjectVolume:
+    ) -> tuple[ObjectVolume, dict[int, float]]:
         recipe = self._recipe
         whole = []
         if located is not None and recipe.locate is not None:
             whole = [located_view(located, recipe.locate.weight, recipe.fusion)]
-        volume = weigh_planes([*as_views(traces, recipe.fusion), *whole], recipe.fusion)
+        volume = self._believed(traces, whole, block)
         if len(axes) == 1 and not whole:
-            return _limited(volume, axes, block)
+            return _limited(volume, axes, block), {}
         looks = look(volume, axes)
         volume = _limited(weigh_planes([*looks, *whole], recipe.fusion), axes, block)
         if recipe.border:
@@ -162,7 +191,27 @@ class Consensus:
             volume = fit_block(volume, block, recipe.box_fit)
         unheard = [replace(view, weights={}) for view in whole]
         seen = _limited(weigh_planes([*looks, *unheard], recipe.fusion), axes, block)
-        return within_doubt(volume, seen, looks, block)
+        volume = within_doubt(volume, seen, looks, block)
+        return volume, _agreed(volume, looks, axes[0])
+
+    def _believed(self, traces: Traces, whole: Sequence[PlaneView], block: Box3D) -> ObjectVolume:
+        """All traces joined; or those from the outline, from what was found, or that alone."""
+        fusion, locate = self._recipe.fusion, self._recipe.locate
+        views = as_views(traces, fusion)
+        if locate is None or not whole or len(traces) == 1:
+            return weigh_planes([*views, *whole], fusion)
+        told = list(zip(views, traces, strict=True))
+        apart = [[view for view, one in told if one.located is way] for way in (False, True)]
+        ways = [weigh_planes([*some, *whole], fusion) for some in (views, *filter(None, apart), ())]
+        witnesses = [view.volume for view in (*views, *whole)]
+        return most_trusted(ways, witnesses, block, locate.emptiness)
+
+
+def _agreed(volume: ObjectVolume, looks: Sequence[PlaneView], axis: int) -> dict[int, float]:
+    """Mean IoU of an object's slices across an axis with what planes show of them."""
+    shown = {i: volume.across(axis, i) for i in range(*volume.block.range(axis))}
+    seen = [view.volume for view in looks]
+    return {i: fmean(overlap(one.across(axis, i), s)[0] for one in seen) for i, s in shown.items()}
 
 
 def _limited(volume: ObjectVolume, axes: Sequence[int], block: Box3D) -> ObjectVolume:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import sqrt
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -160,24 +161,32 @@ def slice_records(
     volume
         What became of it.
     joined
-        Given if a slice of the result is the mean of several answers with logits that mean
-        something: how good it is, is then the geometric mean of the IoU that the model predicts
-        and of that which the result's own probabilities promise. Else it is the model's
-        prediction, times the IoU of its mask with the result where that has been changed since.
+        Given if the logits mean something: how good a slice of the result is, is then the geometric
+        mean of the IoU that its own probabilities promise and of the least IoU that the model
+        predicts on the way from the nearest prompted slice. On slices that were not prompted it
+        falls with what planes leave in doubt, or if one alone was seen, with what slices on the
+        way do not have in common. Else it is the model's prediction, times the IoU of its mask with
+        the result where that has been changed since.
     """
     row_mm, col_mm = slices.pixel_mm
     records = []
-    for index, result in sorted(trace.slices.items()):
-        nearest = min(trace.prompted, key=lambda p: abs(p - index))
-        before = index + int(np.sign(nearest - index))
-        neighbour = trace.slices.get(before)
+    ways: dict[int, tuple[float, float]] = {}
+    for index in sorted(trace.slices, key=lambda i: _away(i, trace)):
+        result, final = trace.slices[index], volume.across(slices.axis, index)
+        before = index + int(np.sign(_nearest(index, trace) - index))
+        neighbour, way = trace.slices.get(before), ways.get(before, (1.0, 1.0))
         agrees = 1.0 if before == index else 0.0
         if neighbour is not None and before != index:
             agrees = overlap(result, neighbour)[0]
-        final = volume.across(slices.axis, index)
-        if joined:
-            sure = joined.modesty if index in trace.prompted else 1.0
-            quality = sqrt(max(result.predicted_iou, 0.0) * promised_iou(sure * final.logits))
+        least = min(way[0], max(result.predicted_iou, 0.0))
+        ways[index] = least, way[1] * agrees
+        if joined and index in trace.prompted:
+            quality = sqrt(least * promised_iou(joined.modesty * final.logits))
+        elif joined:
+            shared = ways[index][1] ** joined.way
+            if index in trace.agreed:
+                shared = trace.agreed[index] ** joined.planes
+            quality = sqrt(least * promised_iou(final.logits)) * shared
         else:
             quality = result.predicted_iou * (overlap(result, final)[0] if result.area else 1.0)
         centroid = list(result.centroid)
@@ -195,7 +204,16 @@ def slice_records(
                 result.retries,
             )
         )
-    return records
+    return sorted(records, key=attrgetter("index"))
+
+
+def _nearest(index: int, trace: Trace) -> int:
+    return min(trace.prompted, key=lambda prompted: abs(prompted - index))
+
+
+def _away(index: int, trace: Trace) -> int:
+    """How many slices lie between a slice and the nearest prompted one."""
+    return abs(_nearest(index, trace) - index)
 
 
 def on_prompted(trace: Trace, volume: ObjectVolume, axis: int) -> NDArray[np.bool_] | None:

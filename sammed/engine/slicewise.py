@@ -20,7 +20,7 @@ from sammed.engine.fusion import PlaneView, fuse_planes
 from sammed.engine.held import held
 from sammed.engine.local_edits import repair
 from sammed.engine.memo import Memo
-from sammed.engine.multiplanar import Consensus, refine, tells_the_same
+from sammed.engine.multiplanar import Consensus, PlaneTrace, refine, tells_the_same
 from sammed.engine.object_volume import ObjectVolume, keep_slices, stack
 from sammed.engine.plane_choice import Planes, flattened, is_block
 from sammed.engine.progress import Reporter
@@ -205,14 +205,14 @@ class SlicewiseStrategy:
         traces = self._agreeing(bare, axis, memos, located, reporter)
         if not traces:
             traces = self._all_traces(bare, strides, memos, located, reporter)
-            axes = tuple(dict.fromkeys(plane for plane, _ in traces))
-        own = [trace for plane, trace in traces if plane == axis]
+            axes = tuple(dict.fromkeys(one.axis for one in traces))
+        own = [one.trace for one in traces if one.axis == axis]
         if not own:  # points and painted slices may tell what the box did not
             trace = self._trace(obj, axis, memos, reporter)
             return trace, stack(trace.slices, axis)
         look = partial(self._look, reporter, strides)
-        volume = self._consensus.of(traces, axes, located, block, look)
-        return self._repaired(obj, axis, own[-1], volume, reporter)
+        volume, agreed = self._consensus.of(traces, axes, located, block, look)
+        return self._repaired(obj, axis, replace(own[-1], agreed=agreed), volume, reporter)
 
     def _agreeing(
         self,
@@ -221,7 +221,7 @@ class SlicewiseStrategy:
         memos: Memos,
         located: ObjectVolume | None,
         reporter: Reporter,
-    ) -> list[tuple[int, Trace]]:
+    ) -> list[PlaneTrace]:
         """The trace of a 3D box in its own plane, if it shows what was found as a whole."""
         if located is None:
             return []
@@ -230,7 +230,7 @@ class SlicewiseStrategy:
             trace = self._trace(bare, axis, memos, reporter, together=together)
             if tells_the_same(trace, axis, located, self._recipe):
                 reporter.spare(self._planes.spared(bare))
-                return [(axis, trace)]
+                return [PlaneTrace(axis, trace)]
         return []
 
     def _all_traces(
@@ -240,15 +240,15 @@ class SlicewiseStrategy:
         memos: Memos,
         located: ObjectVolume | None,
         reporter: Reporter,
-    ) -> list[tuple[int, Trace]]:
+    ) -> list[PlaneTrace]:
         """The traces of a 3D box in all its planes, from the outline and from what was found."""
 
-        def traced(plane: int, reporter: Reporter) -> list[tuple[int, Trace]]:
+        def traced(plane: int, reporter: Reporter) -> list[PlaneTrace]:
             found = []
             for start in (None,) if located is None else (None, located):
                 with suppress(SegmentationError):  # nothing was found from there
                     trace = self._trace(bare, plane, memos, reporter, start, strides[plane])
-                    found.append((plane, trace))
+                    found.append(PlaneTrace(plane, trace, start is not None))
             return found
 
         for plane in strides:
@@ -283,7 +283,7 @@ class SlicewiseStrategy:
         decoder = self._checked(axis, reporter)
         volume, found = repair(decoder, volume, clicked, limits, reporter.on_slice)
         prompted = trace.prompted | frozenset(found)
-        return Trace({**trace.slices, **found}, trace.stops, prompted), volume
+        return replace(trace, slices={**trace.slices, **found}, prompted=prompted), volume
 
     def _look(
         self,

@@ -111,10 +111,14 @@ class Locate:
     agreed
         A trace from the box's outline that has at least this Dice with it tells the same, and no
         other trace is needed: the two are mistaken independently.
+    emptiness
+        Where traces contradict it, how much it counts against some of them that they leave a part
+        of the box empty (`sammed.engine.judging.trust`).
     """
 
     weight: float
     agreed: float = 1.0
+    emptiness: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -181,9 +185,14 @@ class Quality:
     modesty
         The mean of several looks at a prompted slice is surer than it says: in what it promises,
         its logits count this many times.
+    planes, way
+        Powers with which counts what planes have in common on a slice, and what neighbours have on
+        the way to it from a prompted one, multiplied.
     """
 
     modesty: float
+    planes: float
+    way: float
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from sammed.engine import fusion, multiplanar
 from sammed.engine.decoding import SliceDecoder
 from sammed.engine.fusion import PlaneView
 from sammed.engine.local_edits import repair
-from sammed.engine.multiplanar import refine
+from sammed.engine.multiplanar import PlaneTrace, refine
 from sammed.engine.object_volume import NOTHING, ObjectVolume
 from sammed.engine.prompted_slices import depth_in, slice_prompts
 from sammed.engine.propagation import trimmed_box
@@ -194,7 +194,8 @@ def test_an_object_that_goes_astray_in_one_plane_is_saved_by_the_others():
             results[int(index)] = SliceResult(int(index), region, logits, predicted_iou=sure)
         return Trace(results, (), frozenset())
 
-    traces = [(0, trace(0, 0.5, True)), (1, trace(1, 0.9, False)), (2, trace(2, 0.9, False))]
+    told = [(0, 0.5, True), (1, 0.9, False), (2, 0.9, False)]
+    traces = [PlaneTrace(axis, trace(axis, sure, wrong)) for axis, sure, wrong in told]
     joined = weigh_planes(as_views(traces))
     mask = np.zeros(ORGAN.shape, bool)
     mask[joined.block.slices] = joined.mask
@@ -322,13 +323,51 @@ def test_what_is_found_as_a_whole_takes_nothing_away_on_which_planes_agree():
     own[4:16, 4:16, 4:16] = 4.0
     planes, other = block_with(own), block_with(np.roll(own, 1, axis=2) * 2)
     sections = [{i: planes.across(a, i) for i in range(20)} for a in range(3)]
-    traces = [(a, Trace(sections[a], (), frozenset())) for a in range(3)]
+    traces = [PlaneTrace(a, Trace(sections[a], (), frozenset())) for a in range(3)]
 
     def look(volume: ObjectVolume, axes: Sequence[int]) -> list[PlaneView]:
         return [PlaneView(planes, axis, dict.fromkeys(range(20), 0.1)) for axis in axes]
 
-    joined = multiplanar.Consensus(RECIPE).of(traces, range(3), other, planes.block, look)
+    consensus = multiplanar.Consensus(RECIPE)
+    joined, agreed = consensus.of(traces, range(3), other, planes.block, look)
+    shown = 12 / (12 + 1)  # of a slice: one row more
+    assert agreed[10] == pytest.approx(shown)
     np.testing.assert_array_equal(joined.mask, planes.mask | other.mask)
+
+
+def traced(logits: np.ndarray, located: bool) -> list[PlaneTrace]:
+    """An object traced in all planes."""
+    shown = block_with(logits)
+    sections = [{i: shown.across(a, i) for i in range(shown.block.shape[a])} for a in range(3)]
+    return [PlaneTrace(a, Trace(sections[a], (), frozenset()), located) for a in range(3)]
+
+
+def started(traces: list[PlaneTrace], located: ObjectVolume) -> ObjectVolume:
+    """What is looked at once more."""
+    seen: list[ObjectVolume] = []
+
+    def look(volume: ObjectVolume, axes: Sequence[int]) -> list[PlaneView]:
+        seen.append(volume)
+        return [PlaneView(volume, axis, dict.fromkeys(range(20), 1.0)) for axis in axes]
+
+    multiplanar.Consensus(RECIPE).of(traces, range(3), located, located.block, look)
+    return seen[0]
+
+
+@pytest.mark.parametrize("wrong", ["outline", "found"])
+def test_traces_that_leave_the_box_empty_are_not_believed(wrong):
+    """Though they are as sure."""
+    bent, short = np.full((2, 20, 20, 20), -4.0)
+    short[:4] = 4.0
+    bent[:4] = bent[:, :4] = 4.0
+    good, bad = (block_with(logits).mask for logits in (bent, short))
+    told = {"outline": False, "found": True}
+    traces = [
+        *traced(short, located=told[wrong]),
+        *traced(bent, located=not told[wrong]),
+    ]
+    found = started(traces, block_with(bent / 40)).on(Box3D(0, 0, 0, 20, 20, 20)) > 0
+    assert dice(found, good) > 0.99 > dice(found, bad)
 
 
 def test_a_model_that_is_unsure_of_the_whole_counts_little():

@@ -147,6 +147,21 @@ def test_records_of_slices_seen_once_tell_what_has_changed_since():
         assert record.predicted_iou == pytest.approx(0.9 * after.area / before.area)
 
 
+def test_a_slice_on_which_planes_disagree_is_doubted():
+    made = session(PUT_A)
+    made.segment()
+    run, slices = made.runs["a"], SliceStack(TWO, "axial", made.window)
+    agreed = dict.fromkeys(run.trace.slices, 0.25)
+    trace = replace(run.trace, agreed=agreed)
+    records = slice_records(trace, slices, run.volume, RECIPE.quality)
+    for record in records:
+        promised = promised_iou(run.volume.across(0, record.index).logits)
+        if record.index in trace.prompted:
+            assert record.predicted_iou > np.sqrt(0.9 * promised)
+        else:
+            assert record.predicted_iou == pytest.approx(0.5 * np.sqrt(0.9 * promised))
+
+
 def test_records_of_every_slice():
     made = session(PUT_A)
     made.segment()
@@ -160,7 +175,9 @@ def test_records_of_every_slice():
         logits = run.volume.across(0, record.index).logits
         promised = promised_iou(logits * (RECIPE.quality.modesty if record.index == 8 else 1))
         assert 0.8 < promised < 1
-        assert record.predicted_iou == pytest.approx(np.sqrt(0.9 * promised))
+        way = [r for r in run.slices if record.index <= r.index < 8 or 8 < r.index <= record.index]
+        shared = np.prod([r.neighbour_iou for r in way]) ** RECIPE.quality.way
+        assert record.predicted_iou == pytest.approx(np.sqrt(0.9 * promised) * shared)
         assert record.stability == 1
         assert record.present == 1
     by_index = {r.index: r for r in run.slices}
