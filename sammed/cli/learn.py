@@ -91,7 +91,12 @@ def learn(
 
 
 def step_back() -> None:
-    """Let other programs have the processor first."""
+    """Let other programs have the processor first; before PyTorch is loaded.
+
+    Threads that wait for each other sleep: where they spin, as they do by default, they take the
+    cores from each other as soon as another program has one of them.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if hasattr(os, "nice"):
         os.nice(max(0, NICENESS - os.nice(0)))
 

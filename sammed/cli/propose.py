@@ -148,6 +148,8 @@ def _propose_cases(
 ) -> None:
     """Label every case of a project that is to do, each with an estimated Dice."""
     from sammed.cli.learn import calibration_line, step_back
+
+    step_back()
     from sammed.learning.proposing import propose as run
     from sammed.learning.proposing import undo_accepted
     from sammed.many.crew import Crew
@@ -160,7 +162,6 @@ def _propose_cases(
         undone = undo_accepted(project, say)
         say(f"{len(undone)} cases are proposals again: {', '.join(undone) or 'none'}")
         return
-    step_back()
     set_threads(threads)
     with scans_meter(quiet) as show:
         found = run(

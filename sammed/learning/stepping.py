@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sammed.learning.threads import same_threads, shared_cores
+
 WARM_UP = 50
 """Steps in which the rate rises."""
 
@@ -169,7 +171,8 @@ class Stepper(ABC):
         """
         losses: list[float] = []
         times = [time.monotonic()]
-        with _ahead(self._batches(self.step)) as batches:
+        cores = shared_cores() if budget.steps is None else same_threads()
+        with cores as took, _ahead(self._batches(self.step)) as batches:
             for batch in batches:
                 share = self._share(budget)
                 if share >= 1:
@@ -179,6 +182,7 @@ class Stepper(ABC):
                     self._advance()
                     times.append(time.monotonic())
                     self.seconds += times[-1] - times[-2]
+                took(times[-1] - times[-2])
                 losses, times = [*losses[1 - RECENT :], loss], times[-RECENT:]
                 told(self._pace(budget, losses, times))
 
