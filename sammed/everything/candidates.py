@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage, sparse
 
 from sammed.everything.coarse import Coarse, Float
+from sammed.everything.kinds import kind_edges, kind_layers, smoothed
 from sammed.everything.layers import Labels, measured
 from sammed.everything.regions import Region
 from sammed.everything.shells import shells
@@ -23,7 +24,7 @@ from sammed.everything.trees import WAYS, Tree, basins, grown
 from sammed.imaging.geometry import Shape3
 from sammed.models.dense.borders import Borders
 
-MOST_OF_ONE, MOST_OF_ONE_SEEN = 250, 500
+MOST_OF_ONE, MOST_OF_ONE_SEEN = 250, 600
 """Regions that are taken out of one tree; where the dense network helps to choose among them."""
 
 MOST_OF_LAYER = 40
@@ -38,15 +39,21 @@ LEAST_CONTRAST = 1e-3
 LEAST_SALIENT = 0.1
 """Added to the salience of regions of pictures: what nobody would outline can be asked for, too."""
 
-LARGER_FIRST = 0.2
-"""Power of a region's size that its chance is multiplied by. (Of 0, 0.1 and 0.2 the one with which
-most things of synthetic scenes were among the first 20, 50 and 100, and of both scans.)"""
+LARGER_FIRST, LARGER_FIRST_OF_KINDS = 0.2, 0.3
+"""Power of a region's size that its chance is multiplied by; where kinds are seen. (Those with
+which most things of held-back scenes were among the first.)"""
+
+UNKIND = 0.3
+"""Added to how well kinds show a region: what is of no kind can be a thing, too. (As above.)"""
 
 ROWS = 64
 """Regions that are compared with all others in one go."""
 
 LEARNED: Mapping[str, tuple[str, ...]] = {"border": ("weakest", "compact"), "inner": ("weakest",)}
 """Trees of what the dense network sees: layer of its answer, ways."""
+
+KINDS = "kinds"
+"""Source of regions that the network sees as one kind."""
 
 LEVELS = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8)
 """Chances at which a picture is cut in two."""
@@ -71,10 +78,12 @@ class Candidate:
     stability
         Mean IoU with what the other sources have most like it.
     chance
-        Contrast of borders (`sammed.everything.traits.contrast_of`) times stability; 1 where the
-        dense network does not see.
+        Contrast of borders (`sammed.everything.traits.contrast_of`) times stability, of volumes its
+        root, times how well a part of one kind is the same; 1 where the dense network does not see.
     salience
         Of pictures, see `sammed.everything.traits.salience_of`; else 1.
+    kind
+        IoU with a part of one kind times the chance of that kind there, the best of all parts.
     """
 
     region: Region
@@ -83,6 +92,7 @@ class Candidate:
     stability: float = 1.0
     chance: float = 1.0
     salience: float = 1.0
+    kind: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -137,7 +147,8 @@ def find_candidates(
     for ground in _grounds(coarse, borders):
         labels = basins(ground.steep, coarse, area, check)
         for way in ground.ways:
-            tree = grown(ground.steep, coarse, labels, way, check)
+            rounded = not ground.learned or coarse.is_flat
+            tree = grown(ground.steep, coarse, labels, way, check, round_ones=rounded)
             seen += len(tree.size)
             told = np.where(tree.peaks(TOO_ALIKE), tree.promise, 0.0)
             for node in _most_promising(tree.size, told, sizes, of_one):
@@ -175,6 +186,10 @@ def _grounds(coarse: Coarse, borders: Borders | None) -> Iterator[_Ground]:
     if borders is not None:
         for layer, ways in LEARNED.items():
             yield _Ground(getattr(borders, layer), ways, layer)
+        if borders.kinds is not None:
+            edges = kind_edges(smoothed(borders.kinds))
+            yield _Ground(borders.border + edges, ("weakest",), KINDS)
+            yield _Ground(1 - borders.depth + edges, ("weakest",), "depth")
 
 
 def _layers(
@@ -189,6 +204,9 @@ def _layers(
     """
     for layer in shells(coarse, area, check):
         yield "shells", layer
+    if borders is not None:
+        for layer in kind_layers(borders, area, check):
+            yield KINDS, layer
     if borders is None or borders.salient is None:
         return
     chances = {"salient": borders.salient, "thing": borders.thing - borders.border}
@@ -234,12 +252,18 @@ def apart(
     shared = overlaps([c.region for c in pool], shape, check)
     stability = _agreed(shared, [c.source for c in pool])
     volume = np.array([c.region.size for c in pool], float)
+    kind = np.zeros(len(pool))
     if borders is None:
         turns, chance = np.log2(volume).astype(int), np.ones(len(pool))
         rank = np.array([c.promise for c in pool]) * stability
-    else:
-        turns, chance = np.zeros(len(pool), int), _chances(pool, stability, borders, check)
+    elif borders.kinds is None:
+        turns, chance = np.zeros(len(pool), int), _contrasts(pool, borders, check) * stability
         rank = chance * (volume / volume.max()) ** LARGER_FIRST
+    else:
+        kind = _kinds(pool, shared, borders.kinds)
+        sure = np.sqrt(stability) * (UNKIND + kind) / (UNKIND + 1)
+        turns, chance = np.zeros(len(pool), int), _contrasts(pool, borders, check) * sure
+        rank = chance * (volume / volume.max()) ** LARGER_FIRST_OF_KINDS
     salience = np.ones(len(pool))
     if borders is not None and borders.salient is not None:
         salience = np.array([salience_of(c.region, borders.salient) for c in pool])
@@ -251,6 +275,7 @@ def apart(
             stability=float(stability[n]),
             chance=float(chance[n]),
             salience=float(salience[n]),
+            kind=float(kind[n]),
         )
         for n in chosen
     ]
@@ -280,18 +305,26 @@ def _in_turn(
     return chosen[:most]
 
 
-def _chances(
-    pool: list[Candidate],
-    stability: NDArray[np.float64],
-    borders: Borders,
-    check: Callable[[], None],
+def _kinds(pool: list[Candidate], shared: NDArray[np.float32], kinds: Float) -> NDArray[np.float64]:
+    """How well and how surely each is seen as one kind."""
+    likeliest = kinds.max(0)
+    sure = np.zeros(len(pool))
+    for n, candidate in enumerate(pool):
+        if candidate.source == KINDS:
+            region = candidate.region
+            sure[n] = likeliest[region.block.slices][region.mask].mean()
+    return np.asarray((shared * sure[None]).max(1), np.float64)
+
+
+def _contrasts(
+    pool: list[Candidate], borders: Borders, check: Callable[[], None]
 ) -> NDArray[np.float64]:
-    """How likely each is a thing: contrast of its borders times stability."""
+    """Contrast of the borders of each."""
     contrast = np.zeros(len(pool))
     for n, candidate in enumerate(pool):
         check()
         contrast[n] = contrast_of(candidate.region, borders)
-    return np.asarray(np.clip(contrast, LEAST_CONTRAST, 1) * stability)
+    return np.asarray(np.clip(contrast, LEAST_CONTRAST, 1))
 
 
 def overlaps(

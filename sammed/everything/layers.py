@@ -78,7 +78,15 @@ LEAST_TEXTURE = 0.005
 """Gradient of regions without any texture, lest noise alone decide among them."""
 
 
-def promise(size: Floats, area: Floats, step: Floats, texture: Floats, coarse: Coarse) -> Floats:
+def promise(
+    size: Floats,
+    area: Floats,
+    step: Floats,
+    texture: Floats,
+    coarse: Coarse,
+    *,
+    round_ones: bool = True,
+) -> Floats:
     """How much regions look like things, from the image alone: steep borders, smooth, round.
 
     The mean gradient on the border, over the root of the mean gradient inside, times the share that
@@ -94,15 +102,20 @@ def promise(size: Floats, area: Floats, step: Floats, texture: Floats, coarse: C
         Sum of the gradient inside.
     coarse
         The image.
+    round_ones
+        Whether roundness counts. Where a network says where borders are it does not: it has seen
+        that vessels and bones are not round.
     """
     area = np.maximum(area, 1e-9)
+    smooth = np.sqrt(texture / np.maximum(size, 1) + LEAST_TEXTURE)
+    if not round_ones:
+        return np.asarray(step / area / smooth)
     if coarse.is_flat:
         pixel = _pixel(coarse)
         thickness = np.prod(coarse.spacing) / pixel
         ball = 2 * np.sqrt(np.pi * size * pixel) * thickness
     else:
         ball = np.cbrt(36 * np.pi) * np.cbrt(size * np.prod(coarse.spacing)) ** 2
-    smooth = np.sqrt(texture / np.maximum(size, 1) + LEAST_TEXTURE)
     return np.asarray(step / area / smooth * (ball / area))
 
 

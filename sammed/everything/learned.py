@@ -73,7 +73,8 @@ def picture_borders(
     seen = (reader or _shipped_of_pictures()).read(
         _coloured(coarse, axis), np.take(area, 0, axis), check
     )
-    return Borders(*(np.expand_dims(getattr(seen, f.name), axis) for f in fields(Borders)))
+    answers = {f.name: getattr(seen, f.name) for f in fields(Borders)}
+    return Borders(**{n: np.expand_dims(a, axis) for n, a in answers.items() if a is not None})
 
 
 def _coloured(coarse: Coarse, axis: int) -> Float:

@@ -121,7 +121,13 @@ def basins(
 
 
 def grown(
-    steep: Float, coarse: Coarse, labels: Labels, way: str, check: Callable[[], None]
+    steep: Float,
+    coarse: Coarse,
+    labels: Labels,
+    way: str,
+    check: Callable[[], None],
+    *,
+    round_ones: bool = True,
 ) -> Tree:
     """The tree of basins that are joined one way.
 
@@ -137,12 +143,14 @@ def grown(
         One of `WAYS`.
     check
         May raise to stop.
+    round_ones
+        See `sammed.everything.layers.promise`.
     """
     met = faces(labels, steep, coarse.spacing)
     joining = _Joining(steep, coarse, labels, met, WAYS[way])
     while joining.step():
         check()
-    return joining.tree(labels)
+    return joining.tree(labels, round_ones)
 
 
 class _Joining:
@@ -215,7 +223,7 @@ class _Joining:
             if other:
                 heapq.heappush(self._heap, (self._price(new, other), new, other))
 
-    def tree(self, labels: Labels) -> Tree:
+    def tree(self, labels: Labels, round_ones: bool) -> Tree:
         """What has come of it."""
         first, last = (np.zeros(len(self._size), np.int64) for _ in range(2))
         place = np.full(self._leaves, -1, np.int32)
@@ -237,7 +245,8 @@ class _Joining:
             last[node] = first[node] + 1 if kids is None else max(last[k] for k in kids)
         area, step = (np.array([b[n] for b in self._border]) for n in (0, 1))
         size = np.array(self._size)
-        told = promise(size, area, step, np.array(self._texture), self._coarse)
+        texture = np.array(self._texture)
+        told = promise(size, area, step, texture, self._coarse, round_ones=round_ones)
         keep = np.array(order, np.int64)
         parent = self._parents(order)
         return Tree(place[labels], first[keep], last[keep], size[keep], told[keep], parent)

@@ -17,10 +17,13 @@ from sammed.synthesis.source import Source
 PATCH_SIZE = 48
 """Voxels along each side of a patch."""
 
-CUBES = ("image", "standard", "inside", "thing", "border", "inner", "depth")
+CUBES = ("image", "standard", "inside", "thing", "border", "inner", "depth", "kind")
 """What a sample says of every voxel."""
 
-PER_SCENE = 5
+UNKNOWN = 255
+"""Kind of voxels of which nobody says one."""
+
+PER_SCENE = 6
 """Patches cut from one scene: making it costs more than all of them."""
 
 
@@ -36,8 +39,12 @@ class DenseSample:
         Within the image; part of a thing; at the border of a largest one; of any part.
     depth : (s, s, s) float16
         Distance to the border of the largest thing, as a share of its deepest voxel's.
+    kind : (s, s, s) uint8
+        Which of `sammed.models.dense.net.KINDS` it is, or `UNKNOWN`.
     stretch : (3,) float32
         Size of a voxel in units of its shortest side.
+    upright
+        Whether its axes mean what those of volumes do: then it is only mirrored from left to right.
     """
 
     image: NDArray[np.float16]
@@ -47,14 +54,18 @@ class DenseSample:
     border: NDArray[np.uint8]
     inner: NDArray[np.uint8]
     depth: NDArray[np.float16]
+    kind: NDArray[np.uint8]
     stretch: Array
+    upright: bool
 
     def turned(self, rng: np.random.Generator) -> DenseSample:
-        """The same with its axes in any order, mirrored at random."""
-        order = rng.permutation(3)
-        flips = tuple(slice(None, None, int(step)) for step in rng.choice((-1, 1), 3))
+        """The same with its axes in any order, mirrored at random; what is upright stays so."""
+        order, steps = rng.permutation(3), rng.choice((-1, 1), 3)
+        if self.upright:
+            order, steps[:2] = np.arange(3), 1
+        flips = tuple(slice(None, None, int(step)) for step in steps)
         cubes: dict[str, Any] = {n: getattr(self, n).transpose(order)[flips] for n in CUBES}
-        return DenseSample(**cubes, stretch=self.stretch[order])
+        return DenseSample(**cubes, stretch=self.stretch[order], upright=self.upright)
 
 
 def draw_dense(seed: tuple[int, ...], source: Source, count: int = PER_SCENE) -> list[DenseSample]:
@@ -75,6 +86,7 @@ def patches(scene: DenseScene, rng: np.random.Generator, count: int) -> list[Den
         border.astype(np.uint8),
         inner.astype(np.uint8),
         depth_of(scene.outer, border, scene.step).astype(np.float16),
+        np.full(border.shape, UNKNOWN, np.uint8) if scene.kind is None else scene.kind,
     )
     pad = [(0, max(0, PATCH_SIZE - n)) for n in scene.image.shape]
     padded = [np.pad(a, pad) for a in arrays]
@@ -83,7 +95,7 @@ def patches(scene: DenseScene, rng: np.random.Generator, count: int) -> list[Den
         low = [int(rng.integers(n - PATCH_SIZE + 1)) for n in padded[0].shape]
         part = tuple(slice(a, a + PATCH_SIZE) for a in low)
         cubes: dict[str, Any] = {n: a[part].copy() for n, a in zip(CUBES, padded, strict=True)}
-        found.append(DenseSample(**cubes, stretch=stretch))
+        found.append(DenseSample(**cubes, stretch=stretch, upright=scene.upright))
     return found
 
 

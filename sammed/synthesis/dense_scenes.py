@@ -1,8 +1,8 @@
 """Scenes of which every voxel is known: what it belongs to, and which things lie in larger ones.
 
-For the dense network. Four kinds of volumes: the generator's; parts of label maps of real anatomy;
-cells packed side by side, some hollow, some parted by thin septa, as organs lie in a belly; and
-chains of links and tubes among such cells.
+For the dense network. Five kinds of volumes: the generator's; parts of label maps of real anatomy;
+cells packed side by side, some hollow, some parted by thin septa, as organs lie in a belly; chains
+of links and tubes among such cells; and drawn trunks.
 Intensities are always drawn (SynthSeg: Billot et al. 2023, doi:10.1016/j.media.2023.102789).
 """
 
@@ -25,12 +25,18 @@ from sammed.synthesis.scenes import compose
 from sammed.synthesis.shapes import Space
 from sammed.synthesis.source import Source
 from sammed.synthesis.tissues import Palette
+from sammed.synthesis.torso import FIRST, make_torso
 
 Labels = NDArray[np.int32]
 Shape3 = tuple[int, int, int]
 
-KINDS: dict[str, float] = {"generator": 0.25, "packed": 0.25, "strung": 0.25, "anatomy": 0.25}
+KINDS: dict[str, float] = {
+    "generator": 0.1, "packed": 0.1, "strung": 0.06, "anatomy": 0.12, "torso": 0.62,
+}  # fmt: skip
 """Kinds of scenes, and how often each is drawn where there are label maps."""
+
+TURNED_SHARE = 0.1
+"""Share of the trunks that lie in any direction."""
 
 NO_THING = ("ghost", "parcel", "body", "cavity_fat", "muscle")
 """Kinds of the generator's targets that cannot be seen, or hold nearly everything."""
@@ -67,6 +73,10 @@ class DenseScene:
         Where things are.
     step
         Distance of the slices in pixels.
+    kind : (z, y, x) uint8
+        Which of `sammed.models.dense.net.KINDS` each voxel is; ``None``: none of them.
+    upright
+        Whether its axes point as those of volumes do: up, to the back, to the left.
     """
 
     image: Array
@@ -74,6 +84,8 @@ class DenseScene:
     inner: Labels
     things: NDArray[np.bool_]
     step: float
+    kind: NDArray[np.uint8] | None = None
+    upright: bool = False
 
     def objects(self, least: int) -> list[NDArray[np.bool_]]:
         """All things of at least so many voxels, large and small, each once."""
@@ -101,10 +113,12 @@ def make_dense_scene(seed: int | tuple[int, ...], source: Source) -> DenseScene:
         Its label maps, if it has any, are drawn from as well.
     """
     rng = np.random.default_rng(seed)
-    shape, step = _grid(rng)
     kinds = {k: s for k, s in KINDS.items() if k != "anatomy" or source.chosen}
     shares = np.array(list(kinds.values()))
     kind = str(rng.choice(list(kinds), p=shares / shares.sum()))
+    if kind == "torso":
+        return _trunk(rng)
+    shape, step = _grid(rng)
     if kind == "generator":
         return _generated(rng, shape, step)
     if kind in ("packed", "strung"):
@@ -122,6 +136,15 @@ def _grid(rng: np.random.Generator) -> tuple[Shape3, float]:
     step = float(np.exp(rng.uniform(np.log(1.2), np.log(5.0)))) if thick else 1.0
     depth = int(np.clip(width * rng.uniform(0.6, 1.0) / step, 12, 96))
     return (depth, width, width), step
+
+
+def _trunk(rng: np.random.Generator) -> DenseScene:
+    torso = make_torso(rng)
+    upright = bool(rng.random() >= TURNED_SHARE)
+    things = torso.outer >= FIRST
+    return DenseScene(
+        torso.image, torso.outer, torso.inner, things, torso.step, torso.kind, upright
+    )
 
 
 def _generated(rng: np.random.Generator, shape: Shape3, step: float) -> DenseScene:

@@ -13,17 +13,34 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sammed.models.dense.net import OUTPUTS, DenseArchitecture, DenseNet, dense_planes
-from sammed.synthesis.dense_samples import draw_dense
+from sammed.models.dense.net import (
+    KINDS,
+    NO_THING,
+    OF_VOLUMES,
+    OUTPUTS,
+    DenseArchitecture,
+    DenseNet,
+    dense_planes,
+    together,
+    unpack,
+)
+from sammed.models.dense.net import (
+    pack as packed,
+)
+from sammed.synthesis.dense_samples import UNKNOWN, draw_dense
 from sammed.synthesis.source import GENERATOR, Source
 from sammed.training import stream
 from sammed.training.validation import SEED
 
-WEIGHTS = {"thing": 0.3, "border": 1.0, "inner": 0.7, "depth": 1.0}
+WEIGHTS = {"thing": 0.3, "border": 1.0, "inner": 0.7, "depth": 1.0, "kind": 0.7}
 """Of the parts of the loss."""
 
 DEPTH_SCALE = 4.0
 """Of the squared error of depths, to be about as large as the others."""
+
+OFTEN = 0.35, 0.05
+"""Share of the cells that kinds are learned from: of those that hold a thing, of others, which are
+most of a scene."""
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -69,7 +86,7 @@ class DenseTask:
     """
 
     weights_name = "dense.safetensors"
-    usual = DenseArchitecture()
+    usual = OF_VOLUMES
 
     def __init__(
         self, source: Source = GENERATOR, architecture: DenseArchitecture | None = None
@@ -94,15 +111,20 @@ class DenseTask:
         return net.to(memory_format=torch.channels_last if flat else torch.channels_last_3d)
 
     def loss(
-        self, net: nn.Module, arrays: Arrays, rng: np.random.Generator, half: bool
+        self, net: Any, arrays: Arrays, rng: np.random.Generator, half: bool
     ) -> tuple[Tensor, dict[str, float], int]:
         """Entropy and Dice of things and borders, squared error of depths."""
-        del rng
         net.train()
         batch = as_tensors(arrays)
-        logits = answer(net, batch, half)
-        loss, parts = dense_loss(logits, batch)
-        return loss, {k: float(v) for k, v in parts.items()}, len(logits)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            features = net.features(planes_of(batch))
+            logits = unpack(net.answer(features[0]))
+            kind = torch.zeros(())
+            if net.kind is not None:
+                kind = kind_loss(net.kind, features, batch["kind"], rng)
+        loss, parts = dense_loss(logits.float(), batch)
+        loss, parts["kind"] = loss + WEIGHTS["kind"] * kind, kind
+        return loss, {k: float(v.detach()) for k, v in parts.items()}, len(logits)
 
 
 def as_tensors(arrays: Arrays) -> dict[str, Tensor]:
@@ -110,15 +132,12 @@ def as_tensors(arrays: Arrays) -> dict[str, Tensor]:
     return {name: torch.from_numpy(a).float() for name, a in arrays.items()}
 
 
-def answer(net: nn.Module, batch: dict[str, Tensor], half: bool = False) -> Tensor:
-    """The network's logits for a batch, (n, len(OUTPUTS), s, s, s) float32."""
-    with torch.no_grad():
-        planes = dense_planes(
-            batch["image"][:, None], batch["standard"][:, None], batch["inside"], batch["stretch"]
-        ).contiguous(memory_format=torch.channels_last_3d)
-    with torch.autocast("cpu", torch.bfloat16, enabled=half):
-        logits: Tensor = net(planes)
-    return logits.float()
+@torch.no_grad()
+def planes_of(batch: dict[str, Tensor]) -> Tensor:
+    """A batch as `DenseNet` takes it."""
+    shown = batch["image"][:, None], batch["standard"][:, None], batch["inside"]
+    planes = dense_planes(*shown, batch["stretch"])
+    return planes.contiguous(memory_format=torch.channels_last_3d)
 
 
 def dense_loss(logits: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -127,7 +146,7 @@ def dense_loss(logits: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, dict[s
     Parameters
     ----------
     logits : (n, len(OUTPUTS), s, s, s)
-        Of `answer`; of pictures without the last axis.
+        Of the network; of pictures without the last axis.
     batch
         What each voxel is, by name.
     """
@@ -151,6 +170,35 @@ def dense_loss(logits: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, dict[s
     return loss, {"loss": loss.detach()} | {k: v.detach() for k, v in parts.items()}
 
 
+def kind_loss(
+    answer: nn.Module, features: list[Tensor], kind: Tensor, rng: np.random.Generator
+) -> Tensor:
+    """Entropy of kinds in some of the cells of 2 x 2 x 2 voxels whose kinds are known.
+
+    Parameters
+    ----------
+    answer
+        The network's last layer that answers kinds.
+    features
+        Of `DenseNet.features`.
+    kind : (n, s, s, s)
+        Which of `KINDS` a voxel is, or `UNKNOWN`.
+    rng
+        Chooses the cells.
+    """
+    cells = packed(kind[:, None]).movedim(1, -1).long()
+    organs = ((cells >= NO_THING) & (cells != UNKNOWN)).any(-1)
+    known = (cells != UNKNOWN).all(-1)
+    share = torch.where(organs, *OFTEN) * known
+    taken = torch.from_numpy(rng.random(tuple(share.shape), np.float32)) < share
+    if not taken.any():
+        return torch.zeros(())
+    weight, bias = answer.weight.flatten(1), answer.bias
+    rows = functional.linear(together(features).movedim(1, -1)[taken], weight, bias)
+    logits = rows.float().unflatten(1, (len(KINDS), -1))
+    return functional.cross_entropy(logits, cells[taken])
+
+
 @lru_cache(maxsize=4)
 def fixed_batches(draw: Draw, size: int, source: Source) -> tuple[Arrays, ...]:
     """The synthetic validation set: scenes or pictures that are not trained on."""
@@ -161,7 +209,9 @@ def fixed_batches(draw: Draw, size: int, source: Source) -> tuple[Arrays, ...]:
 
 @torch.no_grad()
 def validate_dense(net: Any, size: int = 64, source: Source = GENERATOR) -> dict[str, float]:
-    """Dice of borders and things, and the mean error of depths, on the fixed synthetic set.
+    """Dice of borders and things, the mean error of depths, the share of right kinds of organs.
+
+    On the fixed synthetic set.
 
     Parameters
     ----------
@@ -172,11 +222,16 @@ def validate_dense(net: Any, size: int = 64, source: Source = GENERATOR) -> dict
     source
         Of what the set is made; of label maps, those that are not trained on.
     """
-    sums: dict[str, NDArray[np.float64]] = {n: np.zeros(2) for n in OUTPUTS}
+    sums: dict[str, NDArray[np.float64]] = {n: np.zeros(2) for n in (*OUTPUTS, "kind")}
     for arrays in fixed_batches(draw_dense, size, source):
         batch = as_tensors(arrays)
-        chance = torch.sigmoid(answer(net, batch))
+        logits = net(planes_of(batch))
+        chance = torch.sigmoid(logits[:, : len(OUTPUTS)])
         inside = batch["inside"]
+        if logits.shape[1] > len(OUTPUTS):
+            organ = (batch["kind"] >= NO_THING) & (batch["kind"] != UNKNOWN)
+            right = logits[:, len(OUTPUTS) :].argmax(1) == batch["kind"]
+            sums["kind"] += float(right[organ].sum()), float(organ.sum())
         for index, name in enumerate(OUTPUTS):
             found, target = chance[:, index], batch[name]
             if name == "depth":

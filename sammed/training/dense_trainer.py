@@ -16,7 +16,7 @@ from sammed.training.dense_task import DenseTask, validate_dense
 from sammed.training.stream import StreamPlan
 from sammed.training.trainer import OnProgress, Recipe, Trainer
 
-CHUNK, WINDOW, REPLAY = 20, 8, 3.0
+CHUNK, WINDOW, REPLAY = 48, 6, 3.0
 """Patches made at once, chunks that are kept to draw from, how often a patch is used."""
 
 REPORT_EVERY = 50
@@ -30,8 +30,8 @@ PICTURE_CHUNK, PICTURE_WINDOW, PICTURE_REPLAY = 96, 5, 4.0
 
 COLUMNS = [
     "step", "views", "minutes", "rate", "views_per_second", "loss",
-    "thing", "border", "inner", "depth", "salient",
-    "val_thing", "val_border", "val_inner", "val_depth", "val_salient",
+    "thing", "border", "inner", "depth", "salient", "kind",
+    "val_thing", "val_border", "val_inner", "val_depth", "val_salient", "val_kind",
 ]  # fmt: skip
 """Columns of a run's metrics.csv."""
 
@@ -96,8 +96,8 @@ def dense_trainer(options: DenseOptions) -> Trainer:
         seed=options.seed,
         stream=plan,
         rate=options.rate,
-        average=0.998,
-        bfloat16=None if options.pictures else False,
+        average=0.998 if options.pictures else 0.985,
+        bfloat16=None,
         validate_every=options.validate_every,
     )
     task = (PictureTask if options.pictures else DenseTask)(

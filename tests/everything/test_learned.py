@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,12 +13,13 @@ from sammed.errors import WeightsMismatchError
 from sammed.everything import learned
 from sammed.everything.candidates import Sizes, find_candidates
 from sammed.everything.coarse import Coarse
+from sammed.everything.kinds import kind_layers
 from sammed.everything.learned import learned_borders, picture_borders
 from sammed.everything.recall import best_ious
 from sammed.everything.regions import Region
 from sammed.everything.traits import contrast_of, salience_of
 from sammed.models.dense.borders import Borders, DenseReader, PictureReader
-from sammed.models.dense.net import DenseArchitecture, DenseNet
+from sammed.models.dense.net import KINDS, DenseArchitecture, DenseNet
 from sammed.synthesis.dense_samples import at_border, depth_of
 
 SHAPE = (14, 26, 34)
@@ -152,3 +155,47 @@ def test_broken_weights_are_one_line(coarse, tmp_path, monkeypatch):
     learned._shipped.cache_clear()
     assert caught.value.exit_code == 3
     assert "\n" not in str(caught.value)
+
+
+# -- kinds -------------------------------------------------------------------------------------
+
+
+def of_kinds() -> Borders:
+    """What a network that knows kinds alone would say of them: each block is another."""
+    known = np.full((len(KINDS), *SHAPE), 0.01, np.float32)
+    known[1] = 0.9
+    for mask, kind in zip(masks(), ("liver", "spleen"), strict=True):
+        known[:, mask] = 0.01
+        known[KINDS.index(kind)][mask] = 0.9
+    nothing = np.full(SHAPE, 0.1, np.float32)
+    return Borders(nothing, nothing, nothing, nothing, kinds=known)
+
+
+def test_parts_of_a_kind_are_candidates_and_come_first(coarse):
+    area = np.ones(SHAPE, bool)
+    found = find_candidates(coarse, area, Sizes(20, 5000), 50, lambda: None, of_kinds())
+    for mask in masks():
+        reference = Region.of(mask)
+        best = max(found.candidates, key=lambda c: c.region.iou(reference))
+        assert best.region.iou(reference) > 0.9
+        assert best.kind > 0.8
+        assert found.candidates.index(best) < 5
+
+
+def test_parts_of_one_kind_that_touch_are_parted_by_borders(coarse):
+    known = of_kinds()
+    kinds = known.kinds.copy()
+    kinds[[KINDS.index("liver"), KINDS.index("spleen")], :, :, 17:30] = kinds[
+        [KINDS.index("spleen"), KINDS.index("liver")], :, :, 17:30
+    ]  # both are liver now
+    known = replace(known, border=seen().border, kinds=kinds)
+    whole, parted = kind_layers(known, np.ones(SHAPE, bool), lambda: None)
+    assert len(np.unique(whole[whole > 0])) == 1
+    for mask in masks():
+        assert any(
+            Region.of(parted == v).iou(Region.of(mask)) > 0.9 for v in np.unique(parted) if v
+        )
+
+
+def test_without_kinds_there_are_no_parts_of_them():
+    assert not list(kind_layers(seen(), np.ones(SHAPE, bool), lambda: None))

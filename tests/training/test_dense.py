@@ -14,13 +14,20 @@ from sammed import cli
 from sammed.errors import UnreadableFileError, WeightsMismatchError
 from sammed.models.compact.entry import LOCATOR
 from sammed.models.dense.borders import DenseReader, load_dense, standardised
-from sammed.models.dense.net import OUTPUTS, DenseArchitecture, DenseNet, pack, unpack
+from sammed.models.dense.net import KINDS, OUTPUTS, DenseArchitecture, DenseNet, pack, unpack
 from sammed.synthesis.canvas import Target
-from sammed.synthesis.dense_samples import PATCH_SIZE, at_border, depth_of, draw_dense, patches
+from sammed.synthesis.dense_samples import (
+    PATCH_SIZE,
+    UNKNOWN,
+    at_border,
+    depth_of,
+    draw_dense,
+    patches,
+)
 from sammed.synthesis.dense_scenes import PATCH, cells, levels, make_dense_scene
 from sammed.synthesis.label_maps import prepare_folder
 from sammed.synthesis.source import GENERATOR, Source
-from sammed.training.dense_task import dense_loss, make_chunk, validate_dense
+from sammed.training.dense_task import dense_loss, kind_loss, make_chunk, validate_dense
 from sammed.training.dense_trainer import DenseOptions, train_dense
 from tests.training.networks import InlineStream, losses
 
@@ -34,6 +41,7 @@ def small(monkeypatch):
     monkeypatch.setattr("sammed.training.dense_trainer.CHUNK", 4)
     monkeypatch.setattr("sammed.training.dense_trainer.WINDOW", 2)
     monkeypatch.setattr("sammed.synthesis.dense_scenes.WIDTHS", (24, 36))
+    monkeypatch.setattr("sammed.synthesis.torso.MOST", (24, 28, 32))
 
 
 def options(out: Path, **given) -> DenseOptions:
@@ -137,6 +145,28 @@ def test_the_network_answers_every_voxel(dims):
     answers = len(OUTPUTS) + (dims == 2)  # of pictures what is salient, too
     assert DenseNet(shape)(planes).shape == (1, answers, *(16, 32, 48)[:dims])
     assert DenseArchitecture.from_tag(shape.tag) == shape
+    with_kinds = replace(shape, kinds=5)
+    assert DenseNet(with_kinds)(planes).shape == (1, answers + 5, *(16, 32, 48)[:dims])
+    assert DenseArchitecture.from_tag(with_kinds.tag) == with_kinds
+
+
+def test_the_tag_of_a_network_that_knows_no_kinds_is_understood():
+    old = "dense-unet/1 3-1-16,32,48,64-1,1,1,1 dense-input/1"
+    assert DenseArchitecture.from_tag(old) == DenseArchitecture(3, 1, (16, 32, 48, 64), (1,) * 4)
+
+
+def test_kinds_are_learned_where_they_are_known_alone():
+    torch.manual_seed(0)
+    net = DenseNet(replace(TINY, kinds=len(KINDS))).eval()
+    kind = torch.full((1, 16, 16, 16), UNKNOWN)
+    features = net.features(torch.randn(1, TINY.planes, 8, 8, 8))
+    assert float(kind_loss(net.kind, features, kind, np.random.default_rng(0))) == 0
+    kind[:, :8] = KINDS.index("liver")
+    before = kind_loss(net.kind, features, kind, np.random.default_rng(0))
+    with torch.no_grad():
+        net.kind.bias[KINDS.index("liver") * 8 :][:8] += 5
+    after = kind_loss(net.kind, features, kind, np.random.default_rng(0))
+    assert 0 < float(after) < float(before)
 
 
 def test_what_lies_beyond_the_image_does_not_count():

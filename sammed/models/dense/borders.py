@@ -14,7 +14,14 @@ from scipy import ndimage
 
 from sammed.errors import WeightsMismatchError
 from sammed.models.compact.weight_files import fold_norms, load_network
-from sammed.models.dense.net import OUTPUTS, STRIDE, DenseArchitecture, DenseNet, dense_planes
+from sammed.models.dense.net import (
+    OF_VOLUMES,
+    OUTPUTS,
+    STRIDE,
+    DenseArchitecture,
+    DenseNet,
+    dense_planes,
+)
 
 Float = NDArray[np.float32]
 
@@ -40,6 +47,9 @@ class Borders:
         How far inside the largest thing it is, as a share of that thing's deepest voxel.
     salient
         Of pictures: chance that it is part of what a person would outline.
+    kinds : (k, z, y, x) float32
+        Of volumes: chance of each of `sammed.models.dense.net.KINDS`, in which a network that was
+        trained on trunks sees any image.
     """
 
     thing: Float
@@ -47,6 +57,7 @@ class Borders:
     inner: Float
     depth: Float
     salient: Float | None = None
+    kinds: Float | None = None
 
 
 def load_dense(
@@ -66,7 +77,7 @@ def load_dense(
     WeightsNotFoundError, WeightsMismatchError
         Also if it is the network of pictures where that of volumes should be, or the reverse.
     """
-    usual = like or DenseArchitecture()
+    usual = like or OF_VOLUMES
     path = path or WEIGHTS
     net, digest = load_network(path, "dense", DenseNet, usual)
     if net.architecture.dims != usual.dims:
@@ -117,6 +128,7 @@ class DenseReader:
     """
 
     def __init__(self, net: DenseNet, mirrors: int = 1) -> None:
+        self._kinds = net.architecture.kinds
         self._net = fold_norms(net).eval()
         every = [axes for n in range(4) for axes in combinations(range(3), n)]
         self._mirrored = every[:mirrors]
@@ -142,16 +154,19 @@ class DenseReader:
         pad = [(0, -n % STRIDE) for n in image.shape]
         first, standard, inside = (torch.from_numpy(np.pad(one, pad)) for one in shown)
         sides = torch.from_numpy(stretch.astype(np.float32))[None]
-        total = torch.zeros((len(OUTPUTS), *first.shape))
+        total = torch.zeros((len(OUTPUTS) + self._kinds, *first.shape))
         for axes in self._mirrored:
             check()
             one, other, within = (torch.flip(a, axes) for a in (first, standard, inside))
             planes = dense_planes(one[None, None], other[None, None], within[None], sides)
             planes = planes.contiguous(memory_format=torch.channels_last_3d)
             total += torch.flip(self._net(planes)[0], [axis + 1 for axis in axes])
-        chance = torch.sigmoid(total / len(self._mirrored)).numpy()
         z, y, x = image.shape
-        return Borders(*(np.ascontiguousarray(c[:z, :y, :x]) for c in chance))
+        logits = total[:, :z, :y, :x] / len(self._mirrored)
+        chance = torch.sigmoid(logits[: len(OUTPUTS)]).numpy()
+        kinds = torch.softmax(logits[len(OUTPUTS) :], 0).numpy() if self._kinds else None
+        thing, border, inner, depth = (np.ascontiguousarray(c) for c in chance)
+        return Borders(thing, border, inner, depth, kinds=kinds)
 
 
 class PictureReader:

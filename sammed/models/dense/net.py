@@ -29,6 +29,17 @@ any part; distance to the border of the largest thing it is in, as a share of th
 SALIENT = "salient"
 """Answered of pictures besides: part of what a person would outline, were there one thing to do."""
 
+KINDS = (
+    "none", "background", "wall", "vertebra", "disc", "sacrum", "hip", "femur", "bone", "cord",
+    "artery", "vein", "portal vein", "back muscle", "iliopsoas", "gluteus maximus",
+    "gluteus medius", "muscle", "liver", "spleen", "kidney", "pancreas", "stomach", "duodenum",
+    "small bowel", "colon", "gallbladder", "bladder", "lung", "heart", "other",
+)  # fmt: skip
+"""What a voxel of a trunk can be; answered of volumes besides."""
+
+NO_THING = 3
+"""The first so many of these are no things."""
+
 LEVELS = 4
 """Resolutions that the network works at; the coarsest has `STRIDE` voxels a side."""
 
@@ -50,6 +61,8 @@ class DenseArchitecture(TaggedArchitecture):
         Channels at a half, a quarter, an eighth and a sixteenth of the resolution.
     blocks
         Residual blocks at each of these on the way down.
+    kinds
+        How many of `KINDS` it tells apart; 0: none.
     """
 
     family: ClassVar[str] = "dense-unet/1"
@@ -57,8 +70,22 @@ class DenseArchitecture(TaggedArchitecture):
 
     dims: int = 3
     channels: int = 1
-    widths: tuple[int, int, int, int] = (16, 32, 48, 64)
-    blocks: tuple[int, int, int, int] = (1, 1, 1, 1)
+    widths: tuple[int, int, int, int] = (32, 48, 64, 80)
+    blocks: tuple[int, int, int, int] = (1, 1, 2, 1)
+    kinds: int = 0
+
+    @classmethod
+    def from_tag(cls, tag: str) -> DenseArchitecture:
+        """The architecture that a tag describes; of old ones, which say nothing of kinds, too.
+
+        Raises
+        ------
+        ValueError
+            If the tag is not one of this family, or of another preprocessing.
+        """
+        family, text, *rest = tag.split(" ")
+        whole = text if text.count("-") > 3 else f"{text}-0"
+        return super().from_tag(" ".join((family, whole, *rest)))
 
     @property
     def planes(self) -> int:
@@ -71,6 +98,7 @@ class DenseArchitecture(TaggedArchitecture):
         return OUTPUTS if self.dims == 3 else (*OUTPUTS, SALIENT)
 
 
+OF_VOLUMES = DenseArchitecture(kinds=len(KINDS))
 OF_PICTURES = DenseArchitecture(2, 3, (16, 32, 64, 96), (1, 1, 2, 3))
 """Deeper where it sees far: what is salient is told by all of a picture."""
 
@@ -136,6 +164,7 @@ class DenseNet(nn.Module):
         self.lateral = nn.ModuleList([plain(w[i + 1], w[i], 1) for i in range(3)])
         self.decoder = nn.ModuleList([Residual(w[i], dims=d) for i in range(3)])
         self.answer = plain(w[0], len(a.outputs) * 2**d, 1)
+        self.kind = plain(sum(w[:3]), a.kinds * 2**d, 1) if a.kinds else None
 
     def forward(self, planes: Tensor) -> Tensor:
         """Run the network.
@@ -147,9 +176,17 @@ class DenseNet(nn.Module):
 
         Returns
         -------
-        (n, len(outputs), ...)
+        (n, len(outputs) + kinds, ...)
             Logits; extents doubled.
         """
+        features = self.features(planes)
+        answers = unpack(self.answer(features[0]))
+        if self.kind is None:
+            return answers
+        return torch.cat((answers, unpack(self.kind(together(features)))), 1)
+
+    def features(self, planes: Tensor) -> list[Tensor]:
+        """What the last layers answer from, at a half, a quarter, an eighth of the resolution."""
         y = functional.relu(self.stem(planes))
         skips: list[Tensor] = []
         for level, stage in enumerate(self.encoder):
@@ -157,7 +194,15 @@ class DenseNet(nn.Module):
                 y = functional.relu(self.down[level - 1](y))
             y = stage(y)
             skips.append(y)
+        found: list[Tensor] = []
         for level in (2, 1, 0):
             y = functional.interpolate(self.lateral[level](y), scale_factor=2.0, mode="nearest")
             y = self.decoder[level](y + skips[level])
-        return unpack(self.answer(y))
+            found.insert(0, y)
+        return found
+
+
+def together(features: list[Tensor]) -> Tensor:
+    """Features of all resolutions at that of the first, as channels."""
+    finest = features[0].shape[2:]
+    return torch.cat([functional.interpolate(f, finest) for f in features], 1)
