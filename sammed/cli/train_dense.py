@@ -43,8 +43,9 @@ def dense(
     """Train the network by which 'sammed propose' finds borders of things.
 
     On scenes of which every voxel is known: drawn trunks, the generator's scenes, cells packed side
-    by side, chains and tubes, and shapes of real label maps; or, with --pictures, on drawn pictures (endoscopy, skin,
-    glands, ultrasound). The same seed gives the same weights. Ctrl-C keeps what was learned.
+    by side, chains and tubes, and shapes of real label maps; or, with --pictures, on drawn pictures
+    (endoscopy, skin, glands, ultrasound). The same seed gives the same weights. Ctrl-C keeps what
+    was learned.
 
     For example:
 

@@ -171,7 +171,7 @@ def dense_loss(logits: Tensor, batch: dict[str, Tensor]) -> tuple[Tensor, dict[s
 
 
 def kind_loss(
-    answer: nn.Module, features: list[Tensor], kind: Tensor, rng: np.random.Generator
+    answer: nn.Conv3d, features: list[Tensor], kind: Tensor, rng: np.random.Generator
 ) -> Tensor:
     """Entropy of kinds in some of the cells of 2 x 2 x 2 voxels whose kinds are known.
 
