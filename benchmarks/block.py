@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.block`` prints a table and writes benchmarks/results/block.json: seconds,
 answers of the network, and Dice of a liver of 70 slices of 512 x 512 voxels, drawn by the sample's
-generator.
+generator; and a click into the largest error, to the corrected volume.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from sammed.imaging.volume import Volume
 from sammed.models.devices import set_threads, threads_now
 from sammed.models.registry import build
 from sammed.prompts import BoxPrompt, ObjectPrompts
+from sammed.prompts.simulation import corrective_click
 from sammed.session import Session
 
 GENERATOR = Path(__file__).parent.parent / "sample_data" / "generate.py"
@@ -62,6 +63,7 @@ def main() -> int:
     seconds = {name: row["seconds"] for name, row in found.items()}
     whole, thorough = seconds["3D box"], seconds["3D box, every slice"]
     ratios = {"of every slice": whole / thorough, "of a 2D box": whole / seconds["2D box"]}
+    ratios["of a 3D box (a click on it)"] = found["3D box"]["a click"] / whole
     for name in ("2D box", "3D box"):
         ratios[f"of one thread ({name})"] = seconds[name] / seconds[f"{name}, one thread"]
     print(
@@ -103,19 +105,29 @@ def measured(
     truth: NDArray[np.bool_],
     threads: int | None = None,
 ) -> dict[str, Any]:
-    """Seconds, decoded prompts and Dice of an object, the model loaded before."""
+    """Seconds, answers and Dice of an object, the model loaded before, and the same of a click."""
     before = threads_now()
     set_threads(threads)
     session = Session(volume, model)
     session.put(obj)
     started = time.perf_counter()
     session.segment()
-    seconds = time.perf_counter() - started
+    seconds, answers = time.perf_counter() - started, session.counts["decode"]
+    found = session.result().voxels > 0
+    click = corrective_click(found, truth, volume.spacing)
+    started = time.perf_counter()
+    if click is not None:
+        session.add(obj.name, click)
+        session.segment()
+    corrected = session.result().voxels > 0
+    clicked = time.perf_counter() - started
     set_threads(before)
     return {
         "seconds": seconds,
-        "answers": session.counts["decode"],
-        "Dice": dice(session.result().voxels > 0, truth),
+        "a click": clicked,
+        "answers": answers,
+        "Dice": dice(found, truth),
+        "Dice after the click": dice(corrected, truth),
     }
 
 
