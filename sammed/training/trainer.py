@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sammed.errors import UnreadableFileError
+from sammed.errors import UnreadableFileError, WeightsMismatchError
 from sammed.models.compact.net import Architecture
 from sammed.training.checkpoint import export_weights, load_checkpoint, save_checkpoint
 from sammed.training.interrupts import Interrupts
@@ -133,7 +133,20 @@ class Trainer:
         return torch.optim.AdamW(groups, lr=self.recipe.rate, betas=(0.9, 0.99), fused=True)
 
     def start_from(self, weights: State) -> None:
-        """Take over weights, with a fresh optimiser."""
+        """Take over weights, with a fresh optimiser.
+
+        Raises
+        ------
+        WeightsMismatchError
+            If they are of a network of another size.
+        """
+        for name, own in self.net.state_dict().items():
+            if name in weights and weights[name].shape != own.shape:
+                raise WeightsMismatchError(
+                    f"the weights to start from are of a network of another size: {name} has "
+                    f"{list(weights[name].shape)}, expected {list(own.shape)}; start from weights "
+                    "of the present network, or from none"
+                )
         self.net.load_state_dict(weights, strict=False)
         self.average = {k: v.clone() for k, v in self.net.state_dict().items()}
 

@@ -219,6 +219,9 @@ def test_a_run_leaves_weights_and_metrics(tmp_path, monkeypatch):
     assert 0 <= float(rows[-1]["val_border"]) <= 1
     again = train_dense(options(tmp_path / "next", steps=1, init=tmp_path / "dense.safetensors"))
     assert again.step == 1
+    larger = options(tmp_path / "n", init=tmp_path / "dense.safetensors", architecture=None)
+    with pytest.raises(WeightsMismatchError, match=r"a network of another size: .* expected"):
+        train_dense(larger)
 
 
 @pytest.mark.usefixtures("small")
