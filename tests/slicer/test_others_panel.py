@@ -319,5 +319,8 @@ def test_a_learned_file_is_chosen_and_asked(module, scans, tmp_path):
     rest(module)
     assert workflow.failed
     assert "study.sammed" in ui.messageLabel.text  # it is not there
+    click(ui, "checkButton")  # the engine is as good as before
+    rest(module)
+    assert workflow.engine.state == "ready"
     ui.modelBox.setCurrentIndex(ui.modelBox.findData("ellipse"))
     assert ui.learnedButton.isHidden()
