@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
-from statistics import fmean
 
 from sammed.engine.at_once import Together, one_by_one
 from sammed.engine.box_fit import fit_block
@@ -142,7 +141,7 @@ class Consensus:
         located: ObjectVolume | None,
         block: Box3D,
         look: Look,
-    ) -> tuple[ObjectVolume, dict[int, float]]:
+    ) -> ObjectVolume:
         """What is believed of the traces, looked at once more, and joined again, within the box.
 
         Parameters
@@ -150,20 +149,13 @@ class Consensus:
         traces
             At least one.
         axes
-            Across which it is looked at once more, its own first.
+            Across which it is looked at once more.
         located
             From `located`.
         block
             The 3D box.
         look
             `refine` across some axes.
-
-        Returns
-        -------
-        volume
-            The object.
-        agreed
-            Mean IoU of its slices across its own axis with what the planes show of them.
         """
         key = (block, tuple(axes), *traces)
         return self._memo.remember(key, lambda: self._join(traces, axes, located, block, look))
@@ -175,14 +167,14 @@ class Consensus:
         located: ObjectVolume | None,
         block: Box3D,
         look: Look,
-    ) -> tuple[ObjectVolume, dict[int, float]]:
+    ) -> ObjectVolume:
         recipe = self._recipe
         whole = []
         if located is not None and recipe.locate is not None:
             whole = [located_view(located, recipe.locate.weight, recipe.fusion)]
         volume = self._believed(traces, whole, block)
         if len(axes) == 1 and not whole:
-            return _limited(volume, axes, block), {}
+            return _limited(volume, axes, block)
         looks = look(volume, axes)
         volume = _limited(weigh_planes([*looks, *whole], recipe.fusion), axes, block)
         if recipe.border:
@@ -191,8 +183,7 @@ class Consensus:
             volume = fit_block(volume, block, recipe.box_fit)
         unheard = [replace(view, weights={}) for view in whole]
         seen = _limited(weigh_planes([*looks, *unheard], recipe.fusion), axes, block)
-        volume = within_doubt(volume, seen, looks, block)
-        return volume, _agreed(volume, looks, axes[0])
+        return within_doubt(volume, seen, looks, block)
 
     def _believed(self, traces: Traces, whole: Sequence[PlaneView], block: Box3D) -> ObjectVolume:
         """All traces joined; or those from the outline, from what was found, or that alone."""
@@ -205,13 +196,6 @@ class Consensus:
         ways = [weigh_planes([*some, *whole], fusion) for some in (views, *filter(None, apart), ())]
         witnesses = [view.volume for view in (*views, *whole)]
         return most_trusted(ways, witnesses, block, locate.emptiness)
-
-
-def _agreed(volume: ObjectVolume, looks: Sequence[PlaneView], axis: int) -> dict[int, float]:
-    """Mean IoU of an object's slices across an axis with what planes show of them."""
-    shown = {i: volume.across(axis, i) for i in range(*volume.block.range(axis))}
-    seen = [view.volume for view in looks]
-    return {i: fmean(overlap(one.across(axis, i), s)[0] for one in seen) for i, s in shown.items()}
 
 
 def _limited(volume: ObjectVolume, axes: Sequence[int], block: Box3D) -> ObjectVolume:

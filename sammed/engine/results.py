@@ -144,13 +144,17 @@ def finished(
     """
     prompted = on_prompted(trace, volume, slices.axis)
     cleaned = clean(volume, cleanup, slices.volume.spacing, prompted)
-    records = tuple(slice_records(trace, slices, cleaned, quality))
+    records = tuple(slice_records(trace, slices, cleaned, quality, bool(prompts.blocks)))
     lost = "" if cleaned.mask.any() else f"nothing is left of {prompts.name!r} after clean-up"
     return ObjectRun(prompts, slices.plane, trace, records, cleaned, lost)
 
 
 def slice_records(
-    trace: Trace, slices: SliceStack, volume: ObjectVolume, joined: Quality | None
+    trace: Trace,
+    slices: SliceStack,
+    volume: ObjectVolume,
+    joined: Quality | None,
+    boxed: bool = False,
 ) -> list[SliceRecord]:
     """The per-slice table of a trace, in slice order.
 
@@ -163,10 +167,11 @@ def slice_records(
     joined
         Given if the logits mean something: how good a slice of the result is, is then the geometric
         mean of the IoU that its own probabilities promise and of the least IoU that the model
-        predicts on the way from the nearest prompted slice. On slices that were not prompted it
-        falls with what planes leave in doubt, or if one alone was seen, with what slices on the
-        way do not have in common. Else it is the model's prediction, times the IoU of its mask with
-        the result where that has been changed since.
+        predicts on the way from the nearest prompted slice, and falls with what slices on the way
+        do not have in common. Else it is the model's prediction, times the IoU of its mask with the
+        result where that has been changed since.
+    boxed
+        Of a 3D box, of which several chains are joined: each slice counts by itself.
     """
     row_mm, col_mm = slices.pixel_mm
     records = []
@@ -178,15 +183,14 @@ def slice_records(
         agrees = 1.0 if before == index else 0.0
         if neighbour is not None and before != index:
             agrees = overlap(result, neighbour)[0]
-        least = min(way[0], max(result.predicted_iou, 0.0))
-        ways[index] = least, way[1] * agrees
+        own = max(result.predicted_iou, 0.0)
+        least, shared = ways[index] = min(way[0], own), way[1] * agrees
         if joined and index in trace.prompted:
             quality = sqrt(least * promised_iou(joined.modesty * final.logits))
+        elif joined and boxed:
+            quality = sqrt(own * promised_iou(final.logits))
         elif joined:
-            shared = ways[index][1] ** joined.way
-            if index in trace.agreed:
-                shared = trace.agreed[index] ** joined.planes
-            quality = sqrt(least * promised_iou(final.logits)) * shared
+            quality = sqrt(least * promised_iou(final.logits)) * shared**joined.way
         else:
             quality = result.predicted_iou * (overlap(result, final)[0] if result.area else 1.0)
         centroid = list(result.centroid)

@@ -211,8 +211,8 @@ class SlicewiseStrategy:
             trace = self._trace(obj, axis, memos, reporter)
             return trace, stack(trace.slices, axis)
         look = partial(self._look, reporter, strides)
-        volume, agreed = self._consensus.of(traces, axes, located, block, look)
-        return self._repaired(obj, axis, replace(own[-1], agreed=agreed), volume, reporter)
+        volume = self._consensus.of(traces, axes, located, block, look)
+        return self._repaired(obj, axis, own[-1], volume, reporter)
 
     def _agreeing(
         self,

@@ -7,8 +7,8 @@ what undo brings back is still known.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from operator import itemgetter
@@ -69,14 +69,11 @@ class Trace:
         Where and why propagation ended; none if it was off.
     prompted
         Indices of the slices that the user prompted.
-    agreed
-        IoU of the result's slices with what several planes show of them, if it was joined of such.
     """
 
     slices: Slices
     stops: tuple[Stop, ...]
     prompted: frozenset[int]
-    agreed: Mapping[int, float] = field(default_factory=dict)
 
 
 class Tracer:

@@ -185,13 +185,12 @@ class Quality:
     modesty
         The mean of several looks at a prompted slice is surer than it says: in what it promises,
         its logits count this many times.
-    planes, way
-        Powers with which counts what planes have in common on a slice, and what neighbours have on
-        the way to it from a prompted one, multiplied.
+    way
+        Power with which counts what neighbours have in common on the way to a slice from a prompted
+        one, multiplied.
     """
 
     modesty: float
-    planes: float
     way: float
 
 

@@ -329,9 +329,7 @@ def test_what_is_found_as_a_whole_takes_nothing_away_on_which_planes_agree():
         return [PlaneView(planes, axis, dict.fromkeys(range(20), 0.1)) for axis in axes]
 
     consensus = multiplanar.Consensus(RECIPE)
-    joined, agreed = consensus.of(traces, range(3), other, planes.block, look)
-    shown = 12 / (12 + 1)  # of a slice: one row more
-    assert agreed[10] == pytest.approx(shown)
+    joined = consensus.of(traces, range(3), other, planes.block, look)
     np.testing.assert_array_equal(joined.mask, planes.mask | other.mask)
 
 

@@ -35,7 +35,7 @@ RECIPE = Recipe(
     refine=Refine(least_overlap=0.5, disputed=0.05),
     border=Border(bias=1.5, temperature=2.5, lowest=-3.0, highest=2.0),
     growth_guard=GrowthGuard(spike=0.15, caution=0.3, cautious_area=150),
-    quality=Quality(modesty=2.0, planes=0.5, way=0.05),  # engine-predicted-iou
+    quality=Quality(modesty=2.0, way=0.05),  # engine-predicted-iou
     fusion=Fusion(loudest=LOUDEST, untraced=1e-5, sharpness=4),
     clicks=Clicks(push=3 * LOUDEST, fade=0.6, faded=0.05, lean=0.3),  # engine-clicks
     walk=Walk(stiffness=3000.0, trust=0.1, doubt=4.0),  # engine-strokes
