@@ -29,7 +29,7 @@ SEGMENTER = 0.6
 
 FEW_STEPS = 500
 """With fewer, in rehearsal and final run together, a look has hardly learned anything: the
-hippocampus has 0.82 after 500, abdomens have nothing but the liver after 150, see the notebook."""
+hippocampus has 0.82 after 500, see the notebook."""
 
 PART_SHARES: dict[Part, float] = {"views": 0.35, "boxes": 0.2, "locator": 0.45}
 """Of the promptable network's minutes: a step of the locator takes twice as long, and of 3D boxes
