@@ -75,6 +75,10 @@ def run(
     label_maps: Annotated[
         Path | None, typer.Option(help="locator: folder of label maps to draw volumes from too.")
     ] = None,
+    trunks: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="locator: share of the volumes that are drawn trunks."),
+    ] = 0.0,
     quiet: Quiet = False,
 ) -> None:
     """Train the built-in network on synthetic images.
@@ -87,7 +91,7 @@ def run(
 
       sammed train compact --minutes 60 --resume runs/mine/last.pt --out runs/mine
 
-      sammed train locator --minutes 60 --label-maps maps --out runs/locator
+      sammed train locator --minutes 60 --label-maps maps --trunks 0.4 --out runs/locator
 
       sammed train compact --boxes-only --init shipped --teacher shipped --out runs/boxes
     """
@@ -111,6 +115,7 @@ def run(
             teacher=teacher,
             boxes_only=boxes_only,
             label_maps=label_maps,
+            trunks=trunks,
             on_progress=show,
         )
     say_end(trainer, f"{model} --resume {trainer.checkpoint} --out {trainer.out}", quiet)

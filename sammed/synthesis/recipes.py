@@ -30,7 +30,7 @@ RECIPES: dict[str, tuple[Recipe, float]] = {
 }
 """Each recipe and how often it is drawn."""
 
-THIN = ("wall", "shell", "rim", "butterfly", "crescent", "winding", "branch")
+THIN = ("wall", "shell", "rim", "butterfly", "crescent", "winding", "branch", "trunk_thin")
 """Kinds that fill little of a box round them, so that another answer lies near."""
 
 THIN_WEIGHT = 2.5

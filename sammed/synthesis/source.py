@@ -16,6 +16,7 @@ from sammed.synthesis.fields import Array
 from sammed.synthesis.label_maps import prepare_folder, split
 from sammed.synthesis.label_scenes import make_label_scene
 from sammed.synthesis.slab import Slab, make_block
+from sammed.synthesis.torso_slabs import make_trunk
 
 OF_LABELS = ("anatomy", "guest", "union", "core", "shell")
 """Kinds of targets that come from label maps."""
@@ -40,10 +41,13 @@ class Source:
         Prepared label maps; without any, volumes are the generator's alone.
     held_back
         Use the maps that are not trained on.
+    trunks
+        Share of the volumes that are drawn trunks.
     """
 
     maps: tuple[Path, ...] = ()
     held_back: bool = False
+    trunks: float = 0.0
 
     @property
     def chosen(self) -> tuple[Path, ...]:
@@ -55,8 +59,15 @@ GENERATOR = Source()
 """The generator alone."""
 
 
-def mapped(folder: Path | None) -> Source:
+def mapped(folder: Path | None, trunks: float = 0.0) -> Source:
     """The source of a folder of label maps, as they are or prepared; ``None``: the generator.
+
+    Parameters
+    ----------
+    folder
+        Where they are.
+    trunks
+        Share of the volumes that are drawn trunks.
 
     Raises
     ------
@@ -64,8 +75,8 @@ def mapped(folder: Path | None) -> Source:
         If there are no label maps.
     """
     if folder is None:
-        return GENERATOR
-    return Source(tuple(prepare_folder(folder, home() / "label-maps")))
+        return Source(trunks=trunks)
+    return Source(tuple(prepare_folder(folder, home() / "label-maps")), trunks=trunks)
 
 
 @lru_cache(maxsize=4)
@@ -76,7 +87,7 @@ def _split(maps: tuple[Path, ...]) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
 def make_volume(
     seed: int | tuple[int, ...], source: Source, widths: tuple[int, int] | None = None
 ) -> Slab:
-    """A synthetic volume, of label maps or of the generator; the same seed gives the same.
+    """A synthetic volume: a trunk, of label maps, or of the generator; the same seed, the same.
 
     Parameters
     ----------
@@ -87,10 +98,11 @@ def make_volume(
     widths
         Least and most pixels across a volume of the generator; ``None``: as it likes.
     """
-    if source.maps:
-        key = seed if isinstance(seed, tuple) else (seed,)
-        if np.random.default_rng((*key, 3)).random() < LABEL_SHARE:
-            return make_label_scene(seed, source.chosen)
+    key = seed if isinstance(seed, tuple) else (seed,)
+    if source.trunks and np.random.default_rng((*key, 4)).random() < source.trunks:
+        return make_trunk(seed)
+    if source.maps and np.random.default_rng((*key, 3)).random() < LABEL_SHARE:
+        return make_label_scene(seed, source.chosen)
     return make_block(seed, widths) if widths else make_block(seed)
 
 

@@ -128,7 +128,7 @@ class Torso:
             self.taken[part] = np.maximum(self.taken[part], shape)
 
 
-def make_torso(rng: np.random.Generator, shape: Shape3 | None = None) -> Torso:
+def make_torso(rng: np.random.Generator, shape: Shape3 | None = None, pixel: float = 4.0) -> Torso:
     """Draw a trunk, or a part of one.
 
     Parameters
@@ -137,9 +137,11 @@ def make_torso(rng: np.random.Generator, shape: Shape3 | None = None) -> Torso:
         Source of randomness.
     shape
         Voxels at most; ``None``: `MOST`.
+    pixel
+        About how many mm one is wide.
     """
     fatness = float(np.exp(rng.normal(np.log(17), 0.55)))
-    frame, step = _scanned(rng, fatness, shape or MOST)
+    frame, step = _scanned(rng, fatness, shape or MOST, pixel)
     look = ct_look(rng) if rng.random() < CT_SHARE else mr_look(rng)
     arms_down = bool(rng.random() < 0.2)
     rooms, torso = _body(rng, frame, look, fatness, arms_down)
@@ -150,13 +152,15 @@ def make_torso(rng: np.random.Generator, shape: Shape3 | None = None) -> Torso:
     return torso
 
 
-def _scanned(rng: np.random.Generator, fatness: float, most: Shape3) -> tuple[Frame, float]:
+def _scanned(
+    rng: np.random.Generator, fatness: float, most: Shape3, about: float
+) -> tuple[Frame, float]:
     """Part of the body on a grid; what does not fit is left out on either side."""
     low, high, _ = list(SPANS.values())[
         int(rng.choice(len(SPANS), p=[share for *_, share in SPANS.values()]))
     ]
     sizes = np.exp(rng.normal(0, 0.07, 3) + rng.normal(0, 0.07))
-    pixel = float(np.exp(rng.normal(np.log(4.0), 0.2)))
+    pixel = float(np.exp(rng.normal(np.log(about), 0.2)))
     step = float(rng.uniform(1.1, 2.4)) if rng.random() < 0.2 else 1.0
     low, high = np.array((low, high)) + rng.normal(0, 25, 2)
     if rng.random() < SLAB_SHARE:

@@ -15,6 +15,7 @@ from torch import Tensor
 from sammed.imaging.masks import dice
 from sammed.models.compact.cubes import BOX_SHARE
 from sammed.models.compact.locator_net import Blocks, LocatorNet, block_planes
+from sammed.synthesis import torso_slabs
 from sammed.synthesis.blocks import BlockSample, draw_blocks
 from sammed.synthesis.source import GENERATOR, OF_LABELS, Source
 from sammed.training import stream
@@ -71,14 +72,19 @@ def block_logits(net: LocatorNet, shown: Blocks, half: bool = False) -> Tensor:
 @lru_cache(maxsize=2)
 def fixed_batches(
     size: int, source: Source = GENERATOR
-) -> tuple[tuple[Blocks, Tensor, NDArray[np.bool_]], ...]:
-    """The synthetic validation set: what is shown, what is asked for, and what label maps drew."""
+) -> tuple[tuple[Blocks, Tensor, list[str]], ...]:
+    """The synthetic validation set: what is shown, what is asked for, and what drew it."""
     samples = make_chunk(SEED, 0, size, replace(source, held_back=True))
     rng = np.random.default_rng(SEED)
     parts = [samples[i : i + 32] for i in range(0, size, 32)]
-    return tuple(
-        (*unpack(pack(rng, part)), np.isin([s.kind for s in part], OF_LABELS)) for part in parts
-    )
+    return tuple((*unpack(pack(rng, part)), [_origin(s.kind) for s in part]) for part in parts)
+
+
+def _origin(kind: str) -> str:
+    """What drew a target of that kind."""
+    if kind in OF_LABELS:
+        return "anatomy"
+    return "trunks" if kind in torso_slabs.KINDS else "shapes"
 
 
 @torch.no_grad()
@@ -97,22 +103,23 @@ def validate_blocks(net: Any, size: int = 256, source: Source = GENERATOR) -> di
     Returns
     -------
     dict
-        ``block`` and ``block_ellipsoid`` of all samples; with label maps also ``block_shapes``
-        and ``block_anatomy``, of the generator's objects and of the maps'.
+        ``block`` and ``block_ellipsoid`` of all samples; where they are of several origins also
+        ``block_shapes``, ``block_anatomy`` and ``block_trunks``: of the generator's objects, of
+        those of label maps and of drawn trunks.
     """
-    scores, floors, labelled = [], [], []
-    for shown, target, from_map in fixed_batches(size, source):
+    scores, floors, origins = [], [], list[str]()
+    for shown, target, drawn_by in fixed_batches(size, source):
         logits = block_logits(net, shown)
         floor = inscribed_ellipsoid(target.shape[-1])
-        labelled += from_map.tolist()
+        origins += drawn_by
         for answer, wanted in zip(logits.numpy(), target.numpy() > 0, strict=True):
             scores.append(dice(answer > 0, wanted))
             floors.append(dice(floor, wanted))
     measured = {"block": float(np.mean(scores)), "block_ellipsoid": float(np.mean(floors))}
-    if source.maps:
-        of_map = np.array(labelled)
-        measured["block_shapes"] = float(np.mean(np.array(scores)[~of_map]))
-        measured["block_anatomy"] = float(np.mean(np.array(scores)[of_map]))
+    if source != GENERATOR:
+        for origin in sorted(set(origins)):
+            of_it = np.array(origins) == origin
+            measured[f"block_{origin}"] = float(np.mean(np.array(scores)[of_it]))
     return measured
 
 

@@ -41,6 +41,7 @@ def run_training(
     teacher: str | None = None,
     boxes_only: bool = False,
     label_maps: Path | None = None,
+    trunks: float = 0.0,
     on_progress: OnProgress | None = None,
 ) -> Trainer:
     """Train compact and leave checkpoint, weights, metrics and a plot in a folder.
@@ -71,6 +72,8 @@ def run_training(
         Train on views with a box and no other prompt.
     label_maps
         Folder of label maps from which half of the locator's volumes are drawn.
+    trunks
+        Share of the locator's volumes that are drawn trunks; of the others the half, then.
     on_progress
         Called after every step.
 
@@ -89,8 +92,8 @@ def run_training(
         raise InputError(f"cannot train {model!r}; expected 'compact' or 'locator'")
     if model == "locator" and (teacher or boxes_only):
         raise InputError("--teacher and --boxes-only are for 'compact'; the locator has neither")
-    if model == "compact" and label_maps:
-        raise InputError("--label-maps is for 'locator' and for 'sammed train volume'")
+    if model == "compact" and (label_maps or trunks):
+        raise InputError("--label-maps and --trunks are for 'locator', not for 'compact'")
     torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) - 1))  # one makes the data
     plan = StreamPlan(seed=seed, batch=batch, boxes_only=boxes_only)
     recipe = Recipe(
@@ -103,7 +106,7 @@ def run_training(
         teacher=_weights_file(teacher) if teacher else None,
         clicks=0.0 if boxes_only else Recipe.clicks,
     )
-    source = mapped(label_maps)
+    source = mapped(label_maps, trunks)
     task = BlocksTask(source=source) if model == "locator" else None
     trainer = Trainer(recipe, out, task)
     if resume is not None:
