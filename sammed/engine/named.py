@@ -28,10 +28,11 @@ from sammed.views.slices import PLANES, SliceStack, choose_plane
 class NamedStrategy:
     """Finds what a `StructureModel` knows by name, and leaves the rest to another strategy.
 
-    An object that is called as a structure is that structure; clicks, strokes and painted slices
-    mend it where they lie, and 3D boxes limit it. One that has a box on a slice, or another name,
-    is what its prompts say, and so is one with a 3D box if the model has its own answer to that,
-    and one that was painted and is to be followed no further.
+    An object that is called as a structure, or says that it is one, is that structure; clicks,
+    strokes and painted slices mend it where they lie, and 3D boxes limit it. One that has a box
+    on a slice, or another name, is what its prompts say, and so is one with a 3D box if the model
+    has its own answer to that, one that was painted and is to be followed no further, and one of
+    which the model finds nothing where a prompt says that it is there.
 
     Parameters
     ----------
@@ -60,7 +61,7 @@ class NamedStrategy:
             return
         if not obj.interactions:
             raise PromptError(
-                f"model {self._model.spec.name!r} knows no {obj.name!r}; it knows "
+                f"model {self._model.spec.name!r} knows no {obj.known_as!r}; it knows "
                 f"{', '.join(self._model.spec.structures)}, and for others give a prompt"
             )
         self._prompted(obj).check(obj)
@@ -79,31 +80,49 @@ class NamedStrategy:
         self, obj: ObjectPrompts, former: ObjectRun | None, reporter: Reporter
     ) -> ObjectRun:
         """See `sammed.engine.strategy.Strategy`."""
-        if not self._by_name(obj):
-            return self._prompted(obj).segment(obj, former, reporter)
+        run = self._known(obj, reporter) if self._by_name(obj) else None
+        return self._asked(obj, former, reporter) if run is None else run
+
+    def _known(self, obj: ObjectPrompts, reporter: Reporter) -> ObjectRun | None:
+        """What the model knows by name; ``None`` if it finds nothing and a prompt says where."""
         wanted = self._scene.settings.plane
         plane = wanted if wanted in PLANES else choose_plane("auto", self._scene.volume)
         axis = PLANES[plane]
         reporter.begin(obj.name, axis, ())
         reporter.check()
-        found = self._all(reporter)[obj.name]
+        found = self._all(reporter)[obj.known_as]
         volume = within_limits(found, obj, self._scene.volume.shape)
         if volume.block.is_empty or not volume.mask.any():
-            if any(point.positive for point in obj.points):
-                return self._prompted(obj).segment(obj, former, reporter)
+            if not obj.is_empty:
+                return None
             why = f" ({found.reason})" if found.reason else ""
-            error = f"the model found no {obj.name!r}{why}; if it is there, give it a prompt"
-            return not_found(obj, plane, error)
+            error = f"the model found no {obj.known_as!r}{why}; if it is there, give it a prompt"
+            return self._signed(obj, not_found(obj, plane, error))
         slices = SliceStack(self._scene.volume, plane, self._scene.window())
         volume, mended = self._mended(obj, volume, slices, reporter)
         volume = held(volume, obj)
         if not volume.mask.any():
-            return not_found(obj, plane, f"nothing is left of {obj.name!r} after the corrections")
+            error = f"nothing is left of {obj.name!r} after the corrections"
+            return self._signed(obj, not_found(obj, plane, error))
         trace = as_trace(volume, found.predicted_iou, axis, mended)
         cleanup = self._scene.settings.cleanup
         if cleanup.components == "prompted":  # there is no prompt that a part could reach
             cleanup = replace(cleanup, components="all")
-        return finished(obj, trace, volume, slices, cleanup, self._model.spec.recipe.quality)
+        quality = self._model.spec.recipe.quality
+        return self._signed(obj, finished(obj, trace, volume, slices, cleanup, quality))
+
+    def _asked(self, obj: ObjectPrompts, former: ObjectRun | None, reporter: Reporter) -> ObjectRun:
+        """What the prompts say; nothing is kept of what a network with other weights said."""
+        weights = self._model.prompted(obj.known_as).spec.weights_hash
+        kept = former if former is not None and former.weights == weights else None
+        run = self._prompted(obj).segment(obj, kept, reporter)
+        if weights and weights == self._model.spec.weights_hash:
+            return self._signed(obj, run)
+        return replace(run, weights=weights)
+
+    def _signed(self, obj: ObjectPrompts, run: ObjectRun) -> ObjectRun:
+        """The run of an object that the model's own weights have answered."""
+        return replace(run, structure=obj.known_as, weights=self._model.spec.weights_hash)
 
     @property
     def timings(self) -> Mapping[str, float]:
@@ -122,18 +141,18 @@ class NamedStrategy:
         return {**counts, "decode": counts["decode"] + int(self._found is not None)}
 
     def _by_name(self, obj: ObjectPrompts) -> bool:
-        if obj.name not in self._model.spec.structures:
+        if obj.known_as not in self._model.spec.structures:
             return False
         if obj.mask is not None and obj.propagate == "off":
             return False  # it is what was painted, and nothing is added to it
-        asks = bool(obj.blocks) and self._model.takes_blocks(obj.name)
+        asks = bool(obj.blocks) and self._model.takes_blocks(obj.known_as)
         return not (asks or without_strokes(obj).boxes)
 
     def _mended(
         self, obj: ObjectPrompts, volume: ObjectVolume, slices: SliceStack, reporter: Reporter
     ) -> tuple[ObjectVolume, Mapping[int, SliceResult]]:
         """What was found, corrected where it was clicked or painted; and these slices."""
-        model = self._model.prompted(obj.name)
+        model = self._model.prompted(obj.known_as)
         said = without_strokes(obj, keep="scribble" in model.spec.prompts)
         clicked = slice_prompts(said, slices.axis)
         if not clicked:
@@ -148,7 +167,7 @@ class NamedStrategy:
         )  # fmt: skip
 
     def _prompted(self, obj: ObjectPrompts) -> Strategy:
-        model = self._model.prompted(obj.name)
+        model = self._model.prompted(obj.known_as)
         if id(model) not in self._others:
             self._others[id(model)] = self._make_other(model)
         return self._others[id(model)]

@@ -90,6 +90,11 @@ class ObjectRun:
         it under another name, too.
     channels, by_channel
         Of a scan with several: what each showed and how it counted, and its own run.
+    structure
+        Of a model that knows structures by name: the one whose own answer this is; empty where
+        another network answered, as it does for whatever the model does not know.
+    weights
+        Of such a model: the hash of the weights that answered.
     """
 
     prompts: ObjectPrompts
@@ -102,6 +107,8 @@ class ObjectRun:
     memos: Memos | None = None
     channels: Mapping[str, ChannelView] = field(default_factory=dict)
     by_channel: Mapping[str, ObjectRun] = field(default_factory=dict)
+    structure: str = ""
+    weights: str = ""
 
     @property
     def nbytes(self) -> int:

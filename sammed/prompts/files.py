@@ -137,6 +137,8 @@ def document(objects: Sequence[ObjectPrompts], volume: Volume, **about: Any) -> 
     listed = []
     for obj in objects:
         entry: dict[str, Any] = {"name": obj.name, "label": obj.label}
+        if obj.structure:
+            entry["structure"] = obj.structure
         boxes = [_slice_entry(box, volume) for box in obj.boxes]
         boxes += [{"box3d": _file_corners(block, volume)} for block in obj.blocks]
         if boxes:
@@ -260,6 +262,7 @@ def _object(
         scribbles=[_scribble(said, volume, space) for said in entry.get("scribbles", ())],
         lassos=[_lasso(said, volume, space) for said in entry.get("lassos", ())],
         candidate=int(entry.get("candidate", 0)),
+        structure=_structure(entry),
     )
     return in_order(obj, entry["order"]) if "order" in entry else obj
 
@@ -286,6 +289,13 @@ def _label(entry: dict[str, Any]) -> int:
     value = entry.get("label", 0)
     if type(value) is not int:
         raise LabelError(f"label {value!r} of {entry.get('name')!r} is not a whole number")
+    return value
+
+
+def _structure(entry: dict[str, Any]) -> str:
+    value = entry.get("structure", "")
+    if not isinstance(value, str):
+        raise PromptError(f"structure {value!r} of {entry.get('name')!r} is not a text")
     return value
 
 

@@ -71,6 +71,9 @@ class ObjectPrompts:
         Strokes.
     interactions
         All of them, in order; what is given of a kind beside replaces what they hold of it.
+    structure
+        Which structure of a model that knows some by their names it is, where its own name is
+        another; empty: what it is called.
 
     Examples
     --------
@@ -88,6 +91,7 @@ class ObjectPrompts:
     interactions: tuple[Interaction, ...]
     propagate: Propagate
     candidate: int
+    structure: str
 
     def __init__(
         self,
@@ -103,6 +107,7 @@ class ObjectPrompts:
         lassos: Iterable[LassoPrompt] | None = None,
         interactions: Iterable[Interaction] = (),
         candidate: int = 0,
+        structure: str = "",
     ) -> None:
         said: tuple[Interaction, ...] = tuple(interactions)
         for kind, given in (
@@ -121,6 +126,7 @@ class ObjectPrompts:
             ("interactions", said),
             ("propagate", propagate),
             ("candidate", candidate),
+            ("structure", structure),
         ):
             object.__setattr__(self, field_, value)
 
@@ -137,7 +143,13 @@ class ObjectPrompts:
         label = [f"label {self.label}"] if self.label else []
         how = [] if self.propagate == "auto" else [f"propagate {self.propagate}"]
         how += [f"candidate {self.candidate}"] if self.candidate else []
+        how += [f"structure {self.structure!r}"] if self.structure else []
         return f"ObjectPrompts({', '.join([repr(self.name), *label, *said, *how])})"
+
+    @property
+    def known_as(self) -> str:
+        """The name by which a model may know it: the structure that it is, else its own name."""
+        return self.structure or self.name
 
     def _of(self, kind: type[_Kind]) -> tuple[_Kind, ...]:
         return tuple(said for said in self.interactions if isinstance(said, kind))
@@ -190,7 +202,11 @@ class ObjectPrompts:
         ordered
             Whether the order of different kinds counts, see `ModelSpec.ordered`.
         """
-        if (self.propagate, self.candidate) != (other.propagate, other.candidate):
+        if (self.propagate, self.candidate, self.structure) != (
+            other.propagate,
+            other.candidate,
+            other.structure,
+        ):
             return False
         if ordered:
             return self.interactions == other.interactions
@@ -237,7 +253,7 @@ class ObjectPrompts:
         shape
             Extents (z, y, x).
         named
-            Names of objects that need no prompt, since the model knows them.
+            Names of structures that need no prompt, since the model knows them.
 
         Raises
         ------
@@ -263,7 +279,7 @@ class ObjectPrompts:
                 f"the mask of {self.name!r} has shape {self.mask.shape}, expected {shape}"
             )
         self._check_choices()
-        if self.is_empty and self.name not in named:
+        if self.is_empty and self.known_as not in named:
             raise PromptError(
                 f"nothing says where {self.name!r} is; give it a box, a positive point or a mask"
             )
@@ -393,7 +409,7 @@ def merge(parts: Sequence[ObjectPrompts]) -> tuple[ObjectPrompts, ...]:
     LabelError
         If two parts give one object different labels.
     PromptError
-        If two parts give one object a mask each.
+        If two parts give one object a mask each, or say that it is different structures.
     """
     merged: dict[str, ObjectPrompts] = {}
     for part in parts:
@@ -407,10 +423,13 @@ def _join(a: ObjectPrompts, b: ObjectPrompts) -> ObjectPrompts:
         raise LabelError(f"{a.name!r} has two labels, {a.label} and {b.label}")
     if a.mask is not None and b.mask is not None:
         raise PromptError(f"{a.name!r} has two masks; join them into one file")
+    if a.structure and b.structure and a.structure != b.structure:
+        raise PromptError(f"{a.name!r} is two structures, {a.structure!r} and {b.structure!r}")
     return replace(
         a,
         label=a.label or b.label,
         interactions=(*a.interactions, *b.interactions),
         propagate=b.propagate if b.propagate != "auto" else a.propagate,
         candidate=b.candidate or a.candidate,
+        structure=a.structure or b.structure,
     )

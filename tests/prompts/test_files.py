@@ -63,6 +63,14 @@ def test_written_prompts_are_read_as_they_were_for_all_48_files(tmp_path):
         assert tuple(read_prompts(path, volume, no_mask)) == OBJECTS
 
 
+def test_what_an_object_is_is_written_where_its_name_does_not_say_it(tmp_path):
+    told = (OBJECTS[0].replaced(name="Segment_1", structure="liver"), *OBJECTS[1:])
+    written = document(told, VOLUME)
+    assert [entry.get("structure") for entry in written["objects"]] == ["liver", None, None, None]
+    assert all("structure" not in entry for entry in document(OBJECTS, VOLUME)["objects"])
+    assert read_prompts(save(tmp_path, written), VOLUME, no_mask).objects == told
+
+
 def test_the_document_is_in_the_files_own_indices():
     stored = VOXELS[:, ::-1].transpose(2, 0, 1)  # (k, j, i) of the file is (x, z, -y)
     affine = STRAIGHT[:, [2, 0, 1, 3]] @ np.diag([1, 1, -1, 1])
@@ -191,6 +199,7 @@ BOX = {"axis": "k", "index": 3, "box": [2, 1, 9, 6]}
         ({"boxes": [BOX], "propagate": "both"}, PromptError, "unknown propagate 'both'; expected"),
         ({"boxes": [BOX], "label": "x"}, LabelError, "label 'x' of None is not a whole number"),
         ({"boxes": [BOX], "label": 2.5}, LabelError, "label 2.5 of None"),
+        ({"boxes": [BOX], "structure": 3}, PromptError, "structure 3 of None is not a text"),
         (7, PromptError, "cannot read object 0: AttributeError"),
     ],
 )

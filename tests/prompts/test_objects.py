@@ -161,3 +161,28 @@ def test_the_block_of_a_box(axis):
     block = BoxPrompt(axis, 2, Box2D(1, 3, 5, 9)).block
     assert block.range(axis) == (2, 3)
     assert block.across(axis) == Box2D(1, 3, 5, 9)
+
+
+def test_what_an_object_is_need_not_be_what_it_is_called():
+    called, told = ObjectPrompts("liver"), ObjectPrompts("Segment_1", structure="liver")
+    assert called.known_as == told.known_as == "liver"
+    told.check((5, 7, 11), {"liver"})
+    with pytest.raises(PromptError, match="nothing says where 'Segment_1' is"):
+        told.check((5, 7, 11), {"Segment_1"})
+    assert repr(told) == "ObjectPrompts('Segment_1', structure 'liver')"
+
+
+def test_an_object_that_is_another_structure_says_something_else():
+    told = ObjectPrompts("Segment_1", structure="liver")
+    assert told.says_as(told.replaced(name="Segment_2", label=4))
+    assert not told.says_as(told.replaced(structure=""))
+
+
+def test_parts_are_one_structure():
+    plain, liver = ObjectPrompts("a"), ObjectPrompts("a", structure="liver")
+    assert [one.structure for one in (*merge([plain, liver]), *merge([liver, plain]))] == [
+        "liver",
+        "liver",
+    ]
+    with pytest.raises(PromptError, match="'a' is two structures, 'liver' and 'spleen'"):
+        merge([liver, ObjectPrompts("a", structure="spleen")])
