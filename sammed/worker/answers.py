@@ -141,7 +141,8 @@ def describe_run(run: ObjectRun, frame: SentFrame) -> dict[str, Any]:
             for record in run.slices
         ],
     }
-    return dict(plain({**described, **_channels_of(run)}))
+    structure = {"structure": run.structure} if run.structure else {}
+    return dict(plain({**described, **structure, **_channels_of(run)}))
 
 
 def _channels_of(run: ObjectRun) -> dict[str, Any]:

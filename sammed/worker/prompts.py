@@ -72,6 +72,7 @@ def read_object(
         scribbles=[_read_scribble(part, frame) for part in fields.parts("scribbles")],
         lassos=[_read_lasso(part, frame) for part in fields.parts("lassos")],
         candidate=fields.whole("candidate", 0),
+        structure=fields.text("structure", ""),
     )
     order = _order(fields, obj)
     if not order:
@@ -110,6 +111,7 @@ def write_object(prompts: ObjectPrompts, frame: SentFrame) -> dict[str, Any]:
         "order": order_of(prompts.interactions),
         "propagate": prompts.propagate,
         "candidate": prompts.candidate,
+        "structure": prompts.structure,
     }
 
 

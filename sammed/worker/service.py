@@ -172,6 +172,7 @@ class Service:
             "masks": list(MASKS),
             "keeps_volumes": KEEP_VOLUMES,
             "partial": True,
+            "structure": True,
         }
 
     def _volume(self, fields: Fields, report: Report, cancel: Cancel) -> dict[str, Any]:
@@ -239,6 +240,8 @@ class Service:
         prompts = read_object(part, case.frame, case.volume.shape, self.arrays, kept)
         if former is not None and prompts.label == 0:
             prompts = replace(prompts, label=former.label)
+        if former is not None and "structure" not in part:
+            prompts = replace(prompts, structure=former.structure)
         changed = former != prompts
         if changed:
             session.put(prompts)
