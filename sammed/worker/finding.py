@@ -171,7 +171,9 @@ def _asked(
     """The runs of a session of its own, in which the model is asked for objects by name."""
     from sammed.session import Session as Aside
 
-    alone = replace(session.volume, channels=())  # things are found by name in one image
+    alone = session.volume  # as it is: a model that has seen it need not look again
+    if alone.channels:  # things are found by name in one image
+        alone = replace(alone, channels=())
     aside = Aside(alone, model, session.settings)
     aside.put(*(ObjectPrompts(name) for name in names))
     _tell(hear, "laying one onto the other")

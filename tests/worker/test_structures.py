@@ -6,6 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sammed.imaging.boxes import Box3D
+from sammed.imaging.volume import Volume
+from sammed.models.protocols import ModelSpec, VolumeMask
+from sammed.models.registry import build
+from sammed.session import Session
+from sammed.worker.finding import from_names
 from tests.worker.conftest import Client, read_array
 
 WORKER = Path(__file__).with_name("slow_worker.py")
@@ -94,3 +100,29 @@ def test_a_structure_that_is_no_text_is_refused(client, structure):
     assert answer["error"]["code"] == "bad_request"
     assert "'structure' must be a string" in answer["error"]["message"]
     assert client.ask("objects")["objects"] == []
+
+
+class Looks:
+    """Finds the same wherever it looks, and remembers where it looked."""
+
+    spec = ModelSpec(name="looks", structures={"organ": 1})
+
+    def __init__(self):
+        self.looked_at = []
+
+    def prompted(self, name):
+        return build("box")
+
+    def takes_blocks(self, name):
+        return False
+
+    def find(self, image, *, reporter):
+        self.looked_at.append(image.volume)
+        return {"organ": VolumeMask(Box3D(1, 2, 3, 4, 5, 6), np.ones((3, 3, 3), np.float16), 0.9)}
+
+
+def test_what_was_looked_for_once_need_not_be_looked_for_again(phantom, affine):
+    """A learned model remembers what it found in a volume, by the volume that it was shown."""
+    session = Session(Volume.from_array(phantom[0], affine), Looks())
+    from_names(session, ["organ"], lambda *_told: None, lambda: False)
+    assert session.model.looked_at[0] is session.volume
