@@ -7,7 +7,7 @@ import pytest
 
 slicer = pytest.importorskip("slicer", reason="needs slicer-core: run by make test-slicer")
 
-from SAMMedLib import prompts, scripting, segmentation  # noqa: E402
+from SAMMedLib import geometry, prompts, scripting, segmentation  # noqa: E402
 
 from tests.slicer.conftest import SAMMED_PYTHON, dice, run  # noqa: E402
 from tests.slicer.others import add_volume, make_bodies, mask_of, names_of  # noqa: E402
@@ -81,6 +81,22 @@ def test_a_segment_of_the_same_name_is_left_as_it_is(workflow, body):
     run(workflow)
     assert "left as it was: liver" in workflow.message
     assert mask_of(node, "liver", workflow.volume).sum() == mine.sum()
+
+
+def test_a_click_into_a_segment_that_is_called_so_finds_it(workflow, body):
+    inside = np.argwhere(body)[len(np.argwhere(body)) // 2][::-1]
+    point = geometry.world_from_ijk(workflow.volume, [inside])[0]
+    for name, known in (("Liver", True), ("mine", False)):
+        workflow.add_segment(name)
+        prompts.add_point(*workflow.target, prompts.POSITIVE, point)
+        workflow.segment()
+        run(workflow)
+        assert not workflow.failed, workflow.message
+        assert ("Answered by what was learned of liver." in workflow.message) is known
+        node, segment_id = workflow.target
+        assert workflow.history.run((node.GetID(), segment_id))["asked"][1] == "liver" * known
+        if known:
+            assert dice(mask_of(node, name, workflow.volume), body) > 0.6
 
 
 def test_an_organ_that_it_was_not_taught_is_what_its_box_says(workflow, body):

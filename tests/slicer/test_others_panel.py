@@ -15,8 +15,9 @@ pytest.importorskip(
 
 from PySide6 import QtCore  # noqa: E402
 from SAMMedLib import changes, errands, geometry, prompts  # noqa: E402
+from SAMMedLib.engine import Engine  # noqa: E402
 
-from tests.slicer.conftest import MODULE  # noqa: E402
+from tests.slicer.conftest import MODULE, SAMMED_PYTHON  # noqa: E402
 from tests.slicer.others import (  # noqa: E402
     add_segmentation,
     add_volume,
@@ -30,12 +31,14 @@ from tests.slicer.test_panel import (  # noqa: E402
     click,
     draw_box,
     module,
+    next_button,
     picture,
     press_key,
     process,
     qt_application,
     rest,
 )
+from tests.slicer.workflows import SLOW, add_box  # noqa: E402
 
 PICTURES = os.environ.get("SAMMED_PICTURES")
 FIXTURES = module, qt_application  # used by their names
@@ -324,3 +327,30 @@ def test_a_learned_file_is_chosen_and_asked(module, scans, tmp_path):
     assert workflow.engine.state == "ready"
     ui.modelBox.setCurrentIndex(ui.modelBox.findData("ellipse"))
     assert ui.learnedButton.isHidden()
+
+
+def test_a_segment_that_is_called_as_something_learned_says_who_answers(module):
+    ui, workflow = module.panel.ui, module.logic.workflow
+    workflow.engine = engine = Engine(lambda: ([SAMMED_PYTHON, SLOW], dict(os.environ)))
+    try:
+        workflow.parameters.model = "taught.sammed"
+        add_box(workflow, "mine")
+        workflow.on_change()
+        click(ui, "segmentButton")
+        rest(module)
+        assert ui.learnedLabel.isHidden()
+        assert next_button(ui) == ""
+        node, segment_id = workflow.target
+        node.GetSegmentation().GetSegment(segment_id).SetName("Organ")
+        process()  # the table of the Segment Editor tells nobody
+        assert ui.promptGroup.title == "Draw Organ in a slice view"
+        assert ui.learnedLabel.text.startswith("organ was learned: Segment asks what was learned")
+        assert not ui.learnedLabel.isHidden()
+        assert next_button(ui) == "segmentButton"
+        click(ui, "segmentButton")
+        rest(module)
+        assert ui.learnedLabel.text == "Answered by what was learned of organ."
+        assert "Answered by what was learned of organ." in ui.messageLabel.text
+        assert next_button(ui) == ""
+    finally:
+        engine.stop()

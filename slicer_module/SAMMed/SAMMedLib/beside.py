@@ -22,7 +22,7 @@ from . import (
     wording,
 )
 from .undoing import Undoing
-from .work import EngineError
+from .work import EngineError, structure_called
 
 LEARNED_FILES = ".sammed"
 """How the names of files end that sammed learned."""
@@ -138,6 +138,25 @@ class Beside(Undoing):
     def is_learned(self):
         """Whether the chosen model is a file that was learned from the user's own cases."""
         return bool(self.parameters) and self.parameters.model.endswith(LEARNED_FILES)
+
+    @property
+    def structure(self):
+        """What the chosen segment is of all that the model was taught, by its name; else empty.
+
+        ``None`` as long as it is not known what the model was taught.
+        """
+        taught = self.engine.taught(self.parameters.model or "compact")
+        return None if taught is None else structure_called(self.called, taught)
+
+    @property
+    def is_behind(self):
+        """Whether Segment has something to do: other prompts, or a name that means something else.
+
+        The same prompts are answered by another network then.
+        """
+        model, structure = (self.history.run(self.key) or {}).get("asked", (None, ""))
+        renamed = model == (self.parameters.model or "compact") and self.structure != structure
+        return self.prompts_changed or (renamed and self.structure is not None)
 
     def find_learned(self):
         """Find all that the chosen model was taught; segments that are there are left alone."""

@@ -52,6 +52,12 @@ class Choice:
         return (node.GetID(), segment_id) if segmentation.exists(node, segment_id) else None
 
     @property
+    def called(self):
+        """The name of the chosen segment; empty if there is none."""
+        node, segment_id = self.target
+        return node.GetSegmentation().GetSegment(segment_id).GetName() if self.key else ""
+
+    @property
     def has_start(self):
         """Whether a prompt of the chosen segment says where the object is."""
         return prompts.says_where(*self.target)

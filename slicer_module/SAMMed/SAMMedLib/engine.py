@@ -47,6 +47,7 @@ class Engine:
         self.progress = None
         self._process = None
         self._log = []
+        self._taught = {}
         self._reset_knowledge()
         self._task = None
         self._finish = None
@@ -73,6 +74,10 @@ class Engine:
     def log(self):
         """Last lines that the worker wrote to its log."""
         return list(self._process.log) if self._process else list(self._log)
+
+    def taught(self, model):
+        """Names of what a model was taught to find; ``None`` as long as it was not asked."""
+        return self._taught.get(model)
 
     def prepare(self, work, finish):
         """Start the worker and hand the volume over while the user is still drawing."""
@@ -177,7 +182,9 @@ class Engine:
         self.progress = None
         whole = [work.name] if work.whole else []
         answer = yield Ask("segment", {"whole": whole, "partial": True})
-        return read_result(answer, work.name)
+        result = read_result(answer, work.name)
+        result.run["asked"] = work.model, self._structure(work)
+        return result
 
     def _errand(self, work, steps):
         yield from self._prepare(work)
@@ -254,6 +261,8 @@ class Engine:
         self._settings = None  # not known, should it be cancelled
         answer = yield Ask("settings", wanted)
         self._settings = wanted
+        takes = self.hello.get("structure")  # older engines know objects by their names alone
+        self._taught[work.model] = tuple(answer["structures"]) if takes else ()
         if answer["renewed"]:
             self._objects = {name: None for name in answer["objects"]}
 
@@ -265,8 +274,12 @@ class Engine:
                 raise
         self._objects.pop(name, None)
 
+    def _structure(self, work):
+        return work.structure(self._taught.get(work.model, ()))
+
     def _put(self, work):
-        key = (repr(work.prompts), [(tuple(b), v.tobytes()) for b, v in work.masks])
+        structure = self._structure(work)
+        key = (repr(work.prompts), structure, [(tuple(b), v.tobytes()) for b, v in work.masks])
         if self._objects.get(work.name) == key:
             return
         masks = []
@@ -274,7 +287,7 @@ class Engine:
             folder = self.hello["exchange"]
             written = yield Aside(lambda: [write_array(folder, v) for _, v in work.masks])
             masks = [{"block": b, "data": d} for (b, _), d in zip(work.masks, written)]
-        prompts = {**work.prompts, "name": work.name, "mask": masks}
+        prompts = {**work.prompts, "name": work.name, "mask": masks, "structure": structure}
         self._objects[work.name] = None  # not known, should it be cancelled
         yield Ask("put", {"object": prompts})
         self._objects[work.name] = key

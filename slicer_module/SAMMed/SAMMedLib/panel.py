@@ -81,6 +81,7 @@ class Panel:
         self._updating = False
         self._connected = None
         self._known_models = None
+        self._called = ""
         self._quality = QualityTable(ui.qualityTable, ui.stopLabel, workflow)
         self._others = others_panel.OthersPanel(ui, workflow)
         self._combos = {**_choices(), **others_panel.choices()}
@@ -278,6 +279,9 @@ class Panel:
             parameters.segmentID = chosen
             self.workflow.retarget()
             self.update()
+        if self.workflow.called != self._called:  # its name says whether it was learned
+            self._called = self.workflow.called
+            self.update()
 
     def update(self):
         """Show the state of everything."""
@@ -333,14 +337,16 @@ class Panel:
         node, segment_id = workflow.target
         there, ready, role = workflow.key is not None, workflow.volume is not None, None
         title, drawn, kept = _("Draw in a slice view"), "", ""
+        learned = wording.learned(workflow) if there else ""
         if there:
-            segment = node.GetSegmentation().GetSegment(segment_id)
-            title = _("Draw {name} in a slice view").format(name=segment.GetName())
+            title = _("Draw {name} in a slice view").format(name=workflow.called)
             drawn = wording.prompts_long(node, segment_id)
             kept = wording.kept_slices(node, segment_id)
         ui.promptGroup.setTitle(title)
         ui.promptLabel.setText(drawn)
         ui.keptLabel.setText(kept)
+        ui.learnedLabel.setText(learned)
+        ui.learnedLabel.setVisible(bool(learned))
         role = workflow.placing.role
         for name, its_role, _icon in _TOOLS:
             getattr(ui, name).setEnabled(ready)
@@ -366,7 +372,7 @@ class Panel:
         if workflow.volume is not None and not workflow.busy and workflow.placing.role is None:
             if workflow.key is None or not workflow.has_start:
                 wanted = ui.boxButton
-            elif not workflow.history.run(workflow.key) or workflow.prompts_changed:
+            elif not workflow.history.run(workflow.key) or workflow.is_behind:
                 wanted = ui.segmentButton
         for button in (ui.boxButton, ui.segmentButton):
             style = _NEXT if button is wanted else ""

@@ -88,7 +88,30 @@ def summary(result, right=()):
     marked = doubtful(result.run)
     if marked:
         said.append(_("{count} to be checked (press N)").format(count=len(marked)))
-    return ", ".join(said) + "."
+    return f"{', '.join(said)}. {answered(result.run)}".rstrip()
+
+
+def answered(run):
+    """Whose answer a run is, of a segment that is called as something that was learned."""
+    _model, name = run.get("asked", ("", ""))
+    if not name:
+        return ""
+    words = _("Answered by what was learned of {name}.")
+    if not run.get("structure"):
+        words = _(
+            "What was learned of {name} has no answer to this: compact answered as it is shipped."
+        )
+    return words.format(name=name)
+
+
+def learned(workflow):
+    """Whether what was learned answers for the chosen segment; empty if it has no part in it."""
+    run = workflow.history.run(workflow.key)
+    said = answered(run) if run and not workflow.is_behind else ""
+    if said or not workflow.structure:
+        return said
+    words = _("{name} was learned: Segment asks what was learned of it first.")
+    return words.format(name=workflow.structure)
 
 
 def hint(workflow):
@@ -110,7 +133,7 @@ def hint(workflow):
     run = workflow.history.run(workflow.key)
     if not run:
         return _("Press Segment.")
-    if workflow.prompts_changed:
+    if workflow.is_behind:
         return _("Press Segment: what depends on the change is computed again.")
     if doubtful(run):
         return _(

@@ -129,6 +129,8 @@ class Work:
         Of the object; its prompts are in ``prompts``, without ``mask``.
     masks
         Painted slices: a list of (block, uint8 array).
+    called
+        What its segment is called: a model that was taught something of that name is told so.
     whole
         The client does not have the object's mask as it was told, and wants all of it.
     channels, own_name, align
@@ -142,16 +144,25 @@ class Work:
     name: str = ""
     prompts: dict = dataclasses.field(default_factory=dict)
     masks: list = dataclasses.field(default_factory=list)
+    called: str = ""
     whole: bool = False
     device: str = "auto"
     channels: typing.Optional[list] = None
     own_name: str = ""
     align: str = "auto"
 
+    def structure(self, taught):
+        """What the object is of all that the model was taught; empty if it is none of that."""
+        return structure_called(self.called, taught)
+
 
 @dataclasses.dataclass
 class Result:
-    """What came back: voxels of a block, and how it went."""
+    """What came back: voxels of a block, and how it went.
+
+    ``run`` is as the worker tells it, and ``asked`` in it: the model, and what the object was said
+    to be.
+    """
 
     name: str
     block: typing.Optional[list]
@@ -184,6 +195,19 @@ class SlicePart:
 
 
 _numbers = itertools.count(1)
+
+
+def structure_called(name, taught):
+    """Which of the structures that a model was taught a segment's name means; empty if none.
+
+    Blanks around a name and the case of its letters do not matter, unless they are all that two
+    structures differ in.
+    """
+    for same in (str, str.strip, lambda text: text.strip().casefold()):
+        found = [one for one in taught if same(one) == same(name)]
+        if len(found) == 1:
+            return found[0]
+    return ""
 
 
 def write_array(folder, array):

@@ -191,7 +191,7 @@ class Workflow(Beside):
             work = self._work()
         except EngineError as error:
             return wording.sentence(str(error))
-        work.name = "/".join(key)
+        work.name, work.called = "/".join(key), self.called
         work.prompts = asked
         work.masks = corrections.masks(node, key[1], about.grid)
         current = segmentation.read(node, key[1], about.grid)
