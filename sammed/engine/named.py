@@ -116,12 +116,11 @@ class NamedStrategy:
         weights = self._model.prompted(obj.known_as).spec.weights_hash
         kept = former if former is not None and former.weights == weights else None
         run = self._prompted(obj).segment(obj, kept, reporter)
-        if weights and weights == self._model.spec.weights_hash:
-            return self._signed(obj, run)
-        return replace(run, weights=weights)
+        own = obj.known_as if obj.known_as in self._model.spec.tuned else ""
+        return replace(run, structure=own, weights=weights)
 
     def _signed(self, obj: ObjectPrompts, run: ObjectRun) -> ObjectRun:
-        """The run of an object that the model's own weights have answered."""
+        """The run of an object that the model has found by itself."""
         return replace(run, structure=obj.known_as, weights=self._model.spec.weights_hash)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 
 from sammed.imaging.volume import Volume
 from sammed.models.protocols import (
@@ -29,7 +30,7 @@ class Shown(ABC):
     """
 
     def __init__(self, spec: ModelSpec, companion: Model) -> None:
-        self._spec = spec
+        self._spec = replace(spec, tuned=companion.spec.tuned)
         self._companion = companion
         self._last: tuple[Volume | None, Mapping[str, VolumeMask]] = (None, {})
 

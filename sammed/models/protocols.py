@@ -385,7 +385,10 @@ class StructureModel(Protocol):
         ...
 
     def prompted(self, name: str) -> ImageModel:
-        """The model that answers prompts of an object of that name; the same one each time."""
+        """The model that answers prompts of an object of that name; the same one each time.
+
+        ``spec.tuned`` has the names of which it is one that was taught to them.
+        """
         ...
 
     def takes_blocks(self, name: str) -> bool:

@@ -70,6 +70,9 @@ class ModelSpec:
     structures
         Names of objects that the model finds without a prompt → their values; see
         `StructureModel`.
+    tuned
+        Names of those, and of others, whose prompts are answered by weights that were taught to
+        them; see `StructureModel.prompted`.
     """
 
     name: str
@@ -92,3 +95,4 @@ class ModelSpec:
     ordered: bool = False
     recipe: Recipe = PLAIN
     structures: Mapping[str, int] = field(default_factory=dict)
+    tuned: frozenset[str] = frozenset()

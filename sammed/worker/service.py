@@ -214,8 +214,12 @@ class Service:
         if renewed:
             case.dirty = case.dirty or case.session is not None
             self._renew(case, wanted)
-        known = case.session.model.spec.structures if case.session is not None else {}
-        return {"renewed": renewed, "structures": dict(known), **self._state(case)}
+        spec = case.session.model.spec if case.session is not None else None
+        known = {
+            "structures": dict(spec.structures) if spec is not None else {},
+            "tuned": sorted(spec.tuned) if spec is not None else [],
+        }
+        return {"renewed": renewed, **known, **self._state(case)}
 
     def _renew(self, case: Case, wanted: dict[str, Any]) -> Session:
         settings = self._make_settings(wanted["options"])

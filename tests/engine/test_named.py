@@ -68,23 +68,24 @@ def test_what_was_painted_and_is_followed_no_further_is_all_of_it():
     assert np.array_equal(segmented(mask=MaskPrompt(painted()), propagate="off"), painted())
 
 
-LEARNED, SHIPPED = "a" * 64, "5" * 64
+LEARNED, TUNED, SHIPPED = "a" * 64, "b" * 64, "5" * 64
 BOX = BoxPrompt(0, 4, Box2D(12, 14, 26, 28))
 HERE = PointPrompt((4, 20, 20))
 
 
 class Taught(Knows):
-    """Was taught a block and tuned to it; taught a twin, to which it was not tuned."""
+    """Was taught a block and tuned to it; a twin, without tuning; a cyst, by tuning alone."""
 
     spec = ModelSpec(
         name="taught",
         prompts=frozenset({"box", "points", "mask", "box3d"}),
         weights_hash=LEARNED,
         structures={"block": 3, "twin": 4, "absent": 5},
+        tuned=frozenset({"block", "cyst"}),
     )
 
     def __init__(self):
-        self.tuned = StubModel(threshold=-1, weights_hash=LEARNED, calibrated=False)
+        self.tuned = StubModel(threshold=-1, weights_hash=TUNED, calibrated=False)
         self.shipped = StubModel(threshold=-1, slack=-3, weights_hash=SHIPPED, calibrated=False)
 
     def find(self, image, *, reporter):
@@ -93,10 +94,10 @@ class Taught(Knows):
         return {"block": there, "twin": there, "absent": nothing}
 
     def prompted(self, name):
-        return self.tuned if name == "block" else self.shipped
+        return self.tuned if name in self.spec.tuned else self.shipped
 
     def takes_blocks(self, name):
-        return name == "block"
+        return name in self.spec.tuned
 
 
 @pytest.fixture
@@ -176,6 +177,13 @@ def test_two_objects_may_be_one_structure(session):
 def test_where_nothing_was_tuned_the_shipped_network_answers_and_that_is_told(session):
     assert put(session, structure="twin", boxes=[BOX]).structure == ""
     assert put(session, structure="twin", points=[HERE]).structure == "twin"
+
+
+def test_what_only_its_prompts_were_taught_is_not_found_without_them(session):
+    assert put(session, structure="cyst", boxes=[BOX]).structure == "cyst"
+    assert session.model.shipped.decoded == 0
+    with pytest.raises(PromptError, match="nothing says where"):
+        put(session, name="other", structure="cyst")
 
 
 def test_what_the_model_does_not_find_is_what_its_prompts_say(session):

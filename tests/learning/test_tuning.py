@@ -28,6 +28,9 @@ from sammed.models import registry
 from sammed.models.compact.tuned import PARTS, difference, shipped_nets, tuned_nets
 from sammed.models.learned.file import pack, read_learned
 from sammed.models.learned.model import LearnedModel
+from sammed.prompts import ObjectPrompts
+from sammed.prompts.simulation import largest_slice_box
+from sammed.session import Session
 from tests.learning.test_course import taught_project
 from tests.project.folders import scan
 
@@ -199,6 +202,26 @@ def test_what_became_worse_is_left_to_compact_as_it_is_shipped(tuned, tmp_path):
         for one in (model, registry.build("compact"))
     ]
     np.testing.assert_array_equal(*masks)
+
+
+def test_an_object_of_another_name_may_say_which_structure_it_is(tuned, tmp_path):
+    with_tuned(tmp_path / "some.sammed", tuned, worse=["box"])
+    model = LearnedModel(tmp_path / "some.sammed")
+    assert model.spec.tuned == {"ball"}
+    volume, truth = scan(3)
+    drawn = {"boxes": [largest_slice_box(truth == 1, 0)], "propagate": "off"}
+    session = Session(volume, model)
+    session.put(
+        ObjectPrompts("ball", **drawn),
+        ObjectPrompts("Segment_1", structure="ball", **drawn),
+        ObjectPrompts("Segment_2", structure="box", **drawn),
+        ObjectPrompts("Segment_3", **drawn),
+    )
+    session.segment()
+    told = {name: run.structure for name, run in session.runs.items()}
+    assert told == {"ball": "ball", "Segment_1": "ball", "Segment_2": "", "Segment_3": ""}
+    logits = [run.volume.logits.tobytes() for run in session.runs.values()]
+    assert logits[0] == logits[1] != logits[2] == logits[3]
 
 
 def test_tuning_that_held_back_cases_call_worse_is_not_used(tmp_path, monkeypatch):

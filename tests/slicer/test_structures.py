@@ -1,7 +1,7 @@
 """A segment that is called as something that the model was taught is answered by what it learned.
 
-The worker's model ``taught.sammed`` answers boxes of the ``organ``, to which it was tuned, by
-ellipses, and all others by boxes; see tests/worker/slow_worker.py.
+The worker's model ``taught.sammed`` answers boxes of what it was tuned to, ``organ`` and ``cyst``,
+by ellipses, and all others by boxes; see tests/worker/slow_worker.py.
 """
 
 import os
@@ -78,10 +78,17 @@ def test_a_box_is_answered_by_what_was_learned_of_the_name(taught):
     assert wording.learned(taught) == ""
 
 
+def test_what_is_not_found_without_a_prompt_is_a_learned_name_too(taught):
+    """As of a file that learned to answer prompts, and nothing else."""
+    add_box(taught, "cyst")
+    assert is_ellipse(segment(taught))
+    assert "Answered by what was learned of cyst." in taught.message
+
+
 def test_it_is_told_where_what_was_learned_has_no_answer(taught):
     add_box(taught, "twin")
     assert not is_ellipse(segment(taught))
-    assert "What was learned of twin has no answer to this: compact answered" in taught.message
+    assert "What was learned of twin has no answer to this: the untuned" in taught.message
 
 
 def test_a_click_is_what_was_found_by_the_name(taught):

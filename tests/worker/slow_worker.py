@@ -66,7 +66,8 @@ class Weighted(Slow):
 class Taught:
     """Was taught three organs, finds each in the middle of the volume, and was tuned to one.
 
-    Boxes of the ``organ`` are answered by ellipses, all others by boxes.
+    It was tuned to a ``cyst`` as well, which it does not find. Boxes of what it was tuned to are
+    answered by ellipses, all others by boxes.
     """
 
     spec = ModelSpec(
@@ -74,17 +75,18 @@ class Taught:
         prompts=frozenset({"box", "points", "mask", "box3d"}),
         weights_hash="a" * 64,
         structures={"organ": 1, "Twin": 2, "twin": 3},
+        tuned=frozenset({"cyst", "organ"}),
     )
 
     def __init__(self):
-        self._tuned = Weighted(_build("ellipse"), self.spec.weights_hash)
-        self._shipped = Weighted(_build("box"), "b" * 64)
+        self._tuned = Weighted(_build("ellipse"), "b" * 64)
+        self._shipped = Weighted(_build("box"), "c" * 64)
 
     def prompted(self, name):
-        return self._tuned if name == "organ" else self._shipped
+        return self._tuned if name in self.spec.tuned else self._shipped
 
     def takes_blocks(self, name):
-        return name == "organ"
+        return name in self.spec.tuned
 
     def find(self, image, *, reporter):
         shape = image.volume.shape

@@ -27,6 +27,7 @@ def client(phantom, affine):
     worker.volume(phantom[0], affine)
     told = worker.ask("settings", model="taught.sammed", options={"window": "200/60"})
     assert list(told["structures"]) == ["organ", "Twin", "twin"]
+    assert told["tuned"] == ["cyst", "organ"]
     yield worker
     worker.stop()
 
@@ -81,7 +82,8 @@ def test_another_name_and_other_settings_keep_it(client):
     put(client, structure="organ")
     client.ask("rename", name=NAME, to="mine")
     assert prompts(client)["structure"] == "organ"
-    assert client.ask("settings", model="box", options={"window": "200/60"})["structures"] == {}
+    told = client.ask("settings", model="box", options={"window": "200/60"})
+    assert (told["structures"], told["tuned"]) == ({}, [])
     assert prompts(client)["structure"] == "organ"
     run, box = segment(client, "mine")
     assert (box, run.get("structure")) == (19 * 15, None)

@@ -62,6 +62,7 @@ class LearnedModel:
             engine="torch",
             recipe=PLAIN,
             structures={} if prompts_only else self.teaching.structures,
+            tuned=self._tuned_structures(),
         )
 
     @property
@@ -78,8 +79,11 @@ class LearnedModel:
         return self._is_tuned_for(name)
 
     def _is_tuned_for(self, name: str) -> bool:
+        return name in self._spec.tuned
+
+    def _tuned_structures(self) -> frozenset[str]:
         tuned = self.teaching.tuned
-        return bool(self._tuned) and name in tuned["structures"] and name not in tuned["worse"]
+        return frozenset(tuned["structures"]) - set(tuned["worse"]) if self._tuned else frozenset()
 
     @cached_property
     def _compact(self) -> CompactModel:

@@ -76,7 +76,7 @@ class Engine:
         return list(self._process.log) if self._process else list(self._log)
 
     def taught(self, model):
-        """Names of what a model was taught to find; ``None`` as long as it was not asked."""
+        """Names of what a model was taught; ``None`` as long as it was not asked."""
         return self._taught.get(model)
 
     def prepare(self, work, finish):
@@ -262,7 +262,7 @@ class Engine:
         answer = yield Ask("settings", wanted)
         self._settings = wanted
         takes = self.hello.get("structure")  # older engines know objects by their names alone
-        self._taught[work.model] = tuple(answer["structures"]) if takes else ()
+        self._taught[work.model] = {*answer["structures"], *answer["tuned"]} if takes else ()
         if answer["renewed"]:
             self._objects = {name: None for name in answer["objects"]}
 

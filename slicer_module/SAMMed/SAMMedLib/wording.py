@@ -98,9 +98,7 @@ def answered(run):
         return ""
     words = _("Answered by what was learned of {name}.")
     if not run.get("structure"):
-        words = _(
-            "What was learned of {name} has no answer to this: compact answered as it is shipped."
-        )
+        words = _("What was learned of {name} has no answer to this: the untuned network answered.")
     return words.format(name=name)
 
 
