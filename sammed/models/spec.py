@@ -56,6 +56,10 @@ class ModelSpec:
         It may be asked from several threads at once, and answers each on that one.
     weights_hash
         SHA-256 of the weights (hex), empty for models without any; part of cache keys.
+    embeds_as
+        Of a model that embeds by another one's weights and has only its own way to decode: that
+        one's ``weights_hash``, so that both find the same embeddings in a cache. Empty: it embeds
+        by its own.
     variant
         What changes the numbers beside the weights, e.g. ``"bfloat16"``; part of cache keys.
     engine
@@ -89,6 +93,7 @@ class ModelSpec:
     batch: int = 1
     concurrent: bool = False
     weights_hash: str = ""
+    embeds_as: str = ""
     variant: str = ""
     engine: str = ""
     license: str = ""

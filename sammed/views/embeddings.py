@@ -64,17 +64,18 @@ def view_key(volume_hash: str, plane: str, window: Window, view: View, spec: Mod
         ``model-weights/volume-plane/slice-digest``: the digest says it all, the rest is for people
         who look at the cache.
     """
+    embedder = spec.embeds_as or spec.weights_hash
     parts = [
         volume_hash,
         plane,
         (window.low, window.high),
         (view.index, view.rect, view.extent, view.size, view.mirrored),
-        (spec.name, spec.weights_hash, spec.variant, spec.eight_bit, spec.context),
+        (spec.name, embedder, spec.variant, spec.eight_bit, spec.context),
         PREPROCESSING_VERSION,
     ]
     digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
     model = re.sub(r"[^A-Za-z0-9_.+]", "_", spec.name)
-    weights, volume = spec.weights_hash[:8] or "none", volume_hash[:16] or "unnamed"
+    weights, volume = embedder[:8] or "none", volume_hash[:16] or "unnamed"
     return f"{model}-{weights}/{volume}-{plane}/{view.index:04d}-{digest}"
 
 

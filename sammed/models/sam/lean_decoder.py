@@ -40,7 +40,7 @@ def lean_decoder(decoder: Module) -> Module:
     decoder
         ``MaskDecoder`` of segment-anything, or ``MaskDecoderHQ``.
     """
-    return _replaced(
+    return replaced(
         decoder,
         transformer=_with_forward(decoder.transformer, LeanTransformer(decoder.transformer)),
         output_upscaling=_with_forward(
@@ -52,11 +52,19 @@ def lean_decoder(decoder: Module) -> Module:
 def with_lean_decoder(network: Module) -> Module:
     """A network that shares all weights with another and decodes by `lean_decoder`."""
     decoder: Any = network.mask_decoder
-    return _replaced(network, mask_decoder=lean_decoder(decoder))
+    return replaced(network, mask_decoder=lean_decoder(decoder))
 
 
-def _replaced(module: Module, **parts: Any) -> Module:
-    """A module with other parts in it; all else is shared."""
+def replaced(module: Module, **parts: Any) -> Module:
+    """A module with other parts in it; all else is shared.
+
+    Parameters
+    ----------
+    module
+        Stays as it is.
+    **parts
+        Submodules by the names that they have in it.
+    """
     made = copy.copy(module)
     made._modules = {**module._modules, **parts}
     return made

@@ -73,9 +73,13 @@ class SamModel:
         What changes the numbers that the encoder computes, e.g. ``"bfloat16"``.
     engine
         What runs the encoder, one of `sammed.models.sam.backends.ENGINES`.
+    embeds_as
+        See `sammed.models.protocols.ModelSpec`.
     """
 
     prompts = ALL_PROMPTS
+    answered = 4
+    """Candidates of an answer."""
 
     def __init__(
         self,
@@ -89,6 +93,7 @@ class SamModel:
         encoder: Encoder | None = None,
         variant: str = "",
         engine: str = "torch",
+        embeds_as: str = "",
     ) -> None:
         self._device = torch.device(device)
         network = network.eval().requires_grad_(False).to(self._device)
@@ -97,7 +102,7 @@ class SamModel:
         self._prompt_encoder = network.prompt_encoder
         self._decoder = lean_decoder(network.mask_decoder)
         self._mean, self._std = network.pixel_mean, network.pixel_std
-        with torch.inference_mode():
+        with torch.no_grad():  # in inference mode no gradient could pass by them later
             self._positions = self._prompt_encoder.get_dense_pe()
         self._spec = ModelSpec(
             name=name,
@@ -109,6 +114,7 @@ class SamModel:
             expensive_encode=True,
             batch=1 if self._device.type == "cpu" else GPU_ENCODE_BATCH,
             weights_hash=weights_hash,
+            embeds_as=embeds_as,
             variant=variant,
             engine=engine,
             license=license,
@@ -133,10 +139,60 @@ class SamModel:
             raise ModelError(f"views are {h} x {w} px; expected {size} px on the longer side")
         embeddings, step = [], self.spec.batch
         for start in range(0, len(views), step):
-            pixels = torch.from_numpy(np.ascontiguousarray(views.pixels[start : start + step]))
-            images = self._prepare(pixels.to(self._device).expand(-1, 3, -1, -1))
+            images = self.images(views.pixels[start : start + step])
             embeddings += [Embedding(arrays, (h, w)) for arrays in self._embedded(images)]
         return embeddings
+
+    @property
+    def network(self) -> Sam:
+        """segment-anything's network, whose weights these are; its encoder may be bypassed."""
+        return self._network
+
+    def changed(
+        self, network: Sam, *, weights_hash: str, encoder: Encoder | None = None
+    ) -> SamModel:
+        """A model of the same kind, name and views with another network.
+
+        Parameters
+        ----------
+        network
+            Of the same shape; put into evaluation mode.
+        weights_hash
+            Of its weights, hex.
+        encoder
+            What embeds, if not this model's own, which lets both share embeddings.
+        """
+        spec = self.spec
+        return type(self)(
+            network,
+            name=spec.name,
+            weights_hash=weights_hash,
+            license=spec.license,
+            device=str(self._device),
+            zoom=spec.zoom,
+            encoder=encoder or self._encoder,
+            variant=spec.variant,
+            engine=spec.engine,
+            embeds_as=(spec.embeds_as or spec.weights_hash) if encoder is None else "",
+        )
+
+    def images(self, pixels: NDArray[np.float32]) -> Tensor:
+        """Views as the encoder's square input, (n, 3, size, size) on the device.
+
+        Parameters
+        ----------
+        pixels : (n, c, h, w) float32
+            See `sammed.models.protocols.ViewBatch`.
+        """
+        views = torch.from_numpy(np.ascontiguousarray(pixels)).to(self._device)
+        return self._prepare(views.expand(-1, 3, -1, -1))
+
+    def features(self, embedding: Embedding) -> dict[str, Tensor]:
+        """An embedding as `logits` takes it: tensors on the device, with an axis of one view."""
+        return {
+            name: torch.from_numpy(np.require(array, np.float32, "W")).to(self._device)[None]
+            for name, array in embedding.arrays.items()
+        }
 
     @torch.inference_mode()
     def decode(self, embedding: Embedding, prompts: Sequence[ViewPrompt]) -> list[ViewMask]:
@@ -151,14 +207,10 @@ class SamModel:
             If a prompt holds nothing that the model makes use of.
         """
         check_prompts(self.spec, prompts)
-        features = {
-            name: torch.from_numpy(np.require(array, np.float32, "W")).to(self._device)[None]
-            for name, array in embedding.arrays.items()
-        }
+        features = self.features(embedding)
         answers: dict[int, ViewMask] = {}
-        for chunk in self._alike(prompts):
-            logits, iou = self._forward(features, [prompts[i] for i in chunk], embedding.extent)
-            logits = self._from_network(logits, embedding.extent)
+        for chunk in self.alike(prompts):
+            logits, iou = self.logits(features, [prompts[i] for i in chunk], embedding.extent)
             for i, masks, scores in zip(
                 chunk, logits.cpu().numpy(), iou.cpu().numpy(), strict=True
             ):
@@ -201,8 +253,7 @@ class SamModel:
     def _answer(
         self, masks: NDArray[np.float32], scores: NDArray[np.float32], prompt: ViewPrompt
     ) -> ViewMask:
-        ambiguous = prompt.kinds == {"points"} and len(prompt.points) == 1
-        preferred = 1 + int(np.argmax(scores[1:])) if ambiguous else 0
+        preferred = 1 + int(np.argmax(scores[1:])) if is_ambiguous(prompt) else 0
         return ViewMask(masks, scores, preferred=preferred)
 
     def _to_network(self, positions: Tensor, extent: tuple[int, int]) -> Tensor:
@@ -213,8 +264,8 @@ class SamModel:
         """Logits over the network's input as logits over the padded view square."""
         return logits
 
-    def _alike(self, prompts: Sequence[ViewPrompt]) -> Iterator[list[int]]:
-        """Indices of prompts that fit in one batch."""
+    def alike(self, prompts: Sequence[ViewPrompt]) -> Iterator[list[int]]:
+        """Indices of prompts that fit in one batch: of the same kinds, with as many points."""
         groups: dict[Signature, list[int]] = defaultdict(list)
         for i, prompt in enumerate(prompts):
             kinds = prompt.kinds & self.spec.prompts
@@ -225,13 +276,38 @@ class SamModel:
             for start in range(0, len(indices), step):
                 yield indices[start : start + step]
 
+    def logits(
+        self,
+        features: Mapping[str, Tensor],
+        prompts: Sequence[ViewPrompt],
+        extent: tuple[int, int],
+    ) -> tuple[Tensor, Tensor]:
+        """What the network answers to prompts that are `alike`; gradients may pass.
+
+        Parameters
+        ----------
+        features
+            As `features` gives them.
+        prompts
+            On this view.
+        extent
+            Height and width of the view in view px.
+
+        Returns
+        -------
+        (b, k, m, m), (b, k)
+            Logits over the padded view square, and predicted IoU; ``k`` is `answered`.
+        """
+        logits, iou = self._forward(features, prompts, extent)
+        return self._from_network(logits[:, : self.answered], extent), iou[:, : self.answered]
+
     def _forward(
         self,
         features: Mapping[str, Tensor],
         prompts: Sequence[ViewPrompt],
         extent: tuple[int, int],
     ) -> tuple[Tensor, Tensor]:
-        """Logits (b, 4, m, m) and predicted IoU (b, 4) of prompts that are alike."""
+        """Logits (b, 4, m, m) over the network's input, and predicted IoU (b, 4)."""
         kinds = prompts[0].kinds & self.spec.prompts
         points = boxes = masks = None
         if "box" in kinds:
@@ -270,6 +346,11 @@ class SamModel:
         return torch.from_numpy(stacked).to(self._device)
 
 
+def is_ambiguous(prompt: ViewPrompt) -> bool:
+    """Whether a prompt, one click alone, may mean a whole, a part or a part of that."""
+    return prompt.kinds == {"points"} and len(prompt.points) == 1
+
+
 class MedSamModel(SamModel):
     """MedSAM: a ViT-B fine-tuned on medical images, prompted by boxes alone.
 
@@ -281,6 +362,7 @@ class MedSamModel(SamModel):
     """
 
     prompts = BOX_ONLY
+    answered = 1
 
     def _prepare(self, pixels: Tensor) -> Tensor:
         size = self.spec.view_size
@@ -294,7 +376,7 @@ class MedSamModel(SamModel):
     def _answer(
         self, masks: NDArray[np.float32], scores: NDArray[np.float32], prompt: ViewPrompt
     ) -> ViewMask:
-        return ViewMask(masks[:1], scores[:1], preferred=0)
+        return ViewMask(masks, scores, preferred=0)
 
     def _to_network(self, positions: Tensor, extent: tuple[int, int]) -> Tensor:
         stretch = positions.new_tensor([self.spec.view_size / n for n in extent])
