@@ -149,7 +149,8 @@ def _relative_mask(obj: ObjectPrompts, folder: Path | None) -> ObjectPrompts:
 
 def _model(session: Session) -> dict[str, Any]:
     spec = asdict(session.model.spec)
-    spec["prompts"] = sorted(spec["prompts"])
+    for kinds in ("prompts", "tuned"):
+        spec[kinds] = sorted(spec[kinds])
     return spec
 
 
