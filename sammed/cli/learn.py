@@ -34,10 +34,30 @@ def learn(
         str,
         typer.Option(
             "--what",
-            help="segmenter: finds structures without a prompt. promptable: compact, tuned so that "
-            "a box or a click goes further. both: six tenths of the minutes for the former.",
+            help="segmenter: finds structures without a prompt. promptable: compact, or what --of "
+            "names, tuned so that a box or a click goes further. both: six tenths of the minutes "
+            "for the former.",
         ),
     ] = "both",
+    of: Annotated[
+        str,
+        typer.Option(
+            "--of",
+            metavar="MODEL",
+            help="Tune segment-anything's mask decoder instead of compact: vit_b, vit_l, vit_h, "
+            "medsam, or a checkpoint file. Some slices of each case are embedded once and kept.",
+        ),
+    ] = "",
+    lora: Annotated[
+        int | None,
+        typer.Option(
+            "--lora",
+            metavar="RANK",
+            min=1,
+            help="With --of: learn in the encoder, too, by branches of that rank (say 4). For a "
+            "GPU: each step goes through the encoder and back.",
+        ),
+    ] = None,
     steps: Annotated[
         int | None,
         typer.Option(
@@ -62,6 +82,10 @@ def learn(
       sammed learn study/ --minutes 10
 
       sammed learn study/ --what promptable --minutes 5
+
+      sammed learn study/ --what promptable --of vit_b
+
+      sammed learn study/ --what promptable --of vit_b --lora 4 --device cuda
     """
     set_verbosity(quiet, verbose=False)
     step_back()
@@ -74,11 +98,19 @@ def learn(
     from sammed.training.interrupts import Interrupts
 
     set_threads(threads or os.cpu_count() or 1)
-    wishes = Wishes(minutes, steps, seed, check_what(what), device=resolve_device(device))
+    wishes = Wishes(
+        minutes, steps, seed, check_what(what), device=resolve_device(device), of=of,
+        lora=lora or 0,
+    )  # fmt: skip
+    wishes.check()
     project = Project(folder)
     stopped = stopped_round(project)
     if stopped is not None and not resume:
         say(f"round {stopped.number} was stopped and is given up; --resume would have gone on")
+    if lora and wishes.device == "cpu" and not quiet:
+        say("LoRA goes through the encoder and back at every step, which is meant for a GPU "
+            "(--device cuda); how many seconds a step takes on this processor is told while it "
+            "goes on")  # fmt: skip
     with Interrupts() as interrupts, _progress(quiet) as show:
         try:
             outcome = run(project, wishes, resume=resume, told=show, shield=interrupts.shield)
@@ -109,11 +141,19 @@ def _progress(quiet: bool) -> Iterator[Callable[[Progress], None]]:
             beside = f"{100 * progress.share:.0f} %"
             if progress.pace is not None:
                 pace = progress.pace
-                beside += f", loss {pace.loss:.3f}, {pace.steps_per_second:.1f} steps/s"
+                beside += f", loss {pace.loss:.3f}, {_speed(pace.steps_per_second)}"
+            if progress.seconds_left:
                 beside += f", {duration(progress.seconds_left)} left"
             draw(progress.doing, beside, progress.share, 1.0)
 
         yield show
+
+
+def _speed(steps_per_second: float) -> str:
+    """Steps a second, or seconds a step."""
+    if 0 < steps_per_second < 0.5:
+        return f"{1 / steps_per_second:.1f} s a step"
+    return f"{steps_per_second:.1f} steps/s"
 
 
 def _say_outcome(outcome: Outcome) -> None:

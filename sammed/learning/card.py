@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from sammed.learning.prompted import SHIPPED
 from sammed.models.learned.file import Teaching
 
 
@@ -53,17 +54,31 @@ def _tuned_lines(tuned: Mapping[str, Any]) -> list[str]:
     return [
         "## From prompts",
         "",
-        f"- compact, tuned on {len(tuned['cases'])} cases: {', '.join(tuned['cases'])}",
+        f"- {_tuned_what(tuned)}, tuned on {len(tuned['cases'])} cases: "
+        f"{', '.join(tuned['cases'])}",
         f"- round {tuned['round']}, {tuned['when']}",
-        f"- left to compact as it is shipped: {', '.join(tuned['worse']) or 'nothing'}",
+        f"- left to {_parent(tuned['judged'])}: {', '.join(tuned['worse']) or 'nothing'}",
         "",
         *gained_lines(tuned["judged"], bool(tuned["rehearsed"])),
         "",
     ]
 
 
+def _tuned_what(tuned: Mapping[str, Any]) -> str:
+    """Which networks changed, in words."""
+    if "of" not in tuned:
+        return "compact"
+    checkpoint = f"{tuned['of']} (SHA-256 {tuned['parents']['checkpoint'][:12]})"
+    branches = f", and LoRA of rank {tuned['rank']} in its encoder" if tuned["rank"] else ""
+    return f"the mask decoder of {checkpoint}{branches}"
+
+
+def _parent(gained: Mapping[str, Any]) -> str:
+    return str(gained.get("parent", SHIPPED))
+
+
 def gained_lines(gained: Mapping[str, Any], rehearsed: bool) -> list[str]:
-    """What tuning compact gained on held-back cases, a line a structure.
+    """What tuning gained on held-back cases, a line a structure.
 
     Parameters
     ----------
@@ -75,14 +90,15 @@ def gained_lines(gained: Mapping[str, Any], rehearsed: bool) -> list[str]:
     if not gained:
         return ["No case was held back: whether a box goes further now, nobody knows."]
     mean = gained["mean"]
-    head = f"Dice from one 3D box on {_held(mean, rehearsed)}:"
-    lines = [f"- {name}: {_gained(one)}" for name, one in gained["structures"].items()]
-    return [head, *lines, f"- mean: {_gained(mean)}"]
+    head = f"Dice from {gained.get('asked', 'one 3D box')} on {_held(mean, rehearsed)}:"
+    parent = _parent(gained)
+    lines = [f"- {name}: {_gained(one, parent)}" for name, one in gained["structures"].items()]
+    return [head, *lines, f"- mean: {_gained(mean, parent)}"]
 
 
-def _gained(one: Mapping[str, Any]) -> str:
+def _gained(one: Mapping[str, Any], parent: str) -> str:
     interval = "" if one["low"] is None else f" ({one['low']:+.3f} to {one['high']:+.3f})"
-    left = "; left to compact as it is shipped" if one["difference"] < 0 else ""
+    left = f"; left to {parent}" if one["difference"] < 0 else ""
     return f"{one['before']:.3f} to {one['after']:.3f}, {one['difference']:+.3f}{interval}{left}"
 
 

@@ -1,18 +1,17 @@
 """A course: from the accepted cases of a project to a learned model, judged before it is used.
 
-Two things are learned: a segmenter that needs no prompt, and what changes compact so that a prompt
-of the project's structures goes further. With many people, some are held back for good. With few,
-all are learned from in the end; a shorter rehearsal without some of them says beforehand what to
-expect, and what it learned is gone on with, so that its minutes are not lost. What is worse than
-what is there is not used.
+Two things are learned: a segmenter that needs no prompt, and what changes compact, or
+segment-anything, so that a prompt of the project's structures goes further. With many people, some
+are held back for good. With few, all are learned from in the end; a shorter rehearsal without some
+of them says beforehand what to expect, and what it learned is gone on with, so that its minutes are
+not lost. What is worse than what is there is not used.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -24,64 +23,37 @@ from sammed.io.output import atomic_output
 from sammed.learning import judging
 from sammed.learning.card import model_card
 from sammed.learning.estimate import Calibration
-from sammed.learning.exercises import Exercise, make_exercises
-from sammed.learning.judging import Judgement
+from sammed.learning.judging import Judgement, Taught
 from sammed.learning.jury import Jury
 from sammed.learning.lessons import Lesson, make_lesson
 from sammed.learning.outcome import Outcome, Progress
-from sammed.learning.phases import EARLIER, REHEARSAL, Phase, What, check_what, phases, too_short
+from sammed.learning.phases import EARLIER, REHEARSAL, Phase, phases, too_short
 from sammed.learning.planning import make_plan
+from sammed.learning.promptable import Promptable, PromptableCompact, Stored, asked_beside
+from sammed.learning.promptable_sam import PromptableSam, sam_recipe
 from sammed.learning.prompted import Prompted, gains, worse
 from sammed.learning.pupils import Pupils, read_all, survey
 from sammed.learning.rounds import Round, learning, new_round, open_round
 from sammed.learning.split import Split, split
 from sammed.learning.stepping import Budget, Pace, Stepper
-from sammed.learning.training import LookTrainer, Recipe
-from sammed.learning.tuning import Tuner, TuningRecipe, parts_for, towards
+from sammed.learning.training import LookTrainer
 from sammed.learning.verdict import (
     Made,
     former_model,
     joined,
+    replaced_tuning,
     segmenter_verdict,
     tuned_verdict,
 )
-from sammed.models.compact.tuned import Nets, difference, shipped_nets
+from sammed.learning.wishes import Wishes as Wishes
 from sammed.models.learned.file import SUFFIX, LearnedFile, Teaching, pack
 from sammed.models.learned.plan import Plan
+from sammed.models.sam.tuned import tuned_from
 from sammed.project.folder import Project
 from sammed.version import __version__
 
 KEEP_EVERY_S = 30.0
 """Seconds between states that are kept, for --resume after a crash."""
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What is asked for.
-
-    Attributes
-    ----------
-    minutes
-        In all, without reading and judging.
-    steps
-        Instead of minutes: of each network in the run that counts.
-    seed
-        ``None``: the project's.
-    what
-        ``"segmenter"`` (finds without a prompt), ``"promptable"`` (compact tuned), ``"both"``.
-    recipe, tuning
-        How the segmenter learns, and how compact is tuned.
-    device
-        Where the segmenter learns; compact is tuned on the processor.
-    """
-
-    minutes: float = 5.0
-    steps: int | None = None
-    seed: int | None = None
-    what: What = "both"
-    recipe: Recipe = field(default_factory=Recipe)
-    tuning: TuningRecipe = field(default_factory=TuningRecipe)
-    device: str = "cpu"
 
 
 Told = Callable[[Progress], None]
@@ -137,46 +109,57 @@ class _Course:
         self, project: Project, wishes: Wishes, resume: bool, told: Told, shield: Shield | None
     ) -> None:
         self._project, self._told, self._shield = project, told, shield
-        check_what(wishes.what)
+        wishes.check()
         told(Progress("reading cases", 0.0, 60 * wishes.minutes))
         self._pupils: Pupils = survey(project)
-        self._round: Round = open_round(project) if resume else new_round(project)
-        self._seed = project.description.seed if wishes.seed is None else wishes.seed
+        stopped = open_round(project) if resume else None
+        self._wishes = wishes if stopped is None else wishes.resumed(stopped.settings())
+        given = self._wishes.seed
+        self._seed = project.description.seed if given is None else given
+        self._promptable = self._made_promptable()
+        self._round: Round = stopped or new_round(project)
         self._split: Split = split(self._pupils.subjects, self._seed)
         marks = {id: project.case(id).scan.mark for id in self._pupils.subjects}
         self._marks = {id: marks[id] for id in self._split.learned}
-        self._wishes = self._begun(wishes, resume, marks)
+        self._begin(stopped, marks)
         prints = [self._pupils.prints[id] for id in self._split.learned]
         self._plan: Plan = make_plan(prints, self._pupils.structures)
         self._kept: dict[str, Any] = self._round.kept() if resume else {}
         self._done: dict[str, dict[str, Tensor]] = dict(self._kept.get("done", {}))
         self._steps: dict[str, int] = dict(self._kept.get("steps", {}))
-        self._exercises: tuple[str, list[Exercise]] = "", []
 
-    def _begun(self, wishes: Wishes, resume: bool, marks: Mapping[str, str]) -> Wishes:
-        """What this round was begun with; a run that is resumed has to have the same cases."""
+    def _made_promptable(self) -> Promptable[Any]:
+        """What is tuned; built before there is a round, as its checkpoint may be missing."""
+        wishes, structures = self._wishes, self._pupils.structures
+        if not wishes.of:
+            return PromptableCompact(structures, self._cases, self._seed, wishes.tuning)
+        parent, model = tuned_from(wishes.of, wishes.device)
+        recipe = sam_recipe(wishes.sam, wishes.lora)
+        given = structures, self._cases, self._seed
+        return PromptableSam(*given, parent, model, recipe, self._told)
+
+    def _cases(self, run: str) -> Iterable[Taught]:
+        return read_all(self._project, self._shown(run))
+
+    def _begin(self, stopped: Round | None, marks: Mapping[str, str]) -> None:
+        """Say what this round is begun with; one that is resumed has to have the same cases."""
+        parents = self._promptable.about["parents"] if self._wishes.of else {}
         said = {
-            "minutes": wishes.minutes,
-            "steps": wishes.steps,
+            **self._wishes.told(),
             "seed": self._seed,
-            "what": wishes.what,
             "cases": dict(marks),
             "structures": {str(v): n for v, n in self._pupils.structures.items()},
+            "parents": parents,
         }
-        if not resume:
+        if stopped is None:
             self._round.begin(said)
-            return wishes
-        former = self._round.settings()
-        if any(former.get(key) != said[key] for key in ("cases", "structures")):
-            raise InputError(
-                "the accepted cases or structures have changed since the run was stopped; learn "
-                "again without --resume"
-            )
-        self._seed = int(former["seed"])
-        return replace(
-            wishes, minutes=float(former["minutes"]), steps=former["steps"], seed=self._seed,
-            what=check_what(former["what"]),
-        )  # fmt: skip
+            return
+        former = {"parents": {}, **stopped.settings()}
+        for key, what in _FIXED.items():
+            if former[key] != said[key]:
+                raise InputError(
+                    f"{what} changed since the run was stopped; learn again without --resume"
+                )
 
     def run(self) -> Outcome:
         began = time.monotonic()
@@ -191,21 +174,22 @@ class _Course:
             judges = phase.run == ("rehearsal" if self._split.rehearsed else "final")
             if last and judges and self._split.held:
                 jury, tuned = self._jury(phase.run), self._tuned(phase.run)
-                prompted = jury.on_prompts(tuned)
+                prompted = jury.on_prompts(self._promptable, tuned)
                 times = [self._weights(phase.run, share) for share in (1.0, *EARLIER)]
-                looked, *rest = jury.on_looks(times, tuned, prompted) or [[]]
+                beside = {} if self._wishes.of else tuned
+                asked = asked_beside(beside, worse(self._gains(prompted)))
+                looked, *rest = jury.on_looks(times, asked) or [[]]
                 earlier = [one for some in rest for one in some]
         return self._finished(looked, earlier, prompted, time.monotonic() - began)
 
     @cached_property
     def _phases(self) -> list[Phase]:
         what = self._wishes.what
-        parts = () if what == "segmenter" else parts_for(self._exercises_of("final"))
+        parts = () if what == "segmenter" else self._promptable.parts
         return phases(self._split, what, len(self._plan.looks), parts)
 
-    @cached_property
-    def _shipped(self) -> Nets:
-        return shipped_nets()
+    def _gains(self, prompted: Sequence[Prompted]) -> dict[str, Any]:
+        return gains(prompted, self._promptable.parent, self._promptable.asked)
 
     # -- learning ------------------------------------------------------------------------------
 
@@ -259,9 +243,7 @@ class _Course:
     def _stepper(self, phase: Phase) -> Stepper:
         seed = self._seed + (phase.run == "final")
         if phase.part is not None:
-            exercises = self._exercises_of(phase.run)
-            net = self._shipped.part(phase.part)
-            return Tuner(phase.part, net, exercises, seed, self._wishes.tuning)
+            return self._promptable.stepper(phase.part, phase.run, seed)
         look = self._plan.looks[phase.look or 0]
         return LookTrainer(
             self._lessons(phase), self._plan, look, seed, self._wishes.recipe,
@@ -279,15 +261,8 @@ class _Course:
                 one.id, one.volume, one.labels, self._plan.structures,
                 self._plan.looks[phase.look or 0], self._plan.brightness,
             )
-            for one in read_all(self._project, self._shown(phase.run))
+            for one in self._cases(phase.run)
         ]  # fmt: skip
-
-    def _exercises_of(self, run: str) -> list[Exercise]:
-        if self._exercises[0] != run:
-            cases = read_all(self._project, self._shown(run))
-            made = make_exercises(cases, self._pupils.structures, self._seed)
-            self._exercises = run, made
-        return self._exercises[1]
 
     # -- judging -------------------------------------------------------------------------------
 
@@ -299,15 +274,10 @@ class _Course:
             keys[-1] = looks[-1].at(share)
         return tuple(self._done[key] for key in keys) if self._done.keys() >= set(keys) else ()
 
-    def _tuned(self, run: str) -> dict[str, dict[str, Tensor]]:
-        """What tuning changed, as it is stored."""
-        found: dict[str, dict[str, Tensor]] = {}
-        for one in self._phases:
-            if one.run == run and one.part is not None:
-                net = self._shipped.part(one.part)
-                mixed = towards(net, self._done[one.key], self._wishes.tuning.share)
-                found[one.part] = difference(net, mixed)
-        return found
+    def _tuned(self, run: str) -> Stored:
+        """What tuning changed in a run, as it is stored."""
+        tuned = [one for one in self._phases if one.run == run]
+        return self._promptable.stored({one.part: self._done[one.key] for one in tuned if one.part})
 
     def _jury(self, run: str) -> Jury:
         doing = Progress("judging", 1.0 if run == "final" else REHEARSAL, 0.0)
@@ -323,7 +293,7 @@ class _Course:
         prompted: list[Prompted],
         seconds: float,
     ) -> Outcome:
-        reached, gained = judging.summary(looked), gains(prompted)
+        reached, gained = judging.summary(looked), self._gains(prompted)
         calibration = judging.calibration_of(looked, earlier) if looked else Calibration()
         about = {
             "round": self._round.number,
@@ -333,6 +303,8 @@ class _Course:
             "steps": self._wishes.steps,
             "seed": self._seed,
             "what": self._wishes.what,
+            "of": self._wishes.of or "compact",
+            "lora": self._wishes.lora,
             "sammed": __version__,
             "held": list(self._split.held),
             "rehearsed": self._split.rehearsed,
@@ -354,7 +326,7 @@ class _Course:
             self._write(file, joined(new, former, segmenter, bool(tuned.get("used"))))
         if not all(one["used"] for one in (verdict, tuned) if one):
             kept = self._round.folder / f"not-used{SUFFIX}"
-            self._write(kept, new)
+            self._write(kept, joined(new, None, bool(new.weights), bool(new.tuned)))
             file = file if used else kept
         report = {
             "format": "sammed-round/1",
@@ -373,18 +345,21 @@ class _Course:
                 for one in prompted
             ]},
             "steps_done": self._steps,
-            "notes": [*self._pupils.notes, *too_short(self._steps)],
+            "notes": [
+                *self._pupils.notes, *too_short(self._steps),
+                *(replaced_tuning(former, new) if tuned.get("used") else ()),
+            ],
             "file": file.name,
         }  # fmt: skip
         self._round.finish(report)
         return Outcome(file, used, report)
 
     def _about_tuned(self, gained: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, Any]:
-        """What the file says of compact's tuning; nothing if it was not tuned."""
+        """What the file says of tuning; nothing if nothing was tuned."""
         if all(one.part is None for one in self._phases):
             return {}
         return {
-            "parents": dict(self._shipped.hashes),
+            **self._promptable.about,
             "structures": list(self._plan.structures.values()),
             "cases": self._marks,
             "judged": gained,
@@ -403,7 +378,7 @@ class _Course:
         looked: list[Judgement],
         gained: Mapping[str, Any],
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Of the segmenter and of compact's tuning; empty of what was not learned."""
+        """Of the segmenter and of what was tuned; empty of what was not learned."""
         read = partial(read_all, self._project)
         verdict = (
             segmenter_verdict(former, why, looked, new.teaching, self._unseen_by, read)
@@ -431,6 +406,13 @@ class _Course:
 
 
 _WORDS = {"rehearsal": "rehearsing", "final": "learning"}
+
+_FIXED = {
+    "cases": "the accepted cases or structures have",
+    "structures": "the accepted cases or structures have",
+    "parents": "the checkpoint that is tuned has",
+}
+"""What has to be the same where a run goes on, and how it is called."""
 
 
 def _doing(phase: Phase) -> str:

@@ -18,6 +18,7 @@ from sammed.imaging.volume import Volume
 from sammed.models.protocols import ImageModel
 from sammed.prompts import BoxPrompt, ObjectPrompts
 from sammed.session import Session
+from sammed.views.embeddings import EmbeddingStore
 from sammed.views.slices import PLANES, choose_plane
 
 SLICES = 8
@@ -27,7 +28,14 @@ Asked = Callable[[str], ImageModel]
 """The network that answers prompts of a structure, by its name."""
 
 
-def second_opinion(volume: Volume, mask: NDArray[np.bool_], name: str, prompted: Asked) -> float:
+def second_opinion(
+    volume: Volume,
+    mask: NDArray[np.bool_],
+    name: str,
+    prompted: Asked,
+    slices: int | None = None,
+    store: EmbeddingStore | None = None,
+) -> float:
     """Dice of a proposed structure with the promptable network's answer to its boxes.
 
     Parameters
@@ -40,6 +48,10 @@ def second_opinion(volume: Volume, mask: NDArray[np.bool_], name: str, prompted:
         Of the structure.
     prompted
         Gives the network.
+    slices
+        At most so many are asked about; `SLICES` by default.
+    store
+        Where embeddings are kept; by default in memory, for this structure alone.
 
     Returns
     -------
@@ -48,14 +60,15 @@ def second_opinion(volume: Volume, mask: NDArray[np.bool_], name: str, prompted:
     """
     plane = choose_plane("auto", volume)
     axis = PLANES[plane]
-    slices = np.moveaxis(mask, axis, 0)
-    filled = np.flatnonzero(slices.any((1, 2)))
+    drawn = np.moveaxis(mask, axis, 0)
+    filled = np.flatnonzero(drawn.any((1, 2)))
     if not len(filled):
         return 0.0
-    chosen = filled[np.unique(np.linspace(0, len(filled) - 1, SLICES).round().astype(int))]
-    boxes = tuple(BoxPrompt(axis, int(k), Box2D.from_mask(slices[k])) for k in chosen)
-    session = Session(volume, prompted(name), Settings(plane=plane))
+    places = np.linspace(0, len(filled) - 1, slices or SLICES).round().astype(int)
+    chosen = filled[np.unique(places)]
+    boxes = tuple(BoxPrompt(axis, int(k), Box2D.from_mask(drawn[k])) for k in chosen)
+    session = Session(volume, prompted(name), Settings(plane=plane), store)
     session.put(ObjectPrompts(name, boxes=boxes, propagate="off"))
     session.segment()
     answer = np.moveaxis(session.object_mask(name), axis, 0)
-    return dice(answer[chosen], slices[chosen])
+    return dice(answer[chosen], drawn[chosen])

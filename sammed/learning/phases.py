@@ -31,7 +31,7 @@ FEW_STEPS = 500
 """With fewer, in rehearsal and final run together, a look has hardly learned anything: the
 hippocampus has 0.82 after 500, see the notebook."""
 
-PART_SHARES: dict[Part, float] = {"views": 0.35, "boxes": 0.2, "locator": 0.45}
+PART_SHARES: dict[Part, float] = {"views": 0.35, "boxes": 0.2, "locator": 0.45, "sam": 1.0}
 """Of the promptable network's minutes: a step of the locator takes twice as long, and of 3D boxes
 it wins as much as the network for views, see the notebook."""
 
@@ -45,9 +45,9 @@ class Phase:
     run
         ``"rehearsal"`` or ``"final"``.
     look
-        Number of the segmenter's look; ``None``: it is compact that is tuned.
+        Number of the segmenter's look; ``None``: a promptable model is tuned.
     part
-        Which of compact's networks is tuned; ``None``: it is a look that learns.
+        Which of its networks is tuned; ``None``: it is a look that learns.
     share
         Of the minutes.
     """
@@ -126,7 +126,7 @@ def phases(split: Split, what: What, looks: int, parts: Sequence[Part]) -> list[
     looks
         How many the segmenter has.
     parts
-        Of compact, which are tuned.
+        Of the promptable model, which are tuned.
 
     Examples
     --------

@@ -1,7 +1,8 @@
-"""What tuning compact gains: the same prompts on held-back cases, answered by it before and after.
+"""What tuning gains: the same prompts on held-back cases, answered by a model before and after.
 
-A structure gets one 3D box, as a person would draw it (on pictures a box on their one slice). What
-is worse afterwards is left to the network as it is shipped.
+compact gets one 3D box a structure, as a person would draw it (on pictures a box on their one
+slice); segment-anything boxes on some slices. What is worse afterwards is left to the model as it
+was before.
 """
 
 from __future__ import annotations
@@ -20,6 +21,12 @@ from sammed.imaging.volume import Volume
 from sammed.learning.judging import Taught, told_difference
 from sammed.models.protocols import ImageModel
 
+SHIPPED = "compact as it is shipped"
+"""What is tuned where nothing else is said, in words."""
+
+Reached = Callable[[Volume, Target, ImageModel], float]
+"""Dice of a structure of a scan from a simulated prompt that a model answers."""
+
 MOST = 12
 """Structures of held-back cases that are prompted: each takes some seconds, twice."""
 
@@ -33,7 +40,7 @@ class Prompted:
     case, subject, structure
         Which.
     before, after
-        Dice with compact as it is shipped, and as it was tuned.
+        Dice with the model as it was before it was tuned, and as it is now.
     """
 
     case: str
@@ -57,6 +64,7 @@ def judge_prompted(
     before: ImageModel,
     after: ImageModel,
     check: Callable[[], None] = lambda: None,
+    reach: Reached | None = None,
 ) -> list[Prompted]:
     """Prompt structures and compare, at most `MOST` of them.
 
@@ -67,10 +75,13 @@ def judge_prompted(
     structures
         Value → name.
     before, after
-        The network as it is shipped, and as it was tuned.
+        The model as it was, and as it was tuned.
     check
         Called often; raises to stop.
+    reach
+        How a structure is prompted; by default `reached`.
     """
+    reach = reach or reached
     done: list[Prompted] = []
     for case in cases:
         if len(done) >= MOST:
@@ -80,7 +91,7 @@ def judge_prompted(
             if mask.any() and len(done) < MOST:
                 check()
                 target = Target(name, value, mask, mask)
-                scores = [reached(case.volume, target, model) for model in (before, after)]
+                scores = [reach(case.volume, target, model) for model in (before, after)]
                 done.append(Prompted(case.id, case.subject, name, *scores))
     return done
 
@@ -101,13 +112,23 @@ def reached(volume: Volume, target: Target, model: ImageModel) -> float:
     return dice(step.mask, target.reference)
 
 
-def gains(judged: Sequence[Prompted]) -> dict[str, Any]:
-    """What tuning gains, of all and of each structure, as plain data; empty of none."""
+def gains(
+    judged: Sequence[Prompted], parent: str = SHIPPED, asked: str = "one 3D box"
+) -> dict[str, Any]:
+    """What tuning gains, of all and of each structure, as plain data; empty of none.
+
+    Parameters
+    ----------
+    judged
+        Before and after.
+    parent, asked
+        What answered before, and what both were asked, in words.
+    """
     if not judged:
         return {}
     names = dict.fromkeys(one.structure for one in judged)
     each = {name: _gain([one for one in judged if one.structure == name]) for name in names}
-    return {"mean": _gain(judged), "structures": each}
+    return {"mean": _gain(judged), "structures": each, "parent": parent, "asked": asked}
 
 
 def _gain(judged: Sequence[Prompted]) -> dict[str, Any]:

@@ -267,7 +267,7 @@ def _propose_one(
         voxels = labels_of(seen, plan, volume)
         voxels = voxels.astype(label_dtype(max(plan.structures)))
         labels = LabelVolume(voxels, volume.grid, dict(project.description.names))
-        asked = learned.prompted if calibration.asks else None
+        asked = learned.asked if calibration.asks else None
         doubted = doubts(seen, plan, opinion_on(volume, seen, asked))
         estimated = {name: round(calibration.estimate(one), 4) for name, one in doubted.items()}
         accepted = accept_above is not None and min(estimated.values()) >= accept_above

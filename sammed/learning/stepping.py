@@ -148,7 +148,9 @@ class Stepper(ABC):
     def resume(self, state: Mapping[str, Any]) -> None:
         """Go on from a state."""
         self.net.load_state_dict(state["net"])
-        self._average = {name: value.clone() for name, value in state["average"].items()}
+        self._average = self._copied()
+        for name, value in state["average"].items():
+            self._average[name].copy_(value)  # where the network is
         self._optimiser.load_state_dict(state["optimiser"])
         self.step, self.seconds = int(state["step"]), float(state["seconds"])
 

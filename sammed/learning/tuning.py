@@ -32,7 +32,8 @@ from sammed.training.prompts import add_clicks
 from sammed.training.task import own_answer, views_forward, views_planes
 
 Arrays = dict[str, NDArray[Any]]
-Part = Literal["views", "boxes", "locator"]
+Part = Literal["views", "boxes", "locator", "sam"]
+"""Networks that are tuned: three of compact's, or what learns of segment-anything."""
 Trained = Literal["all", "decoder", "norms"]
 
 PER_SLAB = 6

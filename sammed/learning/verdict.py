@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sammed.errors import SammedError
 from sammed.learning import judging
 from sammed.learning.judging import Judgement, Taught
+from sammed.learning.prompted import SHIPPED
 from sammed.models.learned.file import LearnedFile, Teaching, read_learned
 from sammed.models.learned.sight import build_nets
 
@@ -104,30 +105,34 @@ def _by_figures(former: Teaching, new: Teaching) -> Verdict:
 def tuned_verdict(
     former: LearnedFile | None, gained: Mapping[str, Any], held: Sequence[str]
 ) -> Verdict:
-    """Whether compact is used as it was tuned: not if held-back cases say that it is worse.
+    """Whether a model is used as it was tuned: not if held-back cases say that it is worse.
+
+    One that was tuned before is compared where it was tuned from the same; of compact and
+    segment-anything, which are asked other things, the last that is better than its parent stays.
 
     Parameters
     ----------
     former
         The model that is in use.
     gained
-        Against compact as it is shipped, see `sammed.learning.prompted.gains`.
+        Against what it was tuned from, see `sammed.learning.prompted.gains`.
     held
         Ids of the held-back cases.
     """
     if not gained:
         return {"used": True, "why": "no case is held back, so nothing can be said of it"}
-    mean = gained["mean"]
+    mean, parent = gained["mean"], gained.get("parent", SHIPPED)
     told = {key: mean[key] for key in ("before", "after", "difference", "low", "high")}
     if mean["difference"] < 0:
-        return {"used": False, "why": "worse than compact as it is shipped", **told}
+        return {"used": False, "why": f"worse than {parent}", **told}
     before = former.teaching.tuned if former is not None else {}
     reached = before.get("judged", {})
-    if reached and list(before["held"]) == list(held) and reached["mean"]["after"] > mean["after"]:
+    alike = reached and reached.get("parent", SHIPPED) == parent
+    if alike and list(before["held"]) == list(held) and reached["mean"]["after"] > mean["after"]:
         told |= {"before": reached["mean"]["after"]}
         told |= {"difference": round(mean["after"] - told["before"], 4), "low": None, "high": None}
         return {"used": False, "why": "the one before reached more on the same cases", **told}
-    return {"used": True, "why": "better than compact as it is shipped", **told}
+    return {"used": True, "why": f"better than {parent}", **told}
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,3 +169,21 @@ def joined(new: Made, former: LearnedFile | None, segmenter: bool, tuned: bool) 
     seen, prompted = (new if segmenter else old), (new if tuned else old)
     teaching = replace(seen.teaching, tuned=prompted.teaching.tuned)
     return Made(teaching, seen.weights, prompted.tuned)
+
+
+def replaced_tuning(former: LearnedFile | None, new: Made) -> list[str]:
+    """A sentence, if another model's tuning than the one before answers prompts from now on.
+
+    Parameters
+    ----------
+    former, new
+        What was in use, and what is.
+    """
+    before = former.teaching.tuned if former is not None else {}
+    names = [one.get("of", "compact") for one in (before, new.teaching.tuned)]
+    if not before or names[0] == names[1]:
+        return []
+    return [
+        f"prompts are answered by {names[1]} from now on, as it was tuned last; {names[0]} as it "
+        f"was tuned in round {before['round']} is no longer kept"
+    ]

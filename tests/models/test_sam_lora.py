@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sammed.errors import InputError, WeightsMismatchError
 from sammed.models.sam.fast_encoder import FastEncoder
-from sammed.models.sam.lora import Lora, lora_of, width
+from sammed.models.sam.lora import Lora, check_rank, lora_of
 from tests.models.networks import random_sam
 
 SCALE = 0.7
@@ -105,7 +105,7 @@ def test_gradients_are_the_chain_rule_of_a_plain_fine_tunes(
 def test_of_full_rank_it_takes_the_step_that_plain_fine_tuning_takes(
     encoder: ImageEncoderViT, images: Tensor
 ) -> None:
-    rate, dim = 0.5, width(encoder)
+    rate, dim = 0.5, check_rank(encoder, 32)
     lora = Lora(encoder, dim)
     turned = torch.linalg.qr(torch.randn(dim, dim, generator=torch.Generator().manual_seed(8)))[0]
     with torch.no_grad():

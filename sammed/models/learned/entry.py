@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sammed.errors import WeightsNotFoundError
 from sammed.models.entry import BuildRequest, ModelEntry
 from sammed.models.learned.file import SUFFIX, Teaching, is_learned, read_teaching
+from sammed.models.sam.parent import Parent, is_sam
 
 if TYPE_CHECKING:
     from sammed.models.learned.model import LearnedModel
@@ -51,11 +52,14 @@ def structures(path: Path) -> Mapping[str, int]:
     """
     if not is_learned(path):
         return {}
-    return _checked(path).structures
+    teaching = read_teaching(path)
+    if not is_sam(teaching.tuned):  # whose checkpoint is asked for where there is a prompt
+        _check_parents(path, teaching)
+    return teaching.structures
 
 
 def answers_prompts(path: Path) -> bool:
-    """Whether a learned model's file holds what tunes compact, and tunes the one of this package.
+    """Whether a learned model's file holds what tunes a promptable model, and that is here.
 
     Parameters
     ----------
@@ -64,20 +68,24 @@ def answers_prompts(path: Path) -> bool:
 
     Raises
     ------
+    WeightsNotFoundError
+        If the checkpoint of segment-anything's that it was tuned from is not here.
     WeightsMismatchError
-        If it was cut or edited, is of a newer version, or tuned from other weights of compact.
+        If it was cut or edited, is of a newer version, or tuned from other weights.
     """
-    return bool(_checked(path).tuned)
-
-
-def _checked(path: Path) -> Teaching:
-    """What a file says of itself, if what it tunes is the compact of this package."""
     teaching = read_teaching(path)
-    if teaching.tuned:
+    _check_parents(path, teaching)
+    return bool(teaching.tuned)
+
+
+def _check_parents(path: Path, teaching: Teaching) -> None:
+    """Make sure that what was tuned is here: the compact of this package, or a checkpoint."""
+    if is_sam(teaching.tuned):
+        Parent.from_dict(teaching.tuned).checkpoint(path)
+    elif teaching.tuned:
         from sammed.models.compact.tuned import check_parents
 
         check_parents(path, teaching.tuned["parents"])
-    return teaching
 
 
 LEARNED = ModelEntry(

@@ -23,7 +23,7 @@ VERSION = 2
 SUFFIX = ".sammed"
 
 _TUNED = "tuned"
-"""How names of tensors begin that tell what was changed of compact."""
+"""How names of tensors begin that tell what tuning changed."""
 
 _REMEDY = "learn it again with 'sammed learn', or take a whole copy"
 _LONGEST_HEADER = 64 << 20
@@ -48,9 +48,9 @@ class Teaching:
     calibration
         How its own doubt becomes an estimated Dice, see `sammed.learning.estimate`.
     tuned
-        What compact was tuned on, the hashes of what it was tuned from (``parents``), what that
-        gains and the structures that it is used for (``used``), see `sammed.learning.tuning_round`;
-        empty if it was not.
+        What a promptable model was tuned on, the hashes of what it was tuned from (``parents``;
+        of segment-anything also ``of``, see `sammed.models.sam.parent`), what that gains
+        (``judged``), its ``structures``, and those that it became ``worse`` at; empty if none was.
     """
 
     plan: Plan
@@ -83,7 +83,8 @@ class LearnedFile:
     digest
         SHA-256 (hex) of everything.
     tuned
-        Part of compact → what tuning changed of it, see `sammed.models.compact.tuned`.
+        Part of what was tuned → what changed of it, see `sammed.models.compact.tuned` and
+        `sammed.models.sam.tuned`.
     """
 
     teaching: Teaching

@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +18,10 @@ from sammed.models.learned.file import Teaching, read_learned
 from sammed.models.learned.sight import Seen, Shares, build_nets, look_at
 from sammed.models.protocols import ImageModel, ModelSpec, VolumeImage, VolumeMask, Watch
 from sammed.models.recipe import PLAIN
+from sammed.models.sam.parent import Parent, is_sam
+
+if TYPE_CHECKING:
+    from sammed.models.sam.model import SamModel
 
 FAINT = 0.02
 """A structure's block holds all voxels with at least this share of it."""
@@ -41,14 +46,16 @@ class LearnedModel:
     ------
     WeightsNotFoundError, WeightsMismatchError
         See `sammed.models.learned.file.read_learned`; also if compact was tuned from other weights
-        than those of this package.
+        than those of this package. That of the checkpoint which segment-anything was tuned from is
+        asked when the first prompt comes: what is found by name does not need it.
     """
 
     def __init__(self, path: Path, device: str = "cpu", *, prompts_only: bool = False) -> None:
         read = read_learned(path)
         self.teaching: Teaching = read.teaching
-        self._tuned = read.tuned
-        if read.tuned:
+        self._path, self._tuned = path, read.tuned
+        self._is_sam = is_sam(read.teaching.tuned)
+        if read.tuned and not self._is_sam:
             check_parents(path, read.teaching.tuned["parents"])
         self.card = read.card
         self._device = device
@@ -61,6 +68,7 @@ class LearnedModel:
             license="as the cases that it learned from",
             engine="torch",
             recipe=PLAIN,
+            expensive_encode=self._is_sam,
             structures={} if prompts_only else self.teaching.structures,
             tuned=self._tuned_structures(),
         )
@@ -71,11 +79,24 @@ class LearnedModel:
         return self._spec
 
     def prompted(self, name: str) -> ImageModel:
-        """The built-in network; of structures that it was tuned to, and became no worse of, so."""
-        return self._compact_tuned if self._is_tuned_for(name) else self._compact
+        """The built-in network, or the segment-anything model that was tuned.
+
+        As it was tuned for structures that it became no worse of, else as it was before.
+        """
+        if not self._is_sam:
+            return self.asked(name)
+        return self._sam_tuned if self._is_tuned_for(name) else self._sam_before
+
+    def asked(self, name: str) -> ImageModel:
+        """Who gives a second opinion on what was found by this name.
+
+        compact, tuned if it was: segment-anything takes seconds a slice.
+        """
+        tuned = not self._is_sam and self._is_tuned_for(name)
+        return self._compact_tuned if tuned else self._compact
 
     def takes_blocks(self, name: str) -> bool:
-        """See `sammed.models.protocols.StructureModel`: where compact was tuned to it."""
+        """See `sammed.models.protocols.StructureModel`: where a model was tuned to it."""
         return self._is_tuned_for(name)
 
     def _is_tuned_for(self, name: str) -> bool:
@@ -93,6 +114,19 @@ class LearnedModel:
     def _compact_tuned(self) -> CompactModel:
         nets = tuned_nets(shipped_nets(), self.teaching.tuned["parents"], self._tuned)
         return CompactModel(device=self._device, nets=nets, digest=self._spec.weights_hash)
+
+    @cached_property
+    def _sam_before(self) -> SamModel:
+        from sammed.models.sam.tuned import untuned
+
+        return untuned(Parent.from_dict(self.teaching.tuned), self._path, self._device)
+
+    @cached_property
+    def _sam_tuned(self) -> SamModel:
+        from sammed.models.sam.tuned import tuned_model
+
+        scale = float(self.teaching.tuned["scale"])
+        return tuned_model(self._sam_before, self._tuned, scale, self._spec.weights_hash)
 
     def find(self, image: VolumeImage, *, reporter: Watch) -> Mapping[str, VolumeMask]:
         """See `sammed.models.protocols.StructureModel`."""

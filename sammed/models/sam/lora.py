@@ -93,9 +93,7 @@ class Lora(nn.Module):
         self, encoder: ImageEncoderViT, rank: int, scale: float = 1.0, seed: int = 0
     ) -> None:
         super().__init__()
-        dim = width(encoder)
-        if not 1 <= rank <= dim:
-            raise InputError(f"no branches of rank {rank}; expected 1 to {dim}, say 4")
+        dim = check_rank(encoder, rank)
         self.scale = scale
         generator = torch.Generator().manual_seed(seed)
         self.blocks = nn.ModuleList(
@@ -177,9 +175,18 @@ def lora_of(
     return lora.requires_grad_(False)
 
 
-def width(encoder: ImageEncoderViT) -> int:
-    """Channels of an encoder's tokens."""
-    return int(encoder.patch_embed.proj.out_channels)
+def check_rank(encoder: ImageEncoderViT, rank: int) -> int:
+    """The width of an encoder, if branches of a rank fit into it.
+
+    Raises
+    ------
+    InputError
+        If they do not.
+    """
+    dim = int(encoder.patch_embed.proj.out_channels)
+    if not 1 <= rank <= dim:
+        raise InputError(f"no branches of rank {rank}; expected 1 to {dim}, say 4")
+    return dim
 
 
 def _twin(encoder: ImageEncoderViT, shared: Any) -> ImageEncoderViT:
