@@ -17,7 +17,7 @@ from sammed.engine.decoding import SliceDecoder
 from sammed.imaging.boxes import Box3D
 from sammed.imaging.intensity import Window, resolve_window
 from sammed.learning.judging import Taught
-from sammed.models.protocols import Embedding, ImageModel, ModelSpec
+from sammed.models.protocols import Embedding, ImageModel
 from sammed.views.embeddings import EmbeddingStore, content_hash
 from sammed.views.slices import PLANES, SliceStack, View, choose_plane
 
@@ -91,7 +91,7 @@ def make_slices(
     store
         Where embeddings are kept; ``None``: none are made.
     told
-        See `Told`; called before each slice.
+        See `Told`; called after each slice.
     """
     stacks = [stack for case in cases for stack in _stacks(case, structures)]
     total = sum(len(stack.chosen) for stack in stacks)
@@ -144,7 +144,7 @@ def _shown(
     labels = np.moveaxis(stack.case.labels, slices.axis, 0)
     values = {name: value for value, name in structures.items() if name in names}
     for index in wanted:
-        view = whole_view(index, slices, model.spec)
+        view = View.whole(index, slices.shape, model.spec.view_size)
         masks = {name: labels[index] == value for name, value in values.items()}
         levels = np.rint(slices.image(index) * 255).astype(np.uint8)
         there = {name: mask for name, mask in masks.items() if mask.any()}
@@ -156,11 +156,6 @@ def _shown(
             {name: mask for name, mask in beside.items() if mask is not None},
             decoder.embed(view) if decoder else None,
         )
-
-
-def whole_view(index: int, slices: SliceStack, spec: ModelSpec) -> View:
-    """A slice as segment-anything sees it by default: all of it."""
-    return View.whole(index, slices.shape, spec.view_size)
 
 
 def _beside(mask: Mask, index: int) -> Mask | None:

@@ -127,6 +127,7 @@ class SamTuner(Stepper):
         for chunk in model.alike(prompts):
             some = [prompts[i] for i in chunk]
             logits, iou = model.logits(features, some, extent)
+            logits.register_hook(_heard)
             loss = sam_loss(logits, iou, targets[chunk], is_ambiguous(some[0]))
             losses.append(loss * (len(chunk) / len(prompts)))
         return torch.stack(losses).sum()
@@ -149,6 +150,10 @@ class SamTuner(Stepper):
             for i, masks, which in zip(chunk, logits.cpu().numpy(), best.tolist(), strict=True):
                 found[i] = masks[which]
         return np.stack([found[i] for i in range(len(prompts))])
+
+
+def _heard(gradient: Tensor) -> None:
+    """Nothing, but Python runs here on the way back, so that Ctrl-C need not wait for its end."""
 
 
 def sam_loss(logits: Tensor, iou: Tensor, target: Tensor, ambiguous: bool) -> Tensor:

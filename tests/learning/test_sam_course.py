@@ -25,6 +25,7 @@ from sammed.errors import (
 )
 from sammed.learning import jury
 from sammed.learning.course import Wishes, learn, model_path
+from sammed.learning.promptable_sam import PromptableSam
 from sammed.learning.prompted import Prompted
 from sammed.learning.rounds import rounds
 from sammed.learning.sam_tuning import SamRecipe
@@ -33,6 +34,7 @@ from sammed.models.learned.entry import answers_prompts, structures
 from sammed.models.learned.file import pack, read_learned
 from sammed.models.learned.model import LearnedModel
 from sammed.models.sam.parent import Parent
+from sammed.models.sam.tuned import tuned_from
 from sammed.prompts import ObjectPrompts
 from sammed.prompts.simulation import slice_boxes
 from sammed.session import Session
@@ -377,6 +379,15 @@ def test_bad_wishes(tmp_path, asked, kind, said):
     assert not rounds(project)
 
 
+def test_a_run_whose_cases_show_nothing_is_refused():
+    parent, model = tuned_from(NAME)
+    one = PromptableSam({1: "ball"}, lambda _: [], 0, parent, model, FEW, lambda _: None)
+    with pytest.raises(
+        InputError, match="no case that the final run learns from shows a structure"
+    ):
+        one.stepper("sam", "final", 0)
+
+
 def test_bad_wishes_on_the_command_line(tmp_path, capsys):
     project = taught_project(tmp_path, 2, 2)
     for said, why in (
@@ -405,10 +416,9 @@ def test_ctrl_c_stops_it_at_once_and_it_goes_on(tmp_path, home, lora):
     began = time.monotonic()
     one.send_signal(signal.SIGINT)
     _, err = one.communicate(timeout=30)
-    assert time.monotonic() - began < 1.5  # half a second on a quiet computer
+    assert time.monotonic() - began < 3  # half a second on a quiet computer, 65 MB are kept
     assert one.returncode == 130
     assert "--resume' goes on" in err
-    assert any(("reading" if lora else "embedding") + " slices, " in line for line in lines)
     (stopped,) = rounds(project)
     assert stopped.is_open
     said = stopped.settings()
