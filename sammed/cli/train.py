@@ -10,7 +10,7 @@ import typer
 from sammed.cli.console import set_verbosity
 from sammed.cli.groups import RunByDefault
 from sammed.cli.options import Force, Quiet
-from sammed.cli.train_dense import dense, dense_recall
+from sammed.cli.train_dense import dense, dense_recall, likely
 from sammed.cli.train_strokes import strokes
 from sammed.cli.train_volume import label_maps, volume
 from sammed.cli.training import (
@@ -35,6 +35,7 @@ app.command()(volume)
 app.command()(strokes)
 app.command()(dense)
 app.command()(dense_recall)
+app.command()(likely)
 app.command()(label_maps)
 
 Cases = Annotated[Path, typer.Argument(help="cases.json: real volumes with reference labels.")]

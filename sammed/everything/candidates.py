@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, sparse
 
+from sammed.everything import likely
 from sammed.everything.coarse import Coarse, Float
 from sammed.everything.kinds import kind_edges, kind_layers, smoothed
 from sammed.everything.layers import Labels, measured
@@ -40,11 +41,7 @@ LEAST_SALIENT = 0.1
 """Added to the salience of regions of pictures: what nobody would outline can be asked for, too."""
 
 LARGER_FIRST = 0.2
-"""Power of a region's size that its chance is multiplied by. (Of 0, 0.1 and 0.2 the one with which
-most things of synthetic scenes were among the first 20, 50 and 100, and of both scans.)"""
-
-UNKIND = 0.3
-"""Added to how well kinds show a region: what is of no kind can be a thing, too."""
+"""Of pictures, power of a region's size that its chance is multiplied by."""
 
 ROWS = 64
 """Regions that are compared with all others in one go."""
@@ -78,12 +75,11 @@ class Candidate:
     stability
         Mean IoU with what the other sources have most like it.
     chance
-        Contrast of borders (`sammed.everything.traits.contrast_of`) times stability, of volumes
-        also times how well a part of one kind is the same; 1 where the dense network does not see.
+        How likely it is a thing by what the dense network sees: in volumes see
+        `sammed.everything.likely`, in pictures contrast of borders times stability; 1 where it does
+        not see.
     salience
         Of pictures, see `sammed.everything.traits.salience_of`; else 1.
-    kind
-        IoU with a part of one kind times the chance of that kind there, the best of all parts.
     """
 
     region: Region
@@ -92,7 +88,6 @@ class Candidate:
     stability: float = 1.0
     chance: float = 1.0
     salience: float = 1.0
-    kind: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -141,6 +136,25 @@ def find_candidates(
     borders
         What the dense network sees: gives trees of its own, and has a say in what is promising.
     """
+    pool, seen = pooled(coarse, area, sizes, check, borders)
+    chosen = tuple(apart(pool, most, coarse.shape, check, borders))
+    return Found(chosen, tuple(candidate.region for candidate in pool), seen)
+
+
+def pooled(
+    coarse: Coarse,
+    area: NDArray[np.bool_],
+    sizes: Sizes,
+    check: Callable[[], None],
+    borders: Borders | None = None,
+) -> tuple[list[Candidate], int]:
+    """All regions that are taken out to choose from, and how many there were.
+
+    Parameters
+    ----------
+    coarse, area, sizes, check, borders
+        As of `find_candidates`.
+    """
     pool: list[Candidate] = []
     seen = 0
     of_one = MOST_OF_ONE if borders is None or coarse.is_flat else MOST_OF_ONE_SEEN
@@ -164,8 +178,7 @@ def find_candidates(
             check()
             region = _part(layer, int(value), where[int(value) - 1])
             pool.append(Candidate(region, float(told[value]), source))
-    chosen = tuple(apart(pool, most, coarse.shape, check, borders))
-    return Found(chosen, tuple(candidate.region for candidate in pool), seen)
+    return pool, seen
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,12 +240,12 @@ def apart(
 ) -> list[Candidate]:
     """The best candidates first, none much like another.
 
-    The best are promising, and much the same whatever way regions are made: what only one way of
-    joining shows is more often an accident of it. One that shares voxels with a chosen one of about
-    its size waits longer for its turn (as boxes do in soft-NMS, Bodla et al. 2017,
-    doi:10.1109/ICCV.2017.593), so that all places are looked at. Without the dense network every
-    size has its turn, as promises of different sizes say nothing together; with it larger ones come
-    a little earlier.
+    The best are likely things. Where nothing that was learned says so they are promising, and much
+    the same whatever way regions are made: what only one way of joining shows is more often an
+    accident of it. One that shares voxels with a chosen one of about its size waits longer for its
+    turn (as boxes do in soft-NMS, Bodla et al. 2017, doi:10.1109/ICCV.2017.593), so that all places
+    are looked at. Without the dense network every size has its turn, as promises of different sizes
+    say nothing together.
 
     Parameters
     ----------
@@ -245,23 +258,22 @@ def apart(
     check
         May raise to stop.
     borders
-        What the dense network sees; with it the contrast of borders takes the promise's place.
+        What the dense network sees; with it chances take the promises' place.
     """
     if not pool:
         return []
     shared = overlaps([c.region for c in pool], shape, check)
-    stability = _agreed(shared, [c.source for c in pool])
-    volume = np.array([c.region.size for c in pool], float)
-    kind = np.zeros(len(pool))
+    stability = agreed(shared, [c.source for c in pool])
+    turns, chance = np.zeros(len(pool), int), np.ones(len(pool))
     if borders is None:
-        turns, chance = np.log2(volume).astype(int), np.ones(len(pool))
+        turns = np.log2([c.region.size for c in pool]).astype(int)
         rank = np.array([c.promise for c in pool]) * stability
-    else:
-        turns, chance = np.zeros(len(pool), int), _contrasts(pool, borders, check) * stability
-        if borders.kinds is not None:
-            kind = _kinds(pool, shared, borders.kinds)
-            chance *= (UNKIND + kind) / (UNKIND + 1)
+    elif borders.kinds is None:
+        chance = _contrasts(pool, borders, check) * stability
+        volume = np.array([c.region.size for c in pool], float)
         rank = chance * (volume / volume.max()) ** LARGER_FIRST
+    else:
+        rank = chance = likely.shipped()(measures(pool, shared, stability, borders, check))
     salience = np.ones(len(pool))
     if borders is not None and borders.salient is not None:
         salience = np.array([salience_of(c.region, borders.salient) for c in pool])
@@ -273,7 +285,6 @@ def apart(
             stability=float(stability[n]),
             chance=float(chance[n]),
             salience=float(salience[n]),
-            kind=float(kind[n]),
         )
         for n in chosen
     ]
@@ -303,8 +314,39 @@ def _in_turn(
     return chosen[:most]
 
 
+def measures(
+    pool: list[Candidate],
+    shared: NDArray[np.float32],
+    stability: NDArray[np.float64],
+    borders: Borders,
+    check: Callable[[], None],
+) -> NDArray[np.float64]:
+    """What `sammed.everything.likely` goes by.
+
+    Parameters
+    ----------
+    pool
+        All candidates.
+    shared : (n, n)
+        IoU of all with all, see `overlaps`.
+    stability : (n,)
+        From `agreed`.
+    borders
+        What the dense network sees, kinds included.
+    check
+        May raise to stop.
+
+    Returns
+    -------
+    (n, len(MEASURES))
+    """
+    kinds = np.zeros(len(pool)) if borders.kinds is None else _kinds(pool, shared, borders.kinds)
+    regions = [candidate.region for candidate in pool]
+    return likely.measured(regions, shared, stability, kinds, borders, check)
+
+
 def _kinds(pool: list[Candidate], shared: NDArray[np.float32], kinds: Float) -> NDArray[np.float64]:
-    """How well and how surely each is seen as one kind."""
+    """IoU with a part of one kind times the chance of that kind there, the best of all parts."""
     likeliest = kinds.max(0)
     sure = np.zeros(len(pool))
     for n, candidate in enumerate(pool):
@@ -344,8 +386,16 @@ def overlaps(
     return out
 
 
-def _agreed(shared: NDArray[np.float32], sources: list[str]) -> NDArray[np.float64]:
-    """How well each has its like among those of other sources: the mean of their best IoUs."""
+def agreed(shared: NDArray[np.float32], sources: list[str]) -> NDArray[np.float64]:
+    """How well each has its like among those of other sources: the mean of their best IoUs.
+
+    Parameters
+    ----------
+    shared : (n, n)
+        IoU of all with all.
+    sources
+        Of each.
+    """
     named = np.array(sources)
     kinds = sorted(set(sources))
     best = np.stack([shared[:, named == kind].max(1) for kind in kinds], 1).astype(np.float64)

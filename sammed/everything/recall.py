@@ -57,10 +57,14 @@ def unasked(
     check: Callable[[], None] = lambda: None,
 ) -> Found:
     """Candidates of the usual sizes, as many as a model would be asked about in a volume."""
+    return find_candidates(coarse, area, usual_sizes(coarse, area), ASKED, check, borders)
+
+
+def usual_sizes(coarse: Coarse, area: NDArray[np.bool_]) -> Sizes:
+    """Sizes of things, if nothing else is said."""
     inside = float(np.count_nonzero(area))
     share = LEAST_SHARE_FLAT if coarse.is_flat else LEAST_SHARE
-    sizes = Sizes(max(LEAST_COARSE, share * inside), LARGEST * inside)
-    return find_candidates(coarse, area, sizes, ASKED, check, borders)
+    return Sizes(max(LEAST_COARSE, share * inside), LARGEST * inside)
 
 
 def _best(found: Found, reference: Region) -> NDArray[np.float64]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -14,8 +16,35 @@ RING = 3
 """Pixels round a region that its salience is compared with."""
 
 
-def contrast_of(region: Region, borders: Borders) -> float:
-    """Chance of a border on the surface of a region, less that within it: 1 of a perfect thing.
+@dataclass(frozen=True)
+class Traits:
+    """What the dense network says of a region.
+
+    Attributes
+    ----------
+    contrast
+        Chance of a border on its surface, less that within it: 1 of a perfect thing, negative where
+        there are more borders in it than round it.
+    border_inside
+        Mean chance of a border within it.
+    thing, thing_around
+        Mean chance to be part of a thing, in it and in the voxels beside it.
+    nothing
+        Mean chance in it to be of no kind that is a thing; 0 if that is not asked.
+    surface
+        Voxels of it that lie at its surface.
+    """
+
+    contrast: float
+    border_inside: float
+    thing: float
+    thing_around: float
+    nothing: float
+    surface: int
+
+
+def traits_of(region: Region, borders: Borders, none: Float | None = None) -> Traits:
+    """What the dense network says of a region.
 
     Parameters
     ----------
@@ -23,18 +52,37 @@ def contrast_of(region: Region, borders: Borders) -> float:
         On the coarse grid.
     borders
         From `sammed.everything.learned.learned_borders`.
-
-    Returns
-    -------
-    float
-        At most 1; negative where there are more borders in the region than round it.
+    none : (z, y, x) float32
+        Chance of each voxel to be of no kind that is a thing; ``None``: not asked.
     """
     around, mask = _widened(region, borders.border.shape, 1)
     core = ndimage.binary_erosion(mask, border_value=1)
     rim = ndimage.binary_dilation(mask) & ~mask
-    chance = borders.border[around]
-    surface = max(_mean(chance, mask & ~core), _mean(chance, rim))
-    return surface - _mean(chance, core if core.any() else mask)
+    surface = mask & ~core
+    chance, thing = borders.border[around], borders.thing[around]
+    at_border = max(_mean(chance, surface), _mean(chance, rim))
+    inside = _mean(chance, core if core.any() else mask)
+    return Traits(
+        at_border - inside,
+        inside,
+        _mean(thing, mask),
+        _mean(thing, rim),
+        0.0 if none is None else _mean(none[around], mask),
+        int(np.count_nonzero(surface)),
+    )
+
+
+def contrast_of(region: Region, borders: Borders) -> float:
+    """`Traits.contrast` of a region.
+
+    Parameters
+    ----------
+    region
+        On the coarse grid.
+    borders
+        From `sammed.everything.learned.learned_borders`.
+    """
+    return traits_of(region, borders).contrast
 
 
 def salience_of(region: Region, salient: Float) -> float:

@@ -178,7 +178,7 @@ def test_parts_of_a_kind_are_candidates_and_come_first(coarse):
         reference = Region.of(mask)
         best = max(found.candidates, key=lambda c: c.region.iou(reference))
         assert best.region.iou(reference) > 0.9
-        assert best.kind > 0.8
+        assert best.chance > 0.5
         assert found.candidates.index(best) < 5
 
 
