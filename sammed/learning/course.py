@@ -30,7 +30,6 @@ from sammed.learning.outcome import Outcome, Progress
 from sammed.learning.phases import EARLIER, REHEARSAL, Phase, phases, too_short
 from sammed.learning.planning import make_plan
 from sammed.learning.promptable import Promptable, PromptableCompact, Stored, asked_beside
-from sammed.learning.promptable_sam import PromptableSam, sam_recipe
 from sammed.learning.prompted import Prompted, gains, worse
 from sammed.learning.pupils import Pupils, read_all, survey
 from sammed.learning.rounds import Round, learning, new_round, open_round
@@ -48,7 +47,6 @@ from sammed.learning.verdict import (
 from sammed.learning.wishes import Wishes as Wishes
 from sammed.models.learned.file import SUFFIX, LearnedFile, Teaching, pack
 from sammed.models.learned.plan import Plan
-from sammed.models.sam.tuned import tuned_from
 from sammed.project.folder import Project
 from sammed.version import __version__
 
@@ -133,8 +131,11 @@ class _Course:
         wishes, structures = self._wishes, self._pupils.structures
         if not wishes.of:
             return PromptableCompact(structures, self._cases, self._seed, wishes.tuning)
+        from sammed.learning.promptable_sam import PromptableSam  # seconds of imports
+        from sammed.models.sam.tuned import tuned_from
+
         parent, model = tuned_from(wishes.of, wishes.device)
-        recipe = sam_recipe(wishes.sam, wishes.lora)
+        recipe = wishes.sam.with_branches(wishes.lora)
         given = structures, self._cases, self._seed
         return PromptableSam(*given, parent, model, recipe, self._told)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,9 @@ from sammed.imaging.volume import Volume
 from sammed.learning.opinion import second_opinion
 from sammed.learning.outcome import Progress
 from sammed.learning.promptable import Promptable, Read, Stored, Weights
+from sammed.learning.sam_recipe import SamRecipe
 from sammed.learning.sam_slices import ShownSlice, make_slices
-from sammed.learning.sam_tuning import SamRecipe, SamTuner
+from sammed.learning.sam_tuning import SamTuner
 from sammed.learning.stepping import Stepper
 from sammed.learning.tuning import Part
 from sammed.models.protocols import ImageModel
@@ -125,20 +125,3 @@ class PromptableSam(Promptable[list[ShownSlice]]):
     def _store(self, model: ImageModel) -> EmbeddingStore:
         """Kept on disk, but what an encoder embeds that was tuned and is perhaps not used."""
         return store_for(model.spec, keep=model is self._model or not self._recipe.rank)
-
-
-def sam_recipe(recipe: SamRecipe, rank: int) -> SamRecipe:
-    """How segment-anything is tuned with branches of a rank in its encoder, or without.
-
-    Parameters
-    ----------
-    recipe
-        As it is wished.
-    rank
-        Of the branches; 0: none.
-    """
-    if not rank:
-        return recipe
-    # one pass through the encoder serves all prompts of a slice
-    prompts = recipe.slices * recipe.prompts
-    return replace(recipe, slices=1, prompts=prompts, rank=rank)

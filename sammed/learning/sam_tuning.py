@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import count
 
 import numpy as np
@@ -21,37 +20,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sammed.learning.sam_prompts import Question, clicked, question
+from sammed.learning.sam_recipe import SamRecipe
 from sammed.learning.sam_slices import ShownSlice
-from sammed.learning.stepping import Rates, Stepper
+from sammed.learning.stepping import Stepper
 from sammed.models.protocols import ViewPrompt
 from sammed.models.sam.lean_decoder import replaced
 from sammed.models.sam.lora import Lora
 from sammed.models.sam.model import SamModel, is_ambiguous
 from sammed.training.losses import ALL_CANDIDATES, mask_loss, true_iou
-
-
-@dataclass(frozen=True)
-class SamRecipe:
-    """How segment-anything is tuned. None of it was measured on real checkpoints yet.
-
-    Attributes
-    ----------
-    rates
-        How fast.
-    slices, prompts
-        Slices in a step, and prompts on each.
-    clicks
-        Share of the steps with one to three rounds of corrective clicks, where there are clicks.
-    rank, scale
-        Of the branches in the encoder; rank 0: it stays as it is.
-    """
-
-    rates: Rates = field(default_factory=lambda: Rates(1e-4, 0.0, 0.99, loudest=1.0))
-    slices: int = 2
-    prompts: int = 2
-    clicks: float = 0.2
-    rank: int = 0
-    scale: float = 1.0
 
 
 class _Learner(nn.Module):

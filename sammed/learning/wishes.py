@@ -8,7 +8,7 @@ from typing import Any
 
 from sammed.errors import InputError
 from sammed.learning.phases import What, check_what
-from sammed.learning.sam_tuning import SamRecipe
+from sammed.learning.sam_recipe import SamRecipe
 from sammed.learning.training import Recipe
 from sammed.learning.tuning import TuningRecipe
 

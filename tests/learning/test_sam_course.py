@@ -28,7 +28,7 @@ from sammed.learning.course import Wishes, learn, model_path
 from sammed.learning.promptable_sam import PromptableSam
 from sammed.learning.prompted import Prompted
 from sammed.learning.rounds import rounds
-from sammed.learning.sam_tuning import SamRecipe
+from sammed.learning.sam_recipe import SamRecipe
 from sammed.learning.stepping import Rates
 from sammed.models.learned.entry import answers_prompts, structures
 from sammed.models.learned.file import pack, read_learned
@@ -45,6 +45,8 @@ from tests.models.tiny_sam import NAME, checkpoint, register
 from tests.phantoms import ROOT
 from tests.project.folders import scan
 from tests.worker.conftest import Client, read_array
+
+pytestmark = pytest.mark.thorough
 
 FEW = SamRecipe(Rates(3e-3, 0.0, 0.9, loudest=1.0), slices=1, prompts=2)
 QUICK = Wishes(steps=2, what="promptable", of=NAME, sam=FEW)
@@ -401,6 +403,7 @@ def test_bad_wishes_on_the_command_line(tmp_path, capsys):
     assert not rounds(project)
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize("lora", [(), ("--lora", "2")])
 def test_ctrl_c_stops_it_at_once_and_it_goes_on(tmp_path, home, lora):

@@ -17,8 +17,9 @@ from torch.nn import functional
 from sammed.errors import Cancelled
 from sammed.learning import sam_slices
 from sammed.learning.sam_prompts import clicked, question, shares
+from sammed.learning.sam_recipe import SamRecipe
 from sammed.learning.sam_slices import ShownSlice, make_slices
-from sammed.learning.sam_tuning import SamRecipe, SamTuner, sam_loss
+from sammed.learning.sam_tuning import SamTuner, sam_loss
 from sammed.learning.stepping import WARM_UP, Budget, Rates
 from sammed.models.protocols import ViewBatch, ViewPrompt
 from sammed.models.sam.lean_decoder import replaced
@@ -230,6 +231,7 @@ def far(ours: Tensor, theirs: Tensor, first: Tensor) -> float:
     return float((ours - theirs).norm() / (theirs - first).norm())
 
 
+@pytest.mark.thorough
 def test_on_embeddings_the_decoder_becomes_what_a_plain_fine_tune_makes_of_it(model, slices):
     tuner = tuned(model, slices)
     network, average = plain_tune(model.network, tuner._batches(0), STEPS, RATES)
@@ -245,6 +247,7 @@ def test_on_embeddings_the_decoder_becomes_what_a_plain_fine_tune_makes_of_it(mo
     assert model.network.image_encoder is not None
 
 
+@pytest.mark.thorough
 def test_another_order_or_another_rate_is_noticed(model, slices):
     """What the test before would say if tuning did something else."""
     one = tuned(model, slices)
@@ -258,6 +261,7 @@ def test_another_order_or_another_rate_is_noticed(model, slices):
 # -- cached, stopped -------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_embeddings_on_disk_and_in_memory_give_the_same_weights(model, tmp_path):
     memory = EmbeddingStore(dtype="float16")
     in_memory = tuned(model, make_slices(cases(2), STRUCTURES, model, memory), steps=2)
@@ -353,6 +357,7 @@ def reached(model: SamModel, slices: list[ShownSlice]) -> float:
     return float(np.mean(found))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("kind", "rank"), [(SamModel, 0), (MedSamModel, 0), (SamModel, 2)])
 def test_the_loss_falls_and_the_structures_are_found_better(kind, rank):
     model = kind(random_sam(image_size=SIDE), name="vit_b", weights_hash="ef" * 32)
