@@ -102,7 +102,7 @@ class SamModel:
         self._prompt_encoder = network.prompt_encoder
         self._decoder = lean_decoder(network.mask_decoder)
         self._mean, self._std = network.pixel_mean, network.pixel_std
-        with torch.no_grad():  # in inference mode no gradient could pass by them later
+        with torch.no_grad():
             self._positions = self._prompt_encoder.get_dense_pe()
         self._spec = ModelSpec(
             name=name,
