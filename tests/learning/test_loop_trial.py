@@ -17,7 +17,7 @@ from sammed.evaluation.annotator import Annotator, annotate
 from sammed.evaluation.manifest import Case
 from sammed.evaluation.trial import Target
 from sammed.imaging.volume import LabelVolume
-from sammed.learning import course, loop_report, loop_trial, prompted
+from sammed.learning import loop_report, loop_trial, promptable, prompted
 from sammed.learning.loop_trial import (
     ALONE,
     LOOP,
@@ -111,7 +111,7 @@ def test_good_proposals_cost_nothing_and_bad_ones_a_box(monkeypatch):
 
 
 def test_the_loop_from_end_to_end(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(course, "parts_for", lambda exercises: ("boxes",))
+    monkeypatch.setattr(promptable, "parts_for", lambda exercises: ("boxes",))
     monkeypatch.setattr(prompted, "MOST", 1)
     plan = stream.StreamPlan
     few = lambda seed, batch, *_, replay: plan(seed, batch, 4, 1, replay)  # noqa: E731
