@@ -367,12 +367,14 @@ def test_ctrl_c_stops_within_half_a_second_and_is_resumed(tmp_path):
         pass
     began = time.monotonic()
     one.send_signal(signal.SIGINT)
-    _, err = one.communicate(timeout=30)
-    passed = time.monotonic() - began
+    assert any("--resume' goes on" in line for line in iter(one.stderr.readline, ""))
+    heard = time.monotonic() - began
+    one.communicate(timeout=30)
+    ended = time.monotonic() - began
     assert one.returncode == 130
-    assert "--resume' goes on" in err
     assert (folder / "run.pt").is_file()
-    assert passed < 1.5  # half a second on a quiet computer
+    assert heard < 0.5
+    assert ended < 4  # PyTorch takes a second and more to leave on a slow computer
     state = torch.load(folder / "run.pt", weights_only=True)
     assert state["state"]["step"] > 0
 
