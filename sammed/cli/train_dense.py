@@ -118,7 +118,7 @@ def dense_recall(
 
 def likely(
     out: Annotated[Path, typer.Argument(help="The .json file to write.")],
-    scenes: Annotated[int, typer.Option(min=5, help="How many scenes.")] = 48,
+    scenes: Annotated[int, typer.Option(min=5, help="How many scenes.")] = 40,
     label_maps: LabelMaps = None,
     seed: Seed = 0,
     force: Force = False,
@@ -127,10 +127,10 @@ def likely(
     """Learn which regions of a volume are things: what 'sammed propose' asks the model about first.
 
     From the regions of synthetic scenes of which every thing is known, as the dense network sees
-    them, half a minute each. A fifth of the scenes is held back at first, to say how well things
-    come before what is none.
+    them. A fifth of the scenes is held back at first, to say how well things come before what is
+    none.
 
-    Example: sammed train likely likely.json --scenes 48 --label-maps maps
+    Example: sammed train likely likely.json --label-maps maps
     """
     set_verbosity(quiet, verbose=False)
     from sammed.synthesis.source import mapped

@@ -20,7 +20,7 @@ from sammed.everything.kinds import kind_edges, kind_layers, smoothed
 from sammed.everything.layers import Labels, measured
 from sammed.everything.regions import Region
 from sammed.everything.shells import shells
-from sammed.everything.traits import contrast_of, salience_of
+from sammed.everything.traits import salience_of, traits_of
 from sammed.everything.trees import WAYS, Tree, basins, grown
 from sammed.imaging.geometry import Shape3
 from sammed.models.dense.borders import Borders
@@ -363,7 +363,7 @@ def _contrasts(
     contrast = np.zeros(len(pool))
     for n, candidate in enumerate(pool):
         check()
-        contrast[n] = contrast_of(candidate.region, borders)
+        contrast[n] = traits_of(candidate.region, borders).contrast
     return np.asarray(np.clip(contrast, LEAST_CONTRAST, 1))
 
 

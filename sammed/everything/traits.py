@@ -72,19 +72,6 @@ def traits_of(region: Region, borders: Borders, none: Float | None = None) -> Tr
     )
 
 
-def contrast_of(region: Region, borders: Borders) -> float:
-    """`Traits.contrast` of a region.
-
-    Parameters
-    ----------
-    region
-        On the coarse grid.
-    borders
-        From `sammed.everything.learned.learned_borders`.
-    """
-    return traits_of(region, borders).contrast
-
-
 def salience_of(region: Region, salient: Float) -> float:
     """How well a region is all of what a person would outline, as the network of pictures sees it.
 

@@ -17,7 +17,7 @@ from sammed.everything.kinds import kind_layers
 from sammed.everything.learned import learned_borders, picture_borders
 from sammed.everything.recall import best_ious
 from sammed.everything.regions import Region
-from sammed.everything.traits import contrast_of, salience_of
+from sammed.everything.traits import salience_of, traits_of
 from sammed.models.dense.borders import Borders, DenseReader, PictureReader
 from sammed.models.dense.net import KINDS, DenseArchitecture, DenseNet
 from sammed.synthesis.dense_samples import at_border, depth_of
@@ -75,11 +75,11 @@ def test_sources_and_chances_are_told(coarse):
 
 def test_a_thing_has_borders_all_around_and_none_within():
     first, second = masks()
-    whole = contrast_of(Region.of(first), seen())
+    whole = traits_of(Region.of(first), seen()).contrast
     assert whole == pytest.approx(0.85, abs=0.02)
-    assert contrast_of(Region.of(first | second), seen()) < whole
-    assert contrast_of(Region.of(np.roll(first, 4, 2)), seen()) < whole - 0.2
-    assert contrast_of(Region.of(np.ones(SHAPE, bool)), seen()) < 0.2
+    assert traits_of(Region.of(first | second), seen()).contrast < whole
+    assert traits_of(Region.of(np.roll(first, 4, 2)), seen()).contrast < whole - 0.2
+    assert traits_of(Region.of(np.ones(SHAPE, bool)), seen()).contrast < 0.2
 
 
 TINY_PICTURES = DenseArchitecture(2, 3, (8, 8, 8, 8), (1, 1, 1, 1))
