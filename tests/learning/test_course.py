@@ -41,9 +41,9 @@ QUICK = Wishes(steps=3, what="segmenter")
 
 TALKATIVE = """
 import importlib, sys
-from sammed.cli import main
+from sammed.cli import run
 importlib.import_module("sammed.cli.learn").SECONDS_A_LINE = 0.2
-sys.exit(main(sys.argv[1:]))
+run()
 """
 """The command line, which tells how far it is more often than every 15 seconds."""
 
@@ -374,7 +374,7 @@ def test_ctrl_c_stops_within_half_a_second_and_is_resumed(tmp_path):
     assert one.returncode == 130
     assert (folder / "run.pt").is_file()
     assert heard < 0.5
-    assert ended < 4  # PyTorch takes a second and more to leave on a slow computer
+    assert ended < 1.5  # half a second on a quiet computer
     state = torch.load(folder / "run.pt", weights_only=True)
     assert state["state"]["step"] > 0
 
