@@ -28,6 +28,9 @@ FORMAT = "sammed-record/1"
 CLAIM_S = 120.0
 """A claim that was not renewed for so long is anybody's: its worker is gone, wherever it was."""
 
+ENDING_S = 0.3
+"""How long a worker that was killed a moment ago may take to be gone."""
+
 _LEFT_OVER_S = 3600.0
 """What a killed program had begun to write is nobody's after so long."""
 
@@ -124,7 +127,7 @@ class Record:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise output_error(folder, error) from error
-        with held(folder, 0.0, CLAIM_S) as lease:
+        with held(folder, ENDING_S, CLAIM_S) as lease:
             yield lease
 
     def _file(self, id: str) -> Path:

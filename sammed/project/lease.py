@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from sammed.errors import OutputError, SammedError
 from sammed.io.output import atomic_text, output_error
@@ -31,6 +30,9 @@ WAIT_S = 10.0
 """How long short work waits for another's short work."""
 
 _NAME = "lease-{:06}.json"
+
+_DEAD = ("Z", "X")
+"""States of a process that has ended and whose parent has not heard of it yet."""
 
 
 class InWorkError(SammedError):
@@ -281,11 +283,16 @@ def _me(fresh_s: float) -> Holder:
 
 def _born(pid: int) -> str:
     """When a process began, where the system tells by a file (Linux)."""
+    return _stat(pid)[1]
+
+
+def _stat(pid: int) -> tuple[str, str]:
+    """State of a process and when it began; both empty where no file tells."""
     try:
-        stat: Any = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-        return str(stat.rpartition(")")[2].split()[19])
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        return fields[0], fields[19]
     except (OSError, IndexError):
-        return ""
+        return "", ""
 
 
 def _alive(pid: int, born: str) -> bool:
@@ -297,4 +304,5 @@ def _alive(pid: int, born: str) -> bool:
         return False
     except OSError:
         return True
-    return not born or _born(pid) in ("", born)
+    state, began = _stat(pid)
+    return state not in _DEAD and (not born or began in ("", born))

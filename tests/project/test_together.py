@@ -114,6 +114,18 @@ def test_a_lease_keeps_others_away_until_its_holder_is_gone(tmp_path):
     assert holder_of(tmp_path) is None
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only there a file tells a process's state")
+def test_a_holder_that_has_ended_unheard_by_its_parent_holds_nothing(tmp_path):
+    one = program(HOLD, tmp_path)
+    assert one.stdout.readline() == "held\n"
+    one.kill()
+    os.waitid(os.P_PID, one.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and its number stays
+    os.kill(one.pid, 0)
+    with held(tmp_path):
+        pass
+    one.wait()
+
+
 def test_a_lease_of_another_computer_ends_with_time(tmp_path, monkeypatch):
     monkeypatch.setattr(leases.socket, "gethostname", lambda: "elsewhere")
     mine = take(tmp_path)
