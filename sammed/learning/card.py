@@ -44,10 +44,17 @@ def _segmenter_lines(teaching: Teaching, named: str) -> list[str]:
         f"- finds: {named}",
         f"- learned from {len(teaching.cases)} cases: {', '.join(teaching.cases)}",
         f"- looks: {'; '.join(_look(look) for look in looks)}",
+        *_single_line(teaching),
         "",
         *reached_lines(teaching.judged, bool(teaching.about["rehearsed"])),
         "",
     ]
+
+
+def _single_line(teaching: Teaching) -> list[str]:
+    plan = teaching.plan
+    names = [plan.structures[value] for value in plan.single]
+    return [f"- one piece each, what lies apart is left out: {', '.join(names)}"] if names else []
 
 
 def _tuned_lines(tuned: Mapping[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from sammed.learning.estimate import Calibration
 from sammed.learning.judging import Judgement, Taught
 from sammed.learning.jury import Jury
 from sammed.learning.lessons import Lesson, make_lesson
+from sammed.learning.opinion import Asked
 from sammed.learning.outcome import Outcome, Progress
 from sammed.learning.phases import EARLIER, REHEARSAL, Phase, phases, too_short
 from sammed.learning.planning import make_plan
@@ -179,7 +181,7 @@ class _Course:
                 times = [self._weights(phase.run, share) for share in (1.0, *EARLIER)]
                 beside = {} if self._wishes.of else tuned
                 asked = asked_beside(beside, worse(self._gains(prompted)))
-                looked, *rest = jury.on_looks(times, asked) or [[]]
+                looked, *rest = self._looked(jury, times, asked)
                 earlier = [one for some in rest for one in some]
         return self._finished(looked, earlier, prompted, time.monotonic() - began)
 
@@ -279,6 +281,16 @@ class _Course:
         """What tuning changed in a run, as it is stored."""
         tuned = [one for one in self._phases if one.run == run]
         return self._promptable.stored({one.part: self._done[one.key] for one in tuned if one.part})
+
+    def _looked(
+        self, jury: Jury, times: Sequence[tuple[dict[str, Tensor], ...]], asked: Asked
+    ) -> list[list[Judgement]]:
+        """What was reached; what loses by being one piece is not left in one from now on."""
+        judged = jury.on_looks(times, asked) or [[]]
+        if lost := judging.torn(judged[0]):
+            self._plan = self._plan.in_pieces(lost)
+            judged = replace(jury, plan=self._plan).on_looks(times, asked)
+        return judged
 
     def _jury(self, run: str) -> Jury:
         doing = Progress("judging", 1.0 if run == "final" else REHEARSAL, 0.0)

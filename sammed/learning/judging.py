@@ -16,6 +16,7 @@ from sammed.imaging.masks import dice
 from sammed.imaging.volume import Volume
 from sammed.learning.estimate import Calibration, Doubt, Opinion, calibrate, doubts
 from sammed.learning.opinion import Asked, second_opinion
+from sammed.models.learned.pieces import in_one_piece
 from sammed.models.learned.plan import Plan
 from sammed.models.learned.sight import Seen, look_at
 
@@ -53,6 +54,8 @@ class Judgement:
         What was reached.
     doubt
         What the model knew of it.
+    loose
+        What was reached before pieces apart were left out, where some were.
     """
 
     case: str
@@ -60,6 +63,7 @@ class Judgement:
     structure: str
     dice: float
     doubt: Doubt
+    loose: float | None = None
 
     def told(self, calibration: Calibration) -> dict[str, Any]:
         """Its true Dice beside the estimated one, and what that rests on, as plain data."""
@@ -102,15 +106,33 @@ def judge(
     """
     done = []
     for case in cases:
-        seen = look_at(case.volume, plan, nets, check)
+        all_of_it = look_at(case.volume, plan, nets, check)
+        seen = in_one_piece(all_of_it, plan)
         found = labels_of(seen, plan, case.volume)
+        before = labels_of(all_of_it, plan, case.volume) if seen.apart else found
         doubted = doubts(seen, plan, opinion_on(case.volume, seen, prompted))
         for value, name in plan.structures.items():
             ours, theirs = found == value, np.asarray(case.labels == value)
             if ours.any() or theirs.any():
                 reached = dice(ours, theirs)
-                done.append(Judgement(case.id, case.subject, name, reached, doubted[name]))
+                loose = dice(before == value, theirs) if name in seen.apart else None
+                done.append(Judgement(case.id, case.subject, name, reached, doubted[name], loose))
     return done
+
+
+def torn(judged: Iterable[Judgement]) -> set[str]:
+    """Structures that lose by being left in one piece.
+
+    Parameters
+    ----------
+    judged
+        From `judge`.
+    """
+    lost: dict[str, float] = {}
+    for one in judged:
+        if one.loose is not None:
+            lost[one.structure] = lost.get(one.structure, 0.0) + one.loose - one.dice
+    return {name for name, much in lost.items() if much > 0}
 
 
 def opinion_on(volume: Volume, seen: Seen, prompted: Asked | None) -> Opinion | None:

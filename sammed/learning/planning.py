@@ -13,11 +13,13 @@ from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from sammed.errors import InputError
 from sammed.imaging.intensity import ct_offset
 from sammed.imaging.volume import Volume
 from sammed.models.learned.net import multiples
+from sammed.models.learned.pieces import is_whole
 from sammed.models.learned.plan import Brightness, Kind, Look, Mm3, Plan, Size3
 
 SOLID_SAMPLES = 100_000
@@ -44,6 +46,9 @@ UNEVEN = 3.0
 SIDES = re.compile(r"(?:^|[^a-z])(left|right|links|rechts|l|r)(?:$|[^a-z])", re.IGNORECASE)
 """Names of structures of one side: a scan in a mirror would show them on the other."""
 
+FEW_WHOLE = 3
+"""Label maps in which a structure is one piece before it is thought to be one everywhere."""
+
 TAKEN = 20_000
 """Voxels of structures that a case adds to the statistics of brightness."""
 
@@ -60,12 +65,15 @@ class Fingerprint:
         Of its brightness.
     inside
         Some values of voxels in structures.
+    whole
+        Value of each structure that it has → whether that is one piece.
     """
 
     shape: Size3
     spacing: Mm3
     kind: Kind
     inside: NDArray[np.float32]
+    whole: Mapping[int, bool]
 
 
 def fingerprint(volume: Volume, labels: NDArray[np.unsignedinteger]) -> Fingerprint:
@@ -86,7 +94,15 @@ def fingerprint(volume: Volume, labels: NDArray[np.unsignedinteger]) -> Fingerpr
     inside = volume.voxels[labels > 0].astype(np.float32).ravel()
     if len(inside) > TAKEN:
         inside = inside[:: -(-len(inside) // TAKEN)]
-    return Fingerprint(volume.shape, volume.spacing, kind, inside)
+    return Fingerprint(volume.shape, volume.spacing, kind, inside, _whole_ones(labels))
+
+
+def _whole_ones(labels: NDArray[np.unsignedinteger]) -> dict[int, bool]:
+    return {
+        value: is_whole(labels[place] == value)
+        for value, place in enumerate(ndimage.find_objects(labels), 1)
+        if place is not None
+    }
 
 
 def make_plan(prints: Sequence[Fingerprint], structures: Mapping[int, str]) -> Plan:
@@ -117,7 +133,13 @@ def make_plan(prints: Sequence[Fingerprint], structures: Mapping[int, str]) -> P
         mirrors = tuple(axis for axis in mirrors if axis != flat)
     else:
         looks = _solid_looks(shape, spacing)
-    return Plan(dict(structures), looks, _brightness(prints), mirrors)
+    single = tuple(value for value in structures if _is_single(value, prints))
+    return Plan(dict(structures), looks, _brightness(prints), mirrors, single)
+
+
+def _is_single(value: int, prints: Sequence[Fingerprint]) -> bool:
+    each = [one.whole[value] for one in prints if value in one.whole]
+    return len(each) >= FEW_WHOLE and all(each)
 
 
 def _spacing(prints: Sequence[Fingerprint]) -> Mm3:

@@ -19,6 +19,7 @@ from sammed.many.runner import Told, run_many
 from sammed.many.task import Entry, Outcome, Task, Watch
 from sammed.models.devices import set_threads
 from sammed.models.learned.model import LearnedModel
+from sammed.models.learned.pieces import told_apart
 from sammed.project.case import CaseFolder, Record
 from sammed.project.folder import CASES, Project
 from sammed.project.lease import InWorkError
@@ -284,11 +285,13 @@ def _propose_one(
             "volumes_ml": {name: round(ml, 3) for name, ml in labels.volumes_ml().items()},
         }
         missing = [name for name, one in doubted.items() if not one.promise]
+        notes = [f"found no {', '.join(missing)}"] if missing else []
+        notes += [told_apart(seen.apart)] if seen.apart else []
         change = {
             "state": "accepted" if accepted else "proposed",
             "model": who,
             "estimated": estimated,
-            "note": f"found no {', '.join(missing)}" if missing else "",
+            "note": "; ".join(notes),
         }
         case.commit(
             lease, BATCH if accepted else "propose", change, labels=labels, report=report,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -10,11 +11,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sammed.errors import SammedWarning
 from sammed.imaging.boxes import Box3D
 from sammed.imaging.volume import Volume
 from sammed.models.compact.model import CompactModel
 from sammed.models.compact.tuned import check_parents, shipped_nets, tuned_nets
 from sammed.models.learned.file import Teaching, read_learned
+from sammed.models.learned.pieces import in_one_piece, told_apart
 from sammed.models.learned.sight import Seen, Shares, build_nets, look_at
 from sammed.models.protocols import ImageModel, ModelSpec, VolumeImage, VolumeMask, Watch
 from sammed.models.recipe import PLAIN
@@ -147,13 +150,16 @@ class LearnedModel:
         check
             Called often; raises to stop.
         """
-        return look_at(volume, self.teaching.plan, self.nets, check, device=self._device)
+        plan = self.teaching.plan
+        return in_one_piece(look_at(volume, plan, self.nets, check, device=self._device), plan)
 
     def _look(self, volume: Volume, reporter: Watch) -> Mapping[str, VolumeMask]:
         plan = self.teaching.plan
         seen = self.see(volume, reporter.check)
         if not seen.looks:
             return {name: nothing() for name in plan.structures.values()}
+        if seen.apart:
+            warnings.warn(told_apart(seen.apart), SammedWarning, stacklevel=2)
         shares = seen.shares
         return {
             name: _mask(shares, number, seen.block)

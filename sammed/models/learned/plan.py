@@ -6,8 +6,8 @@ the model's file and is followed wherever the model looks at a scan.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from math import prod
 from typing import Any, Literal
 
@@ -124,12 +124,15 @@ class Plan:
         See `Brightness`.
     mirrors
         Canonical axes along which scans may be mirrored.
+    single
+        Values of structures that are one piece, see `sammed.models.learned.pieces`.
     """
 
     structures: Mapping[int, str]
     looks: tuple[Look, ...]
     brightness: Brightness
     mirrors: tuple[int, ...] = (2,)
+    single: tuple[int, ...] = ()
 
     @property
     def colours(self) -> int:
@@ -141,6 +144,12 @@ class Plan:
         """Channels of an answer, background among them."""
         return len(self.structures) + 1
 
+    def in_pieces(self, names: Iterable[str]) -> Plan:
+        """The same plan, in which these structures may be several pieces."""
+        loose = set(names)
+        kept = tuple(value for value in self.single if self.structures[value] not in loose)
+        return replace(self, single=kept)
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
@@ -148,6 +157,7 @@ class Plan:
             "looks": [asdict(look) for look in self.looks],
             "brightness": asdict(self.brightness),
             "mirrors": list(self.mirrors),
+            "single": list(self.single),
         }
 
     @classmethod
@@ -170,6 +180,7 @@ class Plan:
             looks,
             Brightness(**said["brightness"]),
             tuple(int(axis) for axis in said["mirrors"]),
+            tuple(int(value) for value in said.get("single", ())),
         )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import ceil
 
@@ -78,11 +78,15 @@ class Seen:
         there is nothing.
     extents
         Where the block lies in these samples, from and to along each axis.
+    apart
+        Structure → what was left out as it lies apart, as a share of what had been found of it; see
+        `sammed.models.learned.pieces`.
     """
 
     block: Box3D
     looks: list[Shares]
     extents: tuple[tuple[float, float], ...] = ()
+    apart: Mapping[str, float] = field(default_factory=dict)
 
     @cached_property
     def mean(self) -> Shares:
