@@ -117,8 +117,9 @@ def _moved(rng: Random, lesson: Lesson, plan: Plan, look: Look, changes: Changes
     found = functional.grid_sample(
         both[None], grid[None], padding_mode="border", align_corners=True
     )[0]
-    target = found[plan.colours :]
-    return Patch(found[: plan.colours], torch.cat([1 - target.sum(0, keepdim=True), target]))
+    channels = plan.channels(look)
+    target = found[channels:]
+    return Patch(found[:channels], torch.cat([1 - target.sum(0, keepdim=True), target]))
 
 
 def _centre(rng: Random, lesson: Lesson, changes: Changes) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -127,14 +127,16 @@ def make_plan(prints: Sequence[Fingerprint], structures: Mapping[int, str]) -> P
     mirrors: tuple[int, ...] = (2,)
     if any(SIDES.search(name.replace("_", " ")) for name in structures.values()):
         mirrors = ()
+    brightness = _brightness(prints)
     flat = _flat_axis(shape, spacing)
     if flat is not None:
-        looks: tuple[Look, ...] = (_flat_look(flat, shape, spacing),)
+        look = _flat_look(flat, shape, spacing)
+        looks: tuple[Look, ...] = (_evened(look) if brightness.kind == "scan" else look,)
         mirrors = tuple(axis for axis in mirrors if axis != flat)
     else:
         looks = _solid_looks(shape, spacing)
     single = tuple(value for value in structures if _is_single(value, prints))
-    return Plan(dict(structures), looks, _brightness(prints), mirrors, single)
+    return Plan(dict(structures), looks, brightness, mirrors, single)
 
 
 def _is_single(value: int, prints: Sequence[Fingerprint]) -> bool:
@@ -181,6 +183,11 @@ def _flat_look(axis: int, shape: Size3, spacing: Mm3) -> Look:
     return _whole(Look(bare.spacing, (1, patch[0], patch[1]), axis, width=24, levels=levels))
 
 
+def _evened(look: Look) -> Look:
+    """The same look, which also sees slices standardised by a quarter of a patch."""
+    return replace(look, local=2 * (max(look.patch) // 8) + 1)
+
+
 def _solid_looks(shape: Size3, spacing: Mm3) -> tuple[Look, ...]:
     if prod(shape) <= TWO_LOOKS * SOLID_SAMPLES:
         return (_solid_look(shape, spacing),)
@@ -216,7 +223,7 @@ def _whole(look: Look) -> Look:
     """The same look with a patch that can be halved as often as its network does."""
     of = multiples(look)
     z, y, x = (-(-n // by) * by for n, by in zip(look.patch, of, strict=True))
-    return Look(look.spacing, (z, y, x), look.flat_axis, look.width, look.levels, look.widest)
+    return replace(look, patch=(z, y, x))
 
 
 def _coarser(spacing: Mm3, shape: Size3, most: int) -> Mm3:

@@ -69,7 +69,7 @@ class LookTrainer(Stepper):
         self._seed, self._device = seed, device
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            net = build_net(look, plan.colours, plan.classes).to(device)
+            net = build_net(look, plan.channels(look), plan.classes).to(device)
         super().__init__(net.train(), self.recipe.rates)
         self._criterion = DiceCELoss(softmax=True, include_background=False, batch=True)
 

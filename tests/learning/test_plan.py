@@ -21,7 +21,8 @@ from sammed.learning.lessons import make_lesson
 from sammed.learning.patches import Changes, Patch, draw_patch, pasted
 from sammed.learning.planning import fingerprint, make_plan
 from sammed.learning.split import split
-from sammed.models.learned.file import Teaching
+from sammed.models.learned import file
+from sammed.models.learned.file import Teaching, read_learned
 from sammed.models.learned.net import build_net, multiples
 from sammed.models.learned.plan import Brightness, Look, Plan, resampled, seen
 from sammed.models.learned.sight import look_at
@@ -273,6 +274,42 @@ def test_what_the_coarse_look_finds_is_seen_finely_in_its_place():
     centre = np.argwhere(labels == 4).mean(0) - np.argwhere(truth).mean(0)
     assert abs(centre).max() <= 0.5  # an edge may fall on either side of a voxel
     assert not look_at(Volume.from_array(0 * voxels, affine_of()), plan, [Bright(), Bright()]).looks
+
+
+def test_slices_are_also_seen_standardised_by_their_surroundings():
+    """What a coil leaves dark looks as it does where that is bright; CT means what it says."""
+    (look,) = make_plan([print_of((6, 128, 120), (10, 1.5, 1.5))], {1: "a"}).looks
+    assert look.local % 2 == 1
+    assert max(look.patch) / 5 < look.local < max(look.patch) / 3
+    for kind in ("CT", "US"):
+        shape = (1, 128, 120) if kind == "CT" else (40, 50, 40)
+        (other,) = make_plan([print_of(shape, (1, 1, 1), kind)], {1: "a"}).looks
+        assert other.local == 0
+    rng = np.random.default_rng(0)
+    even = 100 + 30 * rng.standard_normal((2, 128, 120)).astype(np.float32)
+    shaded = even * np.geomspace(0.2, 2, 120, dtype=np.float32)
+    one, two = (
+        seen(Volume.from_array(v, affine_of((10, 1.5, 1.5), (0, 0, 0))), look, Brightness("scan"))
+        for v in (even, shaded)
+    )
+    assert one.shape == (2, 2, 128, 120)
+    assert np.corrcoef(one[0].ravel(), two[0].ravel())[0, 1] < 0.8
+    assert np.corrcoef(one[1].ravel(), two[1].ravel())[0, 1] > 0.97
+    flat = np.full((2, 128, 120), 7, np.float32)
+    air = seen(Volume.from_array(flat, affine_of((10, 1.5, 1.5), (0, 0, 0))), look, Brightness())
+    assert not air.any()
+
+
+def test_a_file_of_the_version_before_can_be_read(tmp_path, monkeypatch):
+    plan = make_plan([print_of((6, 128, 120), (10, 1.5, 1.5), "CT")], {1: "a"})
+    told = plan.as_dict()
+    del told["single"], told["looks"][0]["local"]
+    monkeypatch.setattr(file, "VERSION", 2)
+    monkeypatch.setattr(Plan, "as_dict", lambda self: told)
+    path = tmp_path / "before.sammed"
+    path.write_bytes(file.pack(Teaching(plan), (build_net(plan.looks[0], 1, 2).state_dict(),), ""))
+    monkeypatch.undo()
+    assert read_learned(path).teaching.plan == plan
 
 
 def test_raw_ct_values_are_taken_for_hounsfield_units():

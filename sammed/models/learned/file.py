@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT = "sammed-learned/"
-VERSION = 2
-"""2: the network's last level is another."""
+VERSION = 3
+"""3: slices may be seen standardised locally as well; 2: the network's last level is another."""
+_OLDEST = 2
+"""Files of this version and later can be read."""
 SUFFIX = ".sammed"
 
 _TUNED = "tuned"
@@ -221,8 +223,8 @@ def _teaching(path: Path, metadata: Mapping[str, str]) -> Teaching:
             f"{path} is no learned model, or was cut (it does not say that it is one); {_REMEDY}"
         )
     version = form.removeprefix(FORMAT)
-    if version != str(VERSION):
-        older = version.isdecimal() and int(version) < VERSION
+    if not version.isdecimal() or not _OLDEST <= int(version) <= VERSION:
+        older = version.isdecimal() and int(version) < _OLDEST
         raise WeightsMismatchError(
             f"{path} is a learned model of version {version}; this sammed reads version {VERSION}: "
             + ("learn it again with 'sammed learn'" if older else "update sammed")

@@ -18,14 +18,14 @@ from torch import Tensor, nn
 from sammed.models.learned.plan import Look
 
 
-def build_net(look: Look, colours: int, classes: int) -> nn.Module:
-    """A network, (n, colours, [z,] y, x) to (n, classes, [z,] y, x) logits.
+def build_net(look: Look, channels: int, classes: int) -> nn.Module:
+    """A network, (n, channels, [z,] y, x) to (n, classes, [z,] y, x) logits.
 
     Parameters
     ----------
     look
         Says how deep and wide.
-    colours, classes
+    channels, classes
         Channels of images and answers.
     """
     halved = halvings(look)
@@ -33,7 +33,7 @@ def build_net(look: Look, colours: int, classes: int) -> nn.Module:
     strides: Any = [steps[1:] if flat else steps for steps in halved]
     net = UNet(
         spatial_dims=2 if flat else 3,
-        in_channels=colours,
+        in_channels=channels,
         out_channels=classes,
         channels=[min(look.width * 2**level, look.widest) for level in range(look.levels)],
         strides=strides,

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from sammed.imaging.intensity import ct_offset
 from sammed.imaging.resampling import shrink_weights
@@ -23,6 +24,12 @@ Mm3 = tuple[float, float, float]
 Kind = Literal["ct", "scan", "colour"]
 
 SMALLEST_SD = 1e-6
+
+EVEN = 0.05
+"""Spread below which surroundings are called even, so that noise of air is not made loud."""
+
+MOST = 3.0
+"""Spreads beyond which a sample is just bright, or dark."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +86,9 @@ class Look:
         Channels of the network's first level, and of its deepest at most.
     levels
         Of the network.
+    local
+        Samples of the window by whose mean and spread a grey image is standardised once more, in a
+        channel of its own; 0: it is not.
     """
 
     spacing: Mm3
@@ -87,6 +97,7 @@ class Look:
     width: int = 16
     levels: int = 4
     widest: int = 256
+    local: int = 0
 
     def shape_of(self, shape: Size3, spacing: Mm3) -> Size3:
         """Samples (z, y, x) that a scan has in this look."""
@@ -134,10 +145,9 @@ class Plan:
     mirrors: tuple[int, ...] = (2,)
     single: tuple[int, ...] = ()
 
-    @property
-    def colours(self) -> int:
-        """Channels of an image."""
-        return 3 if self.brightness.kind == "colour" else 1
+    def channels(self, look: Look) -> int:
+        """Of an image, as a look shows it."""
+        return (3 if self.brightness.kind == "colour" else 1) + bool(look.local)
 
     @property
     def classes(self) -> int:
@@ -218,8 +228,27 @@ def resampled(
 
 
 def seen(volume: Volume, look: Look, brightness: Brightness) -> NDArray[np.float32]:
-    """A scan as a look shows it, (c, z, y, x) float32; values of a CT are taken for HU."""
+    """A scan as a look shows it, (c, z, y, x) float32; values of a CT are taken for HU.
+
+    What a coil leaves dark is seen in a channel that is standardised by what lies round each sample
+    (local contrast normalization, Jarrett et al. 2009, doi:10.1109/ICCV.2009.5459469), where the
+    look has one.
+    """
     voxels = volume.voxels
     if brightness.kind == "ct" and (offset := ct_offset(volume)):
         voxels = voxels.astype(np.float32) - np.float32(offset)
-    return resampled(brightness.applied(voxels), look.shape_of(volume.shape, volume.spacing))
+    shown = resampled(brightness.applied(voxels), look.shape_of(volume.shape, volume.spacing))
+    return np.concatenate([shown, _local(shown, look)]) if look.local else shown
+
+
+def _local(shown: NDArray[np.float32], look: Look) -> NDArray[np.float32]:
+    """(1, z, y, x): how much brighter than its surroundings each sample is, in their spreads."""
+    size = [1 if axis == look.flat_axis else look.local for axis in range(3)]
+
+    def around(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        once = ndimage.uniform_filter(values, size, mode="nearest")
+        return np.asarray(ndimage.uniform_filter(once, size, mode="nearest"))
+
+    above = shown[0] - around(shown[0])
+    spread = np.sqrt(around(above**2).clip(0))
+    return np.asarray((above / (spread + EVEN)).clip(-MOST, MOST)[None], np.float32)

@@ -111,7 +111,7 @@ def build_nets(plan: Plan, weights: Sequence[Mapping[str, Tensor]]) -> list[nn.M
     """
     nets = []
     for look, state in zip(plan.looks, weights, strict=True):
-        net = build_net(look, plan.colours, plan.classes)
+        net = build_net(look, plan.channels(look), plan.classes)
         net.load_state_dict(dict(state))
         nets.append(net.eval())
     return nets
