@@ -106,10 +106,10 @@ def judge(
     """
     done = []
     for case in cases:
-        all_of_it = look_at(case.volume, plan, nets, check)
-        seen = in_one_piece(all_of_it, plan)
-        found = labels_of(seen, plan, case.volume)
-        before = labels_of(all_of_it, plan, case.volume) if seen.apart else found
+        seen = look_at(case.volume, plan, nets, check)
+        before = labels_of(seen, plan, case.volume)
+        seen = in_one_piece(seen, plan)
+        found = labels_of(seen, plan, case.volume) if seen.apart else before
         doubted = doubts(seen, plan, opinion_on(case.volume, seen, prompted))
         for value, name in plan.structures.items():
             ours, theirs = found == value, np.asarray(case.labels == value)

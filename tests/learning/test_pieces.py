@@ -67,14 +67,14 @@ def test_label_maps_say_what_is_one_piece():
 def test_the_largest_stays_and_the_rest_is_told():
     volume, large, small = two_blocks()
     all_of_it = look_at(volume, PLAN, [Bright()])
+    np.testing.assert_array_equal(labels_of(all_of_it, PLAN, volume) == 4, large | small)
+    assert in_one_piece(all_of_it, replace(PLAN, single=())) is all_of_it
     seen = in_one_piece(all_of_it, PLAN)
     np.testing.assert_array_equal(labels_of(seen, PLAN, volume) == 4, large)
-    np.testing.assert_array_equal(labels_of(all_of_it, PLAN, volume) == 4, large | small)
     assert seen.apart == {"block": pytest.approx(small.sum() / (large | small).sum())}
     for look in seen.looks:
         np.testing.assert_allclose(look.sum(0), 1, atol=1e-5)
         assert look[1][small].max() == 0
-    assert in_one_piece(all_of_it, replace(PLAN, single=())) is all_of_it
     assert told_apart(seen.apart).startswith("left out pieces apart of block (7.4 % of it)")
 
 
@@ -84,8 +84,9 @@ def test_of_two_pieces_the_surer_stays_and_neighbours_keep_theirs():
     shares[1, 0, 2:6, 20:27] = 0.95
     shares[2, 0, 2:6, 30:33] = shares[2, 0, 2:6, 36:39] = 0.9
     shares[0] = 1 - shares.sum(0)
+    looks, extents = [shares.copy()], ((0, 1), (0, 8), (0, 40))
     plan = replace(PLAN, structures={4: "block", 7: "pair"}, single=(4,))
-    seen = in_one_piece(Seen(Box3D(0, 0, 0, 1, 8, 40), [shares], ((0, 1), (0, 8), (0, 40))), plan)
+    seen = in_one_piece(Seen(Box3D(0, 0, 0, 1, 8, 40), looks, extents), plan)
     assert set(seen.apart) == {"block"}
     np.testing.assert_array_equal(seen.mean[1] > 0, shares[1] > 0.9)
     np.testing.assert_array_equal(seen.mean[2], shares[2])

@@ -58,7 +58,7 @@ def in_one_piece(seen: Seen, plan: Plan) -> Seen:
     Parameters
     ----------
     seen
-        A scan.
+        A scan; its shares are changed in place, as there may be many.
     plan
         Says which structures are one piece.
 
@@ -70,18 +70,17 @@ def in_one_piece(seen: Seen, plan: Plan) -> Seen:
     apart = _apart(seen, plan) if seen.looks and plan.single else {}
     if not apart:
         return seen
-    looks = [look.copy() for look in seen.looks]
-    for number, left_out in apart.items():
-        for look in looks:
-            look[0][left_out] += look[number][left_out]
-            look[number][left_out] = 0
     names = dict(enumerate(plan.structures.values(), 1))
     found = seen.mean.argmax(0)
     told = {
         names[number]: float((left_out & (found == number)).sum() / (found == number).sum())
         for number, left_out in apart.items()
     }
-    return replace(seen, looks=looks, apart=told)
+    for number, left_out in apart.items():
+        for look in seen.looks:
+            look[0][left_out] += look[number][left_out]
+            look[number][left_out] = 0
+    return replace(seen, apart=told)
 
 
 def _apart(seen: Seen, plan: Plan) -> dict[int, Mask]:
