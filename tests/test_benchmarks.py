@@ -9,9 +9,21 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as runner
-from benchmarks import cases, encoder, end_to_end, growth, keeping, machine, rows, shortcuts, table
+from benchmarks import (
+    cases,
+    encoder,
+    end_to_end,
+    growth,
+    keeping,
+    loop_table,
+    machine,
+    rows,
+    shortcuts,
+    table,
+)  # fmt: skip
 from sammed.models.sam.network import ARCHITECTURES
 from tests.models.networks import TINY
+from tests.phantoms import ROOT
 
 pytestmark = pytest.mark.thorough
 
@@ -198,3 +210,28 @@ def test_named_rows_join_the_results_of_former_runs(
     assert [(r["name"], r["ratio"]) for r in read(tmp_path)] == [("container", 2.0), ("half", 1.0)]
     assert runner.main(["nifti"]) == 0
     assert len(read(tmp_path)) == 2
+
+
+def test_the_loop_s_table_reads_what_its_commands_print(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(loop_table, "FILE", tmp_path / "loop.json")
+    draw = {"draw": 0, "seconds": 9, "estimates": {"all": {"r": 0.8, "error": 0.02}}}
+    whole = {"mean": {"dice": 0.83, "low": 0.8, "high": 0.85}}
+    found = loop_table.segmenter([draw, {**draw, "seconds": 8}, whole])
+    assert found["value"] == 0.83
+    assert found["estimates"] == {"r": 0.8, "error": 0.02}
+    tuned = {"difference": 0.05, "after": 0.9, "low": 0.01, "high": 0.09, "learned": {}}
+    assert loop_table.gained([tuned, {**tuned, "difference": 0.07}])["value"] == 0.06
+    assert loop_table.reached([tuned])["interval"] == [0.01, 0.09]
+    ran = []
+    monkeypatch.setattr(loop_table, "run", lambda row, draws: ran.append(row) or found)
+    for options in ([], [], ["--again"], ["--show", "--again"]):
+        monkeypatch.setattr("sys.argv", ["loop_table", "--rows", "hippocampus-3,prompts", *options])
+        assert loop_table.main() == 0
+    assert [row.what[:7] for row in ran] == ["hippoca", "prompts"] * 2
+    rows = {line.split("|")[1].strip(): line for line in capsys.readouterr().out.splitlines()[-12:]}
+    assert " met " in rows["hippocampus-3"]
+    assert " missed " in rows["prompts"]  # at most 0.4 is wanted
+    assert "not measured" in rows["many"]
+    for row in loop_table.ROWS.values():
+        module = row.command.split()[0]
+        assert module == "sammed" or (ROOT / f"{module.replace('.', '/')}.py").exists()
