@@ -46,7 +46,7 @@ def is_whole(mask: Mask) -> bool:
     (True, False)
     """
     pieces, count = ndimage.label(mask, _TOUCHING)
-    return count < 2 or np.bincount(pieces.ravel())[1:].max() >= WHOLE * mask.sum()
+    return count < 2 or bool(np.bincount(pieces.ravel())[1:].max() >= WHOLE * mask.sum())
 
 
 def in_one_piece(seen: Seen, plan: Plan) -> Seen:
