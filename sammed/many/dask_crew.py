@@ -43,8 +43,11 @@ LOCAL = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": 0.95,
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
 }
-"""Workers hold no results that could be put aside: one that needs too much is ended, not paused."""
+"""Workers hold no results that could be put aside: one that needs too much is ended, not paused.
+And they keep the memory that they need again at once: where they give it back, as is Dask's
+default, each answer of a network fetches it anew from the system."""
 
 
 @contextmanager

@@ -81,6 +81,14 @@ class Diary:
         return [int(pid) for what, _, pid in self.lines() if what == "begin"]
 
 
+class Surroundings(Diary):
+    """Returns what it sees of its worker's environment."""
+
+    def work(self, tools: Any, task: Task, entry: Entry | None, watch: Watch) -> Mapping[str, Any]:
+        told = super().work(tools, task, entry, watch)
+        return {**told, "trims": os.environ.get("MALLOC_TRIM_THRESHOLD_", "")}
+
+
 def numbers(count: int, what: Any = 0.05) -> list[Task]:
     return [Task(f"scan-{n:02}", what) for n in range(count)]
 

@@ -27,7 +27,7 @@ from sammed.many.record import Record
 from sammed.many.runner import run_many
 from sammed.many.task import Outcome, Task
 from tests.evaluation.conftest import write_cohort
-from tests.many.jobs import Cluster, Diary, numbers, wait_for
+from tests.many.jobs import Cluster, Diary, Surroundings, numbers, wait_for
 from tests.phantoms import ROOT
 
 pytest.importorskip("distributed", reason="pip install 'sammed[cluster]'")
@@ -71,6 +71,15 @@ def test_two_workers_share_and_each_gets_ready_once(job: Diary) -> None:
     assert told[-1] == (11, 2)
     assert most_at_once(job) <= 2
     assert all(one.kept for one in run_many(job, tasks[:8], TWO))
+
+
+def test_workers_keep_the_memory_that_they_need_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dask's default has every answer of a network fetch its memory anew: twice the processor."""
+    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
+    outcomes = run_many(Surroundings(tmp_path / "record"), numbers(2), TWO)
+    assert [one.result["trims"] for one in outcomes] == ["", ""]
 
 
 def most_at_once(job: Diary) -> int:
