@@ -21,11 +21,14 @@ from typing import Any
 from benchmarks.loop import COHORTS
 from benchmarks.machine import describe
 from sammed.evaluation.tables import Table
+from sammed.io.output import atomic_text
 
 RESULTS = Path(__file__).parent / "results"
 FILE = RESULTS / "loop.json"
 
 Found = dict[str, Any]
+
+LOOP = "benchmarks.loop "
 
 
 def segmenter(printed: Sequence[Found]) -> Found:
@@ -69,7 +72,7 @@ class Row:
     target
         At least this; negative: at most what it is without its sign.
     command
-        After ``python -m``; ``{out}`` is a folder of its own.
+        After ``python -m``; ``{out}`` is a folder of its own, ``{cohorts}`` that of the cohorts.
     read
         Makes a result of the JSON lines that were printed.
     file
@@ -82,13 +85,17 @@ class Row:
     read: Callable[[Sequence[Found]], Found] = segmenter
     file: str = ""
 
+    @property
+    def drawn(self) -> bool:
+        """Whether it can be repeated with others to learn from."""
+        return self.command.startswith(LOOP)
+
     def met(self, found: Found) -> bool:
         """Whether a result is as wanted."""
         value = float(found["value"])
         return value <= -self.target if self.target < 0 else value >= self.target
 
 
-LOOP = "benchmarks.loop "
 TUNED = " --what promptable --prompt A --share 1"
 
 ROWS = {
@@ -115,7 +122,7 @@ ROWS = {
     "abdomens": Row("abdomens, 5 people, 10 minutes", 0.90,
                     LOOP + "abdomens --learn 5 --test 10 --minutes 10 --threads 2"),
     "prompts": Row("prompts with the loop over without", -0.4,
-                   f"sammed evaluate --cases {COHORTS / 'hippocampus' / 'cases.json'} --protocol L "
+                   "sammed evaluate --cases {cohorts}/hippocampus/cases.json --protocol L "
                    "--rounds 3,5,12 --steps 1000 --what segmenter --no-chance --untouched 10 "
                    "--out {out}/loop",
                    lambda told: {"value": told[0]["loop_over_no_loop"]}, "loop/summary.json"),
@@ -128,8 +135,8 @@ ROWS = {
 def run(row: Row, draws: int) -> Found:
     """One row, in a fresh process."""
     with tempfile.TemporaryDirectory() as out:
-        words = row.command.format(out=out).split()
-        if words[0] == "benchmarks.loop" and draws > 1:
+        words = [word.format(out=out, cohorts=COHORTS) for word in row.command.split()]
+        if row.drawn:
             words += ["--draws", str(draws)]
         done = subprocess.run(
             [sys.executable, "-m", *words], stdout=subprocess.PIPE, text=True, check=True
@@ -138,7 +145,8 @@ def run(row: Row, draws: int) -> Found:
         if row.file:
             told = [(Path(out) / row.file).read_text(encoding="utf-8")]
     found = row.read([json.loads(one) for one in told])
-    return {**found, "command": f"python -m {row.command}", "draws": draws, "machine": describe()}
+    many = draws if row.drawn else 1
+    return {**found, "command": f"python -m {row.command}", "draws": many, "machine": describe()}
 
 
 def table(results: dict[str, Found]) -> str:
@@ -172,10 +180,16 @@ def main() -> int:
         parser.error(f"no row is called {', '.join(unknown)}; there is {', '.join(ROWS)}")
     results: dict[str, Found] = json.loads(FILE.read_text()) if FILE.exists() else {}
     for name in () if said.show else names:
-        if said.again or name not in results:
-            print(f"{name}: python -m {ROWS[name].command}", flush=True)
-            results[name] = run(ROWS[name], said.draws)
-            FILE.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        row, known = ROWS[name], results.get(name, {}).get("draws", 0)
+        if not said.again and known >= (said.draws if row.drawn else 1):
+            continue
+        print(f"{name}: python -m {row.command}", flush=True)
+        try:
+            results[name] = run(row, said.draws)
+        except subprocess.CalledProcessError as error:  # the others go on
+            print(f"{name} failed with exit code {error.returncode}", flush=True)
+            continue
+        atomic_text(FILE, json.dumps(results, indent=1) + "\n", force=True)
     print(table(results))
     return 0
 

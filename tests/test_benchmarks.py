@@ -223,11 +223,17 @@ def test_the_loop_s_table_reads_what_its_commands_print(tmp_path, monkeypatch, c
     assert loop_table.gained([tuned, {**tuned, "difference": 0.07}])["value"] == 0.06
     assert loop_table.reached([tuned])["interval"] == [0.01, 0.09]
     ran = []
-    monkeypatch.setattr(loop_table, "run", lambda row, draws: ran.append(row) or found)
-    for options in ([], [], ["--again"], ["--show", "--again"]):
+    monkeypatch.setattr(
+        loop_table,
+        "run",
+        lambda row, draws: ran.append(row) or {**found, "draws": draws if row.drawn else 1},
+    )
+    for options in ([], [], ["--draws", "2"], ["--again"], ["--show", "--again"]):
         monkeypatch.setattr("sys.argv", ["loop_table", "--rows", "hippocampus-3,prompts", *options])
         assert loop_table.main() == 0
-    assert [row.what[:7] for row in ran] == ["hippoca", "prompts"] * 2
+    names = [row.what[:7] for row in ran]
+    assert names == ["hippoca", "prompts", "hippoca", "hippoca", "prompts"]  # one has no draws
+    assert not any(str(loop_table.COHORTS) in row.command for row in loop_table.ROWS.values())
     rows = {line.split("|")[1].strip(): line for line in capsys.readouterr().out.splitlines()[-12:]}
     assert " met " in rows["hippocampus-3"]
     assert " missed " in rows["prompts"]  # at most 0.4 is wanted

@@ -67,11 +67,13 @@ def in_one_piece(seen: Seen, plan: Plan) -> Seen:
     Seen
         In each look the shares of what is left out are background's; it says of which structures.
     """
-    apart = _apart(seen, plan) if seen.looks and plan.single else {}
+    if not (seen.looks and plan.single):
+        return seen
+    found = seen.mean.argmax(0)
+    apart = _apart(found, seen, plan)
     if not apart:
         return seen
     names = dict(enumerate(plan.structures.values(), 1))
-    found = seen.mean.argmax(0)
     told = {
         names[number]: float((left_out & (found == number)).sum() / (found == number).sum())
         for number, left_out in apart.items()
@@ -83,9 +85,8 @@ def in_one_piece(seen: Seen, plan: Plan) -> Seen:
     return replace(seen, apart=told)
 
 
-def _apart(seen: Seen, plan: Plan) -> dict[int, Mask]:
-    """Number of a structure → samples of its pieces but one; of one piece nothing is told."""
-    found = seen.mean.argmax(0)
+def _apart(found: NDArray[np.intp], seen: Seen, plan: Plan) -> dict[int, Mask]:
+    """Number of a structure → samples of its small pieces; those that have none are left out."""
     apart = {}
     for number, value in enumerate(plan.structures, 1):
         if value in plan.single:
@@ -105,14 +106,12 @@ def _with_rim(small: Mask, found: Mask) -> Mask:
 
 
 def told_apart(left_out: Mapping[str, float]) -> str:
-    """A sentence on what was left out; empty of nothing.
+    """A sentence on what was left out, which is something.
 
     Examples
     --------
     >>> told_apart({"liver": 0.041, "aorta": 0.001})
     'left out pieces apart of liver (4.1 % of it), aorta (0.1 % of it): one piece each in all cases'
     """
-    if not left_out:
-        return ""
     each = ", ".join(f"{name} ({100 * share:.1f} % of it)" for name, share in left_out.items())
     return f"left out pieces apart of {each}: one piece each in all cases"
