@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sammed.cli.console import put, say
-from sammed.cli.options import Force, Json
+from sammed.cli.options import Json
 from sammed.errors import InputError
 
 if TYPE_CHECKING:
+    from sammed.project.adding import Added
     from sammed.project.folder import Line, Project
     from sammed.project.importing import Imported
+    from sammed.project.sources import Sources
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,7 +31,7 @@ Images = Annotated[
     typer.Option(
         "--images",
         help="Scans: a glob such as 'scans/**/*.nii.gz', a DICOM, nnU-Net or BIDS folder, or a "
-        ".csv with a column image. Repeatable.",
+        ".csv with a column image and perhaps id, subject, series and label. Repeatable.",
     ),
 ]
 Structures = Annotated[
@@ -52,14 +54,15 @@ def new(
     """
     from sammed.project.description import parse_structures
     from sammed.project.folder import Project
-    from sammed.project.sources import find_scans
+    from sammed.project.sources import look_for
 
     wanted = parse_structures(structures)
     if not wanted:
         raise InputError("a project needs a structure; name them with --structures liver,spleen")
-    scans = find_scans(images or [])
+    sources = look_for(images or [])
     project = Project.create(folder, wanted, name, seed)
-    added = project.add(scans)
+    added = project.add(sources.scans)
+    _say_added(folder, images or [], sources, added)
     told = ", ".join(f"{n} = {v}" for n, v in project.description.structures.items())
     say(f"{folder}: {len(added.new)} cases, structures {told}")
 
@@ -126,20 +129,29 @@ def accept(
         str | None,
         typer.Option("--names", help="What its values are: 1=liver;2=spleen, or a .json."),
     ] = None,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Replace a label map that was accepted; take a case that was refused."
+        ),
+    ] = False,
 ) -> None:
     """Say that a case's label map is right; only such cases are learned from.
 
     Example: sammed project accept study/ patient-07 --labels patient-07.nii.gz
     """
     from sammed.project.folder import Project
-    from sammed.project.importing import import_labels
+    from sammed.project.importing import import_labels, why_not
 
     project = Project(folder)
     if labels is None:
+        record = project.case(case).record
+        if record.state == "refused" and not force:
+            raise InputError(f"{case} is not accepted: {why_not(record)}")
         project.accept(case)
         say(f"{case}: accepted")
         return
-    (done,) = import_labels(project, {case: labels}, _names(names, labels), force=True)
+    (done,) = import_labels(project, {case: labels}, _names(names, labels), force=force)
     if not done.done:
         raise InputError(f"{case} is not accepted: {done.note}")
     _say_imported([done], "accepted")
@@ -150,7 +162,9 @@ def refuse(
     folder: Folder,
     case: CaseId,
     why: Annotated[str, typer.Option("--why", help="For people.")] = "",
-    undo: Annotated[bool, typer.Option("--undo", help="Take the case back.")] = False,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Take a case back that was refused.")
+    ] = False,
 ) -> None:
     """Say that a case is not to be used.
 
@@ -159,6 +173,10 @@ def refuse(
     from sammed.project.folder import Project
 
     project = Project(folder)
+    state = project.case(case).record.state
+    if undo and state != "refused":
+        told = "to do" if state == "todo" else state
+        raise InputError(f"{case} is {told}, not refused; --undo takes back what was refused")
     record = project.reopen(case) if undo else project.refuse(case, why)
     say(f"{case}: {record.state}")
 
@@ -171,16 +189,17 @@ def add(folder: Folder, images: Images = None, structures: Structures = "") -> N
     """
     from sammed.project.description import parse_structures
     from sammed.project.folder import Project
-    from sammed.project.sources import find_scans
+    from sammed.project.sources import look_for
 
     project = Project(folder)
     wanted = parse_structures(structures)
     if not images and not wanted:
         raise InputError("nothing to add: give --images or --structures")
-    scans = find_scans(images or [])
+    sources = look_for(images or [])
     if wanted:
         project.add_structures(wanted)
-    added = project.add(scans)
+    added = project.add(sources.scans)
+    _say_added(folder, images or [], sources, added)
     say(f"{folder}: {len(added.new)} new cases, {len(added.known)} were there already")
 
 
@@ -188,7 +207,11 @@ def add(folder: Folder, images: Images = None, structures: Structures = "") -> N
 def import_(
     folder: Folder,
     source: Annotated[
-        Path, typer.Argument(help="Label map, or folder of them (also nnU-Net's and BIDS').")
+        Path,
+        typer.Argument(
+            help="Label map, folder of them (also nnU-Net's and BIDS'), or a .csv with columns "
+            "image and label."
+        ),
     ],
     labels: Annotated[
         str | None,
@@ -200,7 +223,12 @@ def import_(
     propose: Annotated[
         bool, typer.Option("--propose", help="To be looked at, instead of accepted at once.")
     ] = False,
-    force: Force = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Replace label maps that were accepted; take cases that were refused."
+        ),
+    ] = False,
 ) -> None:  # fmt: skip
     """Bring in label maps that exist, by the names of their structures.
 
@@ -245,6 +273,25 @@ def export(
         raise InputError("no case could be exported; the lines above say why")
 
 
+def _say_added(folder: Path, images: list[str], sources: Sources, added: Added) -> None:
+    """What was left out of what was to be added, a line each."""
+    for line in (*sources.faults, *sources.notes, *added.notes):
+        say(line)
+    if added.same:
+        pairs = [f"{path.parent.name}/{path.name} = {id}" for path, id in added.same]
+        what = "scan is the same as one" if len(pairs) == 1 else "scans are the same as ones"
+        more = ", ..." * (len(pairs) > 3)
+        say(f"{len(pairs)} {what} that {'is' if len(pairs) == 1 else 'are'} there: "
+            f"{', '.join(pairs[:3])}{more}")  # fmt: skip
+    labelled = [one.label for one in sources.scans if one.label is not None]
+    if labelled:
+        raw = labelled[0].parent.name.startswith("labels") and labelled[0].parent.parent
+        found = [str(raw)] if raw and (raw / "dataset.json").is_file() else images
+        source = shlex.quote(found[0]) if len(found) == 1 else "SOURCE"
+        say(f"{len(labelled)} scans come with a label map, which is not taken yet; 'sammed project "
+            f"import {shlex.quote(str(folder))} {source}' takes it")  # fmt: skip
+
+
 def _say_learned(project: Project) -> None:
     """What the last round's model reaches."""
     from sammed.cli.learn import round_lines
@@ -264,14 +311,15 @@ def _say_learned(project: Project) -> None:
 
 
 def _names(text: str | None, source: Path) -> dict[int, str] | None:
-    """Value → name, as given or as nnU-Net's ``dataset.json`` beside the files says it."""
+    """Value → name, as given, or as files of nnU-Net or BIDS beside the label maps say it."""
     from sammed.evaluation.objects import parse_names, read_names
+    from sammed.project.importing import bids_names
 
     if text is None:
         beside = [source / "dataset.json", source.parent / "dataset.json", source / "labels.json"]
         there = [path for path in beside if path.is_file()]
         if not there:
-            return None
+            return bids_names(source)
         wanted = read_names(there[0])
     elif text.endswith(".json"):
         wanted = read_names(Path(text))

@@ -8,7 +8,6 @@ program that is killed at any moment leaves either what was there or what was to
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -25,6 +24,7 @@ from sammed.errors import InputError, UnreadableFileError
 from sammed.imaging.volume import LabelVolume, Volume
 from sammed.io.output import atomic_text
 from sammed.project.lease import WAIT_S, Holder, Lease, held, holder_of, user_name
+from sammed.project.marks import is_marked
 
 CASE_FORMAT = "sammed-case/1"
 STATE_FORMAT = "sammed-state/1"
@@ -34,9 +34,6 @@ STATES: tuple[str, ...] = get_args(State)
 
 _LEFT_OVER_S = 3600.0
 """Temporary files and folders this old are nobody's any more."""
-
-_ENDS = 1 << 20
-"""Bytes at either end of a file by which it is known again."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ class Scan:
     modality
         If the file does not say it.
     mark
-        By which the file is known again, see `mark_of`.
+        By which the file is known again, see `sammed.project.marks`.
     """
 
     id: str
@@ -162,6 +159,26 @@ class CaseFolder:
         there: str = getattr(self.record, name)
         return self.folder / there if there else None
 
+    def check_scan(self) -> Path:
+        """The file or folder of its scan, if it still is the one that was added.
+
+        Raises
+        ------
+        InputError
+            If it is missing, unreadable, or another one than was added.
+        """
+        scan, path = self.scan, self.image
+        if not path.exists():
+            raise UnreadableFileError(
+                f"the scan {path} of case {self.id} is gone; bring it back, or refuse the case"
+            )
+        if scan.mark and not is_marked(path, scan.mark, scan.series):
+            raise InputError(
+                f"{path} is not the scan that was added as case {self.id}: its content has "
+                "changed; add it as a new case"
+            )
+        return path
+
     def volume(self) -> Volume:
         """Its scan.
 
@@ -170,17 +187,8 @@ class CaseFolder:
         InputError
             If the file is missing, unreadable, or another one than was added.
         """
-        scan, path = self.scan, self.image
-        if not path.exists():
-            raise UnreadableFileError(
-                f"the scan {path} of case {self.id} is gone; bring it back, or refuse the case"
-            )
-        if scan.mark and mark_of(path) != scan.mark:
-            raise InputError(
-                f"{path} is not the scan that was added as case {self.id}: its content has "
-                "changed; add it as a new case"
-            )
-        volume = io.read(path, series=scan.series or None)
+        scan = self.scan
+        volume = io.read(self.check_scan(), series=scan.series or None)
         if scan.modality and not volume.modality:
             volume = replace(volume, modality=scan.modality)
         return volume
@@ -339,26 +347,6 @@ def create_case(cases: Path, scan: Scan) -> bool:
         temporary.rmdir()
         return False
     return True
-
-
-def mark_of(path: Path) -> str:
-    """What a file is known again by: SHA-256 (hex) of its size and its two ends.
-
-    Of a folder: of the names and sizes of its files.
-    """
-    hasher = hashlib.sha256()
-    if path.is_dir():
-        for file in sorted(p for p in path.rglob("*") if p.is_file()):
-            hasher.update(f"{file.relative_to(path).as_posix()} {file.stat().st_size}\n".encode())
-        return hasher.hexdigest()
-    size = path.stat().st_size
-    hasher.update(str(size).encode())
-    with path.open("rb") as stream:
-        hasher.update(stream.read(_ENDS))
-        if size > _ENDS:
-            stream.seek(max(size - _ENDS, _ENDS))
-            hasher.update(stream.read(_ENDS))
-    return hasher.hexdigest()
 
 
 def _fields(path: Path, form: str, kind: Callable[..., Any], cure: str = "") -> dict[str, Any]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ else:
 
 FORMAT = "sammed-project/1"
 FILE = "project.toml"
+
+WHEN = "%Y-%m-%dT%H:%M:%S%z"
+"""How moments are written."""
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -37,11 +41,15 @@ class Description:
         Name → value in every label map of the project.
     seed
         Of every choice by chance.
+    since
+        Structure → when it was added, of those that were not there from the start: label maps that
+        were accepted before say nothing of them.
     """
 
     name: str
     structures: Mapping[str, int] = field(default_factory=dict)
     seed: int = 0
+    since: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> dict[int, str]:
@@ -75,7 +83,12 @@ class Description:
                     f"taken are {', '.join(map(str, there.values())) or 'none'}"
                 )
             there[name] = value
-        return Description(self.name, there, self.seed)
+        return replace(self, structures=there)
+
+
+def now() -> str:
+    """The present moment, as `WHEN` writes it."""
+    return time.strftime(WHEN)
 
 
 def parse_structures(text: str) -> dict[str, int]:
@@ -99,6 +112,11 @@ def parse_structures(text: str) -> dict[str, int]:
                 f"cannot read the structure {part!r}; expected NAME or NAME=VALUE, each once"
             )
         found[name.strip()] = int(value or 0)
+        if value and not found[name.strip()]:
+            raise LabelError(
+                f"the structure {name.strip()!r} has the value 0, which is the background's; give "
+                "it another value, or none"
+            )
     return found
 
 
@@ -130,7 +148,9 @@ def read_description(folder: Path) -> Description:
         structures = {str(name): value for name, value in said.get("structures", {}).items()}
         if not all(type(value) is int for value in structures.values()):
             raise InputError("values of structures are whole numbers")
-        bare = Description(str(said.get("name") or folder.resolve().name), {}, int(said["seed"]))
+        since = {str(name): str(when) for name, when in said.get("since", {}).items()}
+        name = str(said.get("name") or folder.resolve().name)
+        bare = Description(name, {}, int(said["seed"]), since)
         return bare.with_structures(structures)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, ValueError) as error:
         raise UnreadableFileError(f"{path} cannot be read: {error}; mend it by hand") from None
@@ -163,6 +183,9 @@ def write_description(folder: Path, description: Description) -> None:
         "[structures] # name = value in the label maps",
         *(f"{_key(name)} = {value}" for name, value in description.structures.items()),
     ]
+    if description.since:
+        lines += ["", "[since] # label maps accepted before say nothing of these"]
+        lines += [f"{_key(name)} = {_quoted(when)}" for name, when in description.since.items()]
     atomic_text(folder / FILE, "\n".join(lines) + "\n", force=True)
 
 

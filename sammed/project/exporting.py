@@ -15,6 +15,7 @@ from sammed import io
 from sammed.errors import InputError, OutputError, SammedError
 from sammed.imaging.volume import LabelVolume, Volume
 from sammed.io.output import check_folder, output_error
+from sammed.io.recognition import stem
 from sammed.project.case import CaseFolder
 from sammed.project.folder import Project
 from sammed.version import __version__
@@ -176,7 +177,7 @@ def _nnunet(project: Project, folder: Path, cases: Sequence[CaseFolder]) -> list
 
 
 def _bids(project: Project, folder: Path, cases: Sequence[CaseFolder]) -> list[Exported]:
-    """BIDS derivatives: ``sub-x/anat/sub-x_..._dseg.nii.gz`` with where it comes from."""
+    """BIDS derivatives: ``sub-x/ses-y/anat/sub-x_ses-y_..._dseg.nii.gz``, with sources."""
     said = {
         "Name": project.description.name,
         "BIDSVersion": "1.9.0",
@@ -188,11 +189,9 @@ def _bids(project: Project, folder: Path, cases: Sequence[CaseFolder]) -> list[E
     io.atomic_text(folder / "dseg.tsv", "\n".join(["index\tname", *rows]) + "\n")
 
     def write(to: Path, case: CaseFolder, volume: Volume, labels: LabelVolume) -> None:
-        subject = "sub-" + (_plain(case.scan.subject.removeprefix("sub-")) or "unknown")
-        entities, _, suffix = case.id.rpartition("_")
-        if entities != subject and not entities.startswith(f"{subject}_"):
-            entities, suffix = subject, case.id
-        anat = to / subject / "anat"
+        subject, entities, suffix = _entities(case)
+        session = [part for part in entities.split("_") if part.startswith("ses-")][:1]
+        anat = to.joinpath(subject, *session, "anat")
         anat.mkdir(parents=True, exist_ok=True)
         target = anat / f"{entities}_dseg.nii.gz"
         if target.exists() or suffix == case.id:
@@ -201,12 +200,23 @@ def _bids(project: Project, folder: Path, cases: Sequence[CaseFolder]) -> list[E
         record = case.record
         about = {
             "Sources": [case.scan.image],
+            "Case": case.id,
             "GeneratedBy": [{"Name": "sammed", "Version": __version__, "Model": record.model}],
             "State": record.state,
         }
         _json(target.with_name(target.name.removesuffix(".nii.gz") + ".json"), about)
 
     return _each(project, cases, write, folder)
+
+
+def _entities(case: CaseFolder) -> tuple[str, str, str]:
+    """Subject, entities and suffix of a case: of its scan's name if that is BIDS, else its id."""
+    subject = "sub-" + (_plain(case.scan.subject.removeprefix("sub-")) or "unknown")
+    for name in (stem(case.image), case.id):
+        entities, _, suffix = name.rpartition("_")
+        if entities == subject or entities.startswith(f"{subject}_"):
+            return subject, entities, suffix
+    return subject, subject, case.id
 
 
 def _dicom_seg(project: Project, folder: Path, cases: Sequence[CaseFolder]) -> list[Exported]:

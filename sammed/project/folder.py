@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from sammed.errors import InputError, LabelError, OutputError, SammedError
 from sammed.imaging.volume import LabelVolume, label_dtype
 from sammed.io.output import check_folder, output_error
 from sammed.models.learned.file import SUFFIX
+from sammed.project.adding import Added, Known
 from sammed.project.case import (
     CaseFolder,
     Record,
@@ -24,35 +24,20 @@ from sammed.project.case import (
     State,
     clear_left_over,
     create_case,
-    mark_of,
 )
 from sammed.project.description import (
     FILE,
     Description,
+    now,
     read_description,
     write_description,
 )
 from sammed.project.lease import Lease, held
+from sammed.project.marks import mark_of
 from sammed.project.order import Order, Waiting, in_order
 from sammed.project.sources import Found
 
 CASES = "cases"
-
-
-@dataclass(frozen=True)
-class Added:
-    """What came of adding scans.
-
-    Attributes
-    ----------
-    new
-        Ids of the cases that were made.
-    known
-        Of those that were there already.
-    """
-
-    new: tuple[str, ...]
-    known: tuple[str, ...]
 
 
 class Project:
@@ -166,27 +151,33 @@ class Project:
         return CaseFolder(folder)
 
     def add(self, scans: Iterable[Found]) -> Added:
-        """Add scans; those that are cases already stay as they are.
+        """Add scans; those that are cases already, wherever they lie, stay as they are.
 
         Parameters
         ----------
         scans
             See `sammed.project.sources.find_scans`.
         """
+        marked, notes = [], []
+        for one in scans:  # reads them all, so before others have to wait for us
+            try:
+                marked.append((one, mark_of(one.image, one.series)))
+            except SammedError as error:
+                notes.append(f"{one.image} is left out: {error}")
         with held(self.folder):
-            return self._add(list(scans))
+            return self._add(marked, notes)
 
-    def _add(self, scans: list[Found]) -> Added:
+    def _add(self, marked: list[tuple[Found, str]], notes: list[str]) -> Added:
         clear_left_over(self.folder / CASES)
-        there = {case.scan.mark: case.id for case in self.cases()}
-        ids = {case.id.casefold() for case in self.cases()}
-        new, known = [], []
-        for one in scans:
-            mark = mark_of(one.image)
-            if one.series:
-                mark = hashlib.sha256(f"{mark} {one.series}".encode()).hexdigest()
-            if mark in there:
-                known.append(there[mark])
+        there = Known(self.cases())
+        ids = {folder.name.casefold() for folder in self._folders()}
+        new, known, same = [], [], []
+        for one, mark in marked:
+            case = there.find(one, mark)
+            if case is not None:
+                known.append(case.id)
+                if case.image.resolve() != one.image.resolve():
+                    same.append((one.image, case.id))
                 continue
             name, number = one.id, 1
             while name.casefold() in ids:
@@ -196,8 +187,8 @@ class Project:
             if create_case(self.folder / CASES, scan):
                 new.append(name)
                 ids.add(name.casefold())
-                there[mark] = name
-        return Added(tuple(new), tuple(known))
+                there.take(self.case(name))
+        return Added(tuple(new), tuple(known), tuple(same), (*there.notes, *notes))
 
     def _told(self, image: Path) -> str:
         """The path as the project keeps it: from its own folder, so that both can move."""
@@ -207,7 +198,7 @@ class Project:
             return str(image.resolve())
 
     def add_structures(self, structures: Mapping[str, int]) -> None:
-        """Add structures; label maps that are there do not change.
+        """Add structures; label maps that are there do not change, and say nothing of them.
 
         Raises
         ------
@@ -215,7 +206,9 @@ class Project:
             If names or values clash.
         """
         with held(self.folder):
-            self.description = read_description(self.folder).with_structures(structures)
+            former = read_description(self.folder)
+            since = {**former.since, **dict.fromkeys(structures, now())}
+            self.description = replace(former.with_structures(structures), since=since)
             write_description(self.folder, self.description)
 
     def structure_value(self, name: str) -> int:
@@ -290,7 +283,7 @@ class Project:
         Raises
         ------
         InputError
-            If there are no labels.
+            If there are no labels, or the scan is gone or another one than was added.
         LabelError
             If the labels have a value that is no structure of the project.
         InWorkError
@@ -301,6 +294,7 @@ class Project:
             former = case.record
             if labels is None and not former.labels:
                 raise InputError(no_labels(id))
+            case.check_scan()
             if labels is not None:
                 labels = self.checked(labels, f"the label map of case {id}")
             change = {

@@ -3,41 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sammed import io
-from sammed.errors import InputError, LabelError, SammedError
+from sammed.errors import LabelError, SammedError, UnreadableFileError
 from sammed.imaging.volume import LabelVolume, label_dtype
-from sammed.io.recognition import longest_ending, stem
-from sammed.project.case import CaseFolder
+from sammed.io.tables import read_table
+from sammed.project.case import CaseFolder, Record
 from sammed.project.folder import Project
-from sammed.project.sources import ENDINGS
+from sammed.project.pairing import Imported, pair
 
-LABEL_ENDINGS = ("_seg", "_label", "_labels", "_dseg", "-seg", "-label", "_mask")
-"""What names of label maps may have behind that of their image."""
+__all__ = ["Imported", "bids_names", "import_labels", "map_names", "pair", "why_not"]
 
-
-@dataclass(frozen=True)
-class Imported:
-    """What came of one label map.
-
-    Attributes
-    ----------
-    case
-        Its id; of a file that belongs to none, the file's name.
-    done
-        Whether it was taken.
-    note
-        What was left out or is missing, or why it was not taken; empty if there is nothing to say.
-    """
-
-    case: str
-    done: bool
-    note: str = ""
+_BIDS_DEPTH = 4
+"""A label map lies this deep in a BIDS folder: in ``sub-x/ses-y/anat``."""
 
 
 def import_labels(
@@ -61,7 +44,8 @@ def import_labels(
     accept
         Whether they are accepted at once, or proposals to be looked at.
     force
-        Whether label maps that were accepted before may be replaced.
+        Whether label maps that were accepted before may be replaced, and cases taken that were
+        refused.
 
     Returns
     -------
@@ -77,6 +61,22 @@ def import_labels(
     return done
 
 
+def why_not(record: Record) -> str:
+    """Why a case gets no other label map unless that is forced; "" if it may get one.
+
+    Parameters
+    ----------
+    record
+        What became of it.
+    """
+    if record.state == "accepted":
+        return "it has an accepted label map already; --force replaces it"
+    if record.state == "refused":
+        why = f" ({record.note})" if record.note else ""
+        return f"it was refused{why}; --force takes it back"
+    return ""
+
+
 def _import_one(
     project: Project,
     id: str,
@@ -86,8 +86,8 @@ def _import_one(
     force: bool,
 ) -> Imported:
     case = project.case(id)
-    if case.record.state == "accepted" and not force:
-        return Imported(id, False, "it has an accepted label map already; --force replaces it")
+    if not force and (reason := why_not(case.record)):
+        return Imported(id, False, reason)
     volume = case.volume()
     labels = io.read_labels(path, like=volume)
     mapped, notes = map_names(labels, names, project.description.structures, path)
@@ -166,67 +166,27 @@ def map_names(
     return replace(labels, voxels=voxels, names=names_of, colours={}), notes
 
 
-def pair(project: Project, source: Path) -> tuple[dict[str, Path], list[Imported]]:
-    """Which label map of a file or folder belongs to which case.
+def bids_names(source: Path) -> dict[int, str] | None:
+    """Value → name, as the ``dseg.tsv`` of a BIDS folder says it; ``None`` if there is none.
 
     Parameters
     ----------
-    project
-        The project.
     source
-        A folder with files that are named as cases (or images) are, perhaps with ``_seg`` or the
-        like behind; or one such file. nnU-Net's raw folder and BIDS derivatives are such folders.
-
-    Returns
-    -------
-    files
-        Case → label map.
-    left
-        Files that belong to no case.
+        The folder, one inside, or a label map inside.
 
     Raises
     ------
-    InputError
-        If there is no label map, none belongs to a case, or two belong to one.
+    UnreadableFileError
+        If it is no such table.
     """
-    cases: dict[str, str] = {}
-    for case in project.cases():
-        cases[case.id.casefold()] = case.id
-        cases.setdefault(_bare(stem(case.image)).casefold(), case.id)
-    files: dict[str, Path] = {}
-    left = []
-    for path in _label_files(source):
-        id = cases.get(stem(path).casefold()) or cases.get(_bare(stem(path)).casefold())
-        if id is None:
-            left.append(Imported(path.name, False, "belongs to no case of the project"))
-        elif id in files:
-            raise InputError(
-                f"{files[id].name} and {path.name} both belong to case {id}; leave one out"
-            )
-        else:
-            files[id] = path
-    if not files:
-        raise InputError(
-            f"no label map in {source} is named as a case is; expected names such as "
-            f"{next(iter(cases.values()), 'case')}.nii.gz"
-        )
-    return files, left
-
-
-def _label_files(source: Path) -> list[Path]:
-    if source.is_file():
-        return [source]
-    if not source.is_dir():
-        raise InputError(f"there is no file or folder {source}")
-    if (source / "labelsTr").is_dir():
-        source = source / "labelsTr"
-    found = [p for p in sorted(source.rglob("*")) if p.is_file() and longest_ending(p, ENDINGS)]
-    return [path for path in found if not path.name.startswith(".")]
-
-
-def _bare(name: str) -> str:
-    """A name without what image and label map do not share."""
-    name = name.removesuffix("_0000")
-    for ending in LABEL_ENDINGS:
-        name = name.removesuffix(ending)
-    return name
+    around = (source, *source.resolve().parents[:_BIDS_DEPTH])
+    path = next((f / "dseg.tsv" for f in around if (f / "dseg.tsv").is_file()), None)
+    if path is None:
+        return None
+    rows = read_table(path)[1]
+    try:
+        return {int(row["index"]): row["name"] for row in rows if int(row["index"])}
+    except (KeyError, ValueError):
+        raise UnreadableFileError(
+            f"{path} does not name the values of label maps; expected the columns index and name"
+        ) from None

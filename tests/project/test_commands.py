@@ -162,3 +162,33 @@ def test_what_killed_programs_left_is_removed_later(tmp_path):
     clear_left_over(tmp_path)
     assert new.exists()
     assert not old.exists()
+
+
+def test_what_a_person_decided_is_not_undone_by_chance(tmp_path, capsys):
+    write_scans(tmp_path, 3)
+    study, labels = tmp_path / "study", tmp_path / "labels"
+    said(capsys, "project", "new", study, "--images", tmp_path / "scans",
+         "--structures", "ball,box")  # fmt: skip
+    project = Project(study)
+    own = {id: labels / f"{id}.nii.gz" for id in ("p0", "p1", "p2")}
+    said(capsys, "project", "refuse", study, "p1", "--why", "moved")
+    told = said(capsys, "project", "import", study, labels)
+    assert "p1: not taken; it was refused (moved); --force takes it back" in told
+    assert project.case("p1").record.note == "moved"
+    assert project.case("p0").record.state == "accepted"
+    before = (project.case("p0").folder / project.case("p0").record.labels).read_bytes()
+    told = said(capsys, "project", "accept", study, "p0", "--labels", own["p2"], code=1)
+    assert "p0 is not accepted: it has an accepted label map already; --force replaces it" in told
+    assert (project.case("p0").folder / project.case("p0").record.labels).read_bytes() == before
+    for words in (("--labels", own["p1"]), ()):
+        told = said(capsys, "project", "accept", study, "p1", *words, code=1)
+        assert "it was refused (moved); --force takes it back" in told
+    told = said(capsys, "project", "refuse", study, "p0", "--undo", code=1)
+    assert "p0 is accepted, not refused" in told
+    assert project.case("p0").record.state == "accepted"
+    for id in ("p0", "p1"):
+        told = said(capsys, "project", "accept", study, id, "--labels", own[id], "--force")
+        assert f"{id}: accepted" in told
+    assert "p0: accepted" in said(capsys, "project", "accept", study, "p0")
+    said(capsys, "project", "refuse", study, "p2")
+    assert "p2: accepted" in said(capsys, "project", "import", study, labels, "--force")
