@@ -30,7 +30,8 @@ def batch(
         str,
         typer.Argument(
             help="Table (.csv, .json) with columns image, prompts, box, objects, output, id, "
-            "series, frame; or a folder or quoted glob of scans."
+            "series, frame; a folder or quoted glob of scans; or a project's folder: the scans of "
+            "its cases."
         ),
     ],
     output: Annotated[
@@ -41,7 +42,12 @@ def batch(
         ),
     ],
     model: Annotated[
-        str, typer.Option("--model", help="A model of `sammed models list`, or a weights file.")
+        str,
+        typer.Option(
+            "--model",
+            help="A model of `sammed models list`, or a file: of weights, or a .sammed of "
+            "`sammed learn`.",
+        ),
     ] = "compact",
     object_: Annotated[
         list[str] | None,
@@ -74,6 +80,8 @@ def batch(
       sammed batch scans.csv -o out --workers 4
 
       sammed batch 'scans/*.nii.gz' -o out --model study.sammed --scheduler tcp://head:8786
+
+      sammed batch study/ -o out --model study/study.sammed
 
       sammed batch 'scans/*.nii.gz' -o out --examples labelled/ --object liver
     """

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from sammed.cli.console import duration, meter, say
+from sammed.cli.console import Show, duration, meter, say
 
 if TYPE_CHECKING:
     from sammed.many.runner import Advance
@@ -15,19 +17,73 @@ if TYPE_CHECKING:
 SECONDS_A_LINE = 10
 """Between lines of progress where there is no terminal."""
 
+SECONDS_A_LOOK = 1.0
+"""Between two looks at how long the first scans take already."""
+
 
 @contextmanager
 def scans_meter(quiet: bool) -> Iterator[Callable[[Advance], None]]:
-    """Scans done, how many failed, and the time left: a bar on a terminal, lines elsewhere."""
-    with meter(quiet, every=SECONDS_A_LINE) as draw:
+    """Scans done, how many failed, and the time left: a bar on a terminal, lines elsewhere.
 
-        def show(advance: Advance) -> None:
-            beside = [f"{advance.failed} failed"] if advance.failed else []
-            if advance.seconds_left is not None:
-                beside.append(f"{duration(advance.seconds_left)} left")
-            draw(advance.text, ", ".join(beside), advance.done, advance.total)
-
+    Until the first scan is done nobody knows the time left: then it is told for how long the first
+    ones have been worked on, also where whoever works on them says nothing meanwhile.
+    """
+    with meter(quiet, every=SECONDS_A_LINE) as draw, _repeated(draw) as show:
         yield show
+
+
+@contextmanager
+def _repeated(draw: Show) -> Iterator[Callable[[Advance], None]]:
+    """What draws how far a run is, and draws the beginning again while nothing comes."""
+    over, one_at_a_time = threading.Event(), threading.Lock()
+    last: list[tuple[Advance, float]] = []
+
+    def show(advance: Advance) -> None:
+        with one_at_a_time:
+            last[:] = [(advance, time.monotonic())]
+            draw(advance.text, beside(advance), advance.done, advance.total)
+
+    def repeat() -> None:
+        while not over.wait(SECONDS_A_LOOK):
+            with one_at_a_time:
+                for advance, since in last:
+                    if advance.seconds is not None and advance.seconds_left is None:
+                        told = beside(advance, time.monotonic() - since)
+                        draw(advance.text, told, advance.done, advance.total)
+
+    thread = threading.Thread(target=repeat, daemon=True)
+    thread.start()
+    try:
+        yield show
+    finally:
+        over.set()
+        thread.join()
+
+
+def beside(advance: Advance, later: float = 0.0) -> str:
+    """What is told beside how many scans are done.
+
+    Parameters
+    ----------
+    advance
+        How far a run is.
+    later
+        Seconds that have gone by since it said so.
+
+    Examples
+    --------
+    >>> from sammed.many.runner import Advance
+    >>> beside(Advance(0, 3, "anna", None, 0, 62.0), later=3.0)
+    'at the first for 01:05'
+    >>> beside(Advance(2, 3, "carla", 40.0, 1, 80.0))
+    '1 failed, 00:40 left'
+    """
+    told = [f"{advance.failed} failed"] if advance.failed else []
+    if advance.seconds_left is not None:
+        told.append(f"{duration(advance.seconds_left)} left")
+    elif advance.seconds is not None:
+        told.append(f"at the first for {duration(advance.seconds + later)}")
+    return ", ".join(told)
 
 
 def sayer(quiet: bool) -> Callable[[str], None]:

@@ -28,7 +28,7 @@ PACKAGES = {
     "mesh": ("scikit-image",),
     "everything": ("scikit-image",),
     "workbench": ("starlette", "uvicorn", "websockets"),
-    "cluster": ("distributed", "dask", "cryptography"),
+    "cluster": ("distributed", "dask", "cryptography", "bokeh"),
     "plots": ("matplotlib",),
     "openvino": ("openvino",),
     "onnx": ("onnxruntime", "onnx"),

@@ -34,7 +34,7 @@ def embed(
         Path,
         typer.Argument(
             help="NIfTI, NRRD, MHA, image or DICOM folder; or many: a folder of them, a quoted "
-            "glob, a table with a column image."
+            "glob, a table with a column image, a project's folder."
         ),
     ],
     model: Annotated[
@@ -71,6 +71,8 @@ def embed(
       sammed embed ct.nii.gz --model vit_b --window soft-tissue
 
       sammed embed 'scans/*.nii.gz' --model vit_b --workers 4
+
+      sammed embed study/ --model vit_b
     """
     set_verbosity(quiet, verbose)
     from sammed.many.embedding import Encoding, is_many
@@ -90,7 +92,7 @@ def embed(
     if workers > 1 or scheduler:
         raise InputError(
             f"{image} is one scan, which is encoded by one program; leave --workers and "
-            "--scheduler out, or give a folder, a glob or a table of scans"
+            "--scheduler out, or give a folder, a glob, a table of scans or a project"
         )
     _embed_one(image, how, frame, series, quiet)
 

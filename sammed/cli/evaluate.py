@@ -29,7 +29,6 @@ from sammed.errors import InputError, PartlyFailedError
 if TYPE_CHECKING:
     from sammed.evaluation.cohort import Build, Plan
     from sammed.evaluation.factor_run import FactorsOfRun
-    from sammed.evaluation.manifest import Case
     from sammed.evaluation.parts import Part
     from sammed.evaluation.results import Row
     from sammed.many.crew import Crew
@@ -45,7 +44,11 @@ def run(
     ] = None,
     cases: Annotated[
         Path | None,
-        typer.Option("--cases", help="Manifest of a cohort: .json (sammed-cases/1) or .csv."),
+        typer.Option(
+            "--cases",
+            help="Manifest of a cohort: .json (sammed-cases/1) or .csv; or a project's folder: its "
+            "accepted cases.",
+        ),
     ] = None,
     images: Annotated[
         Path | None, typer.Option("--images", help="Folder of images, with --references.")
@@ -68,7 +71,9 @@ def run(
     ] = "A,B,B2",
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", help="A model's name or weights file. Repeatable."),
+        typer.Option(
+            "--model", help="A model's name, weights or .sammed file. Repeatable; default: compact."
+        ),
     ] = None,
     baselines: Annotated[
         bool,
@@ -172,6 +177,8 @@ def run(
 
       sammed evaluate compare results/results.csv other/results.csv
 
+      sammed evaluate --cases study/ --protocol N --model other.sammed --out results
+
       sammed evaluate --cases cases.json --protocol L --rounds 3,5,12 --out results
     """
     set_verbosity(quiet, verbose)
@@ -183,6 +190,10 @@ def run(
         scores = score_maps(maps, labels, tolerance, resample, out, title, _command())
         show_scores(scores, out, quiet, as_json)
         return
+    from sammed.cli.evaluate_cases import Asked, cases_asked
+
+    asked_cases = Asked(cases, images, references, labels, case, same_subject, model)
+    chosen = partial(cases_asked, asked_cases, sayer(quiet))
     if protocol.strip().upper() == "L":
         from sammed.cli.evaluate_loop import loop_plan, loop_wishes, run_loop_protocol
         from sammed.models.devices import set_threads
@@ -191,13 +202,13 @@ def run(
         first = int(_numbers(seeds, "--seeds")[0])
         wishes = loop_wishes(minutes, steps, what)
         loop = loop_plan(rounds, wishes, target, untouched, order, chance, first)
-        labelled = _cases(cases, images, references, labels, case, same_subject)
+        labelled = chosen()
         run_loop_protocol(labelled, loop, out, title, _command(), quiet, as_json)
         return
     if protocol.strip().upper() == "E":
         from sammed.cli.evaluate_things import run_things_protocol
 
-        labelled = _cases(cases, images, references, labels, case, same_subject)
+        labelled = chosen()
         named = _models(model or ["compact"], baselines=False)
         how = (out, device, threads, title, _command(), quiet, as_json)
         run_things_protocol(labelled, named, baselines, most, *how)
@@ -215,7 +226,7 @@ def run(
         del wanted[name], built[name]
     build = partial(build_models, wanted, device, _same_threads(threads, crew, quiet))
     settings = Settings(plane=plane, window=window)
-    labelled = _cases(cases, images, references, labels, case, same_subject)
+    labelled = chosen()
     if study:
         from sammed.cli.evaluate_study import run_study_command
         from sammed.evaluation.studies import Study, check_study
@@ -289,35 +300,6 @@ def _check_shared(
         raise InputError(
             f"{alone} done by one program; --workers and --scheduler share the cases of a cohort"
         )
-
-
-def _cases(
-    manifest: Path | None,
-    images: Path | None,
-    references: Path | None,
-    labels: Path | None,
-    only: list[str] | None,
-    same_subject: list[str] | None,
-) -> list[Case]:
-    from sammed.evaluation.manifest import pair_folders, read_manifest, share_subject
-    from sammed.evaluation.objects import read_names
-
-    if manifest and not images and not references:
-        cases = read_manifest(manifest)
-    elif images and references and not manifest:
-        cases = pair_folders(images, references, read_names(labels) if labels else None)
-    else:
-        raise InputError(
-            "expected two label maps, --cases FILE, or --images DIR with --references DIR"
-        )
-    for group in same_subject or ():
-        cases = share_subject(cases, [part.strip() for part in group.split(",")])
-    if only:
-        unknown = set(only) - {case.id for case in cases}
-        if unknown:
-            raise InputError(f"there is no case {', '.join(sorted(unknown))}")
-        cases = [case for case in cases if case.id in only]
-    return cases
 
 
 def _models(wanted: list[str], baselines: bool) -> dict[str, str]:

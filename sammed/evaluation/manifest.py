@@ -88,7 +88,9 @@ def read_manifest(path: Path) -> list[Case]:
         If a case has no image or label, or two share an id.
     """
     if not path.is_file():
-        raise UnreadableFileError(f"there is no manifest {path}; expected a .json or .csv file")
+        raise UnreadableFileError(
+            f"there is no manifest {path}; expected a .json or .csv file, or a project's folder"
+        )
     entries = _json_entries(path) if path.suffix.lower() == ".json" else _csv_entries(path)
     return _checked([_case(entry, path.parent, i) for i, entry in enumerate(entries)], str(path))
 

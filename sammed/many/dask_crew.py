@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -197,9 +198,16 @@ class DaskHands:
                 ) from error
         self._gone, self._counted = False, float("-inf")
         self._tell_of_none_at = time.monotonic() + PATIENCE_S
-        served = "dashboard" in self._client.scheduler_info(n_workers=0).get("services", {})
-        if served and (self._address or find_spec("bokeh")):  # without bokeh it is an empty page
+        if self._has_dashboard():
             self._say(f"dashboard: {self._client.dashboard_link}")
+
+    def _has_dashboard(self) -> bool:
+        """Whether the scheduler shows one: where it has no bokeh, its page says just that."""
+        try:
+            served = "dashboard" in self._client.scheduler_info(n_workers=0).get("services", {})
+            return served and bool(self._client.run_on_scheduler(metadata.version, "bokeh"))
+        except Exception:  # of whatever kind, as that there is no bokeh: it can be done without
+            return False
 
     def close(self) -> None:
         """Leave the workers alone."""

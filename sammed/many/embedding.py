@@ -17,6 +17,7 @@ from sammed.io.recognition import longest_ending
 from sammed.many.content import fingerprint
 from sammed.many.crew import Crew, Tell
 from sammed.many.manifest import Scan, read_scans
+from sammed.many.projects import is_project
 from sammed.many.runner import Told, run_many
 from sammed.many.task import Entry, Outcome, Task, Watch
 from sammed.models import registry
@@ -189,8 +190,7 @@ class EmbedJob:
 
     def begin(self, task: Task, entry: Entry | None) -> Mapping[str, Any]:
         """Make sure that its line of the manifest can be used."""
-        if task.what.error:
-            raise InputError(task.what.error)
+        task.what.check()
         return {}
 
     def work(
@@ -244,7 +244,7 @@ def embed_many(
     tasks = [Task(scan.id, replace(scan, image=scan.image.absolute())) for scan in manifest.scans]
     job = EmbedJob(
         folders.home().absolute() / "records" / fingerprint(mark, str(Path(scans).absolute())),
-        mark, how, crew.memory(scan.image for scan in manifest.scans),
+        mark, how, crew.memory(scan.image for scan in manifest.scans if not scan.error),
     )  # fmt: skip
     about = {"job": "embed", "model": spec.name, "scans of": str(scans)}
     outcomes = run_many(job, tasks, crew, about=about, told=told, say=say)
@@ -259,7 +259,7 @@ def embed_many(
 
 
 def is_many(image: Path) -> bool:
-    """Whether a path means several scans: a table, a glob, or a folder of files of images.
+    """Whether a path means several scans: a table, a glob, a project, a folder of images.
 
     Parameters
     ----------
@@ -273,6 +273,8 @@ def is_many(image: Path) -> bool:
     """
     if image.suffix.lower() in (".csv", ".tsv", ".json") or set(str(image)) & set("*?["):
         return not image.is_dir()
+    if is_project(image):
+        return True
     if not image.is_dir() or holds_dicom(image):
         return False
     return any(file.is_file() and longest_ending(file, ENDINGS) for file in image.iterdir())

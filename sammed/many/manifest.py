@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sammed.errors import InputError, UnreadableFileError
+from sammed.errors import InputError, SammedError, UnreadableFileError
 from sammed.io.recognition import stem
 from sammed.io.tables import read_table
+from sammed.many.projects import cases_of, is_project, listed, without_projects
+from sammed.project.marks import is_marked
 from sammed.project.sources import find_scans
 from sammed.prompts.files import read_json
 
@@ -41,6 +43,8 @@ class Scan:
         The label map; ``None``: it is called by the id.
     series, frame
         Which of an image with several.
+    mark
+        Of a case of a project: by what its file is known again, see `sammed.project.marks`.
     error
         What is wrong with its line of the manifest; it is recorded as failed.
     """
@@ -53,7 +57,24 @@ class Scan:
     output: Path | None = None
     series: str | None = None
     frame: int | None = None
+    mark: str = ""
     error: str = ""
+
+    def check(self) -> None:
+        """Make sure that its line can be used, and that its file is the one that is meant.
+
+        Raises
+        ------
+        InputError
+            If not.
+        """
+        if self.error:
+            raise InputError(self.error)
+        if self.mark and not is_marked(self.image, self.mark, self.series or ""):
+            raise InputError(
+                f"{self.image} is not the scan that was added as case {self.id}: its content has "
+                "changed; add it as a new case"
+            )
 
 
 @dataclass(frozen=True)
@@ -65,7 +86,7 @@ class Manifest:
     scans
         In its order; of a line that cannot be used the ``error`` says why.
     notes
-        What was left out.
+        What was taken of a project, and what was left out.
     """
 
     scans: tuple[Scan, ...]
@@ -73,20 +94,21 @@ class Manifest:
 
 
 def read_scans(source: str | Path | Sequence[Mapping[str, Any]]) -> Manifest:
-    """The scans of a table, of a ``sammed-scans/1`` file, or that a glob or a folder means.
+    """The scans of a table, of a ``sammed-scans/1`` file, of a project, of a folder or a glob.
 
     Parameters
     ----------
     source
         A ``.csv`` or ``.json`` file, whose paths are relative to it; a sequence of mappings with
-        the same keys (`COLUMNS`); else what `sammed.project.sources.find_scans` takes.
+        the same keys (`COLUMNS`); the folder of a project, of which its cases' scans are meant;
+        else what `sammed.project.sources.find_scans` takes, without what lies in projects.
 
     Raises
     ------
     UnreadableFileError
         If the file is missing, or not what its name says.
     InputError
-        If it lists no scan, or has no column ``image``.
+        If it lists no scan, or has no column ``image``; if a project has no case.
 
     Examples
     --------
@@ -98,12 +120,42 @@ def read_scans(source: str | Path | Sequence[Mapping[str, Any]]) -> Manifest:
     path = Path(source).expanduser()
     kind = path.suffix.lower()
     if kind not in (".csv", ".tsv", ".json"):
-        found = find_scans([str(source)])
-        return Manifest(tuple(Scan(f.id, f.image, series=f.series or None) for f in found))
+        return _of_project(path) if is_project(path) else _of_folder(str(source))
     if not path.is_file():
         raise UnreadableFileError(f"there is no manifest {path}; expected a .csv or .json file")
     lines = _of_json(path) if kind == ".json" else read_table(path)[1]
     return _checked(lines, path.name, path.parent)
+
+
+def _of_folder(source: str) -> Manifest:
+    """What a folder or a glob means, without what lies in folders of projects."""
+    found, notes = without_projects(find_scans([source]), lambda one: one.image, source)
+    scans = (Scan(one.id, one.image, series=one.series or None) for one in found)
+    return Manifest(tuple(scans), tuple(notes))
+
+
+def _of_project(folder: Path) -> Manifest:
+    """The scans of a project's cases; one that cannot be read is an error, as a line can be."""
+    scans: list[Scan] = []
+    refused: list[str] = []
+    for case in cases_of(folder):
+        try:
+            if case.record.state == "refused":
+                refused.append(case.id)
+                continue
+            said, image = case.scan, case.image
+            gone = "" if image.exists() else f"the scan {image} is gone; bring it back"
+            series = said.series or None
+            scans.append(Scan(case.id, image, series=series, mark=said.mark, error=gone))
+        except SammedError as error:
+            scans.append(Scan(case.id, Path(), error=str(error)))
+    if not scans:
+        raise InputError(f"all {len(refused)} cases of the project {folder} are refused")
+    left_out = f"; refused ones are left out: {listed(refused)}" if refused else ""
+    return Manifest(
+        tuple(scans),
+        (f"{folder} is a project: the scans of its {len(scans)} cases are taken{left_out}",),
+    )
 
 
 def _of_json(path: Path) -> list[Mapping[str, Any]]:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import struct
+import zlib
 from collections.abc import Iterable
+from math import prod
 from pathlib import Path
+
+from sammed.errors import SammedError
+from sammed.io import gz
+from sammed.io.recognition import longest_ending
 
 MODEL_BYTES = 1 << 30
 """Of a worker before it has read anything: libraries and a model."""
@@ -15,6 +21,11 @@ for what segmenting takes, to which the copy belongs that is written."""
 
 _PACKED = 3
 """How many times larger a file is thought to be in memory that is packed, but does not say it."""
+
+_NIFTI = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz")
+_MGH = (".mgh", ".mgh.gz", ".mgz")
+_MGH_BYTES = {0: 1, 1: 4, 3: 4, 4: 2}
+"""FreeSurfer's number of a type → bytes of a voxel."""
 
 
 def needed(scans: Iterable[Path], over: float = OVER_VOLUME) -> int:
@@ -38,20 +49,47 @@ def needed(scans: Iterable[Path], over: float = OVER_VOLUME) -> int:
 def unpacked(scan: Path) -> int:
     """Bytes that a scan has in memory, as far as its files tell without being read.
 
-    A ``.gz`` says it at its end (modulo 4 GB); what is packed otherwise is taken for three times as
-    large as its files.
+    A header says it, of one frame, since no more is held; but no more is believed than the file can
+    hold: a damaged one may promise anything. What ends a ``.gz`` is not asked: of a file that was
+    cut it is any number, and of a large one the rest of a division by 4 GB. What is packed and has
+    no such header is taken for three times as large as its files.
     """
     try:
         if scan.is_dir():
             return sum(file.stat().st_size for file in scan.rglob("*") if file.is_file())
-        size = scan.stat().st_size
-        if scan.name.lower().endswith((".gz", ".mgz")):
-            with scan.open("rb") as stream:
-                stream.seek(-4, os.SEEK_END)
-                return max(size, int.from_bytes(stream.read(4), "little"))
-        return size if scan.name.lower().endswith((".nii", ".mgh")) else _PACKED * size
+        said = _said(scan)
+        return _PACKED * scan.stat().st_size if said is None else said
     except OSError:
         return 0
+
+
+def _said(scan: Path) -> int | None:
+    """What a header says of a frame's voxels, and the file has room for; if there is one."""
+    try:
+        if longest_ending(scan, _NIFTI):
+            size, file = _of_nifti(scan)
+        elif longest_ending(scan, _MGH):
+            size, file = _of_mgh(scan), scan
+        else:
+            return None
+    except (SammedError, EOFError, struct.error, zlib.error):
+        return None
+    most = file.stat().st_size * (gz.MAX_DEFLATE_RATIO if gz.is_gzip(file) else 1)
+    return min(size, most) if size > 0 else None
+
+
+def _of_nifti(scan: Path) -> tuple[int, Path]:
+    from sammed.io.nifti.header import read_header, spatial_shape
+    from sammed.io.voxels import Notes
+
+    header, file = read_header(scan, Notes(scan))
+    return prod(spatial_shape(header, scan)) * int(header.get_data_dtype().itemsize), file
+
+
+def _of_mgh(scan: Path) -> int:
+    with gz.open_bytes(scan) as file:
+        _, i, j, k, _, kind = struct.unpack(">6i", file.read(24))
+    return prod((i, j, k)) * _MGH_BYTES.get(kind, 4)
 
 
 def fitting(workers: int, each: int) -> int:

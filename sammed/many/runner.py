@@ -35,6 +35,8 @@ class Advance:
         By the pace of what was done so far; ``None`` before the first.
     failed
         How many of those done have failed.
+    seconds
+        Since the work on scans began; ``None`` while nobody is at one.
     """
 
     done: int
@@ -42,6 +44,7 @@ class Advance:
     text: str
     seconds_left: float | None
     failed: int = 0
+    seconds: float | None = None
 
 
 Told = Callable[[Advance], None]
@@ -67,10 +70,12 @@ class _State:
         done = len(self.outcomes)
         computed = done - self.kept
         left = None
+        seconds = time.monotonic() - self.began
         if computed:
-            left = (time.monotonic() - self.began) / computed * (self.total - done)
+            left = seconds / computed * (self.total - done)
         failed = sum(one.state == "failed" for one in self.outcomes.values())
-        self.told(Advance(done, self.total, self.text, left, failed))
+        since = seconds if self.on_its_way else None
+        self.told(Advance(done, self.total, self.text, left, failed, since))
 
 
 def run_many(
@@ -141,8 +146,8 @@ def _work(state: _State, hands: Hands) -> None:
         room = hands.room()
         while room > 0 and (ready := _ready(state)) is not None:
             task, number = ready
-            state.advance(task.id)
             state.on_its_way[task.id] = task, number
+            state.advance(task.id)
             hands.give(task, number)
             room -= 1
         outcome = hands.take(TICK_S)

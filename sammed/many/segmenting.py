@@ -106,8 +106,7 @@ class SegmentJob:
     def begin(self, task: Task, entry: Entry | None) -> Mapping[str, Any]:
         """Make sure that what is to be written replaces nothing of others."""
         scan: Scan = task.what
-        if scan.error:
-            raise InputError(scan.error)
+        scan.check()
         ours = {} if entry is None else entry.result.get("outputs", {})
         begun = entry is not None and entry.state == "begun"
         outputs = {}
@@ -234,8 +233,8 @@ def batch(
     Parameters
     ----------
     scans
-        A manifest (``.csv`` or ``.json``), a list of mappings with the same keys, or a glob or
-        folder of scans; see `sammed.many.manifest.read_scans`.
+        A manifest (``.csv`` or ``.json``), a list of mappings with the same keys, the folder of a
+        project, or a glob or folder of scans; see `sammed.many.manifest.read_scans`.
     output
         Folder for label maps (``ID.nii.gz``) whose place the manifest does not say, and for the
         record.
@@ -300,7 +299,7 @@ def batch(
     spec = registry.build(model, device=device, threads=threads).spec
     threads = crew.threads(threads)
     mark = fingerprint("segment", __version__, asdict(spec), asdict(settings))
-    largest = crew.memory(scan.image for scan in manifest.scans)
+    largest = crew.memory(scan.image for scan in manifest.scans if not scan.error)
     if explains is not None:
         mark = fingerprint(mark, explains.mark)
         largest += explains.bytes if largest else 0

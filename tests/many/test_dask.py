@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +196,28 @@ def test_memory_for_one_worker_is_one_worker(job: Diary, monkeypatch: pytest.Mon
     run_many(job, numbers(2, 0.0), TWO, say=said.append)
     assert any("1 of 2 workers: each may need" in line for line in said)
     assert len(set(job.pids())) == 1
+
+
+def test_the_dashboard_is_told_where_there_is_one(job: Diary, cluster: Cluster) -> None:
+    pytest.importorskip("bokeh", reason="pip install 'sammed[cluster]'")
+    said: dict[str, list[str]] = {"own": [], "cluster": []}
+    run_many(job, numbers(2, 0.0), TWO, say=said["own"].append)
+    run_many(job, numbers(4, 0.0), Crew(scheduler=cluster.address), say=said["cluster"].append)
+    for told in said.values():
+        (line,) = (line for line in told if "dashboard" in line)
+        assert re.fullmatch(r"dashboard: http://127\.0\.0\.1:\d+/status", line)
+
+
+def test_where_there_is_no_bokeh_no_dashboard_is_told(
+    job: Diary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_bokeh(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(dask_crew.metadata, "version", no_bokeh)
+    said: list[str] = []
+    run_many(job, numbers(2, 0.0), TWO, say=said.append)
+    assert not said
 
 
 def test_only_this_computer_can_reach_the_workers(job: Diary) -> None:

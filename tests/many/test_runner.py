@@ -196,9 +196,61 @@ def test_voxels_beside_a_header_and_files_in_a_folder_count(tmp_path: Path) -> N
 
 def test_the_memory_of_a_packed_scan_is_that_of_its_voxels() -> None:
     scan = ROOT / "sample_data" / "phantom_ct.nii.gz"
-    assert unpacked(scan) == 152 * 128 * 64 * 2 + 352
+    assert unpacked(scan) == 152 * 128 * 64 * 2
     assert needed([scan, ROOT / "none"], 4) == MODEL_BYTES + 4 * unpacked(scan)
     assert needed([]) == MODEL_BYTES
+
+
+@pytest.mark.parametrize("name", ["cut.nii.gz", "cut.mgz", "cut.mgh.gz", "cut.raw.gz"])
+def test_a_cut_or_damaged_file_needs_no_more_than_it_can_hold(tmp_path: Path, name: str) -> None:
+    """The last bytes of what was cut are any number; so are those of a header that is damaged."""
+    scan = ROOT / "sample_data" / "phantom_ct.nii.gz"
+    cut = scan.read_bytes()[:80_000] + b"\xff" * 4
+    (tmp_path / name).write_bytes(cut)
+    assert 0 < unpacked(tmp_path / name) <= 152 * 128 * 64 * 2
+
+
+def test_the_header_says_what_its_end_cannot(tmp_path: Path) -> None:
+    """A packed file of more than 4 GB says the rest of a division at its end; frames are read one
+    at a time; and a header that promises more than fits is not believed."""
+    import gzip
+
+    import nibabel
+    import numpy as np
+
+    header = nibabel.Nifti1Header()
+    header.set_data_dtype(np.float32)
+
+    def packed(*shape: int) -> int:
+        header.set_data_shape(shape)
+        path = tmp_path / "scan.nii.gz"
+        path.write_bytes(gzip.compress(header.binaryblock + bytes(4) + bytes(1 << 20)))
+        with path.open("ab") as stream:
+            stream.write(bytes(6 << 20))
+        return unpacked(path)
+
+    assert packed(1290, 1024, 1024) == 4 * 1290 * 1024 * 1024 > 1 << 32
+    assert packed(64, 64, 32, 500) == 4 * 64 * 64 * 32
+    assert packed(30000, 30000, 30000) == 1032 * (tmp_path / "scan.nii.gz").stat().st_size
+    image = nibabel.MGHImage(np.zeros((9, 8, 7, 3), np.int16), np.eye(4))
+    image.to_filename(tmp_path / "scan.mgz")
+    assert unpacked(tmp_path / "scan.mgz") == 9 * 8 * 7 * 2
+
+
+def test_until_the_first_is_done_it_is_told_how_long_it_takes(
+    job: Diary, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from sammed.cli import crew
+
+    monkeypatch.setattr(crew, "SECONDS_A_LINE", 0.1)
+    monkeypatch.setattr(crew, "SECONDS_A_LOOK", 0.05)
+    with crew.scans_meter(quiet=False) as show:
+        run_many(job, numbers(2, 1.3), told=show)
+    told = capsys.readouterr().err.splitlines()
+    first = [line for line in told if line.startswith("0/2 scan-00")]
+    assert len(first) >= 3
+    assert first[-1].endswith("at the first for 00:01")
+    assert "left" in told[-1]
 
 
 def test_what_a_killed_program_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
