@@ -41,6 +41,7 @@ from sammed.learning.judging import (
 from sammed.learning.phases import PART_SHARES
 from sammed.learning.planning import fingerprint, make_plan
 from sammed.learning.stepping import Budget
+from sammed.learning.training import Recipe
 from sammed.learning.tuning import Tuner, TuningRecipe, parts_for, towards
 from sammed.models.compact.model import CompactModel
 from sammed.models.compact.tuned import difference, shipped_nets, tuned_nets
@@ -204,7 +205,7 @@ def one_draw(found: Cohort, said: argparse.Namespace, seed: int, work: Path) -> 
     for case in learned:
         project.accept(case.id, read(case, found.structures)[1])
     began = time.monotonic()
-    outcome = learn(project, Wishes(said.minutes, said.steps, what=said.what))
+    outcome = learn(project, wishes_of(said))
     spent = time.monotonic() - began
     model = LearnedModel(outcome.file)
     judged = judge(
@@ -224,6 +225,12 @@ def one_draw(found: Cohort, said: argparse.Namespace, seed: int, work: Path) -> 
     }
     print(json.dumps(line), flush=True)
     return judged
+
+
+def wishes_of(said: argparse.Namespace) -> Wishes:
+    """What a course is asked for."""
+    recipe = Recipe(pretrained=not said.from_scratch)
+    return Wishes(said.minutes, said.steps, what=said.what, recipe=recipe)
 
 
 def estimates(report: Mapping[str, Any], judged: list[Judgement]) -> dict[str, Any]:
@@ -261,6 +268,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--steps", type=int)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--from-scratch", action="store_true", help="begin with random weights")
     parser.add_argument("--what", default="segmenter", help="promptable: compact tuned, alone")
     parser.add_argument("--prompt", default="B", help="protocol by which compact is asked")
     parser.add_argument("--structure", default="", help="only this one is tuned to and asked for")

@@ -64,6 +64,13 @@ def learn(
             min=1, help="Steps of each network instead of minutes: the same seed, the same model."
         ),
     ] = None,
+    from_scratch: Annotated[
+        bool,
+        typer.Option(
+            "--from-scratch",
+            help="Begin the segmenter with random weights, not with what synthetic scenes taught.",
+        ),
+    ] = False,
     seed: Annotated[int | None, typer.Option(help="Default: the project's.")] = None,
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="Default: one a core.")
@@ -93,6 +100,7 @@ def learn(
     from sammed.learning.course import learn as run
     from sammed.learning.phases import check_what
     from sammed.learning.rounds import stopped_round
+    from sammed.learning.training import Recipe
     from sammed.models.devices import resolve_device, set_threads
     from sammed.project.folder import Project
     from sammed.training.interrupts import Interrupts
@@ -100,7 +108,7 @@ def learn(
     set_threads(threads or os.cpu_count() or 1)
     wishes = Wishes(
         minutes, steps, seed, check_what(what), device=resolve_device(device), of=of,
-        lora=lora or 0,
+        lora=lora or 0, recipe=Recipe(pretrained=not from_scratch),
     )  # fmt: skip
     wishes.check()
     project = Project(folder)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sammed.cli.console import set_verbosity
+from sammed.cli.console import put, set_verbosity
 from sammed.cli.options import Json, Quiet
 
 if TYPE_CHECKING:
@@ -109,7 +110,9 @@ def _unchecked(entry: ModelEntry) -> str:
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="A model's name, e.g. medsam2.")],
+    name: Annotated[
+        str, typer.Argument(help="A model's name, e.g. medsam2, or a learned model's file.")
+    ],
     time: Annotated[
         bool, typer.Option("--time", help="Measure seconds a slice on this computer.")
     ] = False,
@@ -117,9 +120,18 @@ def show(
 ) -> None:
     """Say all that is known of a model: licence, source, checksum, size, memory, options.
 
-    Example: sammed models show medsam2
+    Of what 'sammed learn' made, its model card.
+
+    For example:
+
+      sammed models show medsam2
+
+      sammed models show study/study.sammed
     """
     set_verbosity(quiet=False, verbose=False)
+    if _is_learned(name):
+        _show_learned(Path(name), json)
+        return
     from sammed.models import catalogue, registry
 
     info, entry = registry.info(name), catalogue.resolve(name)
@@ -150,6 +162,25 @@ def show(
     for what, said in facts.items():
         if said:
             typer.echo(f"{what:<13} {said}")
+
+
+def _is_learned(name: str) -> bool:
+    from sammed.models.learned.file import is_learned
+
+    return is_learned(Path(name))
+
+
+def _show_learned(path: Path, as_json: bool) -> None:
+    """The card of what 'sammed learn' made, whose checksum is looked at first."""
+    from dataclasses import asdict
+
+    from sammed.models.learned.file import read_learned
+
+    found = read_learned(path)
+    if not as_json:
+        typer.echo(found.card.rstrip())
+        return
+    put({**asdict(found.teaching), "plan": found.teaching.plan.as_dict(), "sha256": found.digest})
 
 
 @app.command()
@@ -244,25 +275,32 @@ def verify(
 ) -> None:
     """Read weights anew and compare them with the official digest.
 
-    Example: sammed models verify vit_b
+    What 'sammed learn' made holds its own.
+
+    Example: sammed models verify vit_b study/study.sammed
     """
     set_verbosity(quiet=False, verbose=False)
     from sammed.errors import ModelError, WeightsMismatchError
     from sammed.models import catalogue, downloads
 
+    learned = [name for name in names or () if _is_learned(name)]
     if names:
-        chosen = [catalogue.resolve(name) for name in names]
+        chosen = [catalogue.resolve(name) for name in names if name not in learned]
     else:
         kept = ((e, downloads.kept_path(e)) for e in catalogue.entries().values())
         chosen = [entry for entry, path in kept if path is not None and path.is_file()]
     rows: list[dict[str, str]] = []
     broken: list[ModelError] = []
-    for entry in chosen:
+    checks: list[tuple[str, Callable[[], Path]]] = [
+        *((entry.name, partial(downloads.verify, entry)) for entry in chosen),
+        *((Path(name).name, partial(_verified, Path(name))) for name in learned),
+    ]
+    for name, check in checks:
         try:
-            rows.append({"name": entry.name, "state": "ok", "path": str(downloads.verify(entry))})
+            rows.append({"name": name, "state": "ok", "path": str(check())})
         except ModelError as error:
             broken.append(error)
-            rows.append({"name": entry.name, "state": "broken", "path": "", "why": str(error)})
+            rows.append({"name": name, "state": "broken", "path": "", "why": str(error)})
     if json:
         import json as json_module
 
@@ -276,6 +314,13 @@ def verify(
         raise broken[0]
     if broken:
         raise WeightsMismatchError("; ".join(str(error) for error in broken))
+
+
+def _verified(path: Path) -> Path:
+    from sammed.models.learned.file import read_learned
+
+    read_learned(path)
+    return path
 
 
 @app.command("import")

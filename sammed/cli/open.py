@@ -18,7 +18,10 @@ from sammed.errors import BackendUnavailableError
 def open_(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[PATH]...", help=f"{IMAGES}; without one: a page to drop it on."),
+        typer.Argument(
+            metavar="[PATH]...",
+            help=f"{IMAGES}; the folder of a project; without one: a page to drop it on.",
+        ),
     ] = None,
     labels: Annotated[
         list[Path] | None,
@@ -39,7 +42,11 @@ def open_(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", help="A model of `sammed models list`, or a checkpoint file."),
+        typer.Option(
+            "--model",
+            help="A model of `sammed models list`, a checkpoint file, or a .sammed file of "
+            "'sammed learn'.",
+        ),
     ] = None,
     window: Annotated[
         str | None, typer.Option("--window", help="What is shown and what the model sees.")
@@ -69,13 +76,16 @@ def open_(
     """Look at a scan, segment and correct it in the browser; nothing leaves this computer.
 
     It prints the address of the page, opens it, and ends when the page is closed and everything is
-    saved. What is done is kept beside the label map: start again, and it is there.
+    saved. What is done is kept beside the label map: start again, and it is there. Of a project
+    that case comes which is next.
 
     For example:
 
       sammed open ct.nii.gz
 
       sammed open scans/ --series 2
+
+      sammed open study/
 
       sammed open ct.nii.gz --labels before.nii.gz
 

@@ -127,8 +127,19 @@ def propose(
             )
         )  # fmt: skip
         return
-    if output is not None or like is not None or table is not None or preview is not None:
-        raise InputError(f"{path} is a project; -o, --like, --table and --preview are for images")
+    of_images = {
+        "-o": output, "--like": like, "--known": known, "--table": table, "--preview": preview,
+        "--report": report, "--min-ml": min_ml, "--frame": frame, "--series": series,
+        "--within": within if within != "body" else None, "--max": most if most != 50 else None,
+        "--window": window if window != "auto" else None,
+    }  # fmt: skip
+    if given := [option for option, value in of_images.items() if value is not None]:
+        raise InputError(f"{path} is a project; {', '.join(given)}: for images")
+    if undo and (accept_above is not None or model is not None):
+        raise InputError(
+            "--undo takes back what --accept-above accepted, whatever model proposed it; give it "
+            "alone"
+        )
     _propose_cases(
         path, model, accept_above, undo, device, threads, workers, scheduler, as_json, quiet
     )
@@ -160,6 +171,9 @@ def _propose_cases(
     project = Project(folder)
     if undo:
         undone = undo_accepted(project, say)
+        if as_json:
+            put({"undone": undone})
+            return
         say(f"{len(undone)} cases are proposals again: {', '.join(undone) or 'none'}")
         return
     set_threads(threads)
@@ -170,7 +184,10 @@ def _propose_cases(
             told=show, say=sayer(quiet),
         )  # fmt: skip
     if as_json:
-        put({"cases": [asdict(one) for one in found.proposals], "skipped": list(found.skipped)})
+        put({
+            "cases": [asdict(one) for one in found.proposals], "skipped": list(found.skipped),
+            "accepted": [*found.taken, *(one.case for one in found.proposals if one.accepted)],
+        })  # fmt: skip
     elif not quiet:
         for one in sorted(found.proposals, key=lambda one: -sum(one.estimated.values())):
             told = ", ".join(f"{name} {dice:.2f}" for name, dice in one.estimated.items())
@@ -178,7 +195,10 @@ def _propose_cases(
             if not one.error:
                 say(f"{one.case}: estimated Dice {told}{how}")
         say(calibration_line(found.calibration.as_dict()))
-        say(f"{len(found.proposals)} cases, {len(found.skipped)} proposed before")
+        before = f"{len(found.skipped)} proposed before"
+        if found.taken:
+            before += f", of which {len(found.taken)} are accepted now: {', '.join(found.taken)}"
+        say(f"{len(found.proposals)} cases, {before}")
     for one in found.proposals:
         if one.error:
             say(f"{one.case} failed: {one.error}")

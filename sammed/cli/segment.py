@@ -138,7 +138,12 @@ def segment(
         ),
     ] = 0,
     model: Annotated[
-        str, typer.Option("--model", help="A model of `sammed models list`, or a checkpoint file.")
+        str,
+        typer.Option(
+            "--model",
+            help="A model of `sammed models list`, a checkpoint file, or a .sammed file of 'sammed "
+            "learn'.",
+        ),
     ] = "compact",
     window: Window = "auto",
     plane: Plane = "auto",

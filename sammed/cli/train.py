@@ -11,6 +11,7 @@ from sammed.cli.console import set_verbosity
 from sammed.cli.groups import RunByDefault
 from sammed.cli.options import Force, Quiet
 from sammed.cli.train_dense import dense, dense_recall, likely
+from sammed.cli.train_segmenter import segmenter
 from sammed.cli.train_strokes import strokes
 from sammed.cli.train_volume import label_maps, volume
 from sammed.cli.training import (
@@ -33,6 +34,7 @@ app = typer.Typer(
 
 app.command()(volume)
 app.command()(strokes)
+app.command()(segmenter)
 app.command()(dense)
 app.command()(dense_recall)
 app.command()(likely)

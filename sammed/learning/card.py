@@ -44,11 +44,18 @@ def _segmenter_lines(teaching: Teaching, named: str) -> list[str]:
         f"- finds: {named}",
         f"- learned from {len(teaching.cases)} cases: {', '.join(teaching.cases)}",
         f"- looks: {'; '.join(_look(look) for look in looks)}",
+        *_began_line(teaching),
         *_single_line(teaching),
         "",
         *reached_lines(teaching.judged, bool(teaching.about["rehearsed"])),
         "",
     ]
+
+
+def _began_line(teaching: Teaching) -> list[str]:
+    began = teaching.about.get("began", ())
+    words = f"features of synthetic scenes ({', '.join(began)})" if began else "random weights"
+    return [f"- began with: {words}"]
 
 
 def _single_line(teaching: Teaching) -> list[str]:

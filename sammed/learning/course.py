@@ -40,6 +40,7 @@ from sammed.learning.stepping import Budget, Pace, Stepper
 from sammed.learning.training import LookTrainer
 from sammed.learning.verdict import (
     Made,
+    check_former,
     former_model,
     joined,
     replaced_tuning,
@@ -49,6 +50,7 @@ from sammed.learning.verdict import (
 from sammed.learning.wishes import Wishes as Wishes
 from sammed.models.learned.file import SUFFIX, LearnedFile, Teaching, pack
 from sammed.models.learned.plan import Plan
+from sammed.models.learned.pretrained import began_with
 from sammed.project.folder import Project
 from sammed.version import __version__
 
@@ -99,6 +101,8 @@ def learn(
         If there is nothing to learn from, or nothing to resume.
     InWorkError
         If another program learns in this project.
+    WeightsMismatchError
+        If the project's model is of a newer version.
     """
     with learning(project):
         return _Course(project, wishes or Wishes(), resume, told, shield).run()
@@ -110,6 +114,7 @@ class _Course:
     ) -> None:
         self._project, self._told, self._shield = project, told, shield
         wishes.check()
+        check_former(model_path(project))
         told(Progress("reading cases", 0.0, 60 * wishes.minutes))
         self._pupils: Pupils = survey(project)
         stopped = open_round(project) if resume else None
@@ -262,7 +267,7 @@ class _Course:
         return [
             make_lesson(
                 one.id, one.volume, one.labels, self._plan.structures,
-                self._plan.looks[phase.look or 0], self._plan.brightness,
+                self._plan.looks[phase.look or 0], self._plan.brightness, one.unknown,
             )
             for one in self._cases(phase.run)
         ]  # fmt: skip
@@ -318,6 +323,7 @@ class _Course:
             "what": self._wishes.what,
             "of": self._wishes.of or "compact",
             "lora": self._wishes.lora,
+            "began": self._began_with(),
             "sammed": __version__,
             "held": list(self._split.held),
             "rehearsed": self._split.rehearsed,
@@ -336,6 +342,7 @@ class _Course:
         used = segmenter or bool(tuned.get("used"))
         file = model_path(self._project)
         if used:
+            self._round.keep_former(file)
             self._write(file, joined(new, former, segmenter, bool(tuned.get("used"))))
         if not all(one["used"] for one in (verdict, tuned) if one):
             kept = self._round.folder / f"not-used{SUFFIX}"
@@ -366,6 +373,13 @@ class _Course:
         }  # fmt: skip
         self._round.finish(report)
         return Outcome(file, used, report)
+
+    def _began_with(self) -> list[str]:
+        """Which shipped features the segmenter's looks began with."""
+        learned = any(one.part is None for one in self._phases)
+        if not (learned and self._wishes.recipe.pretrained):
+            return []
+        return list(dict.fromkeys(map(began_with, self._plan.looks)))
 
     def _about_tuned(self, gained: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, Any]:
         """What the file says of tuning; nothing if nothing was tuned."""

@@ -33,6 +33,8 @@ class Taught:
         The scan.
     labels : (z, y, x)
         With the project's values.
+    unknown
+        Values of structures that the label map says nothing of, see `sammed.learning.unknown`.
     """
 
     id: str
@@ -40,6 +42,7 @@ class Taught:
     mark: str
     volume: Volume
     labels: NDArray[np.unsignedinteger]
+    unknown: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def judge(
     check: Callable[[], None] = lambda: None,
     prompted: Asked | None = None,
 ) -> list[Judgement]:
-    """Look at cases and compare; structures that neither has are left out.
+    """Look at cases and compare; structures that neither has, or nobody drew, are left out.
 
     Parameters
     ----------
@@ -112,6 +115,8 @@ def judge(
         found = labels_of(seen, plan, case.volume) if seen.apart else before
         doubted = doubts(seen, plan, opinion_on(case.volume, seen, prompted))
         for value, name in plan.structures.items():
+            if value in case.unknown:
+                continue
             ours, theirs = found == value, np.asarray(case.labels == value)
             if ours.any() or theirs.any():
                 reached = dice(ours, theirs)

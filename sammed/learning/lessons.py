@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,12 +29,15 @@ class Lesson:
         Number of the structure in the plan, from 1; 0 is background.
     spots
         Class → (n, 3) places of it, some of them.
+    unknown : (classes,) bool
+        Which classes the label map says nothing of.
     """
 
     id: str
     image: NDArray[np.float32]
     classes: NDArray[np.uint8]
     spots: Mapping[int, NDArray[np.int32]]
+    unknown: NDArray[np.bool_]
 
 
 def make_lesson(
@@ -44,6 +47,7 @@ def make_lesson(
     structures: Mapping[int, str],
     look: Look,
     brightness: Brightness,
+    unknown: Collection[int] = (),
 ) -> Lesson:
     """A case for one look.
 
@@ -59,6 +63,8 @@ def make_lesson(
         Value → name, see `Plan`.
     look, brightness
         Of the plan.
+    unknown
+        Values of structures that the label map says nothing of.
     """
     image = seen(volume, look, brightness)
     shape = look.shape_of(volume.shape, volume.spacing)
@@ -71,7 +77,8 @@ def make_lesson(
     order = look.order
     image = np.ascontiguousarray(image.transpose(0, *(axis + 1 for axis in order)))
     classes = np.ascontiguousarray(classes.transpose(order))
-    return Lesson(id, image, classes, _spots(classes, len(structures)))
+    undrawn = np.array([False, *(value in unknown for value in structures)])
+    return Lesson(id, image, classes, _spots(classes, len(structures)), undrawn)
 
 
 def _spots(classes: NDArray[np.uint8], count: int) -> dict[int, NDArray[np.int32]]:

@@ -9,7 +9,7 @@ Detect Anything"; Zhang et al. 2021, CarveMix).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -63,10 +63,13 @@ class Patch:
         Brightness.
     target : (classes, d, h, w) float32
         Shares, which add up to 1.
+    unknown : (classes,) bool
+        Which classes nobody drew.
     """
 
     image: Tensor
     target: Tensor
+    unknown: Tensor
 
 
 def draw_patch(
@@ -89,7 +92,7 @@ def draw_patch(
     if len(lessons) > 1 and rng.random() < changes.paste:
         donor = _moved(rng, lessons[int(rng.integers(len(lessons)))], plan, look, changes)
         patch = pasted(patch, donor)
-    return Patch(_lit(rng, patch.image), patch.target)
+    return replace(patch, image=_lit(rng, patch.image))
 
 
 def _moved(rng: Random, lesson: Lesson, plan: Plan, look: Look, changes: Changes) -> Patch:
@@ -119,7 +122,8 @@ def _moved(rng: Random, lesson: Lesson, plan: Plan, look: Look, changes: Changes
     )[0]
     channels = plan.channels(look)
     target = found[channels:]
-    return Patch(found[:channels], torch.cat([1 - target.sum(0, keepdim=True), target]))
+    target = torch.cat([1 - target.sum(0, keepdim=True), target])
+    return Patch(found[:channels], target, torch.from_numpy(lesson.unknown))
 
 
 def _centre(rng: Random, lesson: Lesson, changes: Changes) -> NDArray[np.float64]:
@@ -203,7 +207,7 @@ def pasted(patch: Patch, donor: Patch) -> Patch:
     shift = shift[:, None, None, None] if isinstance(shift, Tensor) else shift
     image = patch.image * (1 - soft) + (donor.image + shift) * soft
     shares = patch.target * (1 - inside) + donor.target * inside
-    return Patch(image, shares)
+    return Patch(image, shares, patch.unknown | donor.unknown)
 
 
 def _lit(rng: Random, image: Tensor) -> Tensor:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sammed.errors import InputError, UnreadableFileError
-from sammed.imaging.volume import LabelVolume, label_dtype
+from sammed.errors import InputError, SammedError, UnreadableFileError
+from sammed.imaging.volume import LabelVolume, Volume, label_dtype
 from sammed.learning.course import model_path
 from sammed.learning.estimate import Calibration, doubts
 from sammed.learning.judging import labels_of, opinion_on
@@ -22,7 +22,7 @@ from sammed.models.learned.model import LearnedModel
 from sammed.models.learned.pieces import told_apart
 from sammed.project.case import CaseFolder, Record
 from sammed.project.folder import CASES, Project
-from sammed.project.lease import InWorkError
+from sammed.project.lease import InWorkError, Lease
 
 BATCH = "accept-above"
 """What the history calls cases that were accepted by their estimate alone."""
@@ -63,6 +63,8 @@ class Proposed:
         In the order in which they were made.
     skipped
         Ids of cases that this model has proposed before.
+    taken
+        Of these, those that were accepted now.
     calibration
         How estimates were measured.
     outcomes
@@ -73,6 +75,7 @@ class Proposed:
     skipped: tuple[str, ...]
     calibration: Calibration
     outcomes: tuple[Outcome, ...] = ()
+    taken: tuple[str, ...] = ()
 
 
 def propose(
@@ -98,8 +101,9 @@ def propose(
     model
         A learned model's file; by default the project's own.
     accept_above
-        Accept proposals of which every structure is thought to have at least this Dice; only with
-        a model whose estimates were measured on held-back cases.
+        Accept proposals of which every structure is thought to have at least this Dice, also those
+        that this model has made before; only with a model whose estimates were measured on
+        held-back cases.
     device, threads
         Where, and on how many threads of each worker; see `Crew.threads`.
     crew
@@ -132,12 +136,13 @@ def propose(
     if accept_above is not None and calibration.people < 2:
         raise InputError(
             "estimates of this model were not measured: fewer than two people were held back; "
-            "accept cases of more people and learn again, or accept proposals one by one"
+            "accept cases of six people or more and learn again, or accept proposals one by one"
         )
     who = f"{path.name} {learned.spec.weights_hash[:12]}"
     waiting, skipped = _waiting(project, who)
+    taken = () if accept_above is None else _take(project, skipped, who, accept_above, say)
     if not waiting:
-        return Proposed((), tuple(skipped), calibration)
+        return Proposed((), tuple(skipped), calibration, taken=taken)
     each = crew.memory((case.image for case in waiting), OVER_VOLUME)
     job = ProposeJob(
         project.folder.absolute(), path.absolute(), who, accept_above, device,
@@ -146,7 +151,7 @@ def propose(
     tasks = [Task(case.id) for case in waiting]
     outcomes = run_many(job, tasks, crew, about={"job": "propose"}, told=told, say=say)
     proposals = tuple(_proposal(one) for one in outcomes)
-    return Proposed(proposals, tuple(skipped), calibration, tuple(outcomes))
+    return Proposed(proposals, tuple(skipped), calibration, tuple(outcomes), taken)
 
 
 def _proposal(outcome: Outcome) -> Proposal:
@@ -250,6 +255,29 @@ def _waiting(project: Project, who: str) -> tuple[list[CaseFolder], list[str]]:
     return waiting, skipped
 
 
+def _take(
+    project: Project, ids: Sequence[str], who: str, accept_above: float, say: Tell
+) -> tuple[str, ...]:
+    """Accept proposals that were made before and are thought to be good enough."""
+
+    def good(record: Record) -> bool:
+        known = record.state == "proposed" and record.model == who and not _by_person(record)
+        return known and min(record.estimated.values(), default=0.0) >= accept_above
+
+    taken = []
+    for case in map(project.case, ids):
+        try:
+            if not good(case.record):
+                continue
+            with case.held(0.0) as lease:
+                if good(case.record):
+                    case.commit(lease, BATCH, {"state": "accepted"}, about={"model": who})
+                    taken.append(case.id)
+        except (InWorkError, UnreadableFileError) as error:
+            say(f"{case.id} stays as it is: {error}")
+    return tuple(taken)
+
+
 def _propose_one(
     project: Project,
     case: CaseFolder,
@@ -262,7 +290,7 @@ def _propose_one(
     with case.held(0.0, fresh_s=CLAIM_S) as lease:
         if case.record.state not in ("todo", "proposed") or _by_person(case.record):
             raise InWorkError(f"{case.id} was {case.record.state} meanwhile")
-        volume = case.volume()
+        volume = _read(case, lease)
         plan = learned.teaching.plan
         seen = learned.see(volume, watch.check)
         voxels = labels_of(seen, plan, volume)
@@ -298,6 +326,17 @@ def _propose_one(
             about={"model": who},
         )  # fmt: skip
         return Proposal(case.id, estimated, accepted)
+
+
+def _read(case: CaseFolder, lease: Lease) -> Volume:
+    """A case's scan; if it cannot be read, the case says so from then on."""
+    try:
+        return case.volume()
+    except SammedError as error:
+        note = " ".join(f"cannot be read: {error}".split())
+        if case.record.note != note:
+            case.commit(lease, "failed", {"note": note})
+        raise
 
 
 def _by_person(record: Record) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from sammed.errors import InputError, SammedError
 from sammed.learning.judging import Taught
 from sammed.learning.planning import Fingerprint, fingerprint
+from sammed.learning.unknown import unknown_in
 from sammed.project.case import CaseFolder
 from sammed.project.folder import Project
 
@@ -53,6 +54,7 @@ def survey(project: Project) -> Pupils:
     subjects: dict[str, str] = {}
     prints: dict[str, Fingerprint] = {}
     seen: dict[str, set[int]] = {}
+    unknown: dict[str, frozenset[int]] = {}
     notes = []
     for case in project.cases():
         try:
@@ -65,14 +67,22 @@ def survey(project: Project) -> Pupils:
         subjects[case.id] = one.subject
         prints[case.id] = fingerprint(one.volume, one.labels)
         seen[case.id] = {int(value) for value in np.unique(one.labels) if value}
+        unknown[case.id] = one.unknown
     there = set().union(*seen.values()) if seen else set()
     structures = {value: name for value, name in names.items() if value in there}
     for value, name in names.items():
-        lacking = [id for id, values in seen.items() if value not in values]
+        undrawn = [id for id, values in unknown.items() if value in values]
+        lacking = [id for id in seen if value not in seen[id] and id not in undrawn]
         if value not in there and seen:
             notes.append(f"no case has {name}: it is not learned")
-        elif lacking:
+            continue
+        if lacking:
             notes.append(f"{name} is learned to be absent in {', '.join(lacking)}")
+        if undrawn:
+            notes.append(
+                f"{name} was not asked for when {', '.join(undrawn)} came to be accepted: nothing "
+                "is learned of it there; open and accept them once more if it is drawn or absent"
+            )
     if not structures:
         why = f"; {notes[0]}" if notes else ""
         raise InputError(
@@ -125,7 +135,9 @@ def read(project: Project, case: CaseFolder) -> Taught:
     if labels is None:
         raise InputError(f"case {case.id} has no label map")
     checked = project.checked(labels, f"the label map of case {case.id}")
-    return Taught(case.id, scan.subject or case.id, scan.mark, volume, checked.voxels)
+    there = {int(value) for value in np.unique(checked.voxels)}
+    unknown = unknown_in(case.record, project.description, there)
+    return Taught(case.id, scan.subject or case.id, scan.mark, volume, checked.voxels, unknown)
 
 
 def read_all(project: Project, ids: Iterable[str]) -> Iterator[Taught]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io as streams
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -83,6 +84,12 @@ class Round:
                 f"{path} cannot be read ({type(error).__name__}); learn again without --resume"
             ) from error
         return state
+
+    def keep_former(self, model: Path) -> None:
+        """Keep the model that this round's takes the place of, to be brought back by a copy."""
+        if model.is_file():
+            with atomic_output(self.folder / f"before{model.suffix}", force=True) as temporary:
+                shutil.copyfile(model, temporary)
 
     def finish(self, report: Mapping[str, Any]) -> None:
         """Write the report, after which nothing is left to go on with."""

@@ -13,9 +13,14 @@ from torch import Tensor
 from sammed.learning.lessons import Lesson
 from sammed.learning.patches import Changes, Patch, draw_patch
 from sammed.learning.stepping import Rates, Stepper
+from sammed.learning.unknown import without_unknown
 from sammed.models.learned.net import build_net
 from sammed.models.learned.plan import Look, Plan
+from sammed.models.learned.pretrained import begin
 from sammed.models.learned.sight import half
+
+Batch = tuple[Tensor, Tensor, Tensor]
+"""Images, targets, and which classes are unknown in each."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +35,15 @@ class Recipe:
         Patches in a step, solid ones and slices.
     changes
         What is done to patches.
+    pretrained
+        Begin with what was learned from synthetic scenes, not with random weights.
     """
 
     rates: Rates = field(default_factory=lambda: Rates(2e-3))
     batch: int = 2
     batch_flat: int = 6
     changes: Changes = field(default_factory=Changes)
+    pretrained: bool = True
 
 
 class LookTrainer(Stepper):
@@ -69,16 +77,18 @@ class LookTrainer(Stepper):
         self._seed, self._device = seed, device
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            net = build_net(look, plan.channels(look), plan.classes).to(device)
-        super().__init__(net.train(), self.recipe.rates)
+            net = build_net(look, plan.channels(look), plan.classes)
+        if self.recipe.pretrained:
+            begin(net, look)
+        super().__init__(net.to(device).train(), self.recipe.rates)
         self._criterion = DiceCELoss(softmax=True, include_background=False, batch=True)
 
-    def _batches(self, first: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(self, first: int) -> Iterator[Batch]:
         while True:
             yield self._draw(first)
             first += 1
 
-    def _draw(self, step: int) -> tuple[Tensor, Tensor]:
+    def _draw(self, step: int) -> Batch:
         rng = np.random.default_rng([self._seed, step])
         flat = self._look.flat_axis is not None
         count = self.recipe.batch_flat if flat else self.recipe.batch
@@ -88,11 +98,12 @@ class LookTrainer(Stepper):
         ]
         images = torch.stack([patch.image for patch in patches])
         targets = torch.stack([patch.target for patch in patches])
-        return (images[:, :, 0], targets[:, :, 0]) if flat else (images, targets)
+        unknown = torch.stack([patch.unknown for patch in patches])
+        return (images[:, :, 0], targets[:, :, 0], unknown) if flat else (images, targets, unknown)
 
-    def _loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        images, targets = (each.to(self._device) for each in batch)
+    def _loss(self, batch: Batch) -> Tensor:
+        images, targets, unknown = (each.to(self._device) for each in batch)
         with half(self._device):
             answers = self.net(images)
-        loss: Tensor = self._criterion(answers.float(), targets)
+        loss: Tensor = self._criterion(*without_unknown(answers.float(), targets, unknown))
         return loss

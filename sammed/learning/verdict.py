@@ -11,7 +11,13 @@ from sammed.errors import SammedError
 from sammed.learning import judging
 from sammed.learning.judging import Judgement, Taught
 from sammed.learning.prompted import SHIPPED
-from sammed.models.learned.file import LearnedFile, Teaching, read_learned
+from sammed.models.learned.file import (
+    LearnedFile,
+    Teaching,
+    is_newer,
+    read_learned,
+    read_teaching,
+)
 from sammed.models.learned.sight import build_nets
 
 if TYPE_CHECKING:
@@ -42,6 +48,18 @@ def former_model(path: Path) -> tuple[LearnedFile | None, str]:
         return read_learned(path), ""
     except SammedError as error:
         return None, f"the one before cannot be read ({error})"
+
+
+def check_former(path: Path) -> None:
+    """Make sure that a project's model may be replaced.
+
+    Raises
+    ------
+    WeightsMismatchError
+        If it is of a newer version, which can neither be compared with nor brought back here.
+    """
+    if is_newer(path):
+        read_teaching(path)
 
 
 def segmenter_verdict(

@@ -85,6 +85,7 @@ class Wishes:
             "what": self.what,
             "of": self.of,
             "lora": self.lora,
+            "pretrained": self.recipe.pretrained,
         }
 
     def resumed(self, former: Mapping[str, Any]) -> Wishes:
@@ -97,4 +98,5 @@ class Wishes:
             what=check_what(former["what"]),
             of=str(former.get("of", "")),
             lora=int(former.get("lora", 0)),
+            recipe=replace(self.recipe, pretrained=bool(former.get("pretrained", False))),
         )

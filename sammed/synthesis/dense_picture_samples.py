@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from sammed.everything.coarse import lightness_and_colour
 from sammed.models.dense.borders import standardised
-from sammed.synthesis.dense_pictures import Picture, make_pictures
+from sammed.synthesis.dense_pictures import MOSTLY, Picture, make_pictures
 from sammed.synthesis.dense_samples import at_border, depth_of
 from sammed.synthesis.source import Source
 
@@ -64,6 +64,12 @@ def draw_pictures(seed: tuple[int, ...], source: Source) -> list[PictureSample]:
     """Samples of a picture or of some slices; the same seed gives the same samples."""
     rng = np.random.default_rng((*seed, 1))
     return [sample_of(picture, rng) for picture in make_pictures(seed, source)]
+
+
+def draw_slices(seed: tuple[int, ...], source: Source) -> list[PictureSample]:
+    """The same, most of which are slices of volumes."""
+    rng = np.random.default_rng((*seed, 1))
+    return [sample_of(picture, rng) for picture in make_pictures(seed, source, MOSTLY)]
 
 
 def sample_of(picture: Picture, rng: np.random.Generator) -> PictureSample:

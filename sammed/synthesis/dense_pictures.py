@@ -37,6 +37,9 @@ GREY = ("ultrasound", "radiograph")
 SLICED = 0.15
 """Share of the scenes that are slices of volumes."""
 
+MOSTLY = 0.75
+"""The same for a segmenter's beginning, which sees slices more often than pictures."""
+
 SIDES = (104, 200)
 """Least and most pixels along the shorter side."""
 
@@ -74,7 +77,9 @@ class Picture:
     kind: str
 
 
-def make_pictures(seed: int | tuple[int, ...], source: Source) -> list[Picture]:
+def make_pictures(
+    seed: int | tuple[int, ...], source: Source, sliced: float = SLICED
+) -> list[Picture]:
     """Draw a picture, or take several slices of one volume; the same seed gives the same.
 
     Parameters
@@ -83,10 +88,13 @@ def make_pictures(seed: int | tuple[int, ...], source: Source) -> list[Picture]:
         Anything that ``numpy.random.default_rng`` takes.
     source
         Of volumes.
+    sliced
+        Share of slices among all.
     """
     key = seed if isinstance(seed, tuple) else (seed,)
     rng = np.random.default_rng((*key, 2))
-    if rng.random() < SLICED / PER_VOLUME / (SLICED / PER_VOLUME + 1 - SLICED):
+    volumes = sliced / PER_VOLUME
+    if rng.random() < volumes / (volumes + 1 - sliced):
         return _slices(rng, make_dense_scene((*key, 4), source))
     shares = np.array([share for _, share in DRAWN.values()])
     kind = str(rng.choice(list(DRAWN), p=shares / shares.sum()))

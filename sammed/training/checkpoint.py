@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +53,14 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def export_weights(
-    path: Path, weights: Mapping[str, Tensor], tag: str, note: str = "", base: str = ""
+    path: Path,
+    weights: Mapping[str, Tensor],
+    tag: str,
+    note: str = "",
+    base: str = "",
+    kernels: Callable[[Tensor], tuple[Tensor, Tensor]] = eight_bit,
 ) -> None:
-    """Write weights as the package ships them: tagged safetensors, kernels in 8 bits.
+    """Write weights as the package ships them: tagged safetensors, kernels in 8 bits or fewer.
 
     Parameters
     ----------
@@ -69,11 +74,13 @@ def export_weights(
         How they came to be, for the file's metadata.
     base
         SHA-256 (hex) of the weights file without which they mean nothing, if there is one.
+    kernels
+        What is done with kernels, see `sammed.models.compact.quantization`.
     """
     metadata = {"architecture": tag, "note": note, "license": "Apache-2.0"}
     if base:
         metadata["base"] = base
-    _write(path, save(packed(weights, eight_bit), metadata))
+    _write(path, save(packed(weights, kernels), metadata))
 
 
 def export_difference(

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from sammed.errors import UnreadableFileError, WeightsMismatchError
 from sammed.models.compact.net import Architecture
+from sammed.models.compact.quantization import eight_bit
 from sammed.training.checkpoint import export_weights, load_checkpoint, save_checkpoint
 from sammed.training.interrupts import Interrupts
 from sammed.training.pace import Pace, Progress
@@ -118,6 +119,7 @@ class Trainer:
         self.history: list[dict[str, float]] = []
         self.columns = COLUMNS
         self.report_every = REPORT_EVERY
+        self.kernels = eight_bit
         self.interrupted = False
         self._interrupts = Interrupts()
         self._dice: float | None = None
@@ -194,7 +196,7 @@ class Trainer:
 
     def export(self, path: Path, note: str) -> None:
         """Write the averaged weights as they are shipped."""
-        export_weights(path, self.average, self.task.tag, note)
+        export_weights(path, self.average, self.task.tag, note, kernels=self.kernels)
 
     def run(
         self, on_progress: OnProgress | None = None, validate: Validate | None = None

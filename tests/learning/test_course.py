@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,7 +27,9 @@ from sammed.learning.proposing import propose, undo_accepted
 from sammed.learning.pupils import survey
 from sammed.learning.rounds import rounds, rounds_folder
 from sammed.learning.split import Split
+from sammed.models.learned import file
 from sammed.models.learned.file import read_learned
+from sammed.models.learned.model import LearnedModel
 from sammed.project.folder import Project
 from sammed.project.importing import import_labels, pair
 from sammed.project.lease import InWorkError, held
@@ -251,6 +254,111 @@ def test_proposals_with_estimates(learned, tmp_path):
     learned.reopen("p3")
 
 
+def test_proposals_that_are_there_are_accepted_by_their_estimate(tmp_path, monkeypatch):
+    """A threshold can be chosen after the estimates were seen, and again after it was undone."""
+    from sammed.learning.estimate import Calibration
+
+    project = taught_project(tmp_path, 5, 3)
+    learn(project, QUICK)
+    estimates = {c.case: min(c.estimated.values()) for c in propose(project).proposals}
+    assert set(estimates) == {"p3", "p4"}
+    monkeypatch.setattr(Calibration, "from_dict", classmethod(lambda cls, _: cls(people=2)))
+    bar = sorted(estimates.values())[-1]
+    expected = tuple(id for id, one in estimates.items() if one >= bar)
+    found = propose(project, accept_above=bar)
+    assert (found.proposals, found.taken) == ((), expected)
+    assert {project.case(id).record.state for id in expected} == {"accepted"}
+    assert undo_accepted(project) == list(expected)
+    with project.case(expected[0]).held():
+        lines: list[str] = []
+        assert expected[0] not in propose(project, accept_above=bar, say=lines.append).taken
+    assert f"{expected[0]} stays as it is" in lines[0]
+    assert propose(project, accept_above=bar).taken == expected
+    assert propose(project, accept_above=1.01).taken == ()
+
+
+def test_a_scan_that_cannot_be_read_is_named_by_its_case(tmp_path):
+    project = taught_project(tmp_path, 4, 3)
+    learn(project, QUICK)
+    good = (tmp_path / "scans" / "p3.nii.gz").read_bytes()
+    (tmp_path / "scans" / "p3.nii.gz").write_bytes(good[: len(good) // 2])
+    for _ in range(2):
+        (one,) = propose(project).proposals
+        assert one.error
+    record = project.case("p3").record
+    assert (record.state, len(record.history)) == ("todo", 1)
+    assert record.note.startswith("cannot be read: ")
+    (tmp_path / "scans" / "p3.nii.gz").write_bytes(good)
+    assert not propose(project).proposals[0].error
+    assert "cannot be read" not in project.case("p3").record.note
+
+
+def test_a_model_of_a_newer_version_is_never_replaced(tmp_path):
+    project = taught_project(tmp_path, 3, 3)
+    first = learn(project, QUICK).file
+    newer = first.read_bytes().replace(
+        f"{file.FORMAT}{file.VERSION}".encode(), f"{file.FORMAT}{file.VERSION + 6}".encode()
+    )
+    first.write_bytes(newer)
+    with pytest.raises(WeightsMismatchError, match="update sammed"):
+        learn(project, QUICK)
+    assert first.read_bytes() == newer
+
+
+def test_the_model_that_was_replaced_is_kept_in_the_round(tmp_path):
+    project = taught_project(tmp_path, 3, 3)
+    first = learn(project, QUICK).file
+    was = first.read_bytes()
+    first.write_bytes(was[:-100])  # cut: it cannot be compared with
+    learn(project, QUICK)
+    assert (project.folder / "rounds" / "002" / "before.sammed").read_bytes() == was[:-100]
+    assert first.read_bytes() != was[:-100]
+
+
+def test_a_structure_that_came_later_is_not_learned_to_be_absent(tmp_path, monkeypatch):
+    """Of cases that were accepted before, nothing of it is learned; they are not judged on it."""
+    from sammed.learning.judging import judge
+    from sammed.learning.pupils import read, survey
+    from sammed.project import folder as folders
+
+    project = taught_project(tmp_path, 4, 3)
+    monkeypatch.setattr(folders, "now", lambda: "2999-01-01T00:00:00+0000")
+    project.add_structures({"late": 0})
+    project = Project(project.folder)
+    assert project.description.since == {"late": "2999-01-01T00:00:00+0000"}
+    late = project.description.structures["late"]
+    labels = project.case("p0").labels(project.case("p0").volume(), project.description.names)
+    drawn = labels.voxels.copy()
+    drawn[0, 0, 0] = late
+    project.accept("p0", labels=replace(labels, voxels=drawn))
+    found = survey(project)
+    (note,) = [one for one in found.notes if "late" in one]
+    assert note.startswith("late was not asked for when p1, p2 came to be accepted")
+    assert read(project, project.case("p0")).unknown == frozenset()
+    case = read(project, project.case("p1"))
+    assert case.unknown == {late}
+    model = LearnedModel(learn(project, QUICK).file)
+    plan = model.teaching.plan
+    assert {one.structure for one in judge([case], plan, model.nets)} == {"ball", "box"}
+
+
+def test_nothing_is_learned_of_what_nobody_drew():
+    """The loss does not change with what is answered between background and the unknown."""
+    from sammed.learning.unknown import without_unknown
+
+    logits = torch.randn(2, 3, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+    target = torch.nn.functional.one_hot(torch.zeros(2, 4, 4, 4).long(), 3).movedim(-1, 1).float()
+    unknown = torch.tensor([[False, False, True], [False, False, False]])
+    shares = torch.softmax(logits, 1)
+    found, wanted = without_unknown(logits, target, unknown)
+    merged = torch.softmax(found, 1)
+    torch.testing.assert_close(merged[0, 0], shares[0, 0] + shares[0, 2])
+    torch.testing.assert_close(merged[0, 1], shares[0, 1])
+    assert float(merged[0, 2].max()) == 0
+    torch.testing.assert_close(merged[1], shares[1])
+    torch.testing.assert_close(wanted, target)
+
+
 def test_what_was_accepted_by_estimate_is_undone_at_once(tmp_path, monkeypatch):
     project = taught_project(tmp_path, 5, 3)
     learn(project, QUICK)
@@ -377,6 +485,33 @@ def test_ctrl_c_stops_within_half_a_second_and_is_resumed(tmp_path):
     assert ended < 1.5  # half a second on a quiet computer
     state = torch.load(folder / "run.pt", weights_only=True)
     assert state["state"]["step"] > 0
+
+
+@pytest.mark.thorough
+def test_killed_while_learning_it_is_resumed_to_the_same_model(tmp_path):
+    """Of what was kept last: the same weights as of a run that nobody killed."""
+    keeping = TALKATIVE.replace(
+        "run()", "importlib.import_module('sammed.learning.course').KEEP_EVERY_S = 0.0\nrun()"
+    )
+    killed, whole = (taught_project(tmp_path / name) for name in ("killed", "whole"))
+    wishes = ["--steps", "20", "--what", "segmenter", "--threads", "1"]
+    one = subprocess.Popen(
+        [sys.executable, "-c", keeping, "learn", str(killed.folder), *wishes], cwd=ROOT,
+        stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    kept = killed.folder / "rounds" / "001" / "run.pt"
+    while not kept.is_file() and one.poll() is None:
+        time.sleep(0.01)
+    one.kill()
+    one.communicate(timeout=30)
+    assert one.returncode == -signal.SIGKILL
+    assert not model_path(killed).exists()
+    for project, more in ((killed, ["--resume", "--threads", "1"]), (whole, wishes)):
+        assert cli.main(["learn", str(project.folder), *more, "--quiet"]) == 0
+    first, second = (read_learned(model_path(one)).weights for one in (killed, whole))
+    for a, b in zip(first, second, strict=True):
+        for name, value in a.items():
+            torch.testing.assert_close(value, b[name], rtol=0, atol=0)
 
 
 @pytest.mark.thorough

@@ -197,10 +197,12 @@ def test_objects_are_pasted_where_there_is_room():
     taken[:, 2:4, 2:5, 2:5] = torch.tensor([0.0, 1.0])[:, None, None, None]
     dark, light = torch.zeros(1, 6, 8, 8), torch.zeros(1, 6, 8, 8)
     light[0, 2:4, 2:5, 2:5] = 5
-    done = pasted(Patch(dark, empty), Patch(light, taken))
+    drawn, undrawn = torch.tensor([False, False]), torch.tensor([False, True])
+    done = pasted(Patch(dark, empty, undrawn), Patch(light, taken, drawn))
     torch.testing.assert_close(done.target, taken)
+    assert done.unknown.tolist() == [False, True]
     assert done.image[0, 3, 3, 3] > 3
-    again = pasted(Patch(light, taken), Patch(light, taken))
+    again = pasted(Patch(light, taken, drawn), Patch(light, taken, drawn))
     torch.testing.assert_close(again.image, light)
 
 

@@ -197,6 +197,12 @@ def read_teaching(path: Path) -> Teaching:
     return _teaching(path, _header(path))
 
 
+def is_newer(path: Path) -> bool:
+    """Whether a file is a learned model's of a version that this sammed does not read yet."""
+    version = _header(path).get("format", "").removeprefix(FORMAT)
+    return version.isdecimal() and int(version) > VERSION
+
+
 def is_learned(path: Path) -> bool:
     """Whether a file is a learned model's, or is called like one."""
     return path.suffix.lower() == SUFFIX or FORMAT in _header(path).get("format", "")

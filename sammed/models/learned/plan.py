@@ -238,11 +238,24 @@ def seen(volume: Volume, look: Look, brightness: Brightness) -> NDArray[np.float
     if brightness.kind == "ct" and (offset := ct_offset(volume)):
         voxels = voxels.astype(np.float32) - np.float32(offset)
     shown = resampled(brightness.applied(voxels), look.shape_of(volume.shape, volume.spacing))
-    return np.concatenate([shown, _local(shown, look)]) if look.local else shown
+    return np.concatenate([shown, local_contrast(shown, look)]) if look.local else shown
 
 
-def _local(shown: NDArray[np.float32], look: Look) -> NDArray[np.float32]:
-    """(1, z, y, x): how much brighter than its surroundings each sample is, in their spreads."""
+def local_contrast(shown: NDArray[np.float32], look: Look) -> NDArray[np.float32]:
+    """How much brighter than its surroundings each sample is, in their spreads.
+
+    Parameters
+    ----------
+    shown : (c, z, y, x)
+        Brightness in the first channel.
+    look
+        With its window.
+
+    Returns
+    -------
+    (1, z, y, x) float32
+        In [-MOST, MOST].
+    """
     size = [1 if axis == look.flat_axis else look.local for axis in range(3)]
 
     def around(values: NDArray[np.float32]) -> NDArray[np.float32]:
