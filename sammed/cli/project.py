@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sammed.cli.console import put, say
 from sammed.cli.options import Json
-from sammed.errors import InputError
+from sammed.errors import InputError, SammedError
 
 if TYPE_CHECKING:
     from sammed.project.adding import Added
@@ -78,7 +79,11 @@ def status(folder: Folder, as_json: Json = False) -> None:
     project = Project(folder)
     lines = overview(project)
     if as_json:
-        put({"name": project.description.name, "cases": [asdict(line) for line in lines]})
+        described = project.description
+        put({
+            "name": described.name, "structures": dict(described.structures),
+            "cases": [asdict(line) for line in lines], "model": _in_use(project),
+        })  # fmt: skip
         return
     _table(project, lines)
     _say_learned(project)
@@ -292,8 +297,36 @@ def _say_added(folder: Path, images: list[str], sources: Sources, added: Added) 
             f"import {shlex.quote(str(folder))} {source}' takes it")  # fmt: skip
 
 
+def _in_use(project: Project) -> dict[str, Any]:
+    """The learned model that the project uses, and what it reaches; empty if there is none."""
+    from sammed.models.learned.file import read_teaching
+
+    file = project.model_file
+    if not file.is_file():
+        return {}
+    try:
+        said = read_teaching(file)
+    except SammedError as error:
+        return {"file": file.name, "error": str(error)}
+    return {
+        "file": file.name, "round": said.about.get("round"), "finds": list(said.structures),
+        "cases": list(said.cases), "reached": said.judged, "calibration": said.calibration,
+    }  # fmt: skip
+
+
+def _say_in_use(project: Project, last: Mapping[str, Any]) -> None:
+    """Which model is in use, where that is not what the last round made."""
+    model = _in_use(project)
+    if "error" in model:
+        typer.echo(f"the model in use cannot be read: {model['error']}")
+    elif model and model["finds"] and model["round"] != last["round"]:
+        mean = model["reached"].get("mean", {}).get("dice")
+        reached = f", Dice {mean:.3f} on the cases held back in it" if mean is not None else ""
+        typer.echo(f"in use without a prompt: round {model['round']}{reached}")
+
+
 def _say_learned(project: Project) -> None:
-    """What the last round's model reaches."""
+    """What the last round's model reaches, and which is in use."""
     from sammed.cli.learn import round_lines
     from sammed.learning.rounds import learner, rounds, stopped_round
 
@@ -308,6 +341,7 @@ def _say_learned(project: Project) -> None:
         typer.echo(f"round {report['round']}: {len(report['learned'])} cases learned")
         for line in round_lines(report):
             typer.echo(line)
+        _say_in_use(project, report)
 
 
 def _names(text: str | None, source: Path) -> dict[int, str] | None:
@@ -360,7 +394,7 @@ def _table(project: Project, lines: list[Line]) -> None:
             "to do" if line.state == "todo" else line.state,
             f"{line.minutes:.1f}" if line.minutes else "",
             str(line.prompted or ""),
-            f"{line.estimate:.2f}" if line.estimate else "",
+            f"{line.estimate:.2f}" if line.estimate or line.state == "proposed" else "",
             line.note,
         )
     Console().print(table)

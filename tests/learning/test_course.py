@@ -178,7 +178,7 @@ def test_a_run_is_resumed_with_the_same_cases_only(tmp_path):
         learn(project, resume=True)
 
 
-def test_a_worse_model_is_not_used(tmp_path, monkeypatch):
+def test_a_worse_model_is_not_used(tmp_path, monkeypatch, capsys):
     project = taught_project(tmp_path)
     learn(project, QUICK)
     before = model_path(project).read_bytes()
@@ -192,6 +192,13 @@ def test_a_worse_model_is_not_used(tmp_path, monkeypatch):
     assert outcome.file.name == "not-used.sammed"
     assert outcome.report["verdict"]["after"] == -1.0
     assert model_path(project).read_bytes() == before
+    capsys.readouterr()
+    assert cli.main(["project", "status", str(project.folder)]) == 0
+    assert "in use without a prompt: round 1, Dice 0." in capsys.readouterr().out
+    assert cli.main(["project", "status", str(project.folder), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["model"]["round"], told["model"]["finds"]) == (1, ["ball", "box"])
+    assert told["structures"] == {"ball": 1, "box": 2}
 
 
 def test_a_model_is_not_judged_by_what_it_proposed_itself(tmp_path):
