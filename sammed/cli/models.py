@@ -120,13 +120,9 @@ def show(
 ) -> None:
     """Say all that is known of a model: licence, source, checksum, size, memory, options.
 
-    Of what 'sammed learn' made, its model card.
+    Of what 'sammed learn' made, such as study/study.sammed, its model card.
 
-    For example:
-
-      sammed models show medsam2
-
-      sammed models show study/study.sammed
+    Example: sammed models show medsam2
     """
     set_verbosity(quiet=False, verbose=False)
     if _is_learned(name):

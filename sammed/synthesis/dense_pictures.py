@@ -78,7 +78,7 @@ class Picture:
 
 
 def make_pictures(
-    seed: int | tuple[int, ...], source: Source, sliced: float = SLICED
+    seed: int | tuple[int, ...], source: Source, sliced: float | None = None
 ) -> list[Picture]:
     """Draw a picture, or take several slices of one volume; the same seed gives the same.
 
@@ -89,10 +89,11 @@ def make_pictures(
     source
         Of volumes.
     sliced
-        Share of slices among all.
+        Share of slices among all; ``None``: `SLICED`.
     """
     key = seed if isinstance(seed, tuple) else (seed,)
     rng = np.random.default_rng((*key, 2))
+    sliced = SLICED if sliced is None else sliced
     volumes = sliced / PER_VOLUME
     if rng.random() < volumes / (volumes + 1 - sliced):
         return _slices(rng, make_dense_scene((*key, 4), source))

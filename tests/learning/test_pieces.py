@@ -140,6 +140,7 @@ def test_a_course_keeps_in_one_piece_what_gains_and_proposals_tell(tmp_path: Pat
     for number, case in enumerate(project.cases()[:3]):
         labels = scan(number)[1]
         project.accept(case.id, LabelVolume(labels, case.volume().grid, {}), prompted=1)
+    monkeypatch.setattr(course.judging, "torn", lambda judged: set())
     learn(project, Wishes(steps=3, what="segmenter"))
     assert set(read_learned(model_path(project)).teaching.plan.single) == {1, 2}
     monkeypatch.setattr(course.judging, "torn", lambda judged: {"ball"})
