@@ -64,14 +64,16 @@ def test_python_blocks_run(page: str, clone: Path, capsys: pytest.CaptureFixture
     exec(compile(code, page, "exec"), {"__name__": "docs"})
 
 
-@pytest.mark.thorough
+@pytest.mark.slow
 def test_the_loop_goes_as_its_tutorial_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """All but what the browser does; learned in two steps."""
+    """All but what the browser does; of five scans, learned in two steps, hardly asked about."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sammed.learning.opinion.SLICES", 1)
     page = "docs/label-three.md"
-    exec(compile(blocks(page, "python"), page, "exec"), {"__name__": "docs"})
+    code = blocks(page, "python").replace("range(6)", "range(5)")
+    exec(compile(code, page, "exec"), {"__name__": "docs"})
     lines = [line[2:] for line in blocks(page, "text").splitlines() if line.startswith("$ sammed")]
     commands = [shlex.split(line.replace("--steps 200", "--steps 2"), comments=True)
                 for line in lines if " open " not in line]  # fmt: skip
@@ -79,7 +81,7 @@ def test_the_loop_goes_as_its_tutorial_says(
     for command in commands:
         assert main(command[1:]) == 0, command
     told = capsys.readouterr()
-    assert "study: 6 cases, structures liver = 1" in told.err + told.out
+    assert "study: 5 cases, structures liver = 1" in told.err + told.out
     assert len(list((tmp_path / "labels").glob("*.nii.gz"))) == 3
     assert (tmp_path / "organs.nii.gz").is_file()
 
