@@ -261,6 +261,7 @@ def test_proposals_with_estimates(learned, tmp_path):
     learned.reopen("p3")
 
 
+@pytest.mark.thorough
 def test_proposals_that_are_there_are_accepted_by_their_estimate(tmp_path, monkeypatch):
     """A threshold can be chosen after the estimates were seen, and again after it was undone."""
     from sammed.learning.estimate import Calibration
@@ -284,6 +285,7 @@ def test_proposals_that_are_there_are_accepted_by_their_estimate(tmp_path, monke
     assert propose(project, accept_above=1.01).taken == ()
 
 
+@pytest.mark.thorough
 def test_a_scan_that_cannot_be_read_is_named_by_its_case(tmp_path):
     project = taught_project(tmp_path, 4, 3)
     learn(project, QUICK)
@@ -300,6 +302,7 @@ def test_a_scan_that_cannot_be_read_is_named_by_its_case(tmp_path):
     assert "cannot be read" not in project.case("p3").record.note
 
 
+@pytest.mark.thorough
 def test_a_model_of_a_newer_version_is_never_replaced(tmp_path):
     project = taught_project(tmp_path, 3, 3)
     first = learn(project, QUICK).file
@@ -312,6 +315,7 @@ def test_a_model_of_a_newer_version_is_never_replaced(tmp_path):
     assert first.read_bytes() == newer
 
 
+@pytest.mark.thorough
 def test_the_model_that_was_replaced_is_kept_in_the_round(tmp_path):
     project = taught_project(tmp_path, 3, 3)
     first = learn(project, QUICK).file
@@ -322,6 +326,7 @@ def test_the_model_that_was_replaced_is_kept_in_the_round(tmp_path):
     assert first.read_bytes() != was[:-100]
 
 
+@pytest.mark.thorough
 def test_a_structure_that_came_later_is_not_learned_to_be_absent(tmp_path, monkeypatch):
     """Of cases that were accepted before, nothing of it is learned; they are not judged on it."""
     from sammed.learning.judging import judge

@@ -84,6 +84,7 @@ def test_weights_of_another_network_are_refused():
     assert read_pretrained(FILES[3], SOLID)
 
 
+@pytest.mark.thorough
 def test_it_learns_more_in_the_same_steps():
     """Of the same patches, from the same seed."""
     taught = cases(2)

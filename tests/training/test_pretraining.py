@@ -25,6 +25,8 @@ from sammed.training.pretraining import (
 )
 from tests.training.networks import InlineStream, losses
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture
 def small(monkeypatch):
