@@ -30,10 +30,10 @@ def is_project(folder: Path) -> bool:
     >>> is_project(Path("sample_data"))
     False
     """
-    from sammed.project.description import FILE
+    from sammed.project import description
     from sammed.project.folder import CASES
 
-    return (folder / FILE).is_file() and (folder / CASES).is_dir()
+    return description.is_project(folder) and (folder / CASES).is_dir()
 
 
 def cases_of(folder: Path) -> list[CaseFolder]:
