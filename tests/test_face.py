@@ -34,6 +34,7 @@ def test_importing_it_imports_nothing_heavy():
     assert min(float(run[0]) for run in runs) < 0.15
 
 
+@pytest.mark.thorough
 def test_prompts_and_files_need_no_torch():
     code = (
         "import sys, sammed; sammed.read('sample_data/phantom_ct.nii.gz');"

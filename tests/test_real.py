@@ -102,6 +102,7 @@ def same_in(folder: Path, model: ImageModel, kind: str, numbers: list[int]) -> N
         np.testing.assert_array_equal(other, voxels[0])
 
 
+@pytest.mark.thorough
 @has_spleen
 @pytest.mark.parametrize("kind", ["3d", "2d"])
 def test_the_spleen_is_the_same_in_some_orders(tmp_path, compact, kind):

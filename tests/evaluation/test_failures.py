@@ -116,6 +116,7 @@ def run(tmp_path_factory):
     return out
 
 
+@pytest.mark.thorough
 def test_the_report_has_the_section_and_its_files(run):
     text = (run / "report.html").read_text()
     assert "Where and why bright fails" in text
@@ -126,6 +127,7 @@ def test_the_report_has_the_section_and_its_files(run):
     assert json.loads((run / "summary.json").read_text())["factors"] == []
 
 
+@pytest.mark.thorough
 def test_without_factors_nothing_is_said_of_them(run, tmp_path):
     folder = run.parent
     cases = tuple(read_manifest(folder / "data" / "cases.json"))
@@ -136,6 +138,7 @@ def test_without_factors_nothing_is_said_of_them(run, tmp_path):
     assert not any((tmp_path / name).exists() for name in FACTOR_OUTPUTS)
 
 
+@pytest.mark.thorough
 def test_the_command_measures_factors(tmp_path, capsys):
     cohort = write_cohort(tmp_path / "data")
     out = tmp_path / "out"

@@ -80,6 +80,7 @@ def drawn_regions(seed: int, count: int = 400) -> Regions:
     return Regions(told, (told[:, 3] * told[:, 5] > 0).astype(np.float32), bool(seed % 2))
 
 
+@pytest.mark.thorough
 def test_it_learns_what_no_single_measure_tells_and_is_repeatable(monkeypatch):
     scenes = [drawn_regions(seed) for seed in range(6)]
     judge, again = fitted(scenes), fitted(scenes)
@@ -97,6 +98,7 @@ def test_scenes_of_both_kinds_count_the_same_however_many_regions_they_have():
     assert shares[:300].sum() == pytest.approx(0.25)
 
 
+@pytest.mark.thorough
 def test_training_reads_scenes_writes_a_file_and_overwrites_none(tmp_path, monkeypatch):
     monkeypatch.setattr("sammed.synthesis.torso.MOST", (18, 24, 28))
     monkeypatch.setattr("sammed.synthesis.dense_scenes.KINDS", {"torso": 0.6, "generator": 0.4})

@@ -68,6 +68,7 @@ def found(model):
     return find_things(picture(), model, Wishes(most=10))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("colour", [False, True])
 def test_a_disc_and_what_lies_in_it_are_found(model, found, colour):
     things = (find_things(picture(True), model, Wishes(most=10)) if colour else found).things
@@ -125,6 +126,7 @@ def test_rows_say_where_in_the_file(found):
     assert row["touches_edge"] == edge
 
 
+@pytest.mark.thorough
 def test_the_most_and_the_least(model):
     few = find_things(picture(), model, Wishes(most=2)).things
     assert len(few) == 2
@@ -133,6 +135,7 @@ def test_the_most_and_the_least(model):
     assert min(t.region.size for t in large) * 2.5 * 0.64 / 1000 >= least / 2
 
 
+@pytest.mark.thorough
 def test_within_a_box_nothing_is_found_elsewhere(model):
     box = (80, 55, 0, 116, 90, 1)
     things = find_things(picture(), model, Wishes(within=box)).things
@@ -145,6 +148,7 @@ def test_within_a_box_nothing_is_found_elsewhere(model):
         find_things(picture(), model, Wishes(within="nowhere.nii.gz"))
 
 
+@pytest.mark.thorough
 def test_like_an_example(model, found):
     volume = picture()
     square = np.zeros(volume.shape, bool)
@@ -171,6 +175,7 @@ def endoscopic() -> Volume:
     return Volume.from_array(np.clip(rgb, 0, 255).astype(np.uint8)[None], PIXELS)
 
 
+@pytest.mark.thorough
 def test_a_black_frame_and_what_lies_in_it_are_no_things(model):
     found = find_things(endoscopic(), model, Wishes(most=20))
     y, x = np.mgrid[:150, :190]
@@ -210,6 +215,7 @@ def test_a_picture_of_nothing_is_one_line(kind, tmp_path, capsys):
     assert not out.exists()
 
 
+@pytest.mark.thorough
 def test_of_a_hundred_thousand_regions_few_are_taken_out():
     """A picture that is all texture, and a network that sees borders everywhere."""
     rng = np.random.default_rng(8)
@@ -249,6 +255,7 @@ def test_it_stops_when_asked(model):
         find_things(picture(), model, cancel=cancel)
 
 
+@pytest.mark.thorough
 def test_a_stop_is_heard_within_half_a_second(model):
     """Of the processor's time, so that other work on the computer makes no difference."""
     times = [time.process_time()]
@@ -266,6 +273,7 @@ def test_models_that_cannot_judge_are_refused():
         find_things(picture(), build("two_class", device="cpu"))
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("console")
 def test_the_command_writes_all_files_and_overwrites_none(tmp_path, capsys):
     image, out = tmp_path / "slice.nii.gz", tmp_path / "things.nii.gz"

@@ -27,6 +27,7 @@ def scan(radius: float, seed: int) -> tuple[Volume, np.ndarray]:
     return Volume.from_array(np.rint(values).astype(np.int16), GRID, modality="CT"), inside
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("radius", [6.0, 8.5])
 def test_a_border_that_moved_is_followed(radius: float):
     (then, drawn), (now, inside) = scan(7.2, 1), scan(radius, 2)

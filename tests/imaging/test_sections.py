@@ -34,6 +34,7 @@ def found(fixed: Volume, moving: Volume, mask: np.ndarray) -> np.ndarray:
     return np.asarray(onto > 0.5)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("radius", [10.0, 14.0, 20.0])
 @pytest.mark.parametrize("middle", [(52.0, 66.0), (64.0, 88.0)])
 def test_another_size_and_another_place(radius, middle):

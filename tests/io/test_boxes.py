@@ -60,6 +60,7 @@ def test_coco_says_where_things_are_on_slices(organs):
         assert one["segmentation"]["size"] == [7, 11]
 
 
+@pytest.mark.thorough
 def test_coco_comes_back_in_every_orientation(tmp_path, organs):
     for n, volume in enumerate(in_all_orders(organs.voxels)):
         labels = LabelVolume(volume.voxels, volume.grid, organs.names)

@@ -74,6 +74,7 @@ def learned(tmp_path_factory, one_thread) -> Project:
     return project
 
 
+@pytest.mark.thorough
 def test_it_learns_what_it_was_shown(learned):
     volume, truth = scan(3)
     found = api.segment(volume, model=str(model_path(learned)))
@@ -137,6 +138,7 @@ def test_the_command_line_needs_no_prompt(learned, tmp_path, capsys):
     assert set(np.unique(io.read_labels(tmp_path / "c.nii.gz").voxels)) == {0, 2}
 
 
+@pytest.mark.thorough
 def test_so_many_steps_give_the_same_model_also_when_stopped(tmp_path):
     whole = taught_project(tmp_path / "a")
     first = read_learned(learn(whole, QUICK).file)
@@ -178,6 +180,7 @@ def test_a_run_is_resumed_with_the_same_cases_only(tmp_path):
         learn(project, resume=True)
 
 
+@pytest.mark.thorough
 def test_a_worse_model_is_not_used(tmp_path, monkeypatch, capsys):
     project = taught_project(tmp_path)
     learn(project, QUICK)
@@ -371,6 +374,7 @@ def test_nothing_is_learned_of_what_nobody_drew():
     torch.testing.assert_close(wanted, target)
 
 
+@pytest.mark.thorough
 def test_what_was_accepted_by_estimate_is_undone_at_once(tmp_path, monkeypatch):
     project = taught_project(tmp_path, 5, 3)
     learn(project, QUICK)
@@ -397,6 +401,7 @@ def test_what_was_accepted_by_estimate_is_undone_at_once(tmp_path, monkeypatch):
     assert undo_accepted(project) == []
 
 
+@pytest.mark.thorough
 def test_proposals_of_a_case_that_breaks_go_on(tmp_path):
     project = taught_project(tmp_path, 5, 3)
     learn(project, QUICK)
@@ -542,6 +547,7 @@ def test_killed_while_learning_nothing_is_half(tmp_path):
     assert model_path(project).is_file()
 
 
+@pytest.mark.thorough
 def test_the_worker_takes_it(learned):
     worker = Client()
     try:

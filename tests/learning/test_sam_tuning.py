@@ -274,6 +274,7 @@ def test_embeddings_on_disk_and_in_memory_give_the_same_weights(model, tmp_path)
     assert disk.stats.disk_hits == memory.stats.misses > 8
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("rank", [0, 2])
 def test_what_was_stopped_goes_on_to_the_same_weights(model, slices, rank):
     recipe = replace(PLAIN, clicks=0.6, rank=rank, slices=1)

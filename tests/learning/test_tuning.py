@@ -75,6 +75,7 @@ def test_an_exercise_shows_its_structure_and_never_twice_the_same(exercises):
     assert abs(inside - first.image[~target.mask].mean()) > 0.02  # image and mask move together
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("part", PARTS)
 def test_so_many_steps_give_the_same_network_also_when_stopped(exercises, part):
     net = shipped_nets().part(part)
@@ -134,6 +135,7 @@ def test_the_difference_added_is_what_was_tuned_to_half_a_step():
         torch.testing.assert_close(half[name], (weights[name] + net.state_dict()[name]) / 2)
 
 
+@pytest.mark.thorough
 def test_a_file_that_answers_prompts_alone(tuned):
     file = model_path(tuned)
     read = read_learned(file)
@@ -154,6 +156,7 @@ def test_a_file_that_answers_prompts_alone(tuned):
     assert "From prompts" in read.card
 
 
+@pytest.mark.thorough
 def test_each_half_stays_where_the_other_is_learned(tuned, tmp_path):
     project = taught_project(tmp_path, 4, 3)
     learn(project, Wishes(steps=2, what="segmenter"))
@@ -188,6 +191,7 @@ def test_another_parent_is_refused_in_one_line(tuned, tmp_path):
     assert "\n" not in str(e.value)
 
 
+@pytest.mark.thorough
 def test_what_became_worse_is_left_to_compact_as_it_is_shipped(tuned, tmp_path):
     with_tuned(tmp_path / "some.sammed", tuned, worse=["box"])
     model = LearnedModel(tmp_path / "some.sammed")
@@ -224,6 +228,7 @@ def test_an_object_of_another_name_may_say_which_structure_it_is(tuned, tmp_path
     assert logits[0] == logits[1] != logits[2] == logits[3]
 
 
+@pytest.mark.thorough
 def test_tuning_that_held_back_cases_call_worse_is_not_used(tmp_path, monkeypatch):
     project = taught_project(tmp_path, 4, 3)
     learn(project, Wishes(steps=2, what="segmenter"))
@@ -249,6 +254,7 @@ def test_gains_by_structure():
     assert worse({}) == []
 
 
+@pytest.mark.thorough
 def test_a_stopped_course_goes_on_to_the_same_file(tmp_path):
     whole, parts = (taught_project(tmp_path / name, 3, 2) for name in "ab")
     wishes = Wishes(steps=2, what="both", tuning=SMALL)
@@ -281,6 +287,7 @@ def test_at_most_so_many_are_prompted(tmp_path, monkeypatch):
     ]  # fmt: skip
 
 
+@pytest.mark.thorough
 def test_on_the_command_line(tuned, tmp_path, capsys):
     assert cli.main(["learn", str(tuned.folder), "--what", "all"]) != 0
     assert "cannot learn 'all'; expected both, segmenter, promptable" in capsys.readouterr()[1]

@@ -256,6 +256,7 @@ def test_exit_codes_and_json(folder: Path, capsys: pytest.CaptureFixture[str]) -
     assert "not both" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("console")
 def test_many_are_embedded_and_what_is_kept_is_not_encoded_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

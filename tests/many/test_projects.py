@@ -109,6 +109,7 @@ def test_the_accepted_cases_of_a_project_are_a_cohort(study: Path) -> None:
         accepted_cases(study)
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("console")
 def test_a_model_is_scored_on_a_project(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = study.parent / "results"

@@ -237,6 +237,7 @@ def test_the_header_says_what_its_end_cannot(tmp_path: Path) -> None:
     assert unpacked(tmp_path / "scan.mgz") == 9 * 8 * 7 * 2
 
 
+@pytest.mark.thorough
 def test_until_the_first_is_done_it_is_told_how_long_it_takes(
     job: Diary, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -193,6 +193,7 @@ def pair(weights, tmp_path_factory):
     return net, load_difference(net, path, "compact", digest)[0]
 
 
+@pytest.mark.thorough
 def test_final_boxes_are_answered_by_their_own_network(shipped, monkeypatch):
     """Box, points and mask prompts of one call: only the final box alone goes elsewhere."""
     usual, apart = shipped._net, shipped._boxes

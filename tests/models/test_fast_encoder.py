@@ -110,6 +110,7 @@ def test_the_path_of_a_gpu(heads: int, monkeypatch: pytest.MonkeyPatch) -> None:
         close(FastEncoder(encoder, pack=False)._embed_batch(images), encoder(images))
 
 
+@pytest.mark.thorough
 def test_a_whole_vit_b() -> None:
     encoder = random_sam(ARCHITECTURES["vit_b"], 128).image_encoder
     images = torch.randn(1, 3, 128, 128)

@@ -127,6 +127,7 @@ def test_the_contract_sees_what_is_amiss_with_a_memory(model, message):
         check_model(model)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_command_line_segments_and_reports(kind, environment, tmp_path):
     image = save_nifti(tmp_path / "ct.nii.gz", image_of(ORGAN))
@@ -200,6 +201,7 @@ def test_a_model_of_volumes_is_stopped_within_half_a_second(client):
     assert time.monotonic() - started < 0.5
 
 
+@pytest.mark.thorough
 def test_what_it_does_not_know_is_said_in_one_line(environment, tmp_path):
     image = save_nifti(tmp_path / "ct.nii.gz", image_of(ORGAN))
     done = subprocess.run(

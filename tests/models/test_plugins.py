@@ -238,6 +238,7 @@ def test_what_cannot_be_used_is_named_once(package: str, install: Install, site:
         assert registry.info("sam_vit_b").package == "sammed"
 
 
+@pytest.mark.thorough
 def test_a_broken_package_is_one_line_of_the_commands(install: Install) -> None:
     site = install("broken", BROKEN["raises"][0])
     listed = run(site, "-m", "sammed", "models", "list")

@@ -124,6 +124,7 @@ def test_colour(network: Sam) -> None:
     Pair(network, channels=3).compare(box=BOX_XYXY)
 
 
+@pytest.mark.thorough
 def test_the_full_vit_b_encoder() -> None:
     Pair(random_sam(ARCHITECTURES["vit_b"], image_size=128)).compare(box=BOX_XYXY)
 

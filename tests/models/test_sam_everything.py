@@ -17,6 +17,7 @@ def rgb(shape: tuple[int, int]) -> np.ndarray:
     return np.repeat(grey[..., None], 3, 2)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("layers", [0, 1])
 @pytest.mark.parametrize("shape", [(90, 130), (131, 70)])
 def test_the_same_masks_in_the_same_order(shape, layers):

@@ -26,6 +26,7 @@ def said(capsys, *words: object, code: int = 0) -> str:
     return out + err
 
 
+@pytest.mark.thorough
 def test_all_commands(tmp_path, capsys):
     write_scans(tmp_path, 3)
     study, scans, labels = (tmp_path / name for name in ("study", "scans", "labels"))
@@ -81,6 +82,7 @@ def test_what_cannot_be_done_is_one_line(tmp_path, capsys):
         assert line in said(capsys, "project", *words, code=1), words
 
 
+@pytest.mark.thorough
 def test_one_case_that_cannot_be_read_does_not_stop_the_others(tmp_path, capsys):
     write_scans(tmp_path, 3)
     study, out = tmp_path / "study", tmp_path / "out"
@@ -164,6 +166,7 @@ def test_what_killed_programs_left_is_removed_later(tmp_path):
     assert not old.exists()
 
 
+@pytest.mark.thorough
 def test_what_a_person_decided_is_not_undone_by_chance(tmp_path, capsys):
     write_scans(tmp_path, 3)
     study, labels = tmp_path / "study", tmp_path / "labels"

@@ -24,6 +24,7 @@ def test_tables_as_spreadsheets_save_them(tmp_path, separator):
     assert [(one.id, one.subject) for one in found] == [("a", "anna"), ("b", "p1")]
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("console")
 def test_a_bad_line_of_a_table_is_named_and_the_others_are_taken(tmp_path, capsys):
     write_scans(tmp_path, 3)

@@ -55,6 +55,7 @@ def program(code: str, *arguments: object) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+@pytest.mark.thorough
 def test_two_programs_at_once_lose_nothing(tmp_path):
     project = make_project(tmp_path, 2)
     both = [program(ACCEPT.format(root=str(ROOT)), project.folder, 4) for _ in range(2)]

@@ -292,6 +292,7 @@ values = st.recursive(
 )
 
 
+@pytest.mark.thorough
 @given(st.dictionaries(keys, values, max_size=5), st.booleans())
 @settings(max_examples=300)
 def test_nothing_in_a_file_ends_in_a_traceback(tmp_path, entry, markup):

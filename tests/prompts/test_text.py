@@ -336,6 +336,7 @@ def test_a_label_for_an_unknown_object():
 typing = st.text("0123456789.,-+@=ijkne _a", max_size=24) | st.text(max_size=12)
 
 
+@pytest.mark.thorough
 @given(typing, st.sampled_from(["voxel", "ras", "lps"]))
 @settings(max_examples=300)
 def test_nothing_that_is_typed_ends_in_a_traceback(text, space):

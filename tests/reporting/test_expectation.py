@@ -50,6 +50,7 @@ def examples(subjects, each=3, seed=0, noise=0.5, kind="3D box"):
     return found
 
 
+@pytest.mark.thorough
 def test_intervals_hold_for_people_that_were_left_out():
     """90 % in the mean over cohorts; a single one of 25 people may be off by some."""
     shares = []

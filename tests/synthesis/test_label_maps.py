@@ -77,6 +77,7 @@ def test_a_command_prepares_maps_for_other_machines(maps, tmp_path, capsys):
     np.testing.assert_array_equal(open_map(ready[1]).labels, open_map(maps[1]).labels)
 
 
+@pytest.mark.thorough
 def test_prepared_maps_are_read_without_any_format_package(maps):
     code = (
         "import sys; sys.modules['nibabel'] = None; from pathlib import Path; "
@@ -159,6 +160,7 @@ def samples(maps):
     return [s for n in range(25) for s in draw_fields((9, n), 5, 32, Source(maps))]
 
 
+@pytest.mark.thorough
 def test_all_families_and_both_sources_occur(samples):
     assert {s.family for s in samples} == set(range(len(FAMILIES)))
     kinds = {s.kind for s in samples}
@@ -203,6 +205,7 @@ def test_an_object_that_goes_on_touches_the_face(samples):
     assert np.mean(right) > 0.9
 
 
+@pytest.mark.thorough
 def test_some_volumes_have_one_slice_or_a_few(maps):
     depths = [len(field_volume((7, n), Source(maps)).image) for n in range(60)]
     assert 0 < sum(depth < 6 for depth in depths) < 15
@@ -222,6 +225,7 @@ def test_a_jittered_box_is_a_box_in_the_image():
         np.testing.assert_array_equal(off, off.round())
 
 
+@pytest.mark.thorough
 def test_blocks_of_label_maps_show_their_objects(maps):
     """Half of the volumes are the maps'; objects of few or no voxels are never asked for."""
     samples = [s for n in range(40) for s in draw_blocks((4, n), 6, Source(maps))]

@@ -64,6 +64,7 @@ def test_the_same_seed_gives_the_same_trunk():
     assert one.image.shape != third.image.shape or not np.array_equal(one.image, third.image)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ML)
 def test_organs_are_there_and_about_as_large_as_in_people(bodies, name):
     least, most = ML[name]

@@ -224,6 +224,7 @@ def test_a_run_leaves_weights_and_metrics(tmp_path, monkeypatch):
         train_dense(larger)
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("small")
 def test_it_learns(tmp_path):
     """Borders of a set that it does not train on are found better than at first."""

@@ -160,6 +160,7 @@ def test_only_the_branch_learns(small, tmp_path):
     assert trainer.net.on_half.weight.abs().max() > 0
 
 
+@pytest.mark.thorough
 def test_runs_repeat_and_go_on_as_if_never_stopped(small, tmp_path):
     whole = run(tmp_path / "whole")
     first = run(tmp_path / "first", steps=2)
@@ -190,6 +191,7 @@ def test_a_branch_that_adds_nothing_is_as_good_as_points():
     assert 0.3 < found["dice"] < 1
 
 
+@pytest.mark.thorough
 def test_the_command_trains_says_how_it_went_and_how_to_go_on(small, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(stroke_task, "StrokesTask", lambda: StrokesTask(TINY))
     monkeypatch.setattr(stroke_task.stream, "StreamPlan", lambda *given, **more: PLAN)
@@ -204,6 +206,7 @@ def test_the_command_trains_says_how_it_went_and_how_to_go_on(small, tmp_path, c
     assert "5 steps, 20 samples" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 def test_weights_are_scored_without_training(small, tmp_path, capsys):
     path = run(tmp_path).out / "compact_strokes.safetensors"
     assert cli.main(["train", "strokes", "--score", "--init", str(path)]) == 0

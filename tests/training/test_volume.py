@@ -65,6 +65,7 @@ def weights(trainer):
     return {name: value.clone() for name, value in trainer.net.state_dict().items()}
 
 
+@pytest.mark.thorough
 def test_the_same_seed_gives_the_same_weights(small, tmp_path):
     one, other = (train_volumes(options(tmp_path / name)) for name in ("a", "b"))
     assert losses(one) == losses(other)
@@ -73,6 +74,7 @@ def test_the_same_seed_gives_the_same_weights(small, tmp_path):
         torch.testing.assert_close(value, weights(other)[name], rtol=0, atol=0)
 
 
+@pytest.mark.thorough
 def test_a_resumed_run_goes_on_as_if_never_stopped(small, tmp_path):
     whole = train_volumes(options(tmp_path / "whole"))
     first = train_volumes(options(tmp_path / "parts", steps=2))
@@ -108,6 +110,7 @@ def test_the_pieces_of_a_batch_sum_up(small, tmp_path):
     torch.testing.assert_close(grads[0], grads[1], rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.thorough
 def test_a_run_leaves_weights_checkpoint_and_metrics(small, tmp_path, monkeypatch):
     monkeypatch.setattr("sammed.training.volume_trainer.CPU_REPORT", 2)
     out = tmp_path / "run" / "mine.safetensors"
@@ -268,6 +271,7 @@ def test_the_loss_of_a_right_answer_is_small(batch):
     assert reached_iou(-logits, batch.target).max() == 0
 
 
+@pytest.mark.thorough
 def test_validation_tells_every_kind_of_prompt():
     task = VolumeTask(Source(), TINY, SIZE)
     found = validate_volumes(task.network().eval(), task, half=False, count=32)

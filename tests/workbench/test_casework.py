@@ -278,6 +278,7 @@ def test_a_page_that_looks_on_sees_the_list_and_follows(start, study):
     assert looks.until("scan")["scan"]["case"]["id"] == open_id(works)
 
 
+@pytest.mark.thorough
 def test_a_killed_server_loses_nothing(process, study):
     server = process(study.folder, "--model", "two_class")
     page = server.page()

@@ -187,6 +187,7 @@ def test_hello_comes_first(start, scan):
     assert page.hello()["role"] == "works"
 
 
+@pytest.mark.thorough
 def test_a_thousand_requests_at_once_are_answered_in_order(page):
     first = page.send("put", object={"name": "organ", "boxes": [BOX]})
     sent = [first]

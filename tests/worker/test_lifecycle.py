@@ -58,6 +58,7 @@ def test_cancel_takes_less_than_half_a_second_and_keeps_the_session(slow, phanto
     assert slow.ask("segment")["event"] == "done"
 
 
+@pytest.mark.thorough
 def test_cancel_after_a_slice_was_told_leaves_the_session_as_it_was(slow, phantom, affine):
     slow.hello()
     slow.volume(phantom[0], affine)
@@ -167,6 +168,7 @@ def test_shutdown_ends_it_and_removes_the_folder(client, phantom, affine):
     assert not client.exchange.exists()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("model", ["slow:0.1", "slow:30"])
 def test_a_client_that_goes_away_ends_it_in_the_midst_of_work(slow, phantom, affine, model):
     slow.hello()

@@ -61,6 +61,7 @@ def direct(phantom, affine, *objects, **settings):
     return session
 
 
+@pytest.mark.thorough
 def test_one_box_gives_the_sessions_mask(ready, phantom, affine):
     shown = Shown(phantom[1].shape)
     assert ready.ask("put", object=ORGAN)["objects"] == ["organ"]
@@ -238,6 +239,7 @@ def test_new_settings_keep_the_prompts(ready, phantom):
     assert not ready.ask("settings", model="box")["renewed"]
 
 
+@pytest.mark.thorough
 def test_saving_writes_the_clients_grid(ready, phantom, affine, tmp_path):
     shown = Shown(phantom[1].shape)
     ready.ask("put", object={**ORGAN, "label": 4})

@@ -50,6 +50,7 @@ def prompts(client):
     return client.ask("objects")["prompts"][0]
 
 
+@pytest.mark.thorough
 def test_who_answers_goes_by_the_structure_that_is_told(client):
     put(client)
     run, box = segment(client)

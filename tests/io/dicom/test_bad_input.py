@@ -156,6 +156,7 @@ def pixels_by_pydicom(path: Path, volume: Volume) -> np.ndarray | None:
     return ds.pixel_array * float(ds.get("RescaleSlope", 1)) + float(ds.get("RescaleIntercept", 0))
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore")
 def test_odd_files_are_read_right_or_refused_in_a_line():
     read_ones, compared = set(), 0

@@ -381,6 +381,7 @@ def test_store_that_fails(misbehaving, monkeypatch, tmp_path):
         dicomweb.store(path, url)
 
 
+@pytest.mark.thorough
 def test_no_server(monkeypatch):
     url = f"dicomweb://127.0.0.1:{orthanc.free_port()}/studies/1.2/series/3.4"
     with pytest.raises(UnreadableFileError, match=r"cannot reach 127\.0\.0\.1"):
