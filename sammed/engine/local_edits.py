@@ -3,15 +3,12 @@
 A clicked slice is seen again with the object's mask on it as the mask prompt; mask and answer are
 both pushed towards what the clicks say. A painted slice is taken as it is. What that changed is
 carried on to the slices beside it, less with each: an error is about as deep as it is wide, and
-what was right there stays. Elsewhere only the border gives way a little: an object to which
-something had to be added is likely too small in other places, too.
+what was right there stays.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +21,6 @@ from sammed.engine.prompted_slices import SlicePrompts, correct_prompted, decode
 from sammed.engine.propagation import Limits
 from sammed.engine.slice_mask import SliceResult, unite
 from sammed.imaging.boxes import Box2D
-from sammed.views.slices import OUTSIDE_LOGIT
 
 Slices = dict[int, SliceResult]
 
@@ -69,10 +65,6 @@ def repair(
         if on_slice:
             on_slice(after)
         _carry_on(slices, before, after, clicked, limits, decoder)
-    lean = decoder.recipe.clicks.lean * _votes(volume, axis, clicked)
-    if lean:
-        for index in slices.keys() - corrected.keys():
-            slices[index] = _moved(slices[index], lean)
     return stack(slices, axis), corrected
 
 
@@ -123,25 +115,3 @@ def _carry_on(
 def _half_width(changed: NDArray[np.bool_], pixel_mm: tuple[float, float]) -> float:
     """Radius in mm of the largest disc among changed pixels."""
     return float(ndimage.distance_transform_edt(np.pad(changed, 1), pixel_mm).max())
-
-
-def _votes(volume: ObjectVolume, axis: int, clicked: Mapping[int, SlicePrompts]) -> float:
-    """How strongly clicks say that the whole object is larger; negative: smaller.
-
-    Positive clicks outside of it and negative ones inside count against each other. Clicks that
-    agree count as the square root of their number: each says the same again.
-    """
-    votes: list[int] = []
-    for index, said in clicked.items():
-        result = volume.across(axis, index)
-        for point in said.points:
-            pixel = Box2D(point.row, point.col, point.row + 1, point.col + 1)
-            inside = bool(result.on(pixel) > 0)
-            votes.append(int(point.positive) - int(inside))
-    return sum(votes) / sqrt(len(votes)) if votes else 0.0
-
-
-def _moved(result: SliceResult, lean: float) -> SliceResult:
-    """A mask with its border moved by a few logits; what is far outside stays there."""
-    known = result.logits > OUTSIDE_LOGIT
-    return replace(result, logits=np.where(known, result.logits + np.float32(lean), result.logits))

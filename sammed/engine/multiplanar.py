@@ -4,8 +4,9 @@ A 3D box outlines the object in three planes. In some a chain of slices goes ast
 same place is found easily; the mean of the traces, each slice weighted by how sure the model is of
 it, is better than any of them. Where some start from the outline and some from what the model finds
 in the box as a whole, those are joined that are trusted most. A second look, prompted by what they
-show, is better still. Then no more of it is taken away than the planes leave in doubt. Where one
-trace shows what is found as a whole, the others are spared. Only for models whose slices are cheap.
+show, is better still; and what the model thinks when it is shown all of it, weighed in. Then no
+more of it is taken away than the planes leave in doubt. Where one trace shows what is found as a
+whole, the others are spared. Only for models whose slices are cheap.
 """
 
 from __future__ import annotations
@@ -29,10 +30,12 @@ from sammed.engine.judging import most_trusted
 from sammed.engine.memo import Memo
 from sammed.engine.object_volume import ObjectVolume, keep_slices, stack
 from sammed.engine.propagation import OnSlice
+from sammed.engine.second_thought import weighed_in
 from sammed.engine.slice_mask import SlicePrompt, SliceResult, blend, overlap
 from sammed.engine.tracing import Trace
 from sammed.imaging.boxes import Box3D
 from sammed.imaging.masks import dice
+from sammed.models.protocols import VolumeMask
 from sammed.models.recipe import Fusion, Recipe
 
 REMEMBERED = 128
@@ -63,6 +66,10 @@ Traces = Sequence[PlaneTrace]
 
 Look = Callable[[ObjectVolume, Sequence[int]], list[PlaneView]]
 """`refine` across an axis."""
+
+Think = Callable[[ObjectVolume], VolumeMask | None]
+"""What a model that sees 3D boxes as a whole thinks of an object that it is shown; ``None`` if it
+cannot see it so."""
 
 Locate = Callable[[Box3D], ObjectVolume | None]
 """What a model finds in a 3D box as a whole; ``None`` if it cannot see it so."""
@@ -109,6 +116,24 @@ def tells_the_same(trace: Trace, axis: int, located: ObjectVolume, recipe: Recip
     return dice(found, located.mask) >= recipe.locate.agreed
 
 
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """What traces in several planes agree on.
+
+    Attributes
+    ----------
+    volume
+        The object.
+    shown, thought
+        What a model that sees 3D boxes as a whole was shown of it, and what it thinks of that;
+        ``None`` if there is no such model.
+    """
+
+    volume: ObjectVolume
+    shown: ObjectVolume
+    thought: VolumeMask | None = None
+
+
 class Consensus:
     """What the traces of a 3D box in several planes agree on; kept, clicks do not change it.
 
@@ -141,7 +166,8 @@ class Consensus:
         located: ObjectVolume | None,
         block: Box3D,
         look: Look,
-    ) -> ObjectVolume:
+        think: Think,
+    ) -> Agreement:
         """What is believed of the traces, looked at once more, and joined again, within the box.
 
         Parameters
@@ -156,9 +182,13 @@ class Consensus:
             The 3D box.
         look
             `refine` across some axes.
+        think
+            What the model thinks of what was found; it is weighed in.
         """
         key = (block, tuple(axes), *traces)
-        return self._memo.remember(key, lambda: self._join(traces, axes, located, block, look))
+        return self._memo.remember(
+            key, lambda: self._join(traces, axes, located, block, look, think)
+        )
 
     def _join(
         self,
@@ -167,33 +197,38 @@ class Consensus:
         located: ObjectVolume | None,
         block: Box3D,
         look: Look,
-    ) -> ObjectVolume:
+        think: Think,
+    ) -> Agreement:
         recipe = self._recipe
         whole = []
         if located is not None and recipe.locate is not None:
             whole = [located_view(located, recipe.locate.weight, recipe.fusion)]
         volume = self._believed(traces, whole, block)
         if len(axes) == 1 and not whole:
-            return _limited(volume, axes, block)
+            volume = _limited(volume, axes, block)
+            return Agreement(volume, volume)
         looks = look(volume, axes)
         volume = _limited(weigh_planes([*looks, *whole], recipe.fusion), axes, block)
         if recipe.border:
             volume = balanced(volume, recipe.border)
         if recipe.box_fit:
             volume = fit_block(volume, block, recipe.box_fit)
+        shown, thought = volume, think(volume)
+        if thought is not None and recipe.locate is not None:
+            volume = weighed_in(volume, thought, recipe.locate.again, recipe.fusion.loudest)
         unheard = [replace(view, weights={}) for view in whole]
         seen = _limited(weigh_planes([*looks, *unheard], recipe.fusion), axes, block)
-        return within_doubt(volume, seen, looks, block)
+        return Agreement(within_doubt(volume, seen, looks, block), shown, thought)
 
     def _believed(self, traces: Traces, whole: Sequence[PlaneView], block: Box3D) -> ObjectVolume:
-        """All traces joined; or those from the outline, from what was found, or that alone."""
+        """All traces joined; or those from the outline, or those from what was found."""
         fusion, locate = self._recipe.fusion, self._recipe.locate
         views = as_views(traces, fusion)
         if locate is None or not whole or len(traces) == 1:
             return weigh_planes([*views, *whole], fusion)
         told = list(zip(views, traces, strict=True))
         apart = [[view for view, one in told if one.located is way] for way in (False, True)]
-        ways = [weigh_planes([*some, *whole], fusion) for some in (views, *filter(None, apart), ())]
+        ways = [weigh_planes([*some, *whole], fusion) for some in (views, *filter(None, apart))]
         witnesses = [view.volume for view in (*views, *whole)]
         return most_trusted(ways, witnesses, block, locate.emptiness)
 

@@ -16,17 +16,18 @@ from typing import TypeVar
 
 from sammed.engine.at_once import Together, at_once, one_by_one, threads_for, walking
 from sammed.engine.decoding import SliceDecoder
-from sammed.engine.fusion import PlaneView, fuse_planes
+from sammed.engine.fusion import PlaneView, balanced, fuse_planes
 from sammed.engine.held import held
 from sammed.engine.local_edits import repair
 from sammed.engine.memo import Memo
-from sammed.engine.multiplanar import Consensus, PlaneTrace, refine, tells_the_same
+from sammed.engine.multiplanar import Agreement, Consensus, PlaneTrace, refine, tells_the_same
 from sammed.engine.object_volume import ObjectVolume, keep_slices, stack
 from sammed.engine.plane_choice import Planes, flattened, is_block
 from sammed.engine.progress import Reporter
 from sammed.engine.prompted_slices import check_plane, check_ranges, slice_prompts
 from sammed.engine.ranges import block_limits, only_limits
 from sammed.engine.results import Memos, ObjectRun, finished, not_found
+from sammed.engine.second_thought import heard
 from sammed.engine.strategy import Scene
 from sammed.engine.stroke_walk import walked
 from sammed.engine.tracing import REMEMBERED, Trace, Tracer
@@ -37,10 +38,11 @@ from sammed.models.protocols import (
     ImageModel,
     TrackingModel,
     VolumeImage,
+    VolumeMask,
     VolumeModel,
     VolumeState,
 )
-from sammed.prompts import ObjectPrompts
+from sammed.prompts import Interaction, ObjectPrompts
 from sammed.prompts.strokes import without_strokes
 from sammed.views.slices import PLANES, SliceStack
 
@@ -211,8 +213,9 @@ class SlicewiseStrategy:
             trace = self._trace(obj, axis, memos, reporter)
             return trace, stack(trace.slices, axis)
         look = partial(self._look, reporter, strides)
-        volume = self._consensus.of(traces, axes, located, block, look)
-        return self._repaired(obj, axis, own[-1], volume, reporter)
+        think = partial(self._think, reporter, block)
+        agreed = self._consensus.of(traces, axes, located, block, look, think)
+        return self._repaired(obj, axis, own[-1], agreed, reporter)
 
     def _agreeing(
         self,
@@ -263,27 +266,50 @@ class SlicewiseStrategy:
             return None
         if self._volume is None:
             self._volume = self._model.open(VolumeImage(self._scene.volume, self._scene.window()))
-        found = self._volume.answer((block,), None, reporter=reporter)
-        return ObjectVolume(found.block, found.logits)
+        answer = self._volume.answer((block,), None, reporter=reporter)
+        found = ObjectVolume(answer.block, answer.logits)
+        border = self._recipe.locate.border if self._recipe.locate else None
+        return balanced(found, border) if border else found
 
     def _repaired(
         self,
         obj: ObjectPrompts,
         axis: int,
         trace: Trace,
-        volume: ObjectVolume,
+        agreed: Agreement,
         reporter: Reporter,
     ) -> tuple[Trace, ObjectVolume]:
         """The object of a 3D box, corrected where it was clicked or painted."""
         clicked = slice_prompts(obj, axis)
-        if not clicked or not volume.mask.any():
-            return trace, volume
+        if not clicked or not agreed.volume.mask.any():
+            return trace, agreed.volume
+        volume = self._heard(obj, agreed, reporter)
         limits = block_limits(obj.blocks[0], self._decoder(axis).stack)
         reporter.begin(obj.name, axis, clicked)
         decoder = self._checked(axis, reporter)
         volume, found = repair(decoder, volume, clicked, limits, reporter.on_slice)
         prompted = trace.prompted | frozenset(found)
         return replace(trace, slices={**trace.slices, **found}, prompted=prompted), volume
+
+    def _think(
+        self, reporter: Reporter, block: Box3D, volume: ObjectVolume, *said: Interaction
+    ) -> VolumeMask | None:
+        """What the model thinks of an object of a 3D box that it is shown, and of what was said."""
+        if self._volume is None:
+            return None
+        shown = VolumeMask(volume.block, volume.logits)
+        return self._volume.answer((block, *said), shown, reporter=reporter)
+
+    def _heard(self, obj: ObjectPrompts, agreed: Agreement, reporter: Reporter) -> ObjectVolume:
+        """The object of a 3D box, changed where clicks change the model's mind of it."""
+        before, locate, volume = agreed.thought, self._recipe.locate, agreed.volume
+        if before is None or locate is None:
+            return volume
+        said: list[Interaction] = [*obj.points, *([obj.mask] if obj.mask else [])]
+        after = self._think(reporter, obj.blocks[0], agreed.shown, *said)
+        if after is None:
+            return volume
+        return heard(volume, before, after, locate.convinced, self._recipe.fusion.loudest)
 
     def _look(
         self,

@@ -101,6 +101,24 @@ class BoxFit:
 
 
 @dataclass(frozen=True)
+class Border:
+    """The border lies where the expected Dice is largest (`sammed.engine.fusion.balanced`).
+
+    Attributes
+    ----------
+    bias, temperature
+        Logits become probabilities as ``sigmoid((logit - bias) / temperature)``.
+    lowest, highest
+        Logits within which the border may be moved.
+    """
+
+    bias: float
+    temperature: float
+    lowest: float
+    highest: float
+
+
+@dataclass(frozen=True)
 class Locate:
     """What a 3D box shows as a whole is asked for first (`sammed.engine.multiplanar`).
 
@@ -114,11 +132,21 @@ class Locate:
     emptiness
         Where traces contradict it, how much it counts against some of them that they leave a part
         of the box empty (`sammed.engine.judging.trust`).
+    border
+        Where the border of what was found so lies; ``None``: at a probability of one half.
+    again
+        Share of what the model thinks of the object when it is shown what was found in the end
+        (`sammed.engine.second_thought`).
+    convinced
+        Where clicks change that by this much of a probability, its answer to them counts alone.
     """
 
     weight: float
     agreed: float = 1.0
     emptiness: float = 1.0
+    border: Border | None = None
+    again: float = 0.0
+    convinced: float = 0.3
 
 
 @dataclass(frozen=True)
@@ -135,24 +163,6 @@ class Refine:
 
     least_overlap: float
     disputed: float
-
-
-@dataclass(frozen=True)
-class Border:
-    """The border lies where the expected Dice is largest (`sammed.engine.fusion.balanced`).
-
-    Attributes
-    ----------
-    bias, temperature
-        Logits become probabilities as ``sigmoid((logit - bias) / temperature)``.
-    lowest, highest
-        Logits within which the border may be moved.
-    """
-
-    bias: float
-    temperature: float
-    lowest: float
-    highest: float
 
 
 @dataclass(frozen=True)
@@ -224,14 +234,11 @@ class Clicks:
     fade, faded
         What is left of a change of logits as far across the slices as half of its width in the
         slice, and what is too little to be carried on.
-    lean
-        Logits by which one click moves the border on all slices that are not clicked.
     """
 
     push: float = 12.0
     fade: float = 0.6
     faded: float = 0.05
-    lean: float = 0.3
 
 
 @dataclass(frozen=True)

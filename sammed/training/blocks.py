@@ -19,10 +19,14 @@ from sammed.synthesis import torso_slabs
 from sammed.synthesis.blocks import BlockSample, draw_blocks
 from sammed.synthesis.source import GENERATOR, OF_LABELS, Source
 from sammed.training import stream
+from sammed.training.corrections import said_of
 from sammed.training.validation import SEED
 
 PER_VOLUME = 14
 """Samples drawn from one synthetic volume."""
+
+CLICKS = 3
+"""Clicks after which a validation looks again."""
 
 
 def make_chunk(seed: int, index: int, size: int, source: Source = GENERATOR) -> list[BlockSample]:
@@ -60,12 +64,14 @@ def batches(
     return stream.drawn(plan, start, partial(make_chunk, source=source), pack)
 
 
-def block_logits(net: LocatorNet, shown: Blocks, half: bool = False) -> Tensor:
-    """The locator's answer, (n, s, s, s) float32 logits."""
+def block_logits(
+    net: LocatorNet, shown: Blocks, half: bool = False, said: Tensor | None = None
+) -> Tensor:
+    """The locator's answer, (n, s, s, s) float32 logits; ``said`` as `LocatorNet` hears it."""
     with torch.no_grad():
         planes = block_planes(shown).contiguous(memory_format=torch.channels_last_3d)
     with torch.autocast("cpu", torch.bfloat16, enabled=half):
-        logits: Tensor = net(planes)
+        logits: Tensor = net(planes) if said is None else net(planes, said)
     return logits.float()
 
 
@@ -103,19 +109,31 @@ def validate_blocks(net: Any, size: int = 256, source: Source = GENERATOR) -> di
     Returns
     -------
     dict
-        ``block`` and ``block_ellipsoid`` of all samples; where they are of several origins also
+        ``block`` and ``block_ellipsoid`` of all samples, ``block_clicked`` after `CLICKS` clicks
+        into the errors of the answer; where they are of several origins also
         ``block_shapes``, ``block_anatomy`` and ``block_trunks``: of the generator's objects, of
         those of label maps and of drawn trunks.
     """
-    scores, floors, origins = [], [], list[str]()
+    scores, floors, clicked, origins = [], [], [], list[str]()
+    rng = np.random.default_rng(SEED)
     for shown, target, drawn_by in fixed_batches(size, source):
         logits = block_logits(net, shown)
         floor = inscribed_ellipsoid(target.shape[-1])
         origins += drawn_by
-        for answer, wanted in zip(logits.numpy(), target.numpy() > 0, strict=True):
-            scores.append(dice(answer > 0, wanted))
-            floors.append(dice(floor, wanted))
-    measured = {"block": float(np.mean(scores)), "block_ellipsoid": float(np.mean(floors))}
+        told = [
+            said_of(rng, answer, wanted, voxels, CLICKS)
+            for answer, wanted, voxels in zip(logits, target > 0, shown.voxels, strict=True)
+        ]
+        after = block_logits(net, shown, said=torch.stack(told))
+        for answer, again, wanted in zip(logits > 0, after > 0, target > 0, strict=True):
+            scores.append(dice(answer.numpy(), wanted.numpy()))
+            clicked.append(dice(again.numpy(), wanted.numpy()))
+            floors.append(dice(floor, wanted.numpy()))
+    measured = {
+        "block": float(np.mean(scores)),
+        "block_clicked": float(np.mean(clicked)),
+        "block_ellipsoid": float(np.mean(floors)),
+    }
     if source != GENERATOR:
         for origin in sorted(set(origins)):
             of_it = np.array(origins) == origin

@@ -13,8 +13,9 @@ import math
 import torch
 from torch import Tensor, nn
 
+from sammed.models.compact.field_prompts import PROMPTS
 from sammed.models.compact.layers import ConvNorm
-from sammed.models.compact.locator_net import LocatorNet
+from sammed.models.compact.locator_net import HEARD, LocatorNet
 from sammed.models.compact.volume_net import VolumeNet
 from sammed.models.compact.weight_files import fold_norms
 
@@ -69,6 +70,10 @@ def grow_from_locator(net: VolumeNet, locator: LocatorNet, filled: float = FILLE
             _put(module.weight, have[f"{name}.weight"])
             module.bias.copy_(have[f"{name}.bias"])
     nn.init.zeros_(net.prompts.weight)
+    for number, name in enumerate(HEARD):
+        own, theirs = 8 * PROMPTS.index(name), 8 * number
+        heard = have["heard.weight"][:, theirs : theirs + 8]
+        net.prompts.weight[: len(heard), own : own + 8] = heard
     for level, count in enumerate(locator.architecture.blocks):
         for block in list(net.encoder[level].children())[count:]:
             _silence(block, locator.architecture.widths[level])

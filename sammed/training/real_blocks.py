@@ -12,13 +12,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sammed.engine.fusion import promised_iou
+from sammed.engine.fusion import balanced, promised_iou
+from sammed.engine.object_volume import ObjectVolume
 from sammed.evaluation.manifest import read_manifest
 from sammed.imaging.boxes import Box3D
 from sammed.imaging.masks import dice
 from sammed.models.compact.cubes import BlockView, cube_view, from_cube
 from sammed.models.compact.locator import Locator, load_locator
 from sammed.models.compact.locator_net import BLOCK_SIZE
+from sammed.models.compact.recipe import CALIBRATED
 from sammed.training.blocks import inscribed_ellipsoid
 from sammed.training.real_cases import case_objects
 
@@ -34,7 +36,8 @@ class BlockScore:
     case, name
         Which.
     dice, floor
-        Of the locator, and of the ellipsoid inscribed in the 3D box.
+        Of the locator, its border where the expected Dice is largest, and of the ellipsoid
+        inscribed in the 3D box.
     promised
         The IoU that the locator's probabilities promise.
     """
@@ -66,10 +69,11 @@ def score_blocks(locate: Locate, manifest: Path) -> list[BlockScore]:
                 continue
             block = Box3D.from_mask(reference)
             logits = locate(cube_view(volume, stack.window, block, BLOCK_SIZE))
-            found, floor = (from_cube(cube, block) for cube in (logits, ellipsoid))
+            answer, floor = (from_cube(cube, block).logits for cube in (logits, ellipsoid))
+            found = balanced(ObjectVolume(block, answer), CALIBRATED).logits
             inside = reference[block.slices]
-            reached, least = (dice(cube.logits > 0, inside) for cube in (found, floor))
-            scores.append(BlockScore(case.id, name, reached, least, promised_iou(found.logits)))
+            reached, least = (dice(mask > 0, inside) for mask in (found, floor))
+            scores.append(BlockScore(case.id, name, reached, least, promised_iou(found)))
     return scores
 
 

@@ -17,6 +17,7 @@ from sammed.models.compact.net import Architecture, CompactNet, Prompts, input_p
 from sammed.models.compact.weight_files import fold_norms
 from sammed.synthesis.source import GENERATOR, Source
 from sammed.training import blocks, stream
+from sammed.training.corrections import corrections
 from sammed.training.losses import block_loss, compact_loss, taught_loss
 from sammed.training.prompts import add_clicks
 
@@ -160,8 +161,11 @@ class BlocksTask:
     def loss(
         self, net: LocatorNet, arrays: Arrays, rng: np.random.Generator, half: bool
     ) -> tuple[Tensor, dict[str, float], int]:
-        """Focal and Dice."""
+        """Focal and Dice; of some samples after corrections of an answer."""
         shown, target = blocks.unpack(arrays)
+        net.eval()
+        with torch.no_grad():
+            said = corrections(rng, shown, target, lambda s: blocks.block_logits(net, s, half))
         net.train()
-        loss, parts = block_loss(blocks.block_logits(net, shown, half), target)
+        loss, parts = block_loss(blocks.block_logits(net, shown, half, said), target)
         return loss, parts, len(target)

@@ -368,6 +368,7 @@ COLUMNS = [
     "val_real_a_floor",
     "val_block",
     "val_block_ellipsoid",
+    "val_block_clicked",
     "val_real_block",
 ]
 """Columns of a run's metrics.csv."""

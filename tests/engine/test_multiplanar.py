@@ -20,6 +20,7 @@ from sammed.engine.object_volume import NOTHING, ObjectVolume
 from sammed.engine.prompted_slices import depth_in, slice_prompts
 from sammed.engine.propagation import trimmed_box
 from sammed.engine.ranges import block_limits
+from sammed.engine.second_thought import heard, weighed_in
 from sammed.engine.settings import Settings
 from sammed.engine.slice_mask import SliceResult
 from sammed.engine.tracing import PROBES, Trace
@@ -277,23 +278,32 @@ SECOND[:, :, :20] = False
 
 
 class WholeModel(StubModel):
-    """A stub that also sees 3D boxes: what is bright in one half of the cube or in both."""
+    """A stub that also sees 3D boxes: what is bright in one half of the cube or in both.
 
-    def __init__(self, right: bool | None, sure: float = 6.0, **spec: object) -> None:
+    After a click it takes both, if it listens.
+    """
+
+    def __init__(
+        self, right: bool | None, sure: float = 6.0, listens: bool = False, **spec: object
+    ) -> None:
         super().__init__(52, **spec)
-        self.right, self.sure = right, sure
+        self.right, self.sure, self.listens = right, sure, listens
         self.located = 0
+        self.corrected: list[tuple[tuple[object, ...], VolumeMask]] = []
 
     def open(self, image: VolumeImage) -> WholeModel:
         self.image = image
         return self
 
     def answer(self, interactions, previous, *, reporter) -> VolumeMask:
-        self.located += 1
-        (block,) = interactions
+        block, *said = interactions
+        if previous is None:
+            self.located += 1
+        else:
+            self.corrected.append((tuple(said), previous))
         view = cube_view(self.image.volume, self.image.window, block, 40)
         bright = view.image > self.threshold
-        if self.right is not None:
+        if self.right is not None and not (said and self.listens):
             bright[..., slice(20) if self.right else slice(20, None)] = False
         return from_cube(np.where(bright, self.sure, -self.sure).astype(np.float32), block)
 
@@ -329,8 +339,12 @@ def test_what_is_found_as_a_whole_takes_nothing_away_on_which_planes_agree():
         return [PlaneView(planes, axis, dict.fromkeys(range(20), 0.1)) for axis in axes]
 
     consensus = multiplanar.Consensus(RECIPE)
-    joined = consensus.of(traces, range(3), other, planes.block, look)
+    joined = consensus.of(traces, range(3), other, planes.block, look, unthinking).volume
     np.testing.assert_array_equal(joined.mask, planes.mask | other.mask)
+
+
+def unthinking(volume: ObjectVolume) -> None:
+    """A model that sees no volume."""
 
 
 def traced(logits: np.ndarray, located: bool) -> list[PlaneTrace]:
@@ -348,7 +362,7 @@ def started(traces: list[PlaneTrace], located: ObjectVolume) -> ObjectVolume:
         seen.append(volume)
         return [PlaneView(volume, axis, dict.fromkeys(range(20), 1.0)) for axis in axes]
 
-    multiplanar.Consensus(RECIPE).of(traces, range(3), located, located.block, look)
+    multiplanar.Consensus(RECIPE).of(traces, range(3), located, located.block, look, unthinking)
     return seen[0]
 
 
@@ -388,6 +402,67 @@ def test_clicks_do_not_locate_again():
     made.segment()
     assert model.located == 1
     assert model.decoded <= decoded + 1
+
+
+def clicked(listens: bool) -> tuple[WholeModel, np.ndarray, np.ndarray]:
+    """The second of two bright things, and what becomes of it by a click at the first's end."""
+    model = WholeModel(right=True, listens=listens)
+    made, before = segmented(model)
+    made.put(replace(made.objects[0], points=(PointPrompt((3, 20, 8), True),)))
+    made.segment()
+    return model, before, made.object_mask("one")
+
+
+def test_a_click_is_heard_on_slices_that_nobody_clicked():
+    _, before, deaf = clicked(listens=False)
+    model, _, told = clicked(listens=True)
+    first = TWINS & ~SECOND
+    assert not (before & first).any()
+    assert deaf[3][first[3]].all()
+    assert not deaf[12][first[12]].any()
+    assert dice(told, TWINS) > 0.95
+    (nothing, found), (said, again) = model.corrected
+    assert nothing == ()
+    assert said == (PointPrompt((3, 20, 8), True),)
+    assert found.block == again.block
+    np.testing.assert_array_equal(found.logits, again.logits)
+
+
+def test_a_model_is_asked_of_what_was_found_once_and_of_each_click_once():
+    model = WholeModel(right=False, listens=True)
+    made, _ = segmented(model)
+    points = tuple(PointPrompt((7, 20, 33 + n), True) for n in range(3))
+    for count in (1, 2, 3):
+        made.put(replace(made.objects[0], points=points[:count]))
+        made.segment()
+    assert [len(said) for said, _ in model.corrected] == [0, 1, 2, 3]
+
+
+def test_what_a_click_does_not_change_the_models_mind_of_stays():
+    block = Box3D(0, 0, 0, 1, 2, 3)
+    found = ObjectVolume(block, np.array([[[3, -2, -10], [1, 2, -3]]], np.float16))
+    before = VolumeMask(block, np.array([[[-5, 6, -5], [-4, -4, -4]]], np.float16), 1.0)
+    after = VolumeMask(block, np.array([[[-5, 6, 5], [4, -4, 4]]], np.float16), 1.0)
+    changed = heard(found, before, after, convinced=0.3, loudest=4.0)
+    np.testing.assert_array_equal(changed.logits, [[[3, -2, -10], [4, 2, 4]]])
+
+
+def test_a_second_thought_counts_by_its_share_within_the_box():
+    found = ObjectVolume(Box3D(0, 0, 0, 1, 1, 4), np.array([[[8, 2, -10, 2]]], np.float16))
+    thought = VolumeMask(Box3D(0, 0, 0, 1, 1, 3), np.array([[[-4, -4, 8]]], np.float16), 1.0)
+    joined = weighed_in(found, thought, share=0.25, loudest=4.0)
+    assert joined.block == found.block
+    np.testing.assert_array_equal(joined.logits, [[[2, 0.5, -10, 2]]])
+
+
+def test_a_model_that_is_half_convinced_changes_half():
+    block = Box3D(0, 0, 0, 1, 1, 2)
+    found = ObjectVolume(block, np.array([[[-2, 2]]], np.float16))
+    before = VolumeMask(block, np.array([[[0, 0]]], np.float16), 1.0)
+    chance = np.log(0.65 / 0.35)
+    after = VolumeMask(block, np.array([[[chance, -chance]]], np.float16), 1.0)
+    changed = heard(found, before, after, convinced=0.3, loudest=4.0).logits.astype(float)
+    np.testing.assert_allclose(changed, [[[(chance - 2) / 2, (2 - chance) / 2]]], atol=0.01)
 
 
 def test_pictures_are_not_seen_as_3d_boxes():
@@ -521,42 +596,6 @@ def test_a_change_is_not_carried_over_the_next_clicked_slice():
     after = volume.mask_in(ORGAN.shape)
     assert not np.array_equal(after[7], ORGAN[7])
     np.testing.assert_array_equal(after[9:], ORGAN[9:])
-
-
-OUTSIDE_IT, INSIDE_IT, FAT = (4, 17, 30), (4, 17, 18), (4, 2, 2)
-
-
-@pytest.mark.parametrize(
-    ("clicks", "grows"),
-    [
-        ([(OUTSIDE_IT, True)], 1),
-        ([(INSIDE_IT, False)], -1),
-        ([(INSIDE_IT, True)], 0),
-        ([(FAT, False)], 0),
-        ([(OUTSIDE_IT, True), (INSIDE_IT, False)], 0),
-    ],
-)
-def test_what_was_missed_in_one_place_is_likely_missed_elsewhere(clicks, grows):
-    """The left half is found; on a slice out of reach one column is nearly in, one nearly out."""
-    fading = replace(RECIPE, clicks=replace(RECIPE.clicks, fade=1e-9))
-    stack = SliceStack(organ_volume(), "axial", Window(-160, 240, "soft-tissue"))
-    decoder = SliceDecoder(stack, StubModel(52, recipe=fading), EmbeddingStore())
-    block = Box3D.from_mask(ORGAN)
-    far = 12
-    assert far < block.z1
-    logits = np.where(np.arange(52) < 24, 4.0, -4.0) * np.ones((17, 40, 1))
-    logits[:, :, 22], logits[:, :, 26] = 0.2, -0.2
-    logits = logits[block.slices].astype(np.float16)
-    points = tuple(PointPrompt(at, positive) for at, positive in clicks)
-    clicked = slice_prompts(replace(BLOCK, points=points), 0)
-    limits = block_limits(block, stack)
-    volume, _ = repair(decoder, ObjectVolume(block, logits), clicked, limits)
-    after = volume.mask_in(ORGAN.shape)
-    assert (after[far, 17, 22], after[far, 17, 26]) == {
-        1: (True, True),
-        0: (True, False),
-        -1: (False, False),
-    }[grows]
 
 
 def test_a_click_beyond_an_emptied_slice_is_asked_about_where_the_object_is(monkeypatch):

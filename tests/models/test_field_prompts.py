@@ -9,7 +9,7 @@ import torch
 from sammed.imaging.boxes import Box2D, Box3D
 from sammed.models.compact import field_prompts as drawing
 from sammed.models.compact.field import Field
-from sammed.models.compact.volume_model import drawn_prompts
+from sammed.models.compact.field_said import drawn_prompts
 from sammed.prompts import BoxPrompt, LassoPrompt, MaskPrompt, PointPrompt, ScribblePrompt
 
 SHAPE = (9, 20, 30)

@@ -13,6 +13,7 @@ from sammed.models.compact.cubes import BlockView
 from sammed.models.compact.locator import MIRRORED, Locator, load_locator
 from sammed.models.compact.locator_net import (
     BLOCK_SIZE,
+    HEARD,
     PLANES,
     Blocks,
     LocatorArchitecture,
@@ -34,6 +35,15 @@ def weights(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def hearing(weights):
+    """A locator whose entry for what is said is not silent, as it is before training."""
+    net = load_locator(weights)[0]
+    torch.manual_seed(5)
+    torch.nn.init.normal_(net.heard.weight, std=0.3)
+    return Locator(net)
+
+
 @pytest.fixture
 def view():
     rng = np.random.default_rng(2)
@@ -49,6 +59,27 @@ def test_it_answers_a_cube_of_logits(weights, view):
     assert answer.shape == (BLOCK_SIZE,) * 3
     assert answer.dtype == np.float32
     assert answer.std() > 0
+
+
+def test_nothing_said_is_the_same_as_silence(hearing, view):
+    silence = torch.zeros(len(HEARD), *(BLOCK_SIZE,) * 3)
+    np.testing.assert_array_equal(hearing.locate(view, silence), hearing.locate(view))
+
+
+def test_what_is_said_changes_the_answer_and_mirrors_with_it(hearing, view):
+    said = torch.zeros(len(HEARD), *(BLOCK_SIZE,) * 3)
+    said[0, 30, 12, 20] = said[1, 8, 22, 21] = 1
+    answer = hearing.locate(view, said)
+    assert not np.allclose(answer, hearing.locate(view), atol=1e-3)
+    mirrored = replace(view, image=np.flip(view.image, 1), inside=np.flip(view.inside, 1))
+    expected = np.flip(answer, 1)
+    np.testing.assert_allclose(hearing.locate(mirrored, said.flip(2)), expected, atol=1e-4)
+
+
+def test_fewer_ways_are_nearly_the_same_answer(hearing, view):
+    one, all_ways = hearing.locate(view, ways=1), hearing.locate(view)
+    assert one.shape == all_ways.shape
+    assert not np.array_equal(one, all_ways)
 
 
 @pytest.mark.parametrize("axes", MIRRORED)
@@ -122,4 +153,4 @@ def test_files_that_do_not_fit_are_named(tmp_path, weights):
 def test_the_tag_brings_the_architecture_back():
     assert LocatorArchitecture.from_tag(TINY.tag) == TINY
     with pytest.raises(ValueError, match="compact-unet"):
-        LocatorArchitecture.from_tag(TINY.tag.replace("locator-unet/1", "compact-unet/3"))
+        LocatorArchitecture.from_tag(TINY.tag.replace("locator-unet/2", "compact-unet/3"))

@@ -44,13 +44,20 @@ class Locator:
         self._net = fold_norms(net).to(self._device).to(memory_format=torch.channels_last_3d)
 
     @torch.inference_mode()
-    def locate(self, view: BlockView) -> NDArray[np.float32]:
-        """Logits of the object on the cube, the mean of the eight ways to mirror it.
+    def locate(
+        self, view: BlockView, said: Tensor | None = None, ways: int = 8
+    ) -> NDArray[np.float32]:
+        """Logits of the object on the cube, the mean of some ways to mirror it.
 
         Parameters
         ----------
         view
             What the 3D box shows.
+        said : (len(HEARD), s, s, s)
+            What was said besides, as `sammed.models.compact.cube_said.said_on_cube` draws it;
+            ``None``: nothing.
+        ways
+            Of the eight, the first so many.
 
         Returns
         -------
@@ -60,14 +67,16 @@ class Locator:
             torch.from_numpy(np.ascontiguousarray(a)).to(self._device)
             for a in (view.image, view.inside)
         )
+        looks = MIRRORED[:ways]
         extent, voxels = (
-            torch.from_numpy(a).to(self._device).expand(len(MIRRORED), 3)
+            torch.from_numpy(a).to(self._device).expand(len(looks), 3)
             for a in (view.extent, view.voxels)
         )
-        seen = Blocks(_mirrored(image), _mirrored(inside), extent, voxels)
+        seen = Blocks(_mirrored(image, looks), _mirrored(inside, looks), extent, voxels)
         planes = block_planes(seen).contiguous(memory_format=torch.channels_last_3d)
-        answers = self._net(planes)
-        back = [torch.flip(a, axes) for a, axes in zip(answers, MIRRORED, strict=True)]
+        heard = None if said is None else _mirrored(said.to(self._device), looks)
+        answers = self._net(planes, heard)
+        back = [torch.flip(a, axes) for a, axes in zip(answers, looks, strict=True)]
         return np.asarray(torch.stack(back).mean(0).float().cpu().numpy())
 
     @torch.inference_mode()
@@ -96,5 +105,6 @@ MIRRORED = tuple(axes for n in range(4) for axes in combinations(range(3), n))
 """The axes that are mirrored, eight ways."""
 
 
-def _mirrored(cube: Tensor) -> Tensor:
-    return torch.stack([torch.flip(cube, axes) for axes in MIRRORED])
+def _mirrored(cube: Tensor, looks: Sequence[tuple[int, ...]]) -> Tensor:
+    """A cube, or several (..., s, s, s), mirrored in each of some ways."""
+    return torch.stack([torch.flip(cube, [axis - 3 for axis in axes]) for axes in looks])

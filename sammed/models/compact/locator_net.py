@@ -2,6 +2,7 @@
 
 A slice shows a 3D box's object among its neighbours, and not which of them reaches from face to
 face. The locator sees all slices at once, coarsely: the 3D box and a margin, resampled to a cube.
+What else is said of the object, and a former answer, it hears by an entry of their own.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ CONSTANTS = 6
 """Numbers that describe a block as a whole."""
 
 PLANES = 3 * 8 + 4 + CONSTANTS
-"""Channels of the network's input, at half the cube's resolution."""
+"""Channels of what is to be seen, at half the cube's resolution."""
+
+HEARD = ("click in", "click out", "painted", "former")
+"""What is said besides, each on the cube as `sammed.models.compact.field_prompts` draws it."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ def block_planes(blocks: Blocks) -> Tensor:
     spread = core.std(1)[:, None, None, None]
     standard = ((blocks.image - mean) * (0.5 / (spread + 0.02))).clamp(-2, 2)
     fine = torch.stack((blocks.image * 2 - 1, standard * blocks.inside, blocks.inside), 1)
-    packed = fine.reshape(n, 3, half, 2, half, 2, half, 2).permute(0, 1, 3, 5, 7, 2, 4, 6)
+    packed = cells(fine)
     axis = (torch.arange(half, dtype=torch.float32) + 0.5) / half * 2 - 1
     axis = axis / BOX_SHARE
     position = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"))
@@ -83,7 +87,14 @@ def block_planes(blocks: Blocks) -> Tensor:
         (torch.log2(blocks.extent / longest) / 3, torch.log2(blocks.voxels / 16) / 4), 1
     ).clamp(-1.5, 1.5)
     constant = constants[:, :, None, None, None].expand(n, CONSTANTS, half, half, half)
-    return torch.cat((packed.reshape(n, 24, half, half, half), where, constant), 1)
+    return torch.cat((packed, where, constant), 1)
+
+
+def cells(samples: Tensor) -> Tensor:
+    """(n, c, s, s, s) samples as (n, 8 c, s / 2, s / 2, s / 2): each 2 x 2 x 2 as channels."""
+    n, count, half = len(samples), samples.shape[1], samples.shape[-1] // 2
+    split = samples.reshape(n, count, half, 2, half, 2, half, 2).permute(0, 1, 3, 5, 7, 2, 4, 6)
+    return split.reshape(n, 8 * count, half, half, half)
 
 
 @dataclass(frozen=True)
@@ -98,7 +109,7 @@ class LocatorArchitecture(TaggedArchitecture):
         Residual blocks at each of these on the way down.
     """
 
-    family: ClassVar[str] = "locator-unet/1"
+    family: ClassVar[str] = "locator-unet/2"
     preprocessing: ClassVar[str] = PREPROCESSING
 
     widths: tuple[int, int, int] = (32, 64, 64)
@@ -106,33 +117,40 @@ class LocatorArchitecture(TaggedArchitecture):
 
 
 class LocatorNet(nn.Module):
-    """Planes of a block in; logits of the object at the cube's full resolution out."""
+    """Planes of a block, and what was said, in; the object's logits on the whole cube out."""
 
     def __init__(self, architecture: LocatorArchitecture | None = None) -> None:
         super().__init__()
         self.architecture = a = architecture or LocatorArchitecture()
         w = a.widths
         self.stem = ConvNorm(PLANES, w[0], dims=3)
+        self.heard = nn.Conv3d(8 * len(HEARD), w[0], 1, bias=False)
+        nn.init.zeros_(self.heard.weight)
         self.down = nn.ModuleList([ConvNorm(w[i], w[i + 1], 2, dims=3) for i in range(2)])
         self.encoder = nn.ModuleList([residuals(w[i], a.blocks[i], dims=3) for i in range(3)])
         self.lateral = nn.ModuleList([nn.Conv3d(w[i + 1], w[i], 1) for i in range(2)])
         self.decoder = nn.ModuleList([Residual(w[i], dims=3) for i in range(2)])
         self.masks = nn.Conv3d(w[0], 8, 1)
 
-    def forward(self, planes: Tensor) -> Tensor:
+    def forward(self, planes: Tensor, said: Tensor | None = None) -> Tensor:
         """Run the network.
 
         Parameters
         ----------
         planes : (n, PLANES, s / 2, s / 2, s / 2)
             From `block_planes`; ``s`` a multiple of 8.
+        said : (n, len(HEARD), s, s, s)
+            What was said besides the 3D boxes; ``None``: nothing.
 
         Returns
         -------
         (n, s, s, s)
             Logits.
         """
-        y = functional.relu(self.stem(planes))
+        y = self.stem(planes)
+        if said is not None:
+            y = y + self.heard(cells(said))
+        y = functional.relu(y)
         skips: list[Tensor] = []
         for level, stage in enumerate(self.encoder):
             if level:

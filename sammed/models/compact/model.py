@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from sammed.errors import BackendUnavailableError
 from sammed.imaging.boxes import Box3D
+from sammed.models.compact.cube_said import said_on_cube
 from sammed.models.compact.cubes import cube_view, from_cube
 from sammed.models.compact.entry import BOXES, STROKES, WEIGHTS
 from sammed.models.compact.locator import Locator, load_locator
@@ -55,6 +56,9 @@ _Net = TypeVar("_Net", bound=nn.Module)
 ZOOM = 1.5
 CHUNK = 16
 """Prompts that go through the network at once."""
+
+CORRECTED_WAYS = 4
+"""In so many mirrors the locator looks at what was corrected."""
 
 
 def load_net(path: Path | None = None) -> tuple[CompactNet, str]:
@@ -304,12 +308,19 @@ class _Located:
         *,
         reporter: Watch,
     ) -> VolumeMask:
-        """What it finds in the one 3D box that it is asked about, within the box."""
+        """What it finds in the one 3D box that it is asked about, within the box.
+
+        With points, painted slices or a former answer it looks fewer ways: somebody waits.
+        """
         (block,) = (said for said in interactions if isinstance(said, Box3D))
         reporter.check()
         view = cube_view(self.image.volume, self.image.window, block, BLOCK_SIZE)
+        more = [said for said in interactions if not isinstance(said, Box3D)]
         with _one_thread():
-            return from_cube(self.locator.locate(view), block)
+            if previous is None and not more:
+                return from_cube(self.locator.locate(view), block)
+            said = said_on_cube(block, more, previous, self.image.volume.shape)
+            return from_cube(self.locator.locate(view, said, CORRECTED_WAYS), block)
 
     def glance(self, blocks: Sequence[Box3D]) -> list[VolumeMask]:
         """What it finds in each of several 3D boxes, seen one way only; see `Locator.glance`."""

@@ -25,18 +25,28 @@ from sammed.models.recipe import (
 
 LOUDEST = 4.0
 
+CALIBRATED = Border(bias=0.0, temperature=1.0, lowest=-6.0, highest=6.0)
+"""Of logits that are as sure as they should be."""
+
 RECIPE = Recipe(
     mean=Mean(power=4),
     planes=Planes(least_slices=3, most_stretch=3.0, finest=64),  # engine-large-blocks
     second_look=SecondLook(margin=0.15, far=1.0, closer=0.8),  # engine-boxed-slices
     across=Across(least_run=3, most_slices=64),  # engine-boxed-slices: beyond, it gains nothing
     box_fit=BoxFit(span=0.96, on_slice=0.35, in_block=0.5, lowest=-3.0, highest=2.0),
-    locate=Locate(weight=8.0, agreed=0.75, emptiness=1.0),  # engine-judge
+    locate=Locate(
+        weight=8.0,
+        agreed=0.75,
+        emptiness=1.0,  # engine-judge
+        border=CALIBRATED,  # 21-locator
+        again=0.3,
+        convinced=0.3,
+    ),
     refine=Refine(least_overlap=0.5, disputed=0.05),
     border=Border(bias=1.5, temperature=2.5, lowest=-3.0, highest=2.0),
     growth_guard=GrowthGuard(spike=0.15, caution=0.3, cautious_area=150),
     quality=Quality(modesty=2.0, way=0.05),  # engine-predicted-iou
     fusion=Fusion(loudest=LOUDEST, untraced=1e-5, sharpness=4),
-    clicks=Clicks(push=3 * LOUDEST, fade=0.6, faded=0.05, lean=0.3),  # engine-clicks
+    clicks=Clicks(push=3 * LOUDEST, fade=0.6, faded=0.05),  # engine-clicks
     walk=Walk(stiffness=3000.0, trust=0.1, doubt=4.0),  # engine-strokes
 )

@@ -24,6 +24,7 @@ from sammed.models.compact.field_placing import (
     grown_field,
     united,
 )
+from sammed.models.compact.field_said import drawn_prompts, spans
 from sammed.models.compact.volume_net import (
     Fields,
     VolumeArchitecture,
@@ -41,16 +42,8 @@ from sammed.models.protocols import (
     VolumeState,
     Watch,
 )
-from sammed.prompts import (
-    BoxPrompt,
-    Interaction,
-    LassoPrompt,
-    MaskPrompt,
-    PointPrompt,
-    ScribblePrompt,
-)
+from sammed.prompts import Interaction
 from sammed.prompts.interactions import locates
-from sammed.prompts.strokes import lasso_mask
 
 MIRRORED = tuple(axes for n in range(4) for axes in combinations(range(3), n))
 """The axes that are mirrored, eight ways, the first of them none."""
@@ -191,7 +184,7 @@ class _Opened:
     ) -> Fields:
         volume = self.image.volume
         image = torch.from_numpy(field_image(volume, self.image.window, field))[None]
-        edges = _spans(field, (0, 0, 0), volume.shape)
+        edges = spans(field, (0, 0, 0), volume.shape)
         prompts = drawn_prompts(field, interactions, volume.shape)
         if former is not None and not former.block.is_empty:
             logits = torch.from_numpy(field_mask(former, field, volume.shape))
@@ -200,7 +193,7 @@ class _Opened:
         block = torch.full((1, 3, 2), torch.nan)
         if solid:
             region = united(solid)
-            block = _spans(field, region.low, region.high)
+            block = spans(field, region.low, region.high)
         step = torch.from_numpy(field.step * np.array(volume.spacing)).float()[None]
         voxel = torch.from_numpy(1 / field.step).float()[None]
         inside = drawing.blocks(edges, field.size).float()
@@ -216,85 +209,3 @@ def _round_previous(previous: VolumeMask, region: Box3D, size: int) -> Field | N
     low, high = np.array(block.low) + found.low, np.array(block.low) + found.high
     whole = Box3D(*low.tolist(), *high.tolist()).union(region)
     return Field.round(whole.low, whole.high, BOX_SHARE, size)
-
-
-def _spans(field: Field, low: Sequence[float], high: Sequence[float]) -> Tensor:
-    return torch.from_numpy(field.spans(low, high)).float()[None]
-
-
-def drawn_prompts(
-    field: Field, interactions: Sequence[Interaction], shape: tuple[int, int, int]
-) -> Tensor:
-    """Interactions as channels on a field, (1, len(PROMPTS), s, s, s) float32.
-
-    Parameters
-    ----------
-    field
-        Where.
-    interactions
-        What was said of an object.
-    shape
-        Of the volume.
-    """
-    prompts = drawing.no_prompts(1, field.size)
-    channels = prompts[0]
-    clicks: dict[int, list[Sequence[float]]] = {drawing.CLICK_IN: [], drawing.CLICK_OUT: []}
-    strokes: dict[int, list[Tensor]] = {drawing.STROKE_IN: [], drawing.STROKE_OUT: []}
-    for said in interactions:
-        if isinstance(said, Box3D):
-            box = drawing.box_channel(_spans(field, said.low, said.high), field.size)[0]
-            channels[drawing.BOX] = drawing.joined(channels[drawing.BOX], box)
-        elif isinstance(said, BoxPrompt):
-            _add_slab(channels, field, said)
-        elif isinstance(said, PointPrompt):
-            clicks[drawing.CLICK_IN if said.positive else drawing.CLICK_OUT].append(said.at)
-        elif isinstance(said, MaskPrompt):
-            _add_painted(channels, field, said, shape)
-        else:
-            channel = drawing.STROKE_IN if said.positive else drawing.STROKE_OUT
-            strokes[channel].append(_stroked(field, said))
-    for channel, at in clicks.items():
-        if at:
-            places = torch.from_numpy(field.to_samples(np.array(at) + 0.5)).float()
-            channels[channel] = drawing.click_channel(places[None], field.size)[0]
-    for channel, lines in strokes.items():
-        if lines:
-            channels[channel] = drawing.stroke_channel(torch.cat(lines)[None], field.size)[0]
-    return prompts
-
-
-def _add_slab(channels: Tensor, field: Field, said: BoxPrompt) -> None:
-    spans = _spans(field, said.block.low, said.block.high)
-    slab = drawing.slab_channel(spans, torch.tensor([said.axis]), field.size)[0]
-    channels[drawing.SLAB] = drawing.joined(channels[drawing.SLAB], slab)
-
-
-def _stroked(field: Field, said: ScribblePrompt | LassoPrompt) -> Tensor:
-    """The samples that a stroke passes, or that a lasso surrounds, as points (k, 3)."""
-    if isinstance(said, ScribblePrompt):
-        voxels = said.voxels
-    else:
-        pixels = np.argwhere(lasso_mask(said)) + np.array((said.box.r0, said.box.c0))
-        voxels = np.insert(pixels, said.axis, said.index, axis=1)
-    return torch.from_numpy(field.to_samples(voxels + 0.5)).float()
-
-
-def _add_painted(
-    channels: Tensor, field: Field, said: MaskPrompt, shape: tuple[int, int, int]
-) -> None:
-    """Slices across the axis along which the fewest are painted."""
-    painted = [said.slices(axis) for axis in range(3)]
-    axis = int(np.argmin([len(indices) for indices in painted]))
-    cube = field.cube(shape)
-    across = [a for a in range(3) if a != axis]
-    rows, cols = (cube.weights[a] for a in across)
-    used = tuple(cube.used[a] for a in across)
-    for index in painted[axis].tolist():
-        low, high = [0.0, 0.0, 0.0], [float(n) for n in shape]
-        low[axis], high[axis] = float(index), index + 1.0
-        on = drawing.intervals(_spans(field, low, high)[0, axis], field.size)
-        section = np.take(said.voxels, index, axis)[used].astype(np.float32)
-        inside = torch.from_numpy(rows @ section @ cols.T > 0.5).unsqueeze(axis)
-        given = on.reshape([-1 if a == axis else 1 for a in range(3)])
-        signs = drawing.signed(inside, torch.ones_like(inside)).expand_as(channels[0])
-        channels[drawing.PAINTED] = torch.where(given, signs, channels[drawing.PAINTED])

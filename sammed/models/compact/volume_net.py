@@ -26,6 +26,7 @@ from sammed.models.compact.field_prompts import (
     STROKE_IN,
 )
 from sammed.models.compact.layers import ConvNorm, Residual, residuals
+from sammed.models.compact.locator_net import cells
 from sammed.models.compact.weight_files import TaggedArchitecture
 
 PREPROCESSING = "field-input/2"
@@ -112,7 +113,7 @@ def field_planes(fields: Fields) -> Tensor:
     n, size = len(fields.image), fields.image.shape[-1]
     half = size // 2
     image, standard = fields.image * 2 - 1, _standardised(fields)
-    seen = _packed(torch.stack((image, standard, fields.inside), 1))
+    seen = cells(torch.stack((image, standard, fields.inside), 1))
     boxed = fields.block.isfinite().flatten(1).all(1)
     longest = fields.step.amax(1, keepdim=True)
     constants = torch.cat(
@@ -125,14 +126,7 @@ def field_planes(fields: Fields) -> Tensor:
     ).clamp(-1.5, 1.5)
     constant = constants[:, :, None, None, None].expand(n, CONSTANTS, half, half, half)
     where = _place(fields.block, half)
-    return torch.cat((seen, where, constant, _packed(fields.prompts)), 1)
-
-
-def _packed(fine: Tensor) -> Tensor:
-    """(n, c, s, s, s) samples as (n, 8 c, s / 2, s / 2, s / 2) cells."""
-    n, count, half = len(fine), fine.shape[1], fine.shape[-1] // 2
-    cells = fine.reshape(n, count, half, 2, half, 2, half, 2).permute(0, 1, 3, 5, 7, 2, 4, 6)
-    return cells.reshape(n, 8 * count, half, half, half)
+    return torch.cat((seen, where, constant, cells(fields.prompts)), 1)
 
 
 def _standardised(fields: Fields) -> Tensor:
@@ -239,9 +233,9 @@ class VolumeNet(nn.Module):
         for level in (2, 1, 0):
             y = functional.interpolate(self.lateral[level](y), scale_factor=2.0, mode="nearest")
             y = self.decoder[level](y + skips[level])
-        cells = self.masks(y)
-        chance = torch.sigmoid(cells.detach().float())
-        return _unfolded(cells), self._judged(y, chance, deepest), self._beyond(y, chance)
+        folded = self.masks(y)
+        chance = torch.sigmoid(folded.detach().float())
+        return _unfolded(folded), self._judged(y, chance, deepest), self._beyond(y, chance)
 
     def _judged(self, y: Tensor, chance: Tensor, deepest: Tensor) -> Tensor:
         """How right the mask is: by what was seen in it, and by how sure it is of itself."""
