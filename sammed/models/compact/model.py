@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,7 +17,7 @@ from torch.nn import functional
 from sammed.errors import BackendUnavailableError
 from sammed.imaging.boxes import Box3D
 from sammed.models.compact.cube_said import said_on_cube
-from sammed.models.compact.cubes import cube_view, from_cube
+from sammed.models.compact.cubes import BlockView, cube_view, from_cube
 from sammed.models.compact.entry import BOXES, STROKES, WEIGHTS
 from sammed.models.compact.locator import Locator, load_locator
 from sammed.models.compact.locator_net import BLOCK_SIZE
@@ -294,12 +293,12 @@ class CompactModel:
         return torch.from_numpy(np.asarray(drawn, np.float32)).to(self._device)
 
 
-@dataclass(frozen=True)
 class _Located:
     """A volume of which the locator is asked what a 3D box holds."""
 
-    locator: Locator
-    image: VolumeImage
+    def __init__(self, locator: Locator, image: VolumeImage) -> None:
+        self._locator, self._image = locator, image
+        self._seen: tuple[Box3D, BlockView] | None = None
 
     def answer(
         self,
@@ -314,20 +313,28 @@ class _Located:
         """
         (block,) = (said for said in interactions if isinstance(said, Box3D))
         reporter.check()
-        view = cube_view(self.image.volume, self.image.window, block, BLOCK_SIZE)
+        view = self._view(block)
         more = [said for said in interactions if not isinstance(said, Box3D)]
         with _one_thread():
             if previous is None and not more:
-                return from_cube(self.locator.locate(view), block)
-            said = said_on_cube(block, more, previous, self.image.volume.shape)
-            return from_cube(self.locator.locate(view, said, CORRECTED_WAYS), block)
+                return from_cube(self._locator.locate(view), block)
+            said = said_on_cube(block, more, previous, self._image.volume.shape)
+            return from_cube(self._locator.locate(view, said, CORRECTED_WAYS), block)
+
+    def _view(self, block: Box3D) -> BlockView:
+        """What a 3D box shows; the last one is kept, as clicks follow each other on one object."""
+        if self._seen is None or self._seen[0] != block:
+            view = cube_view(self._image.volume, self._image.window, block, BLOCK_SIZE)
+            self._seen = block, view
+            return view
+        return self._seen[1]
 
     def glance(self, blocks: Sequence[Box3D]) -> list[VolumeMask]:
         """What it finds in each of several 3D boxes, seen one way only; see `Locator.glance`."""
-        volume, window = self.image.volume, self.image.window
+        volume, window = self._image.volume, self._image.window
         views = [cube_view(volume, window, block, BLOCK_SIZE) for block in blocks]
         with _one_thread():
-            found = self.locator.glance(views)
+            found = self._locator.glance(views)
         return [from_cube(logits, block) for logits, block in zip(found, blocks, strict=True)]
 
 
