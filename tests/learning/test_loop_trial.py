@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from sammed import cli, io
 from sammed.errors import InputError
@@ -60,7 +61,9 @@ def test_a_person_clicks_until_it_is_good():
     assert (done.prompts, done.proposed) == (1, False)
     assert done.before == done.after > 0.1
     assert done.seconds == annotator.LOOK_S + annotator.BOX_S
-    more = annotate(volume, target, build("compact"), Annotator(target=1.0, most=3))
+    wall = (truth == 1) & ~ndimage.binary_erosion(truth == 1)  # whose inside looks the same
+    unseen = Target("ball", 1, wall, wall)
+    more = annotate(volume, unseen, build("compact"), Annotator(target=1.0, most=3))
     assert more.prompts == 3
     corrected = (2 - more.painted) * annotator.CLICK_S + more.painted * annotator.PAINT_S
     assert more.seconds == annotator.LOOK_S + annotator.BOX_S + corrected
