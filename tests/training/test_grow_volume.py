@@ -8,7 +8,7 @@ import torch
 
 from sammed.models.compact import field_prompts as drawing
 from sammed.models.compact.locator import load_locator
-from sammed.models.compact.locator_net import Blocks, block_planes
+from sammed.models.compact.locator_net import HEARD, Blocks, block_planes
 from sammed.models.compact.volume_net import Fields, VolumeArchitecture, VolumeNet, field_planes
 from sammed.training.grow_volume import can_grow, grow_from_locator
 
@@ -41,6 +41,24 @@ def test_a_grown_network_answers_to_a_3d_box_as_the_locator() -> None:
         grow_from_locator(net, locator, filled=SIZE * 3 / 4)
         answer = net.eval()(field_planes(fields))[0]
     assert expected.std() > 1
+    torch.testing.assert_close(answer, expected, atol=2e-2, rtol=1e-3)
+
+
+def test_a_grown_network_hears_clicks_as_the_locator() -> None:
+    locator = load_locator()[0]
+    net = VolumeNet(VolumeArchitecture())
+    blocks, fields = _seen_by_both()
+    middle = SIZE // 2
+    fields.prompts[:, drawing.CLICK_OUT, middle, middle, middle] = 1
+    fields.prompts[:, drawing.FORMER, 8:-8, 8:-8, 8:-8] = 0.9
+    said = fields.prompts[:, [drawing.PROMPTS.index(name) for name in HEARD]]
+    with torch.inference_mode():
+        silent = locator(block_planes(blocks))
+        expected = locator(block_planes(blocks), said)
+        torch.manual_seed(1)
+        grow_from_locator(net, locator, filled=SIZE * 3 / 4)
+        answer = net.eval()(field_planes(fields))[0]
+    assert (expected - silent).abs().max() > 1
     torch.testing.assert_close(answer, expected, atol=2e-2, rtol=1e-3)
 
 
