@@ -17,7 +17,7 @@ from torch.nn import functional
 from sammed.models.compact import field_prompts as drawing
 from sammed.models.compact.cubes import BOX_SHARE
 from sammed.models.compact.locator_net import HEARD, Blocks
-from sammed.training.volume_prompts import Picker
+from sammed.training.volume_prompts import Picker, slice_ends
 
 CLICK_IN, CLICK_OUT, PAINTED, FORMER = range(len(HEARD))
 
@@ -217,11 +217,8 @@ WRONG: tuple[Wrong, ...] = (
 
 def _box(size: int) -> Tensor:
     """Where the 3D box lies in its cube, (s, s, s) bool."""
-    margin = round(size * (1 - BOX_SHARE) / 2)
-    box = torch.zeros(size, size, size, dtype=torch.bool)
-    part = slice(margin, size - margin)
-    box[part, part, part] = True
-    return box
+    margin = size * (1 - BOX_SHARE) / 2
+    return drawing.blocks(torch.tensor([[[margin, size - margin]] * 3]), size)[0]
 
 
 def _distance(place: Tensor, size: int) -> Tensor:
@@ -234,9 +231,7 @@ def _distance(place: Tensor, size: int) -> Tensor:
 def _slice_on(place: float, voxels: float, size: int) -> Tensor:
     """Which samples lie on the image's slice that holds a place, (s,) bool."""
     margin, voxel = size * (1 - BOX_SHARE) / 2, size * BOX_SHARE / voxels
-    index = np.floor((place - margin) / voxel)
-    ends = torch.tensor([margin + index * voxel, margin + (index + 1) * voxel])
-    return drawing.intervals(ends.float(), size)
+    return drawing.intervals(torch.tensor(slice_ends(place, margin, voxel)), size)
 
 
 def _rows(shown: Blocks, count: int) -> Blocks:

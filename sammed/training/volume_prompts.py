@@ -160,8 +160,18 @@ def _beside(target: Tensor) -> Tensor:
 
 def _slice_at(one: FieldBatch, axis: int, place: float) -> tuple[float, float]:
     """Ends in samples of the image's slice across an axis that holds a place."""
-    first, voxel = float(one.edges[0, axis, 0]), float(one.voxel[0, axis])
-    index = np.floor((place - first) / voxel)
+    return slice_ends(place, float(one.edges[0, axis, 0]), float(one.voxel[0, axis]))
+
+
+def slice_ends(place: float, first: float, voxel: float) -> tuple[float, float]:
+    """Ends of the slice that holds a place, of slices so thick that begin at ``first``.
+
+    Examples
+    --------
+    >>> slice_ends(7.0, 5.0, 1.5)
+    (6.5, 8.0)
+    """
+    index = float(np.floor((place - first) / voxel))
     return first + index * voxel, first + (index + 1) * voxel
 
 

@@ -76,10 +76,13 @@ def test_what_is_said_changes_the_answer_and_mirrors_with_it(hearing, view):
     np.testing.assert_allclose(hearing.locate(mirrored, said.flip(2)), expected, atol=1e-4)
 
 
-def test_fewer_ways_are_nearly_the_same_answer(hearing, view):
-    one, all_ways = hearing.locate(view, ways=1), hearing.locate(view)
-    assert one.shape == all_ways.shape
-    assert not np.array_equal(one, all_ways)
+def test_one_way_is_a_glance_and_two_are_its_mean_with_the_first_mirror(hearing, view):
+    one, two = hearing.locate(view, ways=1), hearing.locate(view, ways=2)
+    np.testing.assert_allclose(one, hearing.glance([view])[0], atol=1e-5)
+    (axis,) = MIRRORED[1]
+    turned = replace(view, image=np.flip(view.image, axis), inside=np.flip(view.inside, axis))
+    other = np.flip(hearing.locate(turned, ways=1), axis)
+    np.testing.assert_allclose(two, (one + other) / 2, atol=1e-4)
 
 
 @pytest.mark.parametrize("axes", MIRRORED)

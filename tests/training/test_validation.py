@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from sammed.models.compact.locator_net import LocatorArchitecture, LocatorNet
 from sammed.training.blocks import inscribed_ellipsoid, validate_blocks
@@ -22,6 +23,15 @@ def test_validation_of_blocks_knows_the_ellipsoid():
     assert 0 <= result["block"] <= 1
     volume = inscribed_ellipsoid(40).sum() / 30**3
     assert volume == pytest.approx(np.pi / 6, rel=0.02)
+
+
+def test_validation_of_blocks_clicks_into_errors_and_looks_again():
+    def answer(planes, said=None):
+        nothing = torch.full((len(planes), *[2 * planes.shape[-1]] * 3), -1.0)
+        return nothing if said is None else said[:, 0] - 0.5  # what was clicked, and no more
+
+    result = validate_blocks(answer, 32)
+    assert result["block"] == 0 < result["block_clicked"] < 0.5
 
 
 def test_measures():

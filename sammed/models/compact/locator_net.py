@@ -90,11 +90,18 @@ def block_planes(blocks: Blocks) -> Tensor:
     return torch.cat((packed, where, constant), 1)
 
 
-def cells(samples: Tensor) -> Tensor:
+def cells(fine: Tensor) -> Tensor:
     """(n, c, s, s, s) samples as (n, 8 c, s / 2, s / 2, s / 2): each 2 x 2 x 2 as channels."""
-    n, count, half = len(samples), samples.shape[1], samples.shape[-1] // 2
-    split = samples.reshape(n, count, half, 2, half, 2, half, 2).permute(0, 1, 3, 5, 7, 2, 4, 6)
+    n, count, half = len(fine), fine.shape[1], fine.shape[-1] // 2
+    split = fine.reshape(n, count, half, 2, half, 2, half, 2).permute(0, 1, 3, 5, 7, 2, 4, 6)
     return split.reshape(n, 8 * count, half, half, half)
+
+
+def samples(packed: Tensor) -> Tensor:
+    """(n, 8, h, h, h) cells as (n, 2 h, 2 h, 2 h) samples: back from `cells`."""
+    n, half = len(packed), packed.shape[-1]
+    split = packed.reshape(n, 2, 2, 2, half, half, half).permute(0, 4, 1, 5, 2, 6, 3)
+    return split.reshape(n, 2 * half, 2 * half, 2 * half)
 
 
 @dataclass(frozen=True)
@@ -160,7 +167,4 @@ class LocatorNet(nn.Module):
         for level in (1, 0):
             y = functional.interpolate(self.lateral[level](y), scale_factor=2.0, mode="nearest")
             y = self.decoder[level](y + skips[level])
-        y = self.masks(y)
-        n, half = len(y), y.shape[-1]
-        y = y.reshape(n, 2, 2, 2, half, half, half).permute(0, 4, 1, 5, 2, 6, 3)
-        return y.reshape(n, 2 * half, 2 * half, 2 * half)
+        return samples(self.masks(y))

@@ -39,8 +39,8 @@ RECIPE = Recipe(
         agreed=0.75,
         emptiness=1.0,  # engine-judge
         border=CALIBRATED,  # 21-locator
-        again=0.3,
-        convinced=0.3,
+        again=0.3,  # 32-second-thought
+        convinced=0.3,  # 32-second-thought
     ),
     refine=Refine(least_overlap=0.5, disputed=0.05),
     border=Border(bias=1.5, temperature=2.5, lowest=-3.0, highest=2.0),

@@ -26,7 +26,7 @@ from sammed.models.compact.field_prompts import (
     STROKE_IN,
 )
 from sammed.models.compact.layers import ConvNorm, Residual, residuals
-from sammed.models.compact.locator_net import cells
+from sammed.models.compact.locator_net import cells, samples
 from sammed.models.compact.weight_files import TaggedArchitecture
 
 PREPROCESSING = "field-input/2"
@@ -235,7 +235,7 @@ class VolumeNet(nn.Module):
             y = self.decoder[level](y + skips[level])
         folded = self.masks(y)
         chance = torch.sigmoid(folded.detach().float())
-        return _unfolded(folded), self._judged(y, chance, deepest), self._beyond(y, chance)
+        return samples(folded), self._judged(y, chance, deepest), self._beyond(y, chance)
 
     def _judged(self, y: Tensor, chance: Tensor, deepest: Tensor) -> Tensor:
         """How right the mask is: by what was seen in it, and by how sure it is of itself."""
@@ -258,10 +258,3 @@ class VolumeNet(nn.Module):
                 rows.append(torch.cat((seen.amax(2), found.amax(2), found.mean(2)), 1))
         beyond: Tensor = self.faces(torch.stack(rows, 1))[..., 0]
         return beyond
-
-
-def _unfolded(cells: Tensor) -> Tensor:
-    """(n, 8, h, h, h) cells as (n, 2 h, 2 h, 2 h) samples."""
-    n, half = len(cells), cells.shape[-1]
-    samples = cells.reshape(n, 2, 2, 2, half, half, half).permute(0, 4, 1, 5, 2, 6, 3)
-    return samples.reshape(n, 2 * half, 2 * half, 2 * half)
