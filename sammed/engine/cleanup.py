@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from sammed.engine.object_volume import ObjectVolume
+from sammed.engine.object_volume import ObjectVolume, positive
 from sammed.views.slices import OUTSIDE_LOGIT
 
 Components = Literal["prompted", "largest", "all"]
@@ -71,7 +71,7 @@ def clean(
             logits.astype(np.float32), sigma, mode="constant", cval=OUTSIDE_LOGIT
         )
         logits = smooth.astype(np.float16)
-    mask = logits > 0
+    mask = positive(logits)
     kept = ndimage.binary_fill_holes(mask) if options.fill_holes else mask
     kept = select_components(kept, options.components, prompted)
     if kept is mask:

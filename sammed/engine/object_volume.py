@@ -33,9 +33,17 @@ class ObjectVolume:
     logits: NDArray[np.float16]
 
     @cached_property
+    def tight(self) -> Box3D:
+        """The smallest block that holds what is foreground; empty if nothing is."""
+        found, (z, y, x) = Box3D.from_mask(self.mask), self.block.low
+        return Box3D(
+            found.z0 + z, found.y0 + y, found.x0 + x, found.z1 + z, found.y1 + y, found.x1 + x
+        )
+
+    @cached_property
     def mask(self) -> NDArray[np.bool_]:
         """(z, y, x) bool on the block."""
-        return self.logits > 0
+        return positive(self.logits)
 
     def mask_in(self, shape: Shape3) -> NDArray[np.bool_]:
         """Its voxels in the whole volume, (z, y, x) bool."""
@@ -66,6 +74,19 @@ class ObjectVolume:
         return logits
 
 
+def positive(logits: NDArray[np.float16]) -> NDArray[np.bool_]:
+    """Where half precision numbers are > 0; none may be NaN.
+
+    Their order is that of their bits as integers, which is a hundred times as quick to find.
+
+    Examples
+    --------
+    >>> positive(np.array([-np.inf, -1, -0.0, 0.0, 6e-8, 2, np.inf], np.float16)).astype(int)
+    array([0, 0, 0, 0, 1, 1, 1])
+    """
+    return np.asarray(logits.view(np.int16) > 0)
+
+
 NOTHING = ObjectVolume(NOWHERE, np.zeros((0, 0, 0), np.float16))
 
 
@@ -91,8 +112,30 @@ def stack(slices: Mapping[int, SliceResult], axis: int) -> ObjectVolume:
 
 def keep_slices(volume: ObjectVolume, axis: int, indices: Collection[int]) -> ObjectVolume:
     """The object on some slices across an axis; on all others it is absent."""
-    low, high = volume.block.range(axis)
-    shape = [1, 1, 1]
-    shape[axis] = high - low
-    kept = np.array([index in indices for index in range(low, high)], bool).reshape(shape)
+    kept = _on_slices(volume.block, axis, indices)
     return ObjectVolume(volume.block, np.where(kept, volume.logits, np.float16(OUTSIDE_LOGIT)))
+
+
+def with_slices(
+    volume: ObjectVolume, other: ObjectVolume, axis: int, indices: Collection[int]
+) -> ObjectVolume:
+    """The object with some slices across an axis taken from another.
+
+    Examples
+    --------
+    >>> one, two = (ObjectVolume(Box3D(z, 0, 0, z + 2, 1, 1), np.full((2, 1, 1), v, np.float16))
+    ...             for z, v in ((0, 1), (1, 5)))
+    >>> with_slices(one, two, 0, [1]).logits.ravel().tolist()
+    [1.0, 5.0, -10.0]
+    """
+    block = volume.block.union(other.block)
+    taken = _on_slices(block, axis, indices)
+    logits = np.where(taken, other.on(block), volume.on(block))
+    return ObjectVolume(block, logits.astype(np.float16))
+
+
+def _on_slices(block: Box3D, axis: int, indices: Collection[int]) -> NDArray[np.bool_]:
+    """Which slices of a block across an axis are meant, of a shape that fits its logits."""
+    shape = [1, 1, 1]
+    shape[axis] = -1
+    return np.array([i in indices for i in range(*block.range(axis))], bool).reshape(shape)

@@ -86,6 +86,33 @@ class Planes:
             return (own,)
         return (own, *(a for a in range(3) if a != own and self._fits(obj.blocks[0], a)))
 
+    def seen_whole(self, obj: ObjectPrompts, block: Box3D) -> bool:
+        """Whether what chains found in a block is shown to a model that sees it as a whole.
+
+        Not where the user has said how far it reaches, or which slices it has, nor what is flat.
+        """
+        planes = self.recipe.planes
+        deep = planes is not None and min(block.shape) >= planes.least_slices
+        return self.located and deep and obj.propagate == "auto" and not obj.blocks
+
+    def looks(self, block: Box3D, own: int) -> dict[int, int]:
+        """Axes across which what chains found in a block is looked at again, and how densely.
+
+        Parameters
+        ----------
+        block
+            Holds what they found.
+        own
+            Canonical axis along which they went.
+
+        Returns
+        -------
+        dict
+            Axis → every how many-th slice.
+        """
+        axes = (own, *(a for a in range(3) if a != own and self._free and self._fits(block, a)))
+        return {axis: -(-block.shape[axis] // self.recipe.refine.most) for axis in axes}
+
     def stride(self, block: Box3D, axis: int, own: int) -> int:
         """Every how many-th slice of a 3D box is looked at across an axis beside its own.
 

@@ -15,8 +15,9 @@ from sammed.engine.cleanup import Cleanup, clean
 from sammed.engine.fusion import promised_iou
 from sammed.engine.memo import Memo
 from sammed.engine.object_volume import NOTHING, ObjectVolume
-from sammed.engine.slice_mask import overlap
+from sammed.engine.slice_mask import SliceResult, overlap
 from sammed.engine.tracing import Trace
+from sammed.imaging.masks import Mask, dice
 from sammed.models.protocols import VolumeMask
 from sammed.models.recipe import Quality
 from sammed.prompts import ObjectPrompts
@@ -135,6 +136,7 @@ def finished(
     slices: SliceStack,
     cleanup: Cleanup,
     quality: Quality | None,
+    thought: ObjectVolume | None = None,
 ) -> ObjectRun:
     """An object cleaned up, with its per-slice table.
 
@@ -146,12 +148,13 @@ def finished(
         Those in which it was traced, or is reported.
     cleanup
         What is done to it.
-    quality
+    quality, thought
         See `slice_records`.
     """
     prompted = on_prompted(trace, volume, slices.axis)
     cleaned = clean(volume, cleanup, slices.volume.spacing, prompted)
-    records = tuple(slice_records(trace, slices, cleaned, quality, bool(prompts.blocks)))
+    boxed = bool(prompts.blocks)
+    records = tuple(slice_records(trace, slices, cleaned, quality, boxed, thought))
     lost = "" if cleaned.mask.any() else f"nothing is left of {prompts.name!r} after clean-up"
     return ObjectRun(prompts, slices.plane, trace, records, cleaned, lost)
 
@@ -162,8 +165,9 @@ def slice_records(
     volume: ObjectVolume,
     joined: Quality | None,
     boxed: bool = False,
+    thought: ObjectVolume | None = None,
 ) -> list[SliceRecord]:
-    """The per-slice table of a trace, in slice order.
+    """The per-slice table of a trace, in slice order, but for slices of which nothing is left.
 
     Parameters
     ----------
@@ -173,16 +177,20 @@ def slice_records(
         What became of it.
     joined
         Given if the logits mean something: how good a slice of the result is, is then the geometric
-        mean of the IoU that its own probabilities promise and of the least IoU that the model
-        predicts on the way from the nearest prompted slice, and falls with what slices on the way
-        do not have in common. Else it is the model's prediction, times the IoU of its mask with the
-        result where that has been changed since.
+        mean of the IoU that its probabilities promise and of the least IoU that the model predicts
+        on the way from the nearest prompted slice, and falls with what slices on the way do not
+        have in common. Else it is the model's prediction, times the IoU of its mask with the result
+        where that has been changed since.
     boxed
         Of a 3D box, of which several chains are joined: each slice counts by itself.
+    thought
+        What a model that sees the object as a whole thinks of it: then its probabilities make the
+        promise, for it was taught to doubt what it is shown; and of a 3D box what it has in common
+        with the result counts instead of the prediction.
     """
-    row_mm, col_mm = slices.pixel_mm
     records = []
     ways: dict[int, tuple[float, float]] = {}
+    alike = _iou(volume.mask, thought.on(volume.block) > 0) if thought else 0.0
     for index in sorted(trace.slices, key=lambda i: _away(i, trace)):
         result, final = trace.slices[index], volume.across(slices.axis, index)
         before = index + int(np.sign(_nearest(index, trace) - index))
@@ -192,30 +200,55 @@ def slice_records(
             agrees = overlap(result, neighbour)[0]
         own = max(result.predicted_iou, 0.0)
         least, shared = ways[index] = min(way[0], own), way[1] * agrees
-        if joined and index in trace.prompted:
-            quality = sqrt(least * promised_iou(joined.modesty * final.logits))
+        promising = (thought or volume).across(slices.axis, index).logits
+        if index in trace.prompted:
+            quality = _of_prompted(result, final, least, joined)
+        elif not final.area:
+            continue
         elif joined and boxed:
-            quality = sqrt(own * promised_iou(final.logits))
+            quality = sqrt((alike if thought else own) * promised_iou(promising))
         elif joined:
-            quality = sqrt(least * promised_iou(final.logits)) * shared**joined.way
+            quality = sqrt(least * promised_iou(promising)) * shared**joined.way
         else:
-            quality = result.predicted_iou * (overlap(result, final)[0] if result.area else 1.0)
-        centroid = list(result.centroid)
-        centroid.insert(slices.axis, float(index))
-        records.append(
-            SliceRecord(
-                index,
-                quality,
-                result.stability,
-                result.present,
-                agrees,
-                result.area * row_mm * col_mm,
-                (centroid[0], centroid[1], centroid[2]),
-                result.prompt,
-                result.retries,
-            )
-        )
+            quality = _kept(result, final)
+        records.append(_record(result, slices, quality, agrees))
     return sorted(records, key=attrgetter("index"))
+
+
+def _of_prompted(
+    result: SliceResult, final: SliceResult, least: float, joined: Quality | None
+) -> float:
+    """How good a prompted slice is."""
+    if joined:
+        return sqrt(least * promised_iou(joined.modesty * final.logits))
+    return _kept(result, final)
+
+
+def _kept(result: SliceResult, final: SliceResult) -> float:
+    """What the model predicts of a slice, as far as that has not been changed since."""
+    return result.predicted_iou * (overlap(result, final)[0] if result.area else 1.0)
+
+
+def _record(result: SliceResult, slices: SliceStack, quality: float, agrees: float) -> SliceRecord:
+    row_mm, col_mm = slices.pixel_mm
+    centroid = list(result.centroid)
+    centroid.insert(slices.axis, float(result.index))
+    return SliceRecord(
+        result.index,
+        quality,
+        result.stability,
+        result.present,
+        agrees,
+        result.area * row_mm * col_mm,
+        (centroid[0], centroid[1], centroid[2]),
+        result.prompt,
+        result.retries,
+    )
+
+
+def _iou(one: Mask, other: Mask) -> float:
+    shared = dice(one, other)
+    return shared / (2 - shared)
 
 
 def _nearest(index: int, trace: Trace) -> int:

@@ -10,6 +10,8 @@ resolution.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +20,22 @@ from sammed.models.protocols import VolumeMask
 from sammed.views.slices import OUTSIDE_LOGIT
 
 Float = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """An object, and what a model that sees it as a whole thinks of it.
+
+    Attributes
+    ----------
+    volume
+        The object.
+    thought
+        ``None`` if there is no such model.
+    """
+
+    volume: ObjectVolume
+    thought: VolumeMask | None = None
 
 
 def weighed_in(

@@ -16,18 +16,18 @@ from typing import TypeVar
 
 from sammed.engine.at_once import Together, at_once, one_by_one, threads_for, walking
 from sammed.engine.decoding import SliceDecoder
-from sammed.engine.fusion import PlaneView, balanced, fuse_planes
+from sammed.engine.fusion import PlaneView, balanced, fuse_planes, weigh_planes
 from sammed.engine.held import held
 from sammed.engine.local_edits import repair
 from sammed.engine.memo import Memo
 from sammed.engine.multiplanar import Agreement, Consensus, PlaneTrace, refine, tells_the_same
-from sammed.engine.object_volume import ObjectVolume, keep_slices, stack
+from sammed.engine.object_volume import ObjectVolume, keep_slices, stack, with_slices
 from sammed.engine.plane_choice import Planes, flattened, is_block
 from sammed.engine.progress import Reporter
 from sammed.engine.prompted_slices import check_plane, check_ranges, slice_prompts
 from sammed.engine.ranges import block_limits, only_limits
 from sammed.engine.results import Memos, ObjectRun, finished, not_found
-from sammed.engine.second_thought import heard
+from sammed.engine.second_thought import Seen, heard, weighed_in
 from sammed.engine.strategy import Scene
 from sammed.engine.stroke_walk import walked
 from sammed.engine.tracing import REMEMBERED, Trace, Tracer
@@ -42,7 +42,7 @@ from sammed.models.protocols import (
     VolumeModel,
     VolumeState,
 )
-from sammed.prompts import Interaction, ObjectPrompts
+from sammed.prompts import Interaction, MaskPrompt, ObjectPrompts
 from sammed.prompts.strokes import without_strokes
 from sammed.views.slices import PLANES, SliceStack
 
@@ -98,7 +98,7 @@ class SlicewiseStrategy:
         slices = self._decoder(axis).stack
         try:
             if is_block(said) and not only_limits(said, said.blocks[0], slices):
-                trace, volume = self._trace_block(said, memos, reporter)
+                trace, seen = self._trace_block(said, memos, reporter)
             else:
                 trace = self._trace(
                     said,
@@ -107,16 +107,23 @@ class SlicewiseStrategy:
                     reporter,
                     together=walking(threads_for(self._model.spec), reporter),
                 )
-                volume = stack(trace.slices, axis)
+                seen = self._seen_whole(said, axis, trace, memos, reporter)
         except SegmentationError as error:
             return replace(not_found(obj, slices.plane, str(error)), memos=memos)
         self._seconds["propagate"] += time.perf_counter() - started
+        volume, thought = seen.volume, seen.thought
         if self._scene.settings.plane == "all":
             volume = self._in_all_planes(said, axis, trace, volume, reporter)
         volume = held(self._heard_everywhere(volume, obj, slices, reporter), obj)
         started = time.perf_counter()
         run = finished(
-            obj, trace, volume, slices, self._scene.settings.cleanup, self._recipe.quality
+            obj,
+            trace,
+            volume,
+            slices,
+            self._scene.settings.cleanup,
+            self._recipe.quality,
+            ObjectVolume(thought.block, thought.logits) if thought else None,
         )
         self._seconds["fusion"] += time.perf_counter() - started
         return replace(run, memos=memos)
@@ -177,6 +184,28 @@ class SlicewiseStrategy:
         tracer = kind(decoder, settings.accept_rules, stride, memo, together)
         return tracer.trace(obj, reporter.on_slice, located, across)
 
+    def _seen_whole(
+        self, obj: ObjectPrompts, axis: int, trace: Trace, memos: Memos, reporter: Reporter
+    ) -> Seen:
+        """What chains along one axis found, seen as a whole and once more from all sides."""
+        found, locate = stack(trace.slices, axis), self._recipe.locate
+        if locate is None or not self._planes.seen_whole(obj, found.block):
+            return Seen(found)
+
+        def seen() -> Seen:
+            fusion, prompted = self._recipe.fusion, trace.prompted
+            painted = keep_slices(found, axis, prompted).mask_in(self._scene.volume.shape)
+            thought = self._think(reporter, found.tight, found, MaskPrompt(painted))
+            if thought is None:
+                return Seen(found)
+            volume = weighed_in(found, thought, locate.chained, fusion.loudest)
+            strides = self._planes.looks(found.tight, axis)
+            looks = self._look(reporter, strides, volume, tuple(strides))
+            volume = keep_slices(weigh_planes(looks, fusion), axis, trace.slices)
+            return Seen(with_slices(volume, found, axis, prompted), thought)
+
+        return memos[axis].remember(("seen whole", trace), seen)
+
     def _checked(self, axis: int, reporter: Reporter) -> SliceDecoder:
         """The decoder across an axis, which asks before each slice whether to go on."""
         return self._decoder(axis).checked(reporter.check)
@@ -198,7 +227,7 @@ class SlicewiseStrategy:
 
     def _trace_block(
         self, obj: ObjectPrompts, memos: Memos, reporter: Reporter
-    ) -> tuple[Trace, ObjectVolume]:
+    ) -> tuple[Trace, Seen]:
         """A 3D box: its trace in its own plane, and the volume on which all planes agree."""
         axes, block = self._planes.traced(obj), obj.blocks[0]
         axis, bare = axes[0], obj.replaced(points=(), mask=None)
@@ -211,7 +240,7 @@ class SlicewiseStrategy:
         own = [one.trace for one in traces if one.axis == axis]
         if not own:  # points and painted slices may tell what the box did not
             trace = self._trace(obj, axis, memos, reporter)
-            return trace, stack(trace.slices, axis)
+            return trace, Seen(stack(trace.slices, axis))
         look = partial(self._look, reporter, strides)
         think = partial(self._think, reporter, block)
         agreed = self._consensus.of(traces, axes, located, block, look, think)
@@ -260,13 +289,18 @@ class SlicewiseStrategy:
         each = at_once(walks, threads_for(self._model.spec), reporter)
         return [trace for of_plane in each for trace in of_plane]
 
+    def _whole(self) -> VolumeState | None:
+        """The volume as the model sees it as a whole; ``None`` if it cannot."""
+        if self._volume is None and self._sees_volumes and isinstance(self._model, VolumeModel):
+            self._volume = self._model.open(VolumeImage(self._scene.volume, self._scene.window()))
+        return self._volume
+
     def _locate(self, reporter: Reporter, block: Box3D) -> ObjectVolume | None:
         """What the model finds in a 3D box as a whole."""
-        if not (self._sees_volumes and isinstance(self._model, VolumeModel)):
+        whole = self._whole()
+        if whole is None:
             return None
-        if self._volume is None:
-            self._volume = self._model.open(VolumeImage(self._scene.volume, self._scene.window()))
-        answer = self._volume.answer((block,), None, reporter=reporter)
+        answer = whole.answer((block,), None, reporter=reporter)
         found = ObjectVolume(answer.block, answer.logits)
         border = self._recipe.locate.border if self._recipe.locate else None
         return balanced(found, border) if border else found
@@ -278,38 +312,42 @@ class SlicewiseStrategy:
         trace: Trace,
         agreed: Agreement,
         reporter: Reporter,
-    ) -> tuple[Trace, ObjectVolume]:
+    ) -> tuple[Trace, Seen]:
         """The object of a 3D box, corrected where it was clicked or painted."""
         clicked = slice_prompts(obj, axis)
         if not clicked or not agreed.volume.mask.any():
-            return trace, agreed.volume
-        volume = self._heard(obj, agreed, reporter)
+            return trace, Seen(agreed.volume, agreed.thought)
+        seen = self._heard(obj, agreed, reporter)
         limits = block_limits(obj.blocks[0], self._decoder(axis).stack)
         reporter.begin(obj.name, axis, clicked)
         decoder = self._checked(axis, reporter)
-        volume, found = repair(decoder, volume, clicked, limits, reporter.on_slice)
+        volume, found = repair(decoder, seen.volume, clicked, limits, reporter.on_slice)
         prompted = trace.prompted | frozenset(found)
-        return replace(trace, slices={**trace.slices, **found}, prompted=prompted), volume
+        return replace(trace, slices={**trace.slices, **found}, prompted=prompted), replace(
+            seen, volume=volume
+        )
 
     def _think(
         self, reporter: Reporter, block: Box3D, volume: ObjectVolume, *said: Interaction
     ) -> VolumeMask | None:
         """What the model thinks of an object of a 3D box that it is shown, and of what was said."""
-        if self._volume is None:
+        whole = self._whole()
+        if whole is None:
             return None
         shown = VolumeMask(volume.block, volume.logits)
-        return self._volume.answer((block, *said), shown, reporter=reporter)
+        return whole.answer((block, *said), shown, reporter=reporter)
 
-    def _heard(self, obj: ObjectPrompts, agreed: Agreement, reporter: Reporter) -> ObjectVolume:
+    def _heard(self, obj: ObjectPrompts, agreed: Agreement, reporter: Reporter) -> Seen:
         """The object of a 3D box, changed where clicks change the model's mind of it."""
         before, locate, volume = agreed.thought, self._recipe.locate, agreed.volume
         if before is None or locate is None:
-            return volume
+            return Seen(volume)
         said: list[Interaction] = [*obj.points, *([obj.mask] if obj.mask else [])]
         after = self._think(reporter, obj.blocks[0], agreed.shown, *said)
         if after is None:
-            return volume
-        return heard(volume, before, after, locate.convinced, self._recipe.fusion.loudest)
+            return Seen(volume, before)
+        loudest = self._recipe.fusion.loudest
+        return Seen(heard(volume, before, after, locate.convinced, loudest), after)
 
     def _look(
         self,

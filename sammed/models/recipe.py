@@ -137,6 +137,8 @@ class Locate:
     again
         Share of what the model thinks of the object when it is shown what was found in the end
         (`sammed.engine.second_thought`).
+    chained
+        The same of what chains along one axis found, without a 3D box.
     convinced
         Where clicks change that by this much of a probability, its answer to them counts alone.
     """
@@ -146,6 +148,7 @@ class Locate:
     emptiness: float = 1.0
     border: Border | None = None
     again: float = 0.0
+    chained: float = 0.0
     convinced: float = 0.3
 
 
@@ -159,10 +162,13 @@ class Refine:
         An answer that has less IoU with the volume's cross-section is not used.
     disputed
         Weight of such a cross-section beside answers in other planes.
+    most
+        Of what chains along one axis found so many are asked for across each axis, evenly spread.
     """
 
     least_overlap: float
     disputed: float
+    most: int = 12
 
 
 @dataclass(frozen=True)
