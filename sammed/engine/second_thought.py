@@ -1,8 +1,9 @@
-"""A 3D box's object shown to the model that sees it as a whole: what it thinks of what was found.
+"""An object shown to the model that sees it as a whole: what it thinks of what was found.
 
 Chains and planes find an object slice by slice. Shown all of it, with the image round it, a model
 sees what no slice shows: a cavity that was filled, a half that is missing, a neighbour that was
-taken in. So its second thought is weighed in. When something is clicked it is asked once more:
+taken in. So its second thought is weighed in. What chains found without a 3D box has one, too, and
+of that it is told which slices were prompted. When a 3D box's object is clicked it is asked again:
 where its two answers differ, the clicks say something of the object, on slices that nobody clicked
 as well, and there the answer to them counts. Elsewhere what was found stays: it was drawn at full
 resolution.

@@ -323,14 +323,13 @@ class SlicewiseStrategy:
         decoder = self._checked(axis, reporter)
         volume, found = repair(decoder, seen.volume, clicked, limits, reporter.on_slice)
         prompted = trace.prompted | frozenset(found)
-        return replace(trace, slices={**trace.slices, **found}, prompted=prompted), replace(
-            seen, volume=volume
-        )
+        trace = replace(trace, slices={**trace.slices, **found}, prompted=prompted)
+        return trace, replace(seen, volume=volume)
 
     def _think(
         self, reporter: Reporter, block: Box3D, volume: ObjectVolume, *said: Interaction
     ) -> VolumeMask | None:
-        """What the model thinks of an object of a 3D box that it is shown, and of what was said."""
+        """What the model thinks of an object in a 3D box that it is shown, and of what was said."""
         whole = self._whole()
         if whole is None:
             return None
