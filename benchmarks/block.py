@@ -75,13 +75,13 @@ def main() -> int:
 
 
 class Thorough:
-    """compact that leaves no slice of other planes out, however thick the object."""
+    """compact that leaves no slice out, however large the object."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
         recipe = model.spec.recipe
-        planes = replace(recipe.planes, finest=10_000)
-        self.spec = replace(model.spec, recipe=replace(recipe, planes=planes))
+        planes, look = replace(recipe.planes, finest=10_000), replace(recipe.refine, most=10_000)
+        self.spec = replace(model.spec, recipe=replace(recipe, planes=planes, refine=look))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)

@@ -1,12 +1,12 @@
 """One object in several planes: how their slices are joined.
 
-A 3D box outlines the object in three planes. In some a chain of slices goes astray, elsewhere the
-same place is found easily; the mean of the traces, each slice weighted by how sure the model is of
-it, is better than any of them. Where some start from the outline and some from what the model finds
-in the box as a whole, those are joined that are trusted most. A second look, prompted by what they
-show, is better still; and what the model thinks when it is shown all of it, weighed in. Then no
-more of it is taken away than the planes leave in doubt. Where one trace shows what is found as a
-whole, the others are spared. Only for models whose slices are cheap.
+A 3D box shows the object in three planes. In some a chain of slices goes astray, elsewhere the same
+place is found easily; the mean of the traces, each slice weighted by how sure the model is of it,
+is better than any of them. They start from what the model finds in the box as a whole, which counts
+beside them; if it cannot see it so, from the box's outline. Where the first trace shows what is
+found as a whole, the others are spared. A second look, prompted by what they show, is better still;
+and what the model thinks when it is shown all of it, weighed in. Then no more of it is taken away
+than the planes leave in doubt. Only for models whose slices are cheap.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from sammed.engine.fusion import (
     weigh_planes,
     within_doubt,
 )
-from sammed.engine.judging import most_trusted
 from sammed.engine.memo import Memo
 from sammed.engine.object_volume import ObjectVolume, keep_slices, stack
 from sammed.engine.propagation import OnSlice
@@ -52,13 +51,10 @@ class PlaneTrace:
         Canonical axis across which its slices lie.
     trace
         The slices.
-    located
-        Whether it started from what was found as a whole, not from the outline.
     """
 
     axis: int
     trace: Trace
-    located: bool = False
 
 
 Traces = Sequence[PlaneTrace]
@@ -93,18 +89,16 @@ def located_view(located: ObjectVolume, weight: float, fusion: Fusion) -> PlaneV
     return PlaneView(located, 0, dict.fromkeys(range(*located.block.range(0)), sure))
 
 
-def tells_the_same(trace: Trace, axis: int, located: ObjectVolume, recipe: Recipe) -> bool:
-    """Whether a trace from a 3D box's outline shows what the model finds in the box as a whole.
+def tells_the_same(one: PlaneTrace, located: ObjectVolume, recipe: Recipe) -> bool:
+    """Whether a trace of a 3D box shows what the model finds in the box as a whole.
 
     A chain is led astray by a neighbour, a coarse look by what is thin: they seldom err alike. If
     they agree, there is nothing that more traces could outvote.
 
     Parameters
     ----------
-    trace
-        Started from the outline alone.
-    axis
-        Across which its slices lie.
+    one
+        The trace.
     located
         What was found as a whole.
     recipe
@@ -112,7 +106,7 @@ def tells_the_same(trace: Trace, axis: int, located: ObjectVolume, recipe: Recip
     """
     if recipe.locate is None:
         return False
-    found = stack(trace.slices, axis).on(located.block) > 0
+    found = stack(one.trace.slices, one.axis).on(located.block) > 0
     return dice(found, located.mask) >= recipe.locate.agreed
 
 
@@ -168,7 +162,7 @@ class Consensus:
         look: Look,
         think: Think,
     ) -> Agreement:
-        """What is believed of the traces, looked at once more, and joined again, within the box.
+        """The traces joined, looked at once more, and joined again, within the box.
 
         Parameters
         ----------
@@ -203,7 +197,7 @@ class Consensus:
         whole = []
         if located is not None and recipe.locate is not None:
             whole = [located_view(located, recipe.locate.weight, recipe.fusion)]
-        volume = self._believed(traces, whole, block)
+        volume = weigh_planes([*as_views(traces, recipe.fusion), *whole], recipe.fusion)
         if len(axes) == 1 and not whole:
             volume = _limited(volume, axes, block)
             return Agreement(volume, volume)
@@ -219,18 +213,6 @@ class Consensus:
         unheard = [replace(view, weights={}) for view in whole]
         seen = _limited(weigh_planes([*looks, *unheard], recipe.fusion), axes, block)
         return Agreement(within_doubt(volume, seen, looks, block), shown, thought)
-
-    def _believed(self, traces: Traces, whole: Sequence[PlaneView], block: Box3D) -> ObjectVolume:
-        """All traces joined; or those from the outline, or those from what was found."""
-        fusion, locate = self._recipe.fusion, self._recipe.locate
-        views = as_views(traces, fusion)
-        if locate is None or not whole or len(traces) == 1:
-            return weigh_planes([*views, *whole], fusion)
-        told = list(zip(views, traces, strict=True))
-        apart = [[view for view, one in told if one.located is way] for way in (False, True)]
-        ways = [weigh_planes([*some, *whole], fusion) for some in (views, *filter(None, apart))]
-        witnesses = [view.volume for view in (*views, *whole)]
-        return most_trusted(ways, witnesses, block, locate.emptiness)
 
 
 def _limited(volume: ObjectVolume, axes: Sequence[int], block: Box3D) -> ObjectVolume:

@@ -96,14 +96,14 @@ class Planes:
         return self.located and deep and obj.propagate == "auto" and not obj.blocks
 
     def looks(self, block: Box3D, own: int) -> dict[int, int]:
-        """Axes across which what chains found in a block is looked at again, and how densely.
+        """Axes across which what was found in a block is looked at again, and how densely.
 
         Parameters
         ----------
         block
-            Holds what they found.
+            Holds what was found.
         own
-            Canonical axis along which they went.
+            Canonical axis across which it is segmented.
 
         Returns
         -------
@@ -114,7 +114,7 @@ class Planes:
         return {axis: -(-block.shape[axis] // self.recipe.refine.most) for axis in axes}
 
     def stride(self, block: Box3D, axis: int, own: int) -> int:
-        """Every how many-th slice of a 3D box is looked at across an axis beside its own.
+        """Every how many-th slice of a 3D box is traced across an axis beside its own.
 
         Slices that are close together, measured by the shortest side of the box, look alike; of
         a thin object each is another.
@@ -148,8 +148,7 @@ class Planes:
 
     def spared(self, obj: ObjectPrompts) -> int:
         """How many of the announced slices of a 3D box one trace of its own plane leaves out."""
-        lengths = [high - low for low, high in map(obj.extent().range, self.traced(obj))]
-        return 2 * sum(lengths) - lengths[0]
+        return sum(high - low for low, high in map(obj.extent().range, self.traced(obj)[1:]))
 
     def _slices_of(self, obj: ObjectPrompts) -> int | None:
         if obj.propagate == "auto" and not obj.blocks:
@@ -159,11 +158,11 @@ class Planes:
         if obj.propagate == "off":
             return len(slice_prompts(obj, axes[0])) + len(obj.blocks) + again
         lengths = [high - low for low, high in map(obj.extent().range, axes)]
-        traced = sum(lengths) * (2 if self.located else 1)
+        traced = sum(lengths)
         if not (self.located or len(axes) > 1):
             return traced + again
-        strides = [self.stride(obj.extent(), axis, axes[0]) for axis in axes]
-        looks = sum(-(-n // stride) for n, stride in zip(lengths, strides, strict=True))
+        strides = self.looks(obj.extent(), axes[0])
+        looks = sum(-(-n // strides[axis]) for n, axis in zip(lengths, axes, strict=True))
         return traced + looks + again
 
     def _again(self, obj: ObjectPrompts, axis: int) -> int:

@@ -233,39 +233,19 @@ class SlicewiseStrategy:
         axis, bare = axes[0], obj.replaced(points=(), mask=None)
         located = self._consensus.located(block, partial(self._locate, reporter))
         strides = {plane: self._planes.stride(block, plane, axis) for plane in axes}
-        traces = self._agreeing(bare, axis, memos, located, reporter)
-        if not traces:
-            traces = self._all_traces(bare, strides, memos, located, reporter)
-            axes = tuple(dict.fromkeys(one.axis for one in traces))
+        traces = self._traces(bare, strides, memos, located, reporter)
+        if len(traces) > 1:
+            axes = tuple(one.axis for one in traces)
         own = [one.trace for one in traces if one.axis == axis]
         if not own:  # points and painted slices may tell what the box did not
             trace = self._trace(obj, axis, memos, reporter)
             return trace, Seen(stack(trace.slices, axis))
-        look = partial(self._look, reporter, strides)
+        look = partial(self._look, reporter, self._planes.looks(block, axis))
         think = partial(self._think, reporter, block)
         agreed = self._consensus.of(traces, axes, located, block, look, think)
-        return self._repaired(obj, axis, own[-1], agreed, reporter)
+        return self._repaired(obj, axis, own[0], agreed, reporter)
 
-    def _agreeing(
-        self,
-        bare: ObjectPrompts,
-        axis: int,
-        memos: Memos,
-        located: ObjectVolume | None,
-        reporter: Reporter,
-    ) -> list[PlaneTrace]:
-        """The trace of a 3D box in its own plane, if it shows what was found as a whole."""
-        if located is None:
-            return []
-        together = walking(threads_for(self._model.spec), reporter)
-        with suppress(SegmentationError):
-            trace = self._trace(bare, axis, memos, reporter, together=together)
-            if tells_the_same(trace, axis, located, self._recipe):
-                reporter.spare(self._planes.spared(bare))
-                return [PlaneTrace(axis, trace)]
-        return []
-
-    def _all_traces(
+    def _traces(
         self,
         bare: ObjectPrompts,
         strides: Mapping[int, int],
@@ -273,21 +253,27 @@ class SlicewiseStrategy:
         located: ObjectVolume | None,
         reporter: Reporter,
     ) -> list[PlaneTrace]:
-        """The traces of a 3D box in all its planes, from the outline and from what was found."""
+        """The traces of a 3D box: in all its planes, unless that in its own plane tells enough."""
 
-        def traced(plane: int, reporter: Reporter) -> list[PlaneTrace]:
-            found = []
-            for start in (None,) if located is None else (None, located):
-                with suppress(SegmentationError):  # nothing was found from there
-                    trace = self._trace(bare, plane, memos, reporter, start, strides[plane])
-                    found.append(PlaneTrace(plane, trace, start is not None))
-            return found
+        def traced(
+            plane: int, reporter: Reporter, together: Together = one_by_one
+        ) -> list[PlaneTrace]:
+            stride = strides[plane]
+            with suppress(SegmentationError):  # nothing is found there
+                trace = self._trace(bare, plane, memos, reporter, located, stride, together)
+                return [PlaneTrace(plane, trace)]
+            return []
 
-        for plane in strides:
+        own, *others = strides
+        threads = threads_for(self._model.spec)
+        traces = traced(own, reporter, walking(threads, reporter))
+        if traces and located is not None and tells_the_same(traces[0], located, self._recipe):
+            reporter.spare(self._planes.spared(bare))
+            return traces
+        for plane in others:
             self._decoder(plane)  # made here: those who work at the same time share it
-        walks = [partial(traced, plane) for plane in strides]
-        each = at_once(walks, threads_for(self._model.spec), reporter)
-        return [trace for of_plane in each for trace in of_plane]
+        each = at_once([partial(traced, plane) for plane in others], threads, reporter)
+        return [*traces, *(trace for of_plane in each for trace in of_plane)]
 
     def _whole(self) -> VolumeState | None:
         """The volume as the model sees it as a whole; ``None`` if it cannot."""

@@ -127,11 +127,7 @@ class Locate:
     weight
         Of what was found so, beside a slice of the same sureness.
     agreed
-        A trace from the box's outline that has at least this Dice with it tells the same, and no
-        other trace is needed: the two are mistaken independently.
-    emptiness
-        Where traces contradict it, how much it counts against some of them that they leave a part
-        of the box empty (`sammed.engine.judging.trust`).
+        If the trace in the box's own plane has at least this Dice with it, no other is needed.
     border
         Where the border of what was found so lies; ``None``: at a probability of one half.
     again
@@ -145,7 +141,6 @@ class Locate:
 
     weight: float
     agreed: float = 1.0
-    emptiness: float = 1.0
     border: Border | None = None
     again: float = 0.0
     chained: float = 0.0
@@ -163,12 +158,12 @@ class Refine:
     disputed
         Weight of such a cross-section beside answers in other planes.
     most
-        Of what chains along one axis found so many are asked for across each axis, evenly spread.
+        So many are asked for across each axis, evenly spread; between them lies their mean.
     """
 
     least_overlap: float
     disputed: float
-    most: int = 12
+    most: int = 16
 
 
 @dataclass(frozen=True)

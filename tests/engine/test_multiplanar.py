@@ -74,9 +74,9 @@ def test_only_quick_models_trace_all_planes_and_only_if_no_plane_is_asked_for(
 
 def test_a_thick_object_takes_fewer_slices_and_is_as_good():
     found = []
-    for finest in (64, 4):
-        planes = replace(RECIPE.planes, finest=finest)
-        model = StubModel(52, recipe=replace(RECIPE, planes=planes))
+    for finest, most in ((64, 64), (4, 64), (4, 8)):
+        planes, look = replace(RECIPE.planes, finest=finest), replace(RECIPE.refine, most=most)
+        model = StubModel(52, recipe=replace(RECIPE, planes=planes, refine=look))
         made = Session(CUBIC, model)
         made.put(BLOCK)
         told = []
@@ -84,7 +84,7 @@ def test_a_thick_object_takes_fewer_slices_and_is_as_good():
         assert dice(made.object_mask("organ"), ORGAN) > 0.97
         assert 0.8 * told[-1].total < told[-1].done <= told[-1].total
         found.append(made.counts["decode"])
-    assert found[1] < 0.75 * found[0]
+    assert found[0] > found[1] + 10 > found[2] + 20
 
 
 def test_between_cross_sections_that_are_asked_for_lies_their_mean():
@@ -321,8 +321,7 @@ def test_propagation_starts_from_what_a_model_finds_in_the_box_as_a_whole():
     _, mask = segmented(asked)
     assert asked.located == 1
     assert dice(mask, SECOND) > 0.8
-    starts = [p for p in asked.asked if p.mask is not None]
-    assert starts
+    assert asked.asked[0].mask is not None
     _, other = segmented(WholeModel(right=False))
     assert dice(other, TWINS & ~SECOND) > 0.8
 
@@ -347,43 +346,8 @@ def unthinking(volume: ObjectVolume) -> None:
     """A model that sees no volume."""
 
 
-def traced(logits: np.ndarray, located: bool) -> list[PlaneTrace]:
-    """An object traced in all planes."""
-    shown = block_with(logits)
-    sections = [{i: shown.across(a, i) for i in range(shown.block.shape[a])} for a in range(3)]
-    return [PlaneTrace(a, Trace(sections[a], (), frozenset()), located) for a in range(3)]
-
-
-def started(traces: list[PlaneTrace], located: ObjectVolume) -> ObjectVolume:
-    """What is looked at once more."""
-    seen: list[ObjectVolume] = []
-
-    def look(volume: ObjectVolume, axes: Sequence[int]) -> list[PlaneView]:
-        seen.append(volume)
-        return [PlaneView(volume, axis, dict.fromkeys(range(20), 1.0)) for axis in axes]
-
-    multiplanar.Consensus(RECIPE).of(traces, range(3), located, located.block, look, unthinking)
-    return seen[0]
-
-
-@pytest.mark.parametrize("wrong", ["outline", "found"])
-def test_traces_that_leave_the_box_empty_are_not_believed(wrong):
-    """Though they are as sure."""
-    bent, short = np.full((2, 20, 20, 20), -4.0)
-    short[:4] = 4.0
-    bent[:4] = bent[:, :4] = 4.0
-    good, bad = (block_with(logits).mask for logits in (bent, short))
-    told = {"outline": False, "found": True}
-    traces = [
-        *traced(short, located=told[wrong]),
-        *traced(bent, located=not told[wrong]),
-    ]
-    found = started(traces, block_with(bent / 40)).on(Box3D(0, 0, 0, 20, 20, 20)) > 0
-    assert dice(found, good) > 0.99 > dice(found, bad)
-
-
 def test_a_model_that_is_unsure_of_the_whole_counts_little():
-    """Beside the traces; what it finds still is where some of them start."""
+    """Beside the traces; what it finds still is where they start."""
     sure, unsure = (located_view(block_with(logits)) for logits in (CERTAIN, HARDLY))
     assert sure.weights[0] > 3.5
     assert unsure.weights[0] < 1.0
@@ -476,9 +440,18 @@ def test_pictures_are_not_seen_as_3d_boxes():
     assert dice(made.object_mask("one"), mask) > 0.9
 
 
-def looked_at(right: bool | None) -> tuple[int, np.ndarray]:
+class CoarseModel(WholeModel):
+    """Of what it sees as a whole every other row is missing, where slices show all of it."""
+
+    def answer(self, interactions, previous, *, reporter) -> VolumeMask:
+        found = super().answer(interactions, previous, reporter=reporter)
+        logits = found.logits.copy()
+        logits[:, ::2] = -self.sure
+        return replace(found, logits=logits)
+
+
+def looked_at(model: WholeModel) -> tuple[int, np.ndarray]:
     """How many slices of the one bright thing are asked about, and what is found."""
-    model = WholeModel(right)
     made = Session(CUBIC, model, Settings())
     made.put(BLOCK)
     made.segment()
@@ -486,8 +459,8 @@ def looked_at(right: bool | None) -> tuple[int, np.ndarray]:
 
 
 def test_a_trace_that_shows_what_is_seen_as_a_whole_spares_the_others():
-    agreed, found = looked_at(None)
-    doubted, _ = looked_at(True)
+    agreed, found = looked_at(WholeModel(None))
+    doubted, _ = looked_at(CoarseModel(None))
     lengths = BLOCK.blocks[0].shape
     assert agreed <= 2 * sum(lengths) - lengths[1] - lengths[2] + len(PROBES)
     assert doubted > 1.5 * agreed
@@ -502,13 +475,14 @@ def test_how_much_a_trace_must_have_in_common_with_the_whole(share, same):
     part[: int(10 * share)] = 4.0  # 2 share / (1 + share): Dice 0.89 and 0.82
     sections = {i: block_with(part).across(1, i) for i in range(10)}
     trace = Trace(sections, (), frozenset())
-    assert multiplanar.tells_the_same(trace, 1, whole, recipe) is same
-    assert not multiplanar.tells_the_same(trace, 1, whole, replace(recipe, locate=None))
+    traced = PlaneTrace(1, trace)
+    assert multiplanar.tells_the_same(traced, whole, recipe) is same
+    assert not multiplanar.tells_the_same(traced, whole, replace(recipe, locate=None))
 
 
-@pytest.mark.parametrize("right", [True, None])
-def test_slices_to_come_are_those_that_are_looked_at(right):
-    model, seen = WholeModel(right), []
+@pytest.mark.parametrize("kind", [WholeModel, CoarseModel])
+def test_slices_to_come_are_those_that_are_looked_at(kind):
+    model, seen = kind(None), []
     made = Session(CUBIC, model, Settings())
     made.put(BLOCK)
     made.segment(progress=seen.append)
