@@ -17,7 +17,7 @@ from sammed.engine.memo import Memo
 from sammed.engine.object_volume import NOTHING, ObjectVolume
 from sammed.engine.slice_mask import SliceResult, overlap
 from sammed.engine.tracing import Trace
-from sammed.imaging.masks import Mask, dice
+from sammed.imaging.masks import dice
 from sammed.models.protocols import VolumeMask
 from sammed.models.recipe import Quality
 from sammed.prompts import ObjectPrompts
@@ -136,7 +136,7 @@ def finished(
     slices: SliceStack,
     cleanup: Cleanup,
     quality: Quality | None,
-    thought: ObjectVolume | None = None,
+    opinions: tuple[ObjectVolume, ObjectVolume] | None = None,
 ) -> ObjectRun:
     """An object cleaned up, with its per-slice table.
 
@@ -148,13 +148,13 @@ def finished(
         Those in which it was traced, or is reported.
     cleanup
         What is done to it.
-    quality, thought
+    quality, opinions
         See `slice_records`.
     """
     prompted = on_prompted(trace, volume, slices.axis)
     cleaned = clean(volume, cleanup, slices.volume.spacing, prompted)
     boxed = bool(prompts.blocks)
-    records = tuple(slice_records(trace, slices, cleaned, quality, boxed, thought))
+    records = tuple(slice_records(trace, slices, cleaned, quality, boxed, opinions))
     lost = "" if cleaned.mask.any() else f"nothing is left of {prompts.name!r} after clean-up"
     return ObjectRun(prompts, slices.plane, trace, records, cleaned, lost)
 
@@ -165,7 +165,7 @@ def slice_records(
     volume: ObjectVolume,
     joined: Quality | None,
     boxed: bool = False,
-    thought: ObjectVolume | None = None,
+    opinions: tuple[ObjectVolume, ObjectVolume] | None = None,
 ) -> list[SliceRecord]:
     """The per-slice table of a trace, in slice order, but for slices of which nothing is left.
 
@@ -183,14 +183,16 @@ def slice_records(
         where that has been changed since.
     boxed
         Of a 3D box, of which several chains are joined: each slice counts by itself.
-    thought
-        What a model that sees the object as a whole thinks of it: then its probabilities make the
-        promise, for it was taught to doubt what it is shown; and of a 3D box what it has in common
-        with the result counts instead of the prediction.
+    opinions
+        What a model that sees the object as a whole thinks of it, and what it found first
+        (`sammed.engine.second_thought.Seen`). Its thought's probabilities make the promise, for it
+        was taught to doubt what it is shown; and of a 3D box what the result has in common with
+        what it found first counts instead of the prediction.
     """
     records = []
     ways: dict[int, tuple[float, float]] = {}
-    alike = _iou(volume.mask, thought.on(volume.block) > 0) if thought else 0.0
+    thought, first = opinions or (volume, None)
+    alike = _alike(volume, first) if first else 0.0
     for index in sorted(trace.slices, key=lambda i: _away(i, trace)):
         result, final = trace.slices[index], volume.across(slices.axis, index)
         before = index + int(np.sign(_nearest(index, trace) - index))
@@ -200,13 +202,13 @@ def slice_records(
             agrees = overlap(result, neighbour)[0]
         own = max(result.predicted_iou, 0.0)
         least, shared = ways[index] = min(way[0], own), way[1] * agrees
-        promising = (thought or volume).across(slices.axis, index).logits
+        promising = thought.across(slices.axis, index).logits
         if index in trace.prompted:
             quality = _of_prompted(result, final, least, joined)
         elif not final.area:
             continue
         elif joined and boxed:
-            quality = sqrt((alike if thought else own) * promised_iou(promising))
+            quality = sqrt((alike if first else own) * promised_iou(promising))
         elif joined:
             quality = sqrt(least * promised_iou(promising)) * shared**joined.way
         else:
@@ -246,8 +248,10 @@ def _record(result: SliceResult, slices: SliceStack, quality: float, agrees: flo
     )
 
 
-def _iou(one: Mask, other: Mask) -> float:
-    shared = dice(one, other)
+def _alike(one: ObjectVolume, other: ObjectVolume) -> float:
+    """IoU of two objects."""
+    block = one.block.union(other.block)
+    shared = dice(one.on(block) > 0, other.on(block) > 0)
     return shared / (2 - shared)
 
 

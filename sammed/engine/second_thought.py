@@ -33,10 +33,22 @@ class Seen:
         The object.
     thought
         ``None`` if there is no such model.
+    first
+        What it found before it was shown anything; ``None`` if it was not asked, or has since been
+        told more.
     """
 
     volume: ObjectVolume
     thought: VolumeMask | None = None
+    first: ObjectVolume | None = None
+
+    @property
+    def opinions(self) -> tuple[ObjectVolume, ObjectVolume] | None:
+        """Its thought, and what it found first; the thought again if that is not known."""
+        if self.thought is None:
+            return None
+        thought = ObjectVolume(self.thought.block, self.thought.logits)
+        return thought, self.first or thought
 
 
 def weighed_in(

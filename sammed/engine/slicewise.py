@@ -111,7 +111,7 @@ class SlicewiseStrategy:
         except SegmentationError as error:
             return replace(not_found(obj, slices.plane, str(error)), memos=memos)
         self._seconds["propagate"] += time.perf_counter() - started
-        volume, thought = seen.volume, seen.thought
+        volume = seen.volume
         if self._scene.settings.plane == "all":
             volume = self._in_all_planes(said, axis, trace, volume, reporter)
         volume = held(self._heard_everywhere(volume, obj, slices, reporter), obj)
@@ -123,7 +123,7 @@ class SlicewiseStrategy:
             slices,
             self._scene.settings.cleanup,
             self._recipe.quality,
-            ObjectVolume(thought.block, thought.logits) if thought else None,
+            seen.opinions,
         )
         self._seconds["fusion"] += time.perf_counter() - started
         return replace(run, memos=memos)
@@ -243,7 +243,9 @@ class SlicewiseStrategy:
         look = partial(self._look, reporter, self._planes.looks(block, axis))
         think = partial(self._think, reporter, block)
         agreed = self._consensus.of(traces, axes, located, block, look, think)
-        return self._repaired(obj, axis, own[0], agreed, reporter)
+        if slice_prompts(obj, axis) and agreed.volume.mask.any():
+            return self._repaired(obj, axis, own[0], agreed, reporter)
+        return own[0], Seen(agreed.volume, agreed.thought, located)
 
     def _traces(
         self,
@@ -301,8 +303,6 @@ class SlicewiseStrategy:
     ) -> tuple[Trace, Seen]:
         """The object of a 3D box, corrected where it was clicked or painted."""
         clicked = slice_prompts(obj, axis)
-        if not clicked or not agreed.volume.mask.any():
-            return trace, Seen(agreed.volume, agreed.thought)
         seen = self._heard(obj, agreed, reporter)
         limits = block_limits(obj.blocks[0], self._decoder(axis).stack)
         reporter.begin(obj.name, axis, clicked)

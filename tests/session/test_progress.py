@@ -169,6 +169,32 @@ def test_slices_of_a_3d_box_count_by_themselves():
             assert record.predicted_iou <= np.sqrt(0.3 * promised) + 1e-9
 
 
+def test_slices_of_a_3d_box_are_better_the_more_of_them_was_found_at_first():
+    """Its first find holds all of the object, twice as much, beyond its block, or only half."""
+    made = session(PUT_A)
+    made.segment()
+    run, slices = made.runs["a"], SliceStack(TWO, "axial", made.window)
+    whole, (low, high) = run.volume, run.volume.block.range(2)
+    beside = replace(whole.block, x0=high, x1=2 * high - low)
+    double = ObjectVolume(
+        whole.block.union(beside), np.concatenate([whole.logits, whole.logits], axis=2)
+    )
+    half = ObjectVolume(whole.block, whole.logits.copy())
+    half.logits[: len(half.logits) // 2] = -10
+    halved = half.mask.sum() / whole.mask.sum()
+    index = max(run.trace.slices)
+    for first, iou in ((whole, 1.0), (double, 0.5), (half, halved)):
+        (record,) = [
+            r
+            for r in slice_records(
+                run.trace, slices, whole, RECIPE.quality, True, (whole, first)
+            )
+            if r.index == index
+        ]  # fmt: skip
+        promised = promised_iou(whole.across(0, index).logits)
+        assert record.predicted_iou == pytest.approx(np.sqrt(iou * promised), abs=1e-3)
+
+
 def test_records_of_every_slice():
     made = session(PUT_A)
     made.segment()
