@@ -163,7 +163,7 @@ class Refine:
 
     least_overlap: float
     disputed: float
-    most: int = 16
+    most: int = 64
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ RECIPE = Recipe(
         chained=0.6,  # engine-thought-of-chains
         convinced=0.3,  # 32-second-thought
     ),
-    refine=Refine(least_overlap=0.5, disputed=0.05, most=16),  # engine-chains-from-the-whole
+    refine=Refine(least_overlap=0.5, disputed=0.05, most=64),  # engine-chains-from-the-whole
     border=Border(bias=1.5, temperature=2.5, lowest=-3.0, highest=2.0),
     growth_guard=GrowthGuard(spike=0.15, caution=0.3, cautious_area=150),
     quality=Quality(modesty=2.0, way=0.05),  # engine-predicted-iou
