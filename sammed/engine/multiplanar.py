@@ -92,8 +92,8 @@ def located_view(located: ObjectVolume, weight: float, fusion: Fusion) -> PlaneV
 def tells_the_same(one: PlaneTrace, located: ObjectVolume, recipe: Recipe) -> bool:
     """Whether a trace of a 3D box shows what the model finds in the box as a whole.
 
-    A chain is led astray by a neighbour, a coarse look by what is thin: they seldom err alike. If
-    they agree, there is nothing that more traces could outvote.
+    A chain is led astray by a neighbour, a coarse look by what is thin. The chain started from a
+    section of what was found; if it still shows that at its end, more traces would show the same.
 
     Parameters
     ----------

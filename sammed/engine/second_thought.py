@@ -3,10 +3,10 @@
 Chains and planes find an object slice by slice. Shown all of it, with the image round it, a model
 sees what no slice shows: a cavity that was filled, a half that is missing, a neighbour that was
 taken in. So its second thought is weighed in. What chains found without a 3D box has one, too, and
-of that it is told which slices were prompted. When a 3D box's object is clicked it is asked again:
-where its two answers differ, the clicks say something of the object, on slices that nobody clicked
-as well, and there the answer to them counts. Elsewhere what was found stays: it was drawn at full
-resolution.
+of that it is told the clicks and which slices were prompted. When a 3D box's object is clicked it
+is asked again: where its two answers differ, the clicks say something of the object, on slices that
+nobody clicked as well, and there the answer to them counts. Elsewhere what was found stays: it was
+drawn at full resolution.
 """
 
 from __future__ import annotations

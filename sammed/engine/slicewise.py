@@ -24,7 +24,7 @@ from sammed.engine.multiplanar import Agreement, Consensus, PlaneTrace, refine, 
 from sammed.engine.object_volume import ObjectVolume, keep_slices, stack, with_slices
 from sammed.engine.plane_choice import Planes, flattened, is_block
 from sammed.engine.progress import Reporter
-from sammed.engine.prompted_slices import check_plane, check_ranges, slice_prompts
+from sammed.engine.prompted_slices import SlicePrompts, check_plane, check_ranges, slice_prompts
 from sammed.engine.ranges import block_limits, only_limits
 from sammed.engine.results import Memos, ObjectRun, finished, not_found
 from sammed.engine.second_thought import Seen, heard, weighed_in
@@ -195,7 +195,8 @@ class SlicewiseStrategy:
         def seen() -> Seen:
             fusion, prompted = self._recipe.fusion, trace.prompted
             painted = keep_slices(found, axis, prompted).mask_in(self._scene.volume.shape)
-            thought = self._think(reporter, found.tight, found, MaskPrompt(painted))
+            said: list[Interaction] = [*obj.points, MaskPrompt(painted)]
+            thought = self._think(reporter, found.tight, found, *said)
             if thought is None:
                 return Seen(found)
             volume = weighed_in(found, thought, locate.chained, fusion.loudest)
@@ -204,7 +205,7 @@ class SlicewiseStrategy:
             volume = keep_slices(weigh_planes(looks, fusion), axis, trace.slices)
             return Seen(with_slices(volume, found, axis, prompted), thought)
 
-        return memos[axis].remember(("seen whole", trace), seen)
+        return memos[axis].remember(("seen whole", trace, obj.points), seen)
 
     def _checked(self, axis: int, reporter: Reporter) -> SliceDecoder:
         """The decoder across an axis, which asks before each slice whether to go on."""
@@ -243,8 +244,9 @@ class SlicewiseStrategy:
         look = partial(self._look, reporter, self._planes.looks(block, axis))
         think = partial(self._think, reporter, block)
         agreed = self._consensus.of(traces, axes, located, block, look, think)
-        if slice_prompts(obj, axis) and agreed.volume.mask.any():
-            return self._repaired(obj, axis, own[0], agreed, reporter)
+        clicked = slice_prompts(obj, axis)
+        if clicked and agreed.volume.mask.any():
+            return self._repaired(obj, axis, clicked, own[0], agreed, reporter)
         return own[0], Seen(agreed.volume, agreed.thought, located)
 
     def _traces(
@@ -297,12 +299,12 @@ class SlicewiseStrategy:
         self,
         obj: ObjectPrompts,
         axis: int,
+        clicked: Mapping[int, SlicePrompts],
         trace: Trace,
         agreed: Agreement,
         reporter: Reporter,
     ) -> tuple[Trace, Seen]:
         """The object of a 3D box, corrected where it was clicked or painted."""
-        clicked = slice_prompts(obj, axis)
         seen = self._heard(obj, agreed, reporter)
         limits = block_limits(obj.blocks[0], self._decoder(axis).stack)
         reporter.begin(obj.name, axis, clicked)

@@ -105,8 +105,20 @@ def test_what_was_thought_over_is_not_thought_over_again_until_something_is_said
     made.put(replace(BOX, points=(PointPrompt((MIDDLE + 1, 17, 24), True),)))
     made.segment()
     assert len(model.corrected) == 2
-    (told,) = model.corrected[1][0]
+    click, told = model.corrected[1][0]
+    assert click == PointPrompt((MIDDLE + 1, 17, 24), True)
     assert told.slices(0).tolist() == [MIDDLE, MIDDLE + 1]
+
+
+def test_a_click_that_changes_no_slice_is_told_as_well():
+    model = WholeModel(right=None)
+    made = segmented(model)
+    clicks = (PointPrompt((MIDDLE, 17, 24), True), PointPrompt((MIDDLE, 17, 25), True))
+    for count in (1, 2):
+        made.put(replace(BOX, points=clicks[:count]))
+        made.segment()
+    told = [said[:-1] for said, _ in model.corrected]
+    assert told == [(), clicks[:1], clicks]
 
 
 def test_an_object_is_looked_at_on_a_few_slices_across_each_axis():
