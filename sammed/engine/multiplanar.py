@@ -29,7 +29,7 @@ from sammed.engine.fusion import (
 from sammed.engine.memo import Memo
 from sammed.engine.object_volume import ObjectVolume, keep_slices, stack
 from sammed.engine.propagation import OnSlice
-from sammed.engine.second_thought import weighed_in
+from sammed.engine.second_thought import Seen, weighed_in
 from sammed.engine.slice_mask import SlicePrompt, SliceResult, blend, overlap
 from sammed.engine.tracing import Trace
 from sammed.imaging.boxes import Box3D
@@ -110,24 +110,6 @@ def tells_the_same(one: PlaneTrace, located: ObjectVolume, recipe: Recipe) -> bo
     return dice(found, located.mask) >= recipe.locate.agreed
 
 
-@dataclass(frozen=True, eq=False)
-class Agreement:
-    """What traces in several planes agree on.
-
-    Attributes
-    ----------
-    volume
-        The object.
-    shown, thought
-        What a model that sees 3D boxes as a whole was shown of it, and what it thinks of that;
-        ``None`` if there is no such model.
-    """
-
-    volume: ObjectVolume
-    shown: ObjectVolume
-    thought: VolumeMask | None = None
-
-
 class Consensus:
     """What the traces of a 3D box in several planes agree on; kept, clicks do not change it.
 
@@ -161,7 +143,7 @@ class Consensus:
         block: Box3D,
         look: Look,
         think: Think,
-    ) -> Agreement:
+    ) -> Seen:
         """The traces joined, looked at once more, and joined again, within the box.
 
         Parameters
@@ -192,7 +174,7 @@ class Consensus:
         block: Box3D,
         look: Look,
         think: Think,
-    ) -> Agreement:
+    ) -> Seen:
         recipe = self._recipe
         whole = []
         if located is not None and recipe.locate is not None:
@@ -200,7 +182,7 @@ class Consensus:
         volume = weigh_planes([*as_views(traces, recipe.fusion), *whole], recipe.fusion)
         if len(axes) == 1 and not whole:
             volume = _limited(volume, axes, block)
-            return Agreement(volume, volume)
+            return Seen(volume)
         looks = look(volume, axes)
         volume = _limited(weigh_planes([*looks, *whole], recipe.fusion), axes, block)
         if recipe.border:
@@ -212,7 +194,7 @@ class Consensus:
             volume = weighed_in(volume, thought, recipe.locate.again, recipe.fusion.loudest)
         unheard = [replace(view, weights={}) for view in whole]
         seen = _limited(weigh_planes([*looks, *unheard], recipe.fusion), axes, block)
-        return Agreement(within_doubt(volume, seen, looks, block), shown, thought)
+        return Seen(within_doubt(volume, seen, looks, block), thought, shown, first=located)
 
 
 def _limited(volume: ObjectVolume, axes: Sequence[int], block: Box3D) -> ObjectVolume:

@@ -42,6 +42,19 @@ def first_told(
     return {index: _said_first(obj, axis, prompts[index]) for index in sorted(set(first.values()))}
 
 
+def opening(obj: ObjectPrompts, axis: int) -> ObjectPrompts:
+    """An object without the clicks that correct it: what is said of it on slices that tell of it.
+
+    Boxes and painted slices tell where it is, with the points on them; where there are none, the
+    first point or stroke that was said to lie in it.
+    """
+    prompts = slice_prompts(obj, axis)
+    telling = {index for index, said in prompts.items() if said.locates}
+    telling = telling or set(told_by_points(obj, axis, prompts)[:1])
+    told = [point for point in obj.points if point.at[axis] in telling]
+    return obj if len(told) == len(obj.points) else obj.replaced(points=told)
+
+
 def _said_first(obj: ObjectPrompts, axis: int, said: SlicePrompts) -> SlicePrompts:
     """What was said first of a slice, without what was said of it later."""
     own = [p for p in obj.points if p.at[axis] == said.index]

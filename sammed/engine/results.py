@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import sqrt
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -153,10 +153,27 @@ def finished(
     """
     prompted = on_prompted(trace, volume, slices.axis)
     cleaned = clean(volume, cleanup, slices.volume.spacing, prompted)
+    trace = as_it_became(trace, cleaned, slices.axis)
     boxed = bool(prompts.blocks)
     records = tuple(slice_records(trace, slices, cleaned, quality, boxed, opinions))
     lost = "" if cleaned.mask.any() else f"nothing is left of {prompts.name!r} after clean-up"
     return ObjectRun(prompts, slices.plane, trace, records, cleaned, lost)
+
+
+def as_it_became(trace: Trace, volume: ObjectVolume, axis: int) -> Trace:
+    """A trace with the slices that only other planes, a click or the whole showed.
+
+    Where the object goes on beyond a chain's end, that is no stop of it any more.
+    """
+    traced = {i for i, result in trace.slices.items() if result.area}
+    unseen = (i for i in range(*volume.tight.range(axis)) if i not in traced)
+    more = {
+        i: replace(section, predicted_iou=promised_iou(section.logits), prompt="seen as a whole")
+        for i in unseen
+        if (section := volume.across(axis, i)).area
+    }
+    stops = tuple(s for s in trace.stops if s.index + s.direction not in more)
+    return replace(trace, slices={**trace.slices, **more}, stops=stops) if more else trace
 
 
 def slice_records(

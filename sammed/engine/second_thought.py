@@ -3,21 +3,25 @@
 Chains and planes find an object slice by slice. Shown all of it, with the image round it, a model
 sees what no slice shows: a cavity that was filled, a half that is missing, a neighbour that was
 taken in. So its second thought is weighed in. What chains found without a 3D box has one, too, and
-of that it is told the clicks and which slices were prompted. When a 3D box's object is clicked it
-is asked again: where its two answers differ, the clicks say something of the object, on slices that
-nobody clicked as well, and there the answer to them counts. Elsewhere what was found stays: it was
-drawn at full resolution.
+of that it is told which slices were prompted. When the object is clicked it is asked again: where
+its two answers differ, the clicks say something of the object, on slices that nobody clicked as
+well, and there the answer to them counts. Elsewhere what was found stays: it was drawn at full
+resolution.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sammed.engine.object_volume import ObjectVolume
+from sammed.imaging.boxes import Box3D
+from sammed.imaging.geometry import Shape3
 from sammed.models.protocols import VolumeMask
+from sammed.prompts import Interaction, PointPrompt
 from sammed.views.slices import OUTSIDE_LOGIT
 
 Float = NDArray[np.float32]
@@ -32,7 +36,9 @@ class Seen:
     volume
         The object.
     thought
-        ``None`` if there is no such model.
+        ``None`` if there is no such model, or it was not asked.
+    shown, told
+        What it was shown of the object when it thought so, and what else it was told of it.
     first
         What it found before it was shown anything; ``None`` if it was not asked, or has since been
         told more.
@@ -40,6 +46,8 @@ class Seen:
 
     volume: ObjectVolume
     thought: VolumeMask | None = None
+    shown: ObjectVolume | None = None
+    told: tuple[Interaction, ...] = ()
     first: ObjectVolume | None = None
 
     @property
@@ -81,7 +89,9 @@ def weighed_in(
     >>> weighed_in(ObjectVolume(block, found), shown, share=0.5, loudest=4.0).logits.tolist()
     [[[2.0, -1.5, -10.0]]]
     """
-    return _moved(volume, thought, np.float32(share), loudest)
+    known = volume.on(thought.block) > OUTSIDE_LOGIT
+    shares = np.where(known, np.float32(share), np.float32(0))
+    return _moved(volume, thought.block, thought.logits.astype(np.float32), shares, loudest)
 
 
 def heard(
@@ -94,7 +104,8 @@ def heard(
     volume
         What was found.
     before, after
-        What the model thinks of it without and with the clicks, within the 3D box.
+        What the model thinks of it without and with the clicks, each within a block; beyond it the
+        object is absent.
     convinced
         Where its probability has changed by this much or more, its answer counts alone; by less, in
         proportion.
@@ -104,7 +115,7 @@ def heard(
     Returns
     -------
     ObjectVolume
-        As of `weighed_in`.
+        On the blocks of all three.
 
     Examples
     --------
@@ -116,24 +127,53 @@ def heard(
     >>> heard(volume, *masks, convinced=0.3, loudest=4.0).logits.tolist()
     [[[2.0, -3.0, -2.0]]]
     """
-    changed = np.abs(_chance(after.logits) - _chance(before.logits))
-    return _moved(volume, after, np.clip(changed / convinced, 0, 1), loudest)
+    block = before.block.union(after.block)
+    was, now = (ObjectVolume(a.block, a.logits).on(block) for a in (before, after))
+    share = np.clip(np.abs(_chance(now) - _chance(was)) / convinced, 0, 1)
+    return _moved(volume, block, now, share, loudest)
+
+
+def within_reach(block: Box3D, clicks: Sequence[PointPrompt], shape: Shape3) -> Box3D:
+    """The block of an object, with room for what clicks say is missing beyond it.
+
+    Whoever corrects clicks into the middle of what is wrong: as far as a click lies beyond the
+    block, the object may go on behind it.
+
+    Parameters
+    ----------
+    block
+        Holds what was found.
+    clicks
+        Those that lie in the object count.
+    shape
+        Of the volume, (z, y, x).
+
+    Examples
+    --------
+    >>> found, clicks = Box3D(10, 10, 10, 20, 20, 20), [PointPrompt((15, 23, 15))]
+    >>> within_reach(found, clicks, (64, 64, 64))
+    Box3D(z0=10, y0=10, x0=10, z1=20, y1=28, x1=20)
+    """
+    low, high = list(block.low), list(block.high)
+    for click in clicks:
+        for axis, at in enumerate(click.at if click.positive else ()):
+            low[axis] = min(low[axis], 2 * at - block.low[axis])
+            high[axis] = max(high[axis], 2 * (at + 1) - block.high[axis])
+    return Box3D(*low, *high).clip(shape)
 
 
 def _moved(
-    volume: ObjectVolume, answer: VolumeMask, share: np.float32 | Float, loudest: float
+    volume: ObjectVolume, block: Box3D, answer: Float, share: Float, loudest: float
 ) -> ObjectVolume:
-    """What was found, moved a share of the way to an answer where that says something."""
-    block = volume.block.union(answer.block)
-    logits = volume.on(block)
-    part = answer.block.slices_in(block)
-    found, wanted = logits[part], answer.logits.astype(np.float32)
-    for values in (clipped := found.copy(), wanted):
-        np.clip(values, -loudest, loudest, out=values)
+    """What was found, moved a share of the way to an answer on a block, where there is a share."""
+    whole = volume.block.union(block)
+    logits = volume.on(whole)
+    found = logits[block.slices_in(whole)]
+    clipped, wanted = (np.clip(values, -loudest, loudest) for values in (found, answer))
     clipped += share * (wanted - clipped)
-    np.copyto(found, clipped, where=found > OUTSIDE_LOGIT)
-    return ObjectVolume(block, logits.astype(np.float16))
+    np.copyto(found, clipped, where=share > 0)
+    return ObjectVolume(whole, logits.astype(np.float16))
 
 
-def _chance(logits: NDArray[np.floating]) -> Float:
-    return np.asarray(1 / (1 + np.exp(-logits.astype(np.float32))), np.float32)
+def _chance(logits: Float) -> Float:
+    return np.asarray(1 / (1 + np.exp(-logits)), np.float32)

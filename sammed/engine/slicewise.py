@@ -20,14 +20,14 @@ from sammed.engine.fusion import PlaneView, balanced, fuse_planes, weigh_planes
 from sammed.engine.held import held
 from sammed.engine.local_edits import repair
 from sammed.engine.memo import Memo
-from sammed.engine.multiplanar import Agreement, Consensus, PlaneTrace, refine, tells_the_same
+from sammed.engine.multiplanar import Consensus, PlaneTrace, refine, tells_the_same
 from sammed.engine.object_volume import ObjectVolume, keep_slices, stack, with_slices
 from sammed.engine.plane_choice import Planes, flattened, is_block
 from sammed.engine.progress import Reporter
 from sammed.engine.prompted_slices import SlicePrompts, check_plane, check_ranges, slice_prompts
-from sammed.engine.ranges import block_limits, only_limits
+from sammed.engine.ranges import only_limits, opening, ranges_of
 from sammed.engine.results import Memos, ObjectRun, finished, not_found
-from sammed.engine.second_thought import Seen, heard, weighed_in
+from sammed.engine.second_thought import Seen, heard, weighed_in, within_reach
 from sammed.engine.strategy import Scene
 from sammed.engine.stroke_walk import walked
 from sammed.engine.tracing import REMEMBERED, Trace, Tracer
@@ -100,14 +100,7 @@ class SlicewiseStrategy:
             if is_block(said) and not only_limits(said, said.blocks[0], slices):
                 trace, seen = self._trace_block(said, memos, reporter)
             else:
-                trace = self._trace(
-                    said,
-                    axis,
-                    memos,
-                    reporter,
-                    together=walking(threads_for(self._model.spec), reporter),
-                )
-                seen = self._seen_whole(said, axis, trace, memos, reporter)
+                trace, seen = self._trace_chains(said, axis, memos, reporter)
         except SegmentationError as error:
             return replace(not_found(obj, slices.plane, str(error)), memos=memos)
         self._seconds["propagate"] += time.perf_counter() - started
@@ -184,6 +177,23 @@ class SlicewiseStrategy:
         tracer = kind(decoder, settings.accept_rules, stride, memo, together)
         return tracer.trace(obj, reporter.on_slice, located, across)
 
+    def _trace_chains(
+        self, obj: ObjectPrompts, axis: int, memos: Memos, reporter: Reporter
+    ) -> tuple[Trace, Seen]:
+        """An object without a 3D box: chains along one axis, seen as a whole; then corrected."""
+        together = walking(threads_for(self._model.spec), reporter)
+        first = opening(obj, axis)
+        if first is not obj:
+            with suppress(SegmentationError):  # clicks may tell what the first does not
+                trace = self._trace(first, axis, memos, reporter, together=together)
+                seen = self._seen_whole(first, axis, trace, memos, reporter)
+                if seen.thought is not None:
+                    told = slice_prompts(first, axis)
+                    said = {i: p for i, p in slice_prompts(obj, axis).items() if i not in told}
+                    return self._repaired(obj, axis, said, trace, seen, reporter)
+        trace = self._trace(obj, axis, memos, reporter, together=together)
+        return trace, self._seen_whole(obj, axis, trace, memos, reporter)
+
     def _seen_whole(
         self, obj: ObjectPrompts, axis: int, trace: Trace, memos: Memos, reporter: Reporter
     ) -> Seen:
@@ -195,15 +205,15 @@ class SlicewiseStrategy:
         def seen() -> Seen:
             fusion, prompted = self._recipe.fusion, trace.prompted
             painted = keep_slices(found, axis, prompted).mask_in(self._scene.volume.shape)
-            said: list[Interaction] = [*obj.points, MaskPrompt(painted)]
-            thought = self._think(reporter, found.tight, found, *said)
+            told = (MaskPrompt(painted),)
+            thought = self._think(reporter, found.tight, found, *obj.points, *told)
             if thought is None:
                 return Seen(found)
             volume = weighed_in(found, thought, locate.chained, fusion.loudest)
             strides = self._planes.looks(found.tight, axis)
             looks = self._look(reporter, strides, volume, tuple(strides))
             volume = keep_slices(weigh_planes(looks, fusion), axis, trace.slices)
-            return Seen(with_slices(volume, found, axis, prompted), thought)
+            return Seen(with_slices(volume, found, axis, prompted), thought, found, told)
 
         return memos[axis].remember(("seen whole", trace, obj.points), seen)
 
@@ -246,8 +256,9 @@ class SlicewiseStrategy:
         agreed = self._consensus.of(traces, axes, located, block, look, think)
         clicked = slice_prompts(obj, axis)
         if clicked and agreed.volume.mask.any():
-            return self._repaired(obj, axis, clicked, own[0], agreed, reporter)
-        return own[0], Seen(agreed.volume, agreed.thought, located)
+            told = replace(agreed, told=(obj.mask,) if obj.mask else ())
+            return self._repaired(obj, axis, clicked, own[0], told, reporter)
+        return own[0], agreed
 
     def _traces(
         self,
@@ -301,14 +312,13 @@ class SlicewiseStrategy:
         axis: int,
         clicked: Mapping[int, SlicePrompts],
         trace: Trace,
-        agreed: Agreement,
+        seen: Seen,
         reporter: Reporter,
     ) -> tuple[Trace, Seen]:
-        """The object of a 3D box, corrected where it was clicked or painted."""
-        seen = self._heard(obj, agreed, reporter)
-        limits = block_limits(obj.blocks[0], self._decoder(axis).stack)
+        """An object, corrected where it was clicked or painted."""
+        seen, decoder = self._heard(obj, seen, reporter), self._checked(axis, reporter)
+        limits = ranges_of(obj, decoder.stack)[0][0]
         reporter.begin(obj.name, axis, clicked)
-        decoder = self._checked(axis, reporter)
         volume, found = repair(decoder, seen.volume, clicked, limits, reporter.on_slice)
         prompted = trace.prompted | frozenset(found)
         trace = replace(trace, slices={**trace.slices, **found}, prompted=prompted)
@@ -324,17 +334,19 @@ class SlicewiseStrategy:
         shown = VolumeMask(volume.block, volume.logits)
         return whole.answer((block, *said), shown, reporter=reporter)
 
-    def _heard(self, obj: ObjectPrompts, agreed: Agreement, reporter: Reporter) -> Seen:
-        """The object of a 3D box, changed where clicks change the model's mind of it."""
-        before, locate, volume = agreed.thought, self._recipe.locate, agreed.volume
-        if before is None or locate is None:
-            return Seen(volume)
-        said: list[Interaction] = [*obj.points, *([obj.mask] if obj.mask else [])]
-        after = self._think(reporter, obj.blocks[0], agreed.shown, *said)
+    def _heard(self, obj: ObjectPrompts, seen: Seen, reporter: Reporter) -> Seen:
+        """An object, changed where clicks change the model's mind of it."""
+        before, shown, locate = seen.thought, seen.shown, self._recipe.locate
+        if before is None or shown is None or locate is None:
+            return Seen(seen.volume)
+        block = before.block
+        if not obj.blocks:
+            block = within_reach(block, obj.points, self._scene.volume.shape)
+        after = self._think(reporter, block, shown, *obj.points, *seen.told)
         if after is None:
-            return Seen(volume, before)
+            return Seen(seen.volume, before)
         loudest = self._recipe.fusion.loudest
-        return Seen(heard(volume, before, after, locate.convinced, loudest), after)
+        return Seen(heard(seen.volume, before, after, locate.convinced, loudest), after)
 
     def _look(
         self,

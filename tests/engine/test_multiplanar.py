@@ -406,9 +406,18 @@ def test_what_a_click_does_not_change_the_models_mind_of_stays():
     block = Box3D(0, 0, 0, 1, 2, 3)
     found = ObjectVolume(block, np.array([[[3, -2, -10], [1, 2, -3]]], np.float16))
     before = VolumeMask(block, np.array([[[-5, 6, -5], [-4, -4, -4]]], np.float16), 1.0)
-    after = VolumeMask(block, np.array([[[-5, 6, 5], [4, -4, 4]]], np.float16), 1.0)
+    after = VolumeMask(block, np.array([[[-5, 6, -5], [4, -4, 4]]], np.float16), 1.0)
     changed = heard(found, before, after, convinced=0.3, loudest=4.0)
     np.testing.assert_array_equal(changed.logits, [[[3, -2, -10], [4, 2, 4]]])
+
+
+def test_a_click_reaches_what_nobody_had_found():
+    found = ObjectVolume(Box3D(0, 0, 0, 1, 1, 2), np.array([[[3, -10]]], np.float16))
+    before = VolumeMask(found.block, np.array([[[5, -5]]], np.float16))
+    after = VolumeMask(Box3D(0, 0, 0, 1, 1, 4), np.array([[[5, 5, 5, -5]]], np.float16))
+    changed = heard(found, before, after, convinced=0.3, loudest=4.0)
+    assert changed.block == after.block
+    np.testing.assert_array_equal(changed.mask, [[[True, True, True, False]]])
 
 
 def test_a_second_thought_counts_by_its_share_within_the_box():

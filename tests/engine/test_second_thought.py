@@ -107,7 +107,24 @@ def test_what_was_thought_over_is_not_thought_over_again_until_something_is_said
     assert len(model.corrected) == 2
     click, told = model.corrected[1][0]
     assert click == PointPrompt((MIDDLE + 1, 17, 24), True)
-    assert told.slices(0).tolist() == [MIDDLE, MIDDLE + 1]
+    assert told.slices(0).tolist() == [MIDDLE]
+
+
+def test_a_click_off_the_prompted_slices_asks_for_its_own_slice_alone():
+    model = WholeModel(right=None)
+    made = segmented(model)
+    before, asked = made.object_mask("organ"), model.decoded
+    for count in (1, 2):
+        clicks = [PointPrompt((MIDDLE + n, 17, 24)) for n in range(1, count + 1)]
+        made.put(replace(BOX, points=clicks))
+        made.segment()
+        assert model.decoded == asked + count
+        asked = model.decoded
+    assert dice(made.object_mask("organ"), before) > 0.99
+    run = made.runs["organ"]
+    assert run.trace.prompted == {MIDDLE, MIDDLE + 1, MIDDLE + 2}
+    fresh = segmented(WholeModel(right=None), replace(BOX, points=clicks))
+    np.testing.assert_array_equal(fresh.object_mask("organ"), made.object_mask("organ"))
 
 
 def test_a_click_that_changes_no_slice_is_told_as_well():
