@@ -172,4 +172,4 @@ def _joined(parts: Sequence[tuple[ObjectVolume, float]]) -> ObjectVolume:
 
 def _dice(a: ObjectVolume, b: ObjectVolume) -> float:
     block = a.block.union(b.block)
-    return dice(a.on(block) > 0, b.on(block) > 0)
+    return dice(a.mask_on(block), b.mask_on(block))

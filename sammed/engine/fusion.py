@@ -72,9 +72,11 @@ def weigh_planes(views: Sequence[PlaneView], fusion: Fusion) -> ObjectVolume:
         line = line.reshape(shape)
         logits = view.volume.on(block)
         np.clip(logits, -fusion.loudest, fusion.loudest, out=logits)
-        total += line * logits
+        logits *= line
+        total += logits
         weight += line
-    return ObjectVolume(block, np.asarray(total / weight, np.float16))
+    total /= weight
+    return ObjectVolume(block, total.astype(np.float16))
 
 
 def balanced(volume: ObjectVolume, border: Border) -> ObjectVolume:
@@ -83,15 +85,19 @@ def balanced(volume: ObjectVolume, border: Border) -> ObjectVolume:
     A probability of one half is the best border only of an object that is found nearly without
     error; the less sure the model is, the more of the doubtful voxels belong inside (Lipton,
     Elkan and Narayanaswamy 2014, doi:10.1007/978-3-662-44851-9_15). The logits are shifted so that
-    the border lies at 0 again.
+    the border lies at 0 again. Voxels of one logit are in or out together, so they are counted
+    rather than sorted.
     """
-    known = volume.logits[volume.logits > OUTSIDE_LOGIT]
+    bits = np.bincount(volume.logits.view(np.uint16).ravel(), minlength=1 << 16)
+    logits = np.arange(1 << 16).astype(np.uint16).view(np.float16).astype(np.float32)
+    known = np.flatnonzero((bits > 0) & (logits > OUTSIDE_LOGIT))
     if not known.size:
         return volume
-    logits = np.sort(known.astype(np.float32))[::-1]
+    known = known[np.argsort(-logits[known])]
+    logits, count = logits[known], bits[known]
     chance = 1 / (1 + np.exp(-(logits - border.bias) / border.temperature))
-    inside = np.cumsum(chance, dtype=np.float64)
-    expected = 2 * inside / (np.arange(1, len(logits) + 1) + inside[-1])
+    inside = np.cumsum(count * chance, dtype=np.float64)
+    expected = 2 * inside / (np.cumsum(count) + inside[-1])
     last = int(np.argmax(expected))
     shift = float(np.clip(logits[last : last + 2].mean(), border.lowest, border.highest))
     return ObjectVolume(volume.block, volume.logits - np.float16(shift))
@@ -125,21 +131,25 @@ def within_doubt(
         ``volume``; if it has lost more, nowhere below the field as far on the way from ``seen`` to
         it as may be.
     """
-    masks = [mask for view in views if (mask := view.volume.on(block) > 0).any()]
+    masks = [mask for view in views if (mask := view.volume.mask_on(block)).any()]
     apart = [1 - dice(a, b) for a, b in combinations(masks, 2)]
-    start, end = seen.logits.astype(np.float32), volume.on(seen.block)
-    lost = seen.mask & (end <= 0)
+    kept = volume.mask_on(seen.block)
+    lost = seen.mask & ~kept
     if not apart or not lost.any():
         return volume
-    when = np.sort(start[lost] / (start[lost] - end[lost]))  # shares of the way
+    start, end = seen.logits.astype(np.float32), volume.on(seen.block)
+    when = start[lost] / (start[lost] - end[lost])  # shares of the way
+    when.sort()
     count = np.arange(1, len(when) + 1)
     distance = count / (2 * np.count_nonzero(seen.mask) - count)
     allowed = int(np.searchsorted(distance, np.mean(apart) / 2, side="right"))
     if allowed == len(when):
         return volume
     share = np.concatenate([[0], when])[allowed : allowed + 2].mean()
-    held = np.maximum(end, start + share * (end - start))
-    return ObjectVolume(seen.block, np.asarray(held, np.float16))
+    start -= end
+    start *= 1 - share  # how far before its end the way is held
+    end += np.maximum(start, 0, out=start)
+    return ObjectVolume(seen.block, end.astype(np.float16))
 
 
 def promised_iou(logits: NDArray[np.floating]) -> float:

@@ -106,7 +106,7 @@ def tells_the_same(one: PlaneTrace, located: ObjectVolume, recipe: Recipe) -> bo
     """
     if recipe.locate is None:
         return False
-    found = stack(one.trace.slices, one.axis).on(located.block) > 0
+    found = stack(one.trace.slices, one.axis).mask_on(located.block)
     return dice(found, located.mask) >= recipe.locate.agreed
 
 

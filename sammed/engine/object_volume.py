@@ -47,8 +47,14 @@ class ObjectVolume:
 
     def mask_in(self, shape: Shape3) -> NDArray[np.bool_]:
         """Its voxels in the whole volume, (z, y, x) bool."""
-        mask = np.zeros(shape, bool)
-        mask[self.block.slices] = self.mask
+        return self.mask_on(Box3D(0, 0, 0, *shape))
+
+    def mask_on(self, block: Box3D) -> NDArray[np.bool_]:
+        """Its voxels on another block, (z, y, x) bool."""
+        mask = np.zeros(block.shape, bool)
+        common = self.block.intersection(block)
+        if not common.is_empty:
+            mask[common.slices_in(block)] = self.mask[common.slices_in(self.block)]
         return mask
 
     def probabilities_in(self, shape: Shape3) -> NDArray[np.float16]:
@@ -113,6 +119,8 @@ def stack(slices: Mapping[int, SliceResult], axis: int) -> ObjectVolume:
 def keep_slices(volume: ObjectVolume, axis: int, indices: Collection[int]) -> ObjectVolume:
     """The object on some slices across an axis; on all others it is absent."""
     kept = _on_slices(volume.block, axis, indices)
+    if kept.all():
+        return volume
     return ObjectVolume(volume.block, np.where(kept, volume.logits, np.float16(OUTSIDE_LOGIT)))
 
 

@@ -268,7 +268,7 @@ def _record(result: SliceResult, slices: SliceStack, quality: float, agrees: flo
 def _alike(one: ObjectVolume, other: ObjectVolume) -> float:
     """IoU of two objects."""
     block = one.block.union(other.block)
-    shared = dice(one.on(block) > 0, other.on(block) > 0)
+    shared = dice(one.mask_on(block), other.mask_on(block))
     return shared / (2 - shared)
 
 

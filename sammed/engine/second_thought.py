@@ -169,9 +169,11 @@ def _moved(
     whole = volume.block.union(block)
     logits = volume.on(whole)
     found = logits[block.slices_in(whole)]
-    clipped, wanted = (np.clip(values, -loudest, loudest) for values in (found, answer))
-    clipped += share * (wanted - clipped)
-    np.copyto(found, clipped, where=share > 0)
+    moved, way = (np.clip(values, -loudest, loudest) for values in (found, answer))
+    way -= moved
+    way *= share
+    moved += way
+    np.copyto(found, moved, where=share > 0)
     return ObjectVolume(whole, logits.astype(np.float16))
 
 

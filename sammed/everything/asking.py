@@ -222,7 +222,7 @@ def _largest(found: ObjectVolume, prior: ObjectVolume) -> Region | None:
     parts, count = ndimage.label(found.mask)
     if not count:
         return None
-    there = np.bincount(parts[prior.on(found.block) > 0].ravel(), minlength=count + 1)
+    there = np.bincount(parts[prior.mask_on(found.block)].ravel(), minlength=count + 1)
     there[0] = 0
     best = int(there.argmax()) or int(np.bincount(parts.ravel())[1:].argmax()) + 1
     return Region.of(parts == best, found.block.low)

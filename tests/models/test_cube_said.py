@@ -8,7 +8,7 @@ import pytest
 from sammed.imaging.boxes import Box3D
 from sammed.imaging.intensity import Window
 from sammed.imaging.volume import Volume
-from sammed.models.compact.cube_said import said_on_cube
+from sammed.models.compact.cube_said import former_on_cube, said_on_cube
 from sammed.models.compact.cubes import cube_view
 from sammed.models.compact.locator_net import BLOCK_SIZE, HEARD
 from sammed.models.protocols import VolumeMask
@@ -49,7 +49,8 @@ def test_a_former_answer_lies_where_it_was():
     voxels = np.zeros(SHAPE, np.float32)
     voxels[BLOCK.slices] = logits > 0
     seen = shown(voxels)
-    said = said_on_cube(BLOCK, [], VolumeMask(BLOCK, logits, 1.0), SHAPE)
+    former = former_on_cube(BLOCK, VolumeMask(BLOCK, logits, 1.0), SHAPE)
+    said = said_on_cube(BLOCK, [], former, SHAPE)
     assert ((said[FORMER].numpy() > 0) != (seen > 0.5)).mean() < 0.005
     assert (said[FORMER][0] < -0.9).all()
 

@@ -24,7 +24,7 @@ LOUDEST = 5.0
 def said_on_cube(
     block: Box3D,
     interactions: Sequence[Interaction],
-    previous: VolumeMask | None,
+    former: Tensor | None,
     shape: tuple[int, int, int],
 ) -> Tensor:
     """What the locator hears, (len(HEARD), s, s, s) float32.
@@ -35,18 +35,25 @@ def said_on_cube(
         The 3D box.
     interactions
         Points and painted slices; what else there is, is not heard.
-    previous
-        A former answer.
+    former
+        A former answer, from `former_on_cube`.
     shape
         Of the volume.
     """
-    field = Field.round(block.low, block.high, BOX_SHARE, BLOCK_SIZE)
+    field = _field(block)
     drawn = drawn_prompts(field, interactions, shape)[0]
     box = drawing.blocks(spans(field, block.low, block.high), field.size)[0]
-    former = torch.zeros_like(drawn[0])
-    if previous is not None:
-        logits = np.clip(previous.logits, -LOUDEST, LOUDEST)
-        clipped = VolumeMask(previous.block, logits, previous.predicted_iou)
-        former = drawing.former_channel(torch.from_numpy(field_mask(clipped, field, shape)))
     painted = drawn[drawing.PAINTED] * box
+    former = torch.zeros_like(painted) if former is None else former
     return torch.stack((drawn[drawing.CLICK_IN], drawn[drawing.CLICK_OUT], painted, former))
+
+
+def former_on_cube(block: Box3D, previous: VolumeMask, shape: tuple[int, int, int]) -> Tensor:
+    """A former answer as the locator is shown it, (s, s, s) float32; parameters as above."""
+    logits = np.clip(previous.logits, -LOUDEST, LOUDEST)
+    clipped = VolumeMask(previous.block, logits, previous.predicted_iou)
+    return drawing.former_channel(torch.from_numpy(field_mask(clipped, _field(block), shape)))
+
+
+def _field(block: Box3D) -> Field:
+    return Field.round(block.low, block.high, BOX_SHARE, BLOCK_SIZE)

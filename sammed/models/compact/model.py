@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from sammed.errors import BackendUnavailableError
 from sammed.imaging.boxes import Box3D
-from sammed.models.compact.cube_said import said_on_cube
+from sammed.models.compact.cube_said import former_on_cube, said_on_cube
 from sammed.models.compact.cubes import BlockView, cube_view, from_cube
 from sammed.models.compact.entry import BOXES, STROKES, WEIGHTS
 from sammed.models.compact.locator import Locator, load_locator
@@ -299,6 +299,7 @@ class _Located:
     def __init__(self, locator: Locator, image: VolumeImage) -> None:
         self._locator, self._image = locator, image
         self._seen: tuple[Box3D, BlockView] | None = None
+        self._shown: tuple[Box3D, VolumeMask, Tensor] | None = None
 
     def answer(
         self,
@@ -318,7 +319,8 @@ class _Located:
         with _one_thread():
             if previous is None and not more:
                 return from_cube(self._locator.locate(view), block)
-            said = said_on_cube(block, more, previous, self._image.volume.shape)
+            former = None if previous is None else self._former(block, previous)
+            said = said_on_cube(block, more, former, self._image.volume.shape)
             return from_cube(self._locator.locate(view, said, CORRECTED_WAYS), block)
 
     def _view(self, block: Box3D) -> BlockView:
@@ -328,6 +330,14 @@ class _Located:
             self._seen = block, view
             return view
         return self._seen[1]
+
+    def _former(self, block: Box3D, previous: VolumeMask) -> Tensor:
+        """A former answer as it is shown; the last one is kept, too."""
+        known = self._shown
+        if known is None or known[0] != block or known[1].logits is not previous.logits:
+            drawn = former_on_cube(block, previous, self._image.volume.shape)
+            known = self._shown = block, previous, drawn
+        return known[2]
 
     def glance(self, blocks: Sequence[Box3D]) -> list[VolumeMask]:
         """What it finds in each of several 3D boxes, seen one way only; see `Locator.glance`."""
