@@ -63,8 +63,8 @@ def main() -> int:
     seconds = {name: row["seconds"] for name, row in found.items()}
     whole, thorough = seconds["3D box"], seconds["3D box, every slice"]
     ratios = {"of every slice": whole / thorough, "of a 2D box": whole / seconds["2D box"]}
-    ratios["of a 3D box (a click on it)"] = found["3D box"]["a click"] / whole
     for name in ("2D box", "3D box"):
+        ratios[f"of a {name} (a click on it)"] = found[name]["a click"] / seconds[name]
         ratios[f"of one thread ({name})"] = seconds[name] / seconds[f"{name}, one thread"]
     print(
         f"3D box of {block.shape} voxels: " + ", ".join(f"{r:.2f} {n}" for n, r in ratios.items())

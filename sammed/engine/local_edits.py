@@ -60,6 +60,8 @@ def repair(
     corrected: Slices = {}
     clicked = {i: said for i, said in clicked.items() if limits.low <= i < limits.high}
     for index, said in clicked.items():
+        if index not in slices and not said.adds:
+            continue  # nothing is there, as it says
         before, after = _on(slices, index), _corrected(decoder, slices, index, said)
         corrected[index] = slices[index] = after
         if on_slice:

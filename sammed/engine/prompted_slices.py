@@ -76,6 +76,11 @@ class SlicePrompts:
         return bool(self.boxes) and not more
 
     @property
+    def adds(self) -> bool:
+        """Whether it says that something of the object is on this slice."""
+        return self.locates or any(point.positive for point in self.points)
+
+    @property
     def locates(self) -> bool:
         """Whether it says by itself where the object is on this slice (points do not)."""
         return bool(self.boxes) or self.painted is not None

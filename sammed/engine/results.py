@@ -165,8 +165,7 @@ def as_it_became(trace: Trace, volume: ObjectVolume, axis: int) -> Trace:
 
     Where the object goes on beyond a chain's end, that is no stop of it any more.
     """
-    traced = {i for i, result in trace.slices.items() if result.area}
-    unseen = (i for i in range(*volume.tight.range(axis)) if i not in traced)
+    unseen = (i for i in range(*volume.tight.range(axis)) if not trace.shows(i))
     more = {
         i: replace(section, predicted_iou=promised_iou(section.logits), prompt="seen as a whole")
         for i in unseen

@@ -75,6 +75,10 @@ class Trace:
     stops: tuple[Stop, ...]
     prompted: frozenset[int]
 
+    def shows(self, index: int) -> bool:
+        """Whether the object is on a slice."""
+        return index in self.slices and self.slices[index].area > 0
+
 
 class Tracer:
     """Traces one object through a stack; remembers what it has computed.
@@ -166,6 +170,7 @@ class Tracer:
             prompted |= self._seen_across(telling, prompted, across, self.recipe.across.least_run)
         trace = self._spans(prompted, ranges, obj.propagate, on_slice)
         clicked = {i: p for i, p in prompts.items() if i not in telling and p.points}
+        clicked = {i: p for i, p in clicked.items() if p.adds or trace.shows(i)}
         if not clicked:
             return trace
         for index, said in clicked.items():
@@ -309,7 +314,7 @@ class Tracer:
         """A clicked slice, corrected from what propagation had found on it or next to it."""
         index = prompts.index
         former = trace.slices.get(index)
-        if former is None or not former.area:
+        if former is None or not trace.shows(index):
             found = (i for i, result in trace.slices.items() if result.area)
             former = trace.slices[min(found, key=lambda i: abs(i - index))]
 

@@ -592,12 +592,13 @@ def test_a_click_beyond_an_emptied_slice_is_asked_about_where_the_object_is(monk
     logits = np.where(ORGAN, 4.0, -4.0)
     logits[9] = np.minimum(logits[9], 0.5)
     logits[9, row, col] = logits[10:] = -4.0
-    told = replace(BLOCK, mask=MaskPrompt(painted), points=(PointPrompt((10, row, col), False),))
+    click = PointPrompt((10, row + 6, col + 6), True)
+    told = replace(BLOCK, mask=MaskPrompt(painted), points=(click,))
     asked, decode = [], decoder.decode
     monkeypatch.setattr(decoder, "decode", lambda i, p: asked.extend(p) or decode(i, p))
     volume = ObjectVolume(block, logits[block.slices].astype(np.float16))
     repair(decoder, volume, slice_prompts(told, 0), block_limits(block, stack))
-    assert asked[-1].box.intersection(Box2D(row, col, row + 1, col + 1)).area == 1
+    assert asked[-1].prior.on(Box2D(row, col, row + 1, col + 1))[0, 0] > 0
 
 
 def test_two_clicks_on_one_slice_are_seen_together():

@@ -18,6 +18,7 @@ from sammed.prompts import BoxPrompt, MaskPrompt, ObjectPrompts, PointPrompt
 from sammed.session import Session
 from tests.engine.test_multiplanar import WholeModel
 from tests.phantoms import ORGAN, block_of, dice, image_of
+from tests.stubs import StubModel
 
 CUBIC = Volume.from_array(image_of(ORGAN), np.diag([1.0, 1.1, 1.2, 1.0])[[2, 1, 0, 3]])
 MIDDLE = int(ORGAN.sum((1, 2)).argmax())
@@ -125,6 +126,19 @@ def test_a_click_off_the_prompted_slices_asks_for_its_own_slice_alone():
     assert run.trace.prompted == {MIDDLE, MIDDLE + 1, MIDDLE + 2}
     fresh = segmented(WholeModel(right=None), replace(BOX, points=clicks))
     np.testing.assert_array_equal(fresh.object_mask("organ"), made.object_mask("organ"))
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["seen whole", "chains alone"])
+def test_a_click_beside_the_object_where_nothing_is_changes_nothing(whole):
+    """It says what is so, and is no slice from which to start."""
+    model = WholeModel(right=None) if whole else StubModel(52)
+    made = segmented(model)
+    before = made.object_mask("organ")
+    off = next(i for i in reversed(range(len(ORGAN))) if not before[i].any())
+    made.put(replace(BOX, points=(PointPrompt((off, 17, 24), False),)))
+    made.segment()
+    np.testing.assert_array_equal(made.object_mask("organ"), before)
+    assert made.runs["organ"].trace.prompted == {MIDDLE}
 
 
 def test_a_click_that_changes_no_slice_is_told_as_well():
