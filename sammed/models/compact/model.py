@@ -316,12 +316,11 @@ class _Located:
         reporter.check()
         view = self._view(block)
         more = [said for said in interactions if not isinstance(said, Box3D)]
-        with _one_thread():
-            if previous is None and not more:
-                return from_cube(self._locator.locate(view), block)
-            former = None if previous is None else self._former(block, previous)
-            said = said_on_cube(block, more, former, self._image.volume.shape)
-            return from_cube(self._locator.locate(view, said, CORRECTED_WAYS), block)
+        if previous is None and not more:
+            return from_cube(self._locator.locate(view), block)
+        former = None if previous is None else self._former(block, previous)
+        said = said_on_cube(block, more, former, self._image.volume.shape)
+        return from_cube(self._locator.locate(view, said, CORRECTED_WAYS), block)
 
     def _view(self, block: Box3D) -> BlockView:
         """What a 3D box shows; the last one is kept, as clicks follow each other on one object."""
