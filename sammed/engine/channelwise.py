@@ -15,12 +15,12 @@ from itertools import combinations
 
 import numpy as np
 
-from sammed.engine.object_volume import NOWHERE, ObjectVolume
+from sammed.engine.object_volume import NOWHERE, ObjectVolume, dice_of
 from sammed.engine.progress import Reporter
 from sammed.engine.results import ObjectRun, finished
 from sammed.engine.settings import Settings
 from sammed.engine.strategy import Scene, Strategy
-from sammed.imaging.masks import border_step, dice
+from sammed.imaging.masks import border_step
 from sammed.models.recipe import Recipe
 from sammed.prompts import ObjectPrompts
 from sammed.views.slices import SliceStack
@@ -107,12 +107,12 @@ class ChannelsStrategy:
         best = max(weights, key=lambda n: weights[n])
         surest = runs[best].volume
         for n in weights:
-            if _dice(runs[n].volume, surest) < LEAST_AGREEMENT:
+            if dice_of(runs[n].volume, surest) < LEAST_AGREEMENT:
                 weights[n] = 0.0
         joined = _joined([(runs[n].volume, w) for n, w in weights.items() if w])
         views = {
             n: ChannelView(
-                run.volume, round(weights.get(n, 0.0), 4), _dice(run.volume, joined), run.error
+                run.volume, round(weights.get(n, 0.0), 4), dice_of(run.volume, joined), run.error
             )
             for n, run in runs.items()
         }
@@ -156,7 +156,7 @@ def agreement(views: Mapping[str, ChannelView]) -> float | None:
     found = [view.volume for view in views.values() if not view.error]
     if len(found) < 2:
         return None
-    return float(np.mean([_dice(a, b) for a, b in combinations(found, 2)]))
+    return float(np.mean([dice_of(a, b) for a, b in combinations(found, 2)]))
 
 
 def _joined(parts: Sequence[tuple[ObjectVolume, float]]) -> ObjectVolume:
@@ -168,8 +168,3 @@ def _joined(parts: Sequence[tuple[ObjectVolume, float]]) -> ObjectVolume:
         total += weight * np.clip(volume.on(block), -LOUDEST, LOUDEST)
     whole = sum(weight for _, weight in parts)
     return ObjectVolume(block, np.asarray(total / whole, np.float16))
-
-
-def _dice(a: ObjectVolume, b: ObjectVolume) -> float:
-    block = a.block.union(b.block)
-    return dice(a.mask_on(block), b.mask_on(block))

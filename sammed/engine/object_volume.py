@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sammed.engine.slice_mask import SliceResult
 from sammed.imaging.boxes import Box2D, Box3D
 from sammed.imaging.geometry import Shape3
+from sammed.imaging.masks import dice
 from sammed.views.slices import OUTSIDE_LOGIT
 
 NOWHERE = Box3D(0, 0, 0, 0, 0, 0)
@@ -91,6 +92,12 @@ def positive(logits: NDArray[np.float16]) -> NDArray[np.bool_]:
     array([0, 0, 0, 0, 1, 1, 1])
     """
     return np.asarray(logits.view(np.int16) > 0)
+
+
+def dice_of(one: ObjectVolume, other: ObjectVolume) -> float:
+    """Dice of two objects, see `sammed.imaging.masks.dice`."""
+    block = one.block.union(other.block)
+    return dice(one.mask_on(block), other.mask_on(block))
 
 
 NOTHING = ObjectVolume(NOWHERE, np.zeros((0, 0, 0), np.float16))

@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from sammed.engine.cleanup import Cleanup, clean
 from sammed.engine.fusion import promised_iou
 from sammed.engine.memo import Memo
-from sammed.engine.object_volume import NOTHING, ObjectVolume
+from sammed.engine.object_volume import NOTHING, ObjectVolume, dice_of
 from sammed.engine.slice_mask import SliceResult, overlap
 from sammed.engine.tracing import Trace
-from sammed.imaging.masks import dice
 from sammed.models.protocols import VolumeMask
 from sammed.models.recipe import Quality
 from sammed.prompts import ObjectPrompts
@@ -266,8 +265,7 @@ def _record(result: SliceResult, slices: SliceStack, quality: float, agrees: flo
 
 def _alike(one: ObjectVolume, other: ObjectVolume) -> float:
     """IoU of two objects."""
-    block = one.block.union(other.block)
-    shared = dice(one.mask_on(block), other.mask_on(block))
+    shared = dice_of(one, other)
     return shared / (2 - shared)
 
 
