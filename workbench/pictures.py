@@ -81,7 +81,7 @@ def _draw_start(bench: Workbench, room: Path, folder: Path) -> None:
 def _draw_case(bench: Workbench, room: Path, folder: Path) -> None:
     """The case of a project that is next, as it was proposed."""
     page = bench.page
-    page.wait_for_selector("body[data-shows=work]")
+    page.wait_for_selector("body[data-shows=work][data-opened=yes]")
     page.locator(".objects .ml", has_text="ml").first.wait_for()
     bench.wait_until_idle()
     page.locator(".objects .pick").first.click()  # goes to where it is

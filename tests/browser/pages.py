@@ -37,10 +37,10 @@ class Workbench:
         page.goto(address)
 
     def wait_for_scan(self, shape: tuple[int, ...], spacing: tuple[float, ...]) -> Workbench:
-        """Until the scan is shown; its extents (z, y, x) and mm are for `screen`."""
+        """Until the scan and what is beside it are here; (z, y, x) and mm are for `screen`."""
         self.shape, self.spacing = shape, spacing
-        self.page.wait_for_selector("body[data-shows=work]", timeout=60_000)
-        self.page.wait_for_selector("body[data-working=no]")
+        opened = "body[data-shows=work][data-opened=yes][data-working=no]"
+        self.page.wait_for_selector(opened, timeout=60_000)
         self.page.wait_for_timeout(200)
         return self
 

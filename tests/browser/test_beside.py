@@ -63,7 +63,7 @@ def test_what_an_example_shows_lies_on_the_organ_and_can_be_taken_back(serve, op
     page.page.keyboard.press("Control+y")
     page.wait_until_idle()
     page.page.reload()
-    page.page.wait_for_selector("body[data-shows=work]")
+    page.page.wait_for_selector("body[data-shows=work][data-opened=yes]")
     page.wait_until_idle()
     assert list(page.volumes()) == ["liver"]
     assert "Taken from a" in page.page.locator(".trust").inner_text()
@@ -208,6 +208,25 @@ def test_phases_scroll_together_under_one_crosshair(serve, opened, phases):
     assert np.corrcoef(first.ravel(), second.ravel())[0, 1] > 0.97
     page.page.get_by_role("button", name="Back to three planes").click()
     assert page.page.locator(".plane[data-axis='1'] canvas").first.is_visible()
+    assert not page.errors
+
+
+def test_a_phase_that_comes_late_is_waited_for(serve, opened, phases):
+    scan, other, volume = phases
+    server = serve("--channel", f"art={scan}", "--channel", f"late={other}", "--model", "ellipse")
+    page = opened(server, width=1440, height=900)
+    page.page.add_init_script(
+        "const now = window.fetch;"
+        "window.fetch = async (url, ...rest) => {"
+        "  if (String(url).includes('phase=')) await new Promise((go) => setTimeout(go, 1500));"
+        "  return now(url, ...rest);"
+        "};"
+    )
+    page.page.reload()
+    page.page.wait_for_selector("body[data-shows=work][data-opened=no]")
+    assert not canvases(page), "the scan is there before its phases"
+    page.wait_for_scan(*grid(volume))
+    assert len(canvases(page)) == 2
     assert not page.errors
 
 

@@ -144,7 +144,9 @@ function showStart(): void {
   document.body.dataset.shows = "start";
 }
 
+/** The scan is shown first; the page is opened once what is said of it and lies beside it is here too. */
 async function open(scan: Scan): Promise<void> {
+  document.body.dataset.opened = "no";
   const same = app.volume && app.scan?.id === scan.id;
   let volume = app.volume;
   if (!same || !volume) {
@@ -162,6 +164,7 @@ async function open(scan: Scan): Promise<void> {
   app.tell("connection", "tool");
   performance.mark("opened");
   if (!same) startWith(scan);
+  document.body.dataset.opened = "yes";
   if (!same && scan.restored?.objects) {
     app.say(`your work of ${scan.restored.when} is back: ${scan.restored.objects} structures, ${scan.restored.edits} edits`, "done");
   }
