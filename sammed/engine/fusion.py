@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -60,9 +60,17 @@ def weigh_planes(views: Sequence[PlaneView], fusion: Fusion) -> ObjectVolume:
     block = NOWHERE
     for view in seen:
         block = block.union(view.volume.block)
+    logits = np.empty(block.shape, np.float16)
+    for z in range(block.z0, block.z1):  # one slice at a time stays in the processor's cache
+        logits[z - block.z0] = _weighed(seen, replace(block, z0=z, z1=z + 1), fusion)[0]
+    return ObjectVolume(block, logits)
+
+
+def _weighed(views: Sequence[PlaneView], block: Box3D, fusion: Fusion) -> NDArray[np.float32]:
+    """The weighted mean of their logits on a block."""
     total = np.zeros(block.shape, np.float32)
     weight = np.zeros(block.shape, np.float32)
-    for view in seen:
+    for view in views:
         low, high = block.range(view.axis)
         line = np.array(
             [view.weights.get(i, fusion.untraced) for i in range(low, high)], np.float32
@@ -76,7 +84,7 @@ def weigh_planes(views: Sequence[PlaneView], fusion: Fusion) -> ObjectVolume:
         total += logits
         weight += line
     total /= weight
-    return ObjectVolume(block, total.astype(np.float16))
+    return total
 
 
 def balanced(volume: ObjectVolume, border: Border) -> ObjectVolume:
