@@ -216,15 +216,17 @@ def test_a_phase_that_comes_late_is_waited_for(serve, opened, phases):
     server = serve("--channel", f"art={scan}", "--channel", f"late={other}", "--model", "ellipse")
     page = opened(server, width=1440, height=900)
     page.page.add_init_script(
-        "const now = window.fetch;"
+        "const fetched = window.fetch;"
+        "const released = new Promise((release) => (window.release = release));"
         "window.fetch = async (url, ...rest) => {"
-        "  if (String(url).includes('phase=')) await new Promise((go) => setTimeout(go, 1500));"
-        "  return now(url, ...rest);"
+        "  if (String(url).includes('phase=')) await released;"
+        "  return fetched(url, ...rest);"
         "};"
     )
     page.page.reload()
     page.page.wait_for_selector("body[data-shows=work][data-opened=no]")
     assert not canvases(page), "the scan is there before its phases"
+    page.page.evaluate("window.release()")
     page.wait_for_scan(*grid(volume))
     assert len(canvases(page)) == 2
     assert not page.errors
